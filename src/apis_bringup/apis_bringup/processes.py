@@ -1,0 +1,142 @@
+"""Which processes make up a grid: computed once, here, for the launch file and for ``make run`` alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from apis_core.grid import GridDescription
+
+__all__ = ["Process", "RunFolder", "dashboard_url", "node_parameters", "process_list"]
+
+SEPARATE_UP_TO = 8  # units; beyond, a process each costs too much memory and discovery traffic
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Where the files of one run stand."""
+
+    path: Path
+
+    @property
+    def grid_file(self) -> Path:
+        """The resolved grid description."""
+        return self.path / "grid.json"
+
+    @property
+    def policy_file(self) -> Path:
+        """The policy that all units of this run share."""
+        return self.path / "policy.json"
+
+    @property
+    def params_file(self) -> Path:
+        """ROS parameters of all nodes."""
+        return self.path / "params.yaml"
+
+    @property
+    def log_folder(self) -> Path:
+        """Output of every process."""
+        return self.path / "log"
+
+    def journal_file(self, unit_id: str) -> Path:
+        """What a unit must not forget."""
+        return self.path / "journal" / f"{unit_id.lower()}.sqlite"
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process of a grid.
+
+    Attributes:
+        name: As people know it, such as ``unit E001``.
+        package: Package of its executable.
+        executable: As `ros2 run` would name it.
+        params_file: ROS parameter file; all nodes of a grid share one.
+        arguments: Command line, without ROS arguments.
+        namespace: ROS namespace to start it in; empty = it knows its own.
+    """
+
+    name: str
+    package: str
+    executable: str
+    params_file: Path
+    arguments: tuple[str, ...] = ()
+    namespace: str = ""
+
+    @property
+    def stops_first(self) -> bool:
+        """Unit nodes stop while the hardware still answers: they put their converters to WAIT."""
+        return self.package == "apis_node"
+
+
+def process_list(grid: GridDescription, run: RunFolder, *, web: bool = True) -> list[Process]:
+    """All processes of a grid, in the order in which they start.
+
+    Args:
+        grid: Resolved description.
+        run: Its run folder.
+        web: Whether the dashboard is among them.
+    """
+    namespace = f"/apis/{grid.cluster}"
+    params_file = run.params_file
+    processes = [
+        Process("emulator", "apis_emulator", "emulator", params_file, namespace=namespace),
+        *(_unit_process(grid, ids, params_file) for ids in _unit_groups(grid)),
+    ]
+    if web:
+        processes.append(
+            Process("dashboard", "apis_viz", "dashboard", params_file, namespace=namespace)
+        )
+    return processes
+
+
+def node_parameters(grid: GridDescription, run: RunFolder) -> dict[str, dict[str, Any]]:
+    """ROS parameters by fully qualified node name."""
+    namespace = f"/apis/{grid.cluster}"
+    nodes: dict[str, dict[str, Any]] = {
+        f"{namespace}/emulator": {"grid_file": str(run.grid_file), "speed": grid.emulator.speed},
+        f"{namespace}/dashboard": {
+            "grid_file": str(run.grid_file),
+            "host": grid.web.host,
+            "port": grid.web.port,
+        },
+    }
+    for unit in grid.units:
+        nodes[f"{namespace}/{unit.id.lower()}/unit"] = {
+            "use_sim_time": True,
+            "unit_id": unit.id,
+            "cluster": grid.cluster,
+            "policy_file": str(run.policy_file),
+            "hardware_file": unit.hardware,
+            "scenario_file": unit.scenario,
+            "journal_file": str(run.journal_file(unit.id)),
+            "timezone": grid.emulator.place.timezone,
+            "speed": grid.emulator.speed,
+        }
+    return nodes
+
+
+def dashboard_url(grid: GridDescription) -> str:
+    """Where people open the dashboard."""
+    host = f"[{grid.web.host}]" if ":" in grid.web.host else grid.web.host
+    return f"http://{host}:{grid.web.port}"
+
+
+def _unit_groups(grid: GridDescription) -> list[tuple[str, ...]]:
+    """Unit ids by process."""
+    ids = tuple(unit.id for unit in grid.units)
+    is_shared = grid.composition == "shared" or (
+        grid.composition == "auto" and len(ids) > SEPARATE_UP_TO
+    )
+    return [ids] if is_shared else [(unit_id,) for unit_id in ids]
+
+
+def _unit_process(grid: GridDescription, ids: tuple[str, ...], params_file: Path) -> Process:
+    return Process(
+        name=f"unit {ids[0]}" if len(ids) == 1 else f"units {ids[0]}..{ids[-1]}",
+        package="apis_node",
+        executable="unit",
+        params_file=params_file,
+        arguments=("--cluster", grid.cluster, "--units", *ids),
+    )

@@ -1,0 +1,47 @@
+"""Runs fake child programs under the real runner, as its own process, so that tests can send it signals.
+
+Usage: python fake_grid.py FOLDER '[["name", "behaviour", stops_first], ...]'
+Every fake child says "ready" and its process id, and writes its name into FOLDER/stopped when it was asked to stop.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from apis_bringup.runner import Child, Runner
+
+CHILD = """
+import os, signal, sys, threading
+name, behaviour, folder = sys.argv[1:]
+stop = threading.Event()
+def on_stop(*_):
+    with open(folder + "/stopped", "a") as file:
+        file.write(name + "\\n")
+    if behaviour != "stubborn":
+        stop.set()
+signal.signal(signal.SIGINT, on_stop)
+print("ready", os.getpid(), flush=True)
+if behaviour == "dies":
+    print("I see no bus", flush=True)
+    sys.exit(3)
+while not stop.wait(3600.0):
+    pass
+sys.exit(4 if behaviour == "fails" else 0)
+"""
+
+
+def main() -> int:
+    """Run the children that the command line names."""
+    folder = Path(sys.argv[1])
+    children = [
+        Child(name, (sys.executable, "-c", CHILD, name, behaviour, str(folder)), stops_first)
+        for name, behaviour, stops_first in json.loads(sys.argv[2])
+    ]
+    runner = Runner(children, log_folder=folder / "log", first_stop_s=1.0, then_stop_s=1.0)
+    return runner.run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

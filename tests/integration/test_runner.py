@@ -1,0 +1,183 @@
+"""The process manager with fake children: order, exit codes, last words, and that nothing is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.timeout(60)
+
+Behaviours = list[tuple[str, str, bool]]  # name, behaviour, stops first
+
+
+@dataclass
+class FakeGrid:
+    """A runner of fake children, and what it has said so far."""
+
+    process: subprocess.Popen[str]
+    folder: Path
+    said: list[str] = field(default_factory=list)
+    child_pids: list[int] = field(default_factory=list)
+
+    def read_until_ready(self, count: int) -> None:
+        """Wait until so many children are up."""
+        assert self.process.stdout is not None
+        while len(self.child_pids) < count:
+            line = self.process.stdout.readline()
+            assert line, "the runner ended too soon:\n" + "".join(self.said)
+            self.said.append(line)
+            if "| ready " in line:
+                self.child_pids.append(int(line.split()[-1]))
+
+    def end(self) -> tuple[int, str]:
+        """Wait for the end; the exit code and everything that was said."""
+        rest, _ = self.process.communicate(timeout=30)
+        return self.process.returncode, "".join(self.said) + rest
+
+    @property
+    def stopped(self) -> list[str]:
+        """The children in the order in which they were asked to stop."""
+        return (self.folder / "stopped").read_text().split()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[[Behaviours], FakeGrid]]:
+    grids: list[FakeGrid] = []
+
+    def _start(children: Behaviours) -> FakeGrid:
+        script = Path(__file__).with_name("fake_grid.py")
+        process = subprocess.Popen(
+            [sys.executable, str(script), str(tmp_path), json.dumps(children)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        grids.append(FakeGrid(process, tmp_path))
+        return grids[-1]
+
+    yield _start
+    for grid in grids:
+        if grid.process.poll() is None:
+            grid.process.kill()
+            grid.process.wait()
+
+
+def wait_until_gone(pid: int, *, within_s: float = 10.0) -> bool:
+    """Whether the process ends in time; one that is no longer there has ended."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([handle], [], [], within_s)[0])
+    finally:
+        os.close(handle)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_stop_signal_stops_the_units_before_the_rest(start, number):
+    grid = start([("hardware", "good", False), ("unit", "good", True)])
+    grid.read_until_ready(2)
+
+    grid.process.send_signal(number)
+    code, _ = grid.end()
+
+    assert code == 0
+    assert grid.stopped == ["unit", "hardware"]
+
+
+def test_a_child_that_dies_is_named_with_its_last_words_and_the_others_stop(start):
+    grid = start([("hardware", "dies", False), ("unit", "good", True)])
+
+    code, said = grid.end()
+
+    assert code == 1
+    assert "hardware ended by itself with exit code 3; its last words:" in said
+    assert said.count("I see no bus") == 2  # when it said so, and as its last words
+    assert not said.count("unit ended")
+
+
+def test_a_killed_child_is_named_with_the_signal(start):
+    grid = start([("hardware", "good", False)])
+    grid.read_until_ready(1)
+
+    os.kill(grid.child_pids[0], signal.SIGSEGV)
+    code, said = grid.end()
+
+    assert code == 1
+    assert "hardware was killed by SIGSEGV" in said
+
+
+def test_a_stubborn_child_is_killed_and_named(start):
+    grid = start([("hardware", "stubborn", False), ("unit", "good", True)])
+    grid.read_until_ready(2)
+
+    grid.process.send_signal(signal.SIGINT)
+    code, said = grid.end()
+
+    assert code == 1
+    assert "hardware did not stop in time and is killed" in said
+    assert "unit did not" not in said
+    assert all(wait_until_gone(pid) for pid in grid.child_pids)
+
+
+def test_a_child_that_fails_while_stopping_is_not_hidden(start):
+    grid = start([("unit", "fails", True)])
+    grid.read_until_ready(1)
+
+    grid.process.send_signal(signal.SIGINT)
+    code, said = grid.end()
+
+    assert code == 1
+    assert "unit ended by itself with exit code 4 while it was stopping" in said
+
+
+def test_a_second_ctrl_c_kills_at_once(start):
+    grid = start([("hardware", "good", False), ("unit", "stubborn", True)])
+    grid.read_until_ready(2)
+
+    grid.process.send_signal(signal.SIGINT)
+    assert grid.process.stdout is not None
+    while "once more kills at once" not in grid.process.stdout.readline():
+        pass
+    grid.process.send_signal(signal.SIGINT)
+    code, said = grid.end()
+
+    assert code == 1
+    assert "asked again" in said
+    assert all(wait_until_gone(pid) for pid in grid.child_pids)
+
+
+def test_killing_the_runner_leaves_no_orphan(start):
+    grid = start([("hardware", "stubborn", False), ("unit", "stubborn", True)])
+    grid.read_until_ready(2)
+
+    grid.process.kill()
+    grid.end()
+
+    assert all(wait_until_gone(pid) for pid in grid.child_pids)
+
+
+def test_every_child_has_a_log_file(start):
+    grid = start([("unit E001", "dies", True)])
+
+    grid.end()
+
+    assert "I see no bus" in (grid.folder / "log" / "unit_E001.log").read_text()
+
+
+def test_a_program_that_does_not_exist_is_named(tmp_path):
+    from apis_bringup.runner import Child, Runner
+
+    runner = Runner([Child("ghost", ("/no/such/program",))], log_folder=tmp_path)
+
+    assert runner.run() == 1
+    assert "cannot start /no/such/program: No such file" in (tmp_path / "ghost.log").read_text()
