@@ -1,0 +1,273 @@
+"""One unit's scenario: when it asks for energy, when it gives some, and at what price.
+
+Read from the original's scenario file. A day is cut into sections, a section cuts the battery into
+bands, and a band has rules. This module says which section and band hold, and
+:mod:`apis_core.negotiation` what follows from the rules.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Annotated, Any
+
+from annotated_types import Ge, MinLen
+from pydantic import ConfigDict, Field
+
+from apis_core.errors import ConfigError, Problem
+from apis_core.jsonc import parse_object
+from apis_core.types import DealType, SelectionStrategy, UnitId
+from apis_core.validation import Key, Number, UnitIdText, choice, read_fields
+from apis_core.wording import shown, suggestion
+
+__all__ = [
+    "Band",
+    "Rule",
+    "Scenario",
+    "Section",
+    "band_of",
+    "parse_scenario",
+    "section_at",
+]
+
+DAY_S = 86_400
+
+_SECTION_KEY = re.compile(r"(\d\d):(\d\d):(\d\d)-(\d\d):(\d\d):(\d\d)")
+_BAND_KEY = re.compile(r"(\d+(?:\.\d+)?)?\s*-\s*(\d+(?:\.\d+)?)?")
+_LIKE_A_SECTION = re.compile(r"\s*\d")  # other keys begin with a letter
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a unit asks for, or gives, in one direction.
+
+    Attributes:
+        limit_wh: Remaining energy to which it charges up or discharges down, >= 0. [Wh]
+        price_point_per_wh: None = any price.
+        pair_unit_id: The only unit that it deals with; None = any.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+    limit_wh: Annotated[Number, Ge(0), Field(validation_alias="limitWh")]
+    price_point_per_wh: Annotated[Number | None, Field(validation_alias="pointPerWh")] = None
+    pair_unit_id: Annotated[UnitIdText | None, Field(validation_alias="pairUnitId")] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """A named range of energy, ``lower_wh <= remaining < upper_wh``; None = no bound. [Wh]"""
+
+    name: str
+    lower_wh: float | None
+    upper_wh: float | None
+
+    def __contains__(self, remaining_wh: float) -> bool:
+        """Whether `remaining_wh` lies in this band."""
+        return (self.lower_wh is None or self.lower_wh <= remaining_wh) and (
+            self.upper_wh is None or remaining_wh < self.upper_wh
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of the day, ``from_s <= time < to_s`` in seconds after midnight.
+
+    Attributes:
+        bands: From the lowest to the highest; they do not overlap.
+        request: What the unit asks for, by band name and own direction.
+        accept: What it gives or takes when asked, by band name and own direction.
+        selection: How it chooses among the answers.
+    """
+
+    from_s: int
+    to_s: int
+    bands: tuple[Band, ...]
+    request: Mapping[str, Mapping[DealType, Rule]]
+    accept: Mapping[str, Mapping[DealType, Rule]]
+    selection: SelectionStrategy
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """Sections in the order of the file, and what the file's author may want to look at."""
+
+    sections: tuple[Section, ...]
+    warnings: tuple[Problem, ...] = field(default=(), compare=False)
+
+    @property
+    def pair_unit_ids(self) -> frozenset[UnitId]:
+        """Every unit that a rule names."""
+        return frozenset(
+            rule.pair_unit_id
+            for section in self.sections
+            for rules in (*section.request.values(), *section.accept.values())
+            for rule in rules.values()
+            if rule.pair_unit_id
+        )
+
+
+def section_at(scenario: Scenario, seconds_of_day: float) -> Section | None:
+    """The first section that holds; None = no dealing now.
+
+    Args:
+        scenario: The unit's.
+        seconds_of_day: Local time after midnight, 0 <= it < 86400. [s]
+    """
+    return next((s for s in scenario.sections if s.from_s <= seconds_of_day < s.to_s), None)
+
+
+def band_of(section: Section, remaining_wh: float) -> str | None:
+    """Name of the band in which the remaining energy lies; None = in none: no rule. [Wh]"""
+    return next((band.name for band in section.bands if remaining_wh in band), None)
+
+
+_Direction = Annotated[
+    DealType, choice({"charge": DealType.CHARGE, "discharge": DealType.DISCHARGE})
+]
+_Rules = dict[str, dict[_Direction, Rule]]
+
+
+@dataclass(frozen=True, slots=True)
+class _FileKeys:
+    """What stands beside the sections."""
+
+    selection: Annotated[SelectionStrategy, Key("acceptSelection.strategy", "amount")]
+
+
+@dataclass(frozen=True, slots=True)
+class _SectionKeys:
+    """What stands in a section."""
+
+    battery_status: Annotated[dict[str, str], MinLen(1), Key("batteryStatus")]
+    request: Annotated[_Rules, Key("request", {})]
+    accept: Annotated[_Rules, Key("accept", {})]
+    selection: Annotated[SelectionStrategy | None, Key("acceptSelection.strategy", None)]
+
+
+def parse_scenario(text: str, source: str) -> Scenario:
+    """Read a scenario file.
+
+    Args:
+        text: Its content: JSON with comments, as the original has it.
+        source: Its name, as the user gave it; stands in every problem.
+
+    Raises:
+        ConfigError: Lists everything that is wrong.
+    """
+    data, problems = parse_object(text, source)
+    reader = _Reader(source, problems)
+    scenario = reader.scenario(data)
+    if problems:
+        raise ConfigError(problems)
+    return scenario
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads on after a mistake, so that all of them are found at once."""
+
+    source: str
+    problems: list[Problem]
+
+    def scenario(self, data: Mapping[str, Any]) -> Scenario:
+        parts = {key: part for key, part in data.items() if _LIKE_A_SECTION.match(key)}
+        rest = {key: value for key, value in data.items() if key not in parts}
+        # The original reads the file again every so often; here it holds from start to stop.
+        beside = read_fields(_FileKeys, rest, self.source, unread=["refreshingPeriodMsec"])
+        self.problems.extend(beside.problems)
+        selection = beside.values.get("selection", SelectionStrategy.AMOUNT)
+        sections = {key: self._section(key, part, selection) for key, part in parts.items()}
+        if not parts:
+            right = 'needs at least one section, such as "00:00:00-24:00:00" : { ... }'
+            self._wrong("", "", right)
+        return Scenario(tuple(sections.values()), tuple(self._warnings(sections)))
+
+    def _section(self, key: str, data: object, selection: SelectionStrategy) -> Section:
+        times = _times_of(key)
+        if times is None:
+            right = "must be HH:mm:ss-HH:mm:ss within one day, the earlier time first"
+            self._wrong(key, "", right)
+        if not isinstance(data, Mapping):
+            self._wrong(key, shown(data), "must be an object { ... }")
+            data = {}
+        reading = read_fields(_SectionKeys, data, self.source)
+        self.problems.extend(replace(p, key=f"{key}.{p.key}") for p in reading.problems)
+        values = reading.values
+        status = values.get("battery_status", {})
+        for part in ("request", "accept") if status else ():
+            for name in values.get(part, ()):
+                if name not in status.values():
+                    right = f"no band has this name{suggestion(name, status.values())}"
+                    self._wrong(f"{key}.{part}.{name}", "", right)
+        return Section(
+            *(times or (0, 0)),
+            bands=self._bands(f"{key}.batteryStatus", status),
+            request=values.get("request", {}),
+            accept=values.get("accept", {}),
+            selection=values.get("selection") or selection,
+        )
+
+    def _bands(self, key: str, battery_status: Mapping[str, str]) -> tuple[Band, ...]:
+        bands = []
+        for text, name in battery_status.items():
+            match = _BAND_KEY.fullmatch(text.strip())
+            lower_wh, upper_wh = (
+                (float(t) if t else None for t in match.groups()) if match else (1, 0)
+            )
+            if lower_wh is not None and upper_wh is not None and lower_wh >= upper_wh:
+                right = (
+                    "must be LOWER-UPPER in Wh, such as 2880-3600, or 4320- or -2880 at the ends"
+                )
+                self._wrong(f"{key}.{text}", shown(name), right)
+            else:
+                bands.append(Band(name, lower_wh, upper_wh))
+        bands.sort(key=lambda band: band.lower_wh or 0)
+        for low, high in pairwise(bands):
+            if low.upper_wh is None or high.lower_wh is None or low.upper_wh > high.lower_wh:
+                self._wrong(key, "", f"{low.name} and {high.name} overlap")
+            elif low.upper_wh < high.lower_wh:
+                gap = f"{low.upper_wh:g} Wh to {high.lower_wh:g} Wh"
+                self._wrong(key, "", f"nothing covers {gap}, between {low.name} and {high.name}")
+        return tuple(bands)
+
+    def _wrong(self, key: str, value: str, right: str) -> None:
+        self.problems.append(Problem(self.source, key, value, right))
+
+    def _warnings(self, sections: Mapping[str, Section]) -> Iterator[Problem]:
+        covered_s, last = 0, ""
+        for key, section in sorted(sections.items(), key=lambda item: item[1].from_s):
+            if section.from_s < covered_s:
+                right = f"overlaps {last}; the one that comes first in the file holds"
+                yield Problem(self.source, key, "", right)
+            elif section.from_s > covered_s:
+                right = f"no section before it from {_clock(covered_s)}: no dealing then"
+                yield Problem(self.source, key, "", right)
+            if section.to_s > covered_s:
+                covered_s, last = section.to_s, key
+            status = f"{key}.batteryStatus"
+            if section.bands and section.bands[0].lower_wh:
+                edge = f"{section.bands[0].lower_wh:g} Wh"
+                yield Problem(self.source, status, "", f"no band below {edge}: no dealing there")
+            if section.bands and section.bands[-1].upper_wh is not None:
+                edge = f"{section.bands[-1].upper_wh:g} Wh"
+                yield Problem(self.source, status, "", f"no band from {edge} on: no dealing there")
+        if covered_s < DAY_S:
+            right = f"no section from {_clock(covered_s)} on: no dealing then"
+            yield Problem(self.source, last, "", right)
+
+
+def _times_of(key: str) -> tuple[int, int] | None:
+    """Start and end of a section, in seconds after midnight; None if `key` says no such thing."""
+    match = _SECTION_KEY.fullmatch(key)
+    if match is None:
+        return None
+    h1, m1, s1, h2, m2, s2 = (int(part) for part in match.groups())
+    from_s, to_s = (h1 * 60 + m1) * 60 + s1, (h2 * 60 + m2) * 60 + s2
+    good = max(m1, s1, m2, s2) < 60 and from_s < to_s <= DAY_S
+    return (from_s, to_s) if good else None
+
+
+def _clock(seconds: int) -> str:
+    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"

@@ -1,0 +1,121 @@
+"""What pydantic says of a file, in the words of the file: key, value, and what is right."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
+
+from pydantic import ValidationError
+
+from apis_core.errors import Problem
+
+__all__ = ["described", "problems_of", "shown", "suggestion"]
+
+JsonSchema: TypeAlias = Mapping[str, Any]
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """``; did you mean X?``, or nothing if no known word is near."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.75)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def shown(value: object) -> str:
+    """A value as it stands in a file, cut to a length that a line can bear."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _key_path(parts: Iterable[str | int]) -> str:
+    """Dotted text of a path: ``units[2].house``."""
+    text = ""
+    for part in parts:
+        if part == "[key]":  # pydantic's way to say that the key itself is wrong
+            continue
+        text += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return text.removeprefix(".")
+
+
+def problems_of(
+    error: ValidationError, source: str, schema: JsonSchema, *, prefix: tuple[str | int, ...] = ()
+) -> list[Problem]:
+    """Our problems of pydantic's errors.
+
+    Args:
+        error: What pydantic found.
+        source: The file's name, as the user gave it.
+        schema: JSON schema of what was validated; says what would be right.
+        prefix: Path of the validated part in its file.
+    """
+    found = []
+    for item in error.errors(include_url=False):
+        loc = item["loc"]
+        key, value = _key_path((*prefix, *loc)), shown(item["input"])
+        if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+            siblings = _schema_at(schema, loc[:-1]).get("properties", {})
+            right = f"unknown key{suggestion(str(loc[-1]), siblings)}"
+        elif item["type"] in ("missing", "missing_argument"):
+            value, right = "", f"required: {described(_schema_at(schema, loc))}"
+        elif item["type"] == "value_error":
+            right = str(item["ctx"]["error"])
+        else:
+            wanted = described(_schema_at(schema, loc))
+            right = f"must be {wanted}" if wanted else item["msg"]
+        found.append(Problem(source, key, value, right))
+    return found
+
+
+def _schema_at(schema: JsonSchema, loc: tuple[str | int, ...]) -> JsonSchema:
+    """The part of a schema that describes what stands at `loc`; empty if there is none."""
+    definitions = schema.get("$defs", {})
+    part: Any = _resolved(schema, definitions)
+    for step in loc:
+        if isinstance(step, int):
+            heads = part.get("prefixItems", [])
+            inner = heads[step] if step < len(heads) else part.get("items", {})
+        else:
+            inner = part.get("properties", {}).get(step) or part.get("additionalProperties")
+        part = _resolved(inner if isinstance(inner, Mapping) else {}, definitions)
+    return part if isinstance(part, Mapping) else {}
+
+
+def _resolved(schema: JsonSchema, definitions: Mapping[str, Any]) -> JsonSchema:
+    if "anyOf" in schema:  # of ours, always "something or null"
+        schema = next((s for s in schema["anyOf"] if s.get("type") != "null"), {})
+    name = schema.get("$ref", "").rpartition("/")[2]
+    return definitions[name] if name else schema
+
+
+def described(schema: JsonSchema) -> str:
+    """What a schema asks for, for people."""
+    kind = schema.get("type")
+    if kind == "object":
+        return "an object { ... }"
+    if "enum" in schema:  # before the description, which is the docstring of the enumeration
+        return f"one of {', '.join(map(str, schema['enum']))}"
+    if "description" in schema:
+        return str(schema["description"])
+    if "const" in schema:
+        return json.dumps(schema["const"])
+    if kind in ("number", "integer"):
+        return ("a whole number" if kind == "integer" else "a number") + _range_text(schema)
+    if kind == "array":
+        of = described(schema.get("items", {}))
+        return f"a list, each {of}" if of else "a list"
+    return {"boolean": "true or false", "string": "text"}.get(str(kind), "")
+
+
+def _range_text(schema: JsonSchema) -> str:
+    low, high = schema.get("minimum"), schema.get("maximum")
+    if low is not None and high is not None:
+        return f" from {low} to {high}"
+    words = {
+        "minimum": "of at least",
+        "exclusiveMinimum": "greater than",
+        "maximum": "of at most",
+        "exclusiveMaximum": "less than",
+    }
+    bounds = [f"{word} {schema[name]:g}" for name, word in words.items() if name in schema]
+    return " " + " and ".join(bounds) if bounds else ""
