@@ -18,13 +18,14 @@ from pydantic import ConfigDict, Field
 
 from apis_core.errors import ConfigError, Problem
 from apis_core.jsonc import parse_object
-from apis_core.types import DealType, SelectionStrategy, UnitId
-from apis_core.validation import Key, Number, UnitIdText, choice, read_fields
+from apis_core.types import SelectionStrategy, UnitId
+from apis_core.validation import Key, Number, UnitIdText, read_fields
 from apis_core.wording import shown, suggestion
 
 __all__ = [
     "Band",
     "Rule",
+    "Rules",
     "Scenario",
     "Section",
     "band_of",
@@ -56,6 +57,15 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class Rules:
+    """The rules of one band; None = nothing in that direction."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+    charge: Rule | None = None
+    discharge: Rule | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Band:
     """A named range of energy, ``lower_wh <= remaining < upper_wh``; None = no bound. [Wh]"""
 
@@ -76,16 +86,16 @@ class Section:
 
     Attributes:
         bands: From the lowest to the highest; they do not overlap.
-        request: What the unit asks for, by band name and own direction.
-        accept: What it gives or takes when asked, by band name and own direction.
+        request: What the unit asks for, by band name.
+        accept: What it gives or takes when asked, by band name.
         selection: How it chooses among the answers.
     """
 
     from_s: int
     to_s: int
     bands: tuple[Band, ...]
-    request: Mapping[str, Mapping[DealType, Rule]]
-    accept: Mapping[str, Mapping[DealType, Rule]]
+    request: Mapping[str, Rules]
+    accept: Mapping[str, Rules]
     selection: SelectionStrategy
 
 
@@ -103,8 +113,8 @@ class Scenario:
             rule.pair_unit_id
             for section in self.sections
             for rules in (*section.request.values(), *section.accept.values())
-            for rule in rules.values()
-            if rule.pair_unit_id
+            for rule in (rules.charge, rules.discharge)
+            if rule and rule.pair_unit_id
         )
 
 
@@ -123,12 +133,6 @@ def band_of(section: Section, remaining_wh: float) -> str | None:
     return next((band.name for band in section.bands if remaining_wh in band), None)
 
 
-_Direction = Annotated[
-    DealType, choice({"charge": DealType.CHARGE, "discharge": DealType.DISCHARGE})
-]
-_Rules = dict[str, dict[_Direction, Rule]]
-
-
 @dataclass(frozen=True, slots=True)
 class _FileKeys:
     """What stands beside the sections."""
@@ -141,8 +145,8 @@ class _SectionKeys:
     """What stands in a section."""
 
     battery_status: Annotated[dict[str, str], MinLen(1), Key("batteryStatus")]
-    request: Annotated[_Rules, Key("request", {})]
-    accept: Annotated[_Rules, Key("accept", {})]
+    request: Annotated[dict[str, Rules], Key("request", {})]
+    accept: Annotated[dict[str, Rules], Key("accept", {})]
     selection: Annotated[SelectionStrategy | None, Key("acceptSelection.strategy", None)]
 
 

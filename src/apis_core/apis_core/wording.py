@@ -32,8 +32,6 @@ def _key_path(parts: Iterable[str | int]) -> str:
     """Dotted text of a path: ``units[2].house``."""
     text = ""
     for part in parts:
-        if part == "[key]":  # pydantic's way to say that the key itself is wrong
-            continue
         text += f"[{part}]" if isinstance(part, int) else f".{part}"
     return text.removeprefix(".")
 
