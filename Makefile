@@ -1,0 +1,44 @@
+# `make run` starts a simulated grid and its page; `make test` checks everything. Both set up the workspace first.
+# Extra arguments: make run ARGS="--units 8", make test ARGS="-k deal".
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup run stop test test-fast lint format screenshot lock clean
+
+ARGS ?=
+PYTHON3 := $(firstword $(foreach p,python3 python3.13 python3.12 python3.11 python3.10,$(shell command -v $(p) 2>/dev/null)))
+ENV := source tools/env.sh &&
+
+help:  ## what one can do here
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
+
+setup:  ## build the environment and the packages; does only what is not done yet
+	@$(or $(PYTHON3),echo "setup: This machine lacks a supported Python; on Debian or Ubuntu: sudo apt install python3 python3-venv python3-dev" >&2; exit 2;) tools/workspace.py setup
+
+run: setup  ## a simulated grid with its page (ARGS="--units 8"); Ctrl-C stops it
+	@exec .venv/bin/python tools/foreground.py ./apisctl run $(ARGS)
+
+stop:  ## stop what `make run` started
+	@./apisctl stop
+
+test: setup lint  ## all checks and tests (ARGS="-k deal")
+	@$(ENV) exec python -m pytest $(ARGS)
+
+test-fast: setup  ## the tests that need no ROS and no long seeds
+	@$(ENV) exec python -m pytest -m "not ros and not slow and not browser" $(ARGS)
+
+lint: setup  ## formatting, lint and types, changing nothing
+	@$(ENV) exec tools/lint.sh
+
+format: setup  ## format the sources
+	@$(ENV) exec tools/lint.sh --fix
+
+screenshot: setup  ## the picture of the page for the README
+	@./apisctl screenshot $(ARGS)
+
+lock: setup  ## resolve the pinned packages again after an edit in tools/requirements/
+	@$(PYTHON3) tools/workspace.py lock
+
+clean:  ## remove what setup built
+	@rm -rf .venv build install log
+	@echo "Removed .venv, build, install and log."

@@ -1,0 +1,22 @@
+"""Build description of apis_bringup, read by colcon."""
+
+from setuptools import find_packages, setup
+
+PACKAGE = "apis_bringup"
+
+setup(
+    name=PACKAGE,
+    version="0.1.0",
+    description="Grid description to process list, the launch files, and the apisctl command.",
+    maintainer="APIS for ROS 2 developers",
+    maintainer_email="apis@example.org",
+    license="Apache-2.0",
+    packages=find_packages(exclude=["test", "test.*"]),
+    package_data={"": ["py.typed"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
+        (f"share/{PACKAGE}", ["package.xml"]),
+    ],
+    zip_safe=False,
+    entry_points={"console_scripts": ["apisctl = apis_bringup.cli:main"]},
+)

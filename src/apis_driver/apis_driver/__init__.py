@@ -1,0 +1,4 @@
+"""Drivers of real converters and batteries: EZA2500 over RS-485, batteries over Modbus, HTTP devices.
+
+Empty so far: today only the emulated hardware of `apis_emulator` answers a unit's orders.
+"""

@@ -1,0 +1,22 @@
+"""Build description of apis_viz, read by colcon."""
+
+from setuptools import find_packages, setup
+
+PACKAGE = "apis_viz"
+
+setup(
+    name=PACKAGE,
+    version="0.1.0",
+    description="Windows on a running grid: web dashboard, RViz markers, recorder.",
+    maintainer="APIS for ROS 2 developers",
+    maintainer_email="apis@example.org",
+    license="Apache-2.0",
+    packages=find_packages(exclude=["test", "test.*"]),
+    package_data={"": ["py.typed"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
+        (f"share/{PACKAGE}", ["package.xml"]),
+    ],
+    zip_safe=False,
+    entry_points={"console_scripts": ["dashboard = apis_viz.dashboard.main:main"]},
+)
