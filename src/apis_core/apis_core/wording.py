@@ -100,15 +100,19 @@ def described(schema: JsonSchema) -> str:
     if kind in ("number", "integer"):
         return ("a whole number" if kind == "integer" else "a number") + _range_text(schema)
     if kind == "array":
+        if heads := schema.get("prefixItems"):
+            return f"a list: {', '.join(map(described, heads))}"
         of = described(schema.get("items", {}))
-        return f"a list, each {of}" if of else "a list"
+        return (
+            "a list" + (" of at least one" if schema.get("minItems") else "") + (of and f": {of}")
+        )
     return {"boolean": "true or false", "string": "text"}.get(str(kind), "")
 
 
 def _range_text(schema: JsonSchema) -> str:
     low, high = schema.get("minimum"), schema.get("maximum")
     if low is not None and high is not None:
-        return f" from {low} to {high}"
+        return f" from {low:g} to {high:g}"
     words = {
         "minimum": "of at least",
         "exclusiveMinimum": "greater than",

@@ -1,0 +1,287 @@
+"""The description of a whole grid: its units, where they stand, and how they are emulated.
+
+People write it as YAML (``config/*.yaml``). :mod:`apis_bringup` reads that file and everything it
+refers to, and hands each process the *resolved* form, the same structure with absolute paths, as
+JSON. This module is the structure itself.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NaiveDatetime,
+    ValidationError,
+    model_validator,
+)
+
+from apis_core.errors import ConfigError, Problem
+from apis_core.validation import Flag, Number, UnitIdText, Whole
+from apis_core.wording import problems_of
+
+__all__ = [
+    "MAX_UNITS",
+    "Bus",
+    "Composition",
+    "ConverterLoss",
+    "Emulation",
+    "GridDescription",
+    "House",
+    "Place",
+    "UnitEntry",
+    "Web",
+    "parse_grid",
+    "with_unit_count",
+]
+
+MAX_UNITS = 999  # generated ids have three digits
+
+Ratio = Annotated[Number, Field(ge=0.0, le=1.0)]
+NonNegative = Annotated[Number, Field(ge=0.0)]
+Positive = Annotated[Number, Field(gt=0.0)]
+LocalTime = Annotated[
+    NaiveDatetime, Field(description="a local date and time such as 2025-06-21 08:00:00")
+]
+ClusterName = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z][a-z0-9_]*$",
+        max_length=32,
+        description="a name of a-z, 0-9 and _, beginning with a letter",
+    ),
+]
+FileName = Annotated[str, Field(min_length=1, description="the name of a file")]
+Composition = Literal["separate", "shared", "auto"]
+
+
+class _Part(BaseModel):
+    """Frozen, and without keys that nobody reads: a misspelt key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Place(_Part):
+    """Where the houses stand; fixes the sun and the time of day."""
+
+    latitude_deg: Annotated[Number, Field(ge=-90.0, le=90.0)] = 26.46
+    longitude_deg: Annotated[Number, Field(ge=-180.0, le=180.0)] = 127.83
+    altitude_m: Annotated[Number, Field(ge=-430.0, le=6000.0)] = 20.0
+    timezone: str = "Asia/Tokyo"  # IANA name
+
+
+class House(_Part):
+    """What stands behind one converter.
+
+    Values left out (None) are drawn from the emulator's seed, one set a house.
+    """
+
+    pv_peak_w: NonNegative | None = None  # [W] at standard test conditions
+    pv_tilt_deg: Annotated[Number, Field(ge=0.0, le=90.0)] | None = None
+    pv_azimuth_deg: Annotated[Number, Field(ge=0.0, le=360.0)] | None = None  # 180 = south
+    load_wh_per_year: NonNegative | None = None
+    solar_csv: FileName | None = None  # a file of the original's format instead of pvlib
+    load_csv: FileName | None = None  # a file of the original's format instead of demandlib
+    initial_soc_ratio: Ratio | None = None
+    battery_capacity_wh: Positive | None = None  # None = hwConfig's value
+    mains: Flag = True  # False = no connection to the mains: an empty battery means no supply
+
+
+class UnitEntry(_Part):
+    """One unit of the grid."""
+
+    id: UnitIdText
+    hardware: FileName  # hwConfig
+    scenario: FileName
+    position_m: tuple[Number, Number] = (0.0, 0.0)  # east, north of the grid's origin
+    house: House = House()
+
+
+class ConverterLoss(_Part):
+    """Loss of a converter over power.
+
+    While on ``constant_w + linear*|P| + quadratic_per_w*P^2``, while off ``waiting_w``. Defaults:
+    the parameter set `curve` (an engineering estimate): 91 % at 350 W, 96 % at 1250 W.
+    """
+
+    waiting_w: NonNegative = 4.5
+    constant_w: NonNegative = 30.0
+    linear: Ratio = 0.010
+    quadratic_per_w: NonNegative = 8.0e-6
+
+
+class Bus(_Part):
+    """The DC bus between the houses, as the emulator models it."""
+
+    ramp_up_v_per_s: Positive = 30.0
+    ramp_down_v_per_s: Positive = 60.0
+    current_slew_a_per_s: Positive = 1.0
+    decay_time_constant_s: Positive = 20.0  # of a bus that nothing holds
+    capacitance_per_unit_f: Positive = 1.0e-3
+    under_voltage_trip_v: NonNegative = 260.0
+    over_voltage_trip_v: Positive = 400.0
+
+    @model_validator(mode="after")
+    def _trips_are_ordered(self) -> Bus:
+        if self.under_voltage_trip_v >= self.over_voltage_trip_v:
+            raise ValueError("under_voltage_trip_v must be less than over_voltage_trip_v")
+        return self
+
+
+class Emulation(_Part):
+    """The emulated world."""
+
+    start: LocalTime = datetime(2025, 6, 21, 8, 0, 0)  # at the place
+    speed: Annotated[Number, Field(gt=0.0, le=10_000.0)] = 20.0  # simulated per wall second
+    seed: Annotated[Whole, Field(ge=0)] = 1
+    place: Place = Place()
+    bus: Bus = Bus()
+    converter_loss: ConverterLoss = ConverterLoss()
+
+
+class Web(_Part):
+    """The dashboard's address."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[Whole, Field(ge=1, le=65535)] = 4382
+
+
+class GridDescription(_Part):
+    """A grid, complete."""
+
+    cluster: ClusterName = "village"
+    policy: FileName
+    units: Annotated[tuple[UnitEntry, ...], Field(min_length=1)]
+    composition: Composition = "auto"  # unit nodes: a process each, one for all, or by number
+    emulator: Emulation = Emulation()
+    web: Web = Web()
+
+
+def _listed(value: object) -> object:
+    return value if isinstance(value, (list, tuple)) else (value,)
+
+
+InTurn = BeforeValidator(_listed)
+FileNames = Annotated[
+    tuple[FileName, ...],
+    InTurn,
+    Field(min_length=1, description="the name of a file, or a list of such names"),
+]
+
+
+class _Template(_Part):
+    """What generated units are like; a list is gone through again and again."""
+
+    hardware: FileNames
+    scenario: FileNames
+    house: Annotated[tuple[House, ...], InTurn, Field(min_length=1)] = (House(),)
+
+
+class _Generated(_Part):
+    """The short form of ``units``."""
+
+    count: Annotated[Whole, Field(ge=1, le=MAX_UNITS)]
+    template: _Template
+
+    def entries(self) -> list[UnitEntry]:
+        kinds = self.template
+        return [
+            UnitEntry(
+                id=f"E{index + 1:03}",
+                hardware=kinds.hardware[index % len(kinds.hardware)],
+                scenario=kinds.scenario[index % len(kinds.scenario)],
+                position_m=_street_position_m(index),
+                house=kinds.house[index % len(kinds.house)],
+            )
+            for index in range(self.count)
+        ]
+
+
+_PLACEHOLDER = {"id": "E001", "hardware": "-", "scenario": "-"}
+
+
+def parse_grid(data: object, source: str) -> GridDescription:
+    """Make a grid description of what a YAML or JSON parser has read.
+
+    Args:
+        data: The content. Instead of a list, ``units`` may be
+            ``{count: 4, template: {hardware: ..., scenario: ..., house: ...}}``, where each of the
+            three is one value or a list to go through again and again.
+        source: The file's name, as the user gave it; stands in every problem.
+
+    Raises:
+        ConfigError: Lists everything that is wrong.
+    """
+    if not isinstance(data, Mapping):
+        right = "must have keys at its top, such as policy and units"
+        raise ConfigError([Problem(source, "", "", right)])
+    content: dict[Any, Any] = dict(data)
+    problems: list[Problem] = []
+    units = content.get("units")
+    if isinstance(units, Mapping):
+        try:
+            content["units"] = _Generated.model_validate(units).entries()
+        except ValidationError as error:
+            schema = _Generated.model_json_schema()
+            problems += problems_of(error, source, schema, prefix=("units",))
+            content["units"] = [_PLACEHOLDER]  # so that the rest of the file is looked at
+    elif isinstance(units, list):
+        content["units"] = _placed(units)
+        problems += _doubles(units, source)
+    try:
+        grid = GridDescription.model_validate(content)
+    except ValidationError as error:
+        problems += problems_of(error, source, GridDescription.model_json_schema())
+    if problems:
+        raise ConfigError(problems)
+    return grid
+
+
+def with_unit_count(grid: GridDescription, count: int) -> GridDescription:
+    """The same grid with the first `count` of its units, or with more of the same kinds.
+
+    Units that are added repeat the given ones in turn, under the next free ids, along the street.
+
+    Args:
+        grid: As read.
+        count: 1..999.
+    """
+    if not 1 <= count <= MAX_UNITS:
+        raise ConfigError([Problem("units", "", str(count), f"must be from 1 to {MAX_UNITS}")])
+    taken = {unit.id for unit in grid.units}
+    free = (new for n in range(1, 2 * MAX_UNITS) if (new := f"E{n:03}") not in taken)
+    added = (
+        grid.units[index % len(grid.units)].model_copy(
+            update={"id": next(free), "position_m": _street_position_m(index)}
+        )
+        for index in range(len(grid.units), count)
+    )
+    return grid.model_copy(update={"units": (*grid.units[:count], *added)})
+
+
+def _street_position_m(index: int) -> tuple[float, float]:
+    """Where a house stands on a street with a row of houses on either side: east, north. [m]"""
+    return 20.0 * (index // 2), 24.0 * (index % 2)
+
+
+def _placed(units: Sequence[object]) -> list[object]:
+    """The units, those without a position set along the street."""
+    return [
+        {"position_m": _street_position_m(index), **unit} if isinstance(unit, Mapping) else unit
+        for index, unit in enumerate(units)
+    ]
+
+
+def _doubles(units: Iterable[object], source: str) -> list[Problem]:
+    ids = [str(unit["id"]) for unit in units if isinstance(unit, Mapping) and "id" in unit]
+    return [
+        Problem(source, "units", unit_id, f"is the id of {times} units; each needs its own")
+        for unit_id, times in Counter(ids).items()
+        if times > 1
+    ]
