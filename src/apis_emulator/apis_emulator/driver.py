@@ -1,0 +1,146 @@
+"""Guards the converters as a real driver does: terms, hold times, and an orderly end.
+
+Hold times run on a steady clock of the caller's (``now_s``), never on simulated time: the dead man must not depend on it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from apis_core.messages import (
+    ConverterOperation,
+    ConverterOrder,
+    ConverterReading,
+    ConverterReply,
+)
+from apis_core.types import ConverterError, ConverterMode, StopCause, UnitId
+
+from apis_emulator.orders import Refused, command, in_range, read_converter
+from apis_emulator.physics.plant import Plant
+
+__all__ = ["Driver"]
+
+REFERENCE_GRACE_S = (
+    2.0  # a voltage reference that must go lets the current sources go first, for so long at most
+)
+
+
+@dataclass(slots=True)
+class _Held:
+    """What the driver remembers of one converter."""
+
+    term: int = 0
+    deal_id: str = ""
+    hold_s: float = 0.0
+    deadline_s: float = math.inf
+    is_condemned: bool = (
+        False  # its hold has run out, or the process ends: no renewal helps any more
+    )
+
+
+class Driver:
+    """All converters of a plant behind one set of rules."""
+
+    def __init__(self, plant: Plant) -> None:
+        self._plant = plant
+        self._held = {unit_id: _Held() for unit_id in plant.units}
+        self._is_ending = False
+
+    def handle(self, unit_id: UnitId, order: ConverterOrder, now_s: float) -> ConverterReply:
+        """Obey or refuse an order; the reply has the reading after it."""
+        error, message = ConverterError.NONE, ""
+        try:
+            self._obey(unit_id, order, now_s)
+        except Refused as refused:
+            error, message = refused.error, str(refused)
+        return ConverterReply(error=error, message=message, reading=self.read(unit_id, now_s))
+
+    def read(self, unit_id: UnitId, now_s: float) -> ConverterReading:
+        """The converter's reading with the term, the deal and what is left of the hold time."""
+        held = self._held[unit_id]
+        reading = read_converter(self._plant, unit_id)
+        left_s = max(held.deadline_s - now_s, 0.0) if reading.mode.is_active else 0.0
+        return replace(reading, term=held.term, deal_id=held.deal_id, hold_remaining_s=left_s)
+
+    def watch(self, now_s: float) -> None:
+        """The dead man: stop what was not renewed in time. Call it many times a second."""
+        for unit_id, held in self._held.items():
+            converter = self._plant.units[unit_id].converter
+            if not converter.is_active or converter.is_stopping or now_s < held.deadline_s:
+                continue
+            held.is_condemned = True
+            if (
+                converter.is_reference
+                and now_s < held.deadline_s + REFERENCE_GRACE_S
+                and self._carries_others(unit_id)
+            ):
+                continue
+            if self._is_ending:
+                self._plant.stop(unit_id)
+            else:
+                detail = f"the order was not renewed within its hold time of {held.hold_s:g} s"
+                self._plant.stop(unit_id, StopCause.HOLD_EXPIRED, detail)
+
+    def end(self, now_s: float) -> None:
+        """Begin to take all converters to WAIT; from now on no order but WAIT and READ is obeyed."""
+        self._is_ending = True
+        for held in self._held.values():
+            held.deadline_s = min(held.deadline_s, now_s)
+        self.watch(now_s)
+
+    def force_wait(self) -> list[UnitId]:
+        """Switch off at once what is still on; returns which these were."""
+        active = list(self.active_ids())
+        for unit_id in active:
+            self._plant.units[unit_id].converter.finish()
+        return active
+
+    def active_ids(self) -> Iterator[UnitId]:
+        """Units whose converter is not in WAIT."""
+        return (i for i, unit in self._plant.units.items() if unit.converter.is_active)
+
+    def _carries_others(self, unit_id: UnitId) -> bool:
+        """Whether a current source would lose its bus if this reference went now."""
+        return not self._plant.is_held_without(unit_id) and any(
+            unit.converter.is_active and not unit.converter.is_reference
+            for unit in self._plant.units.values()
+        )
+
+    def _obey(self, unit_id: UnitId, order: ConverterOrder, now_s: float) -> None:
+        if order.operation is ConverterOperation.READ:
+            return
+        held = self._held[unit_id]
+        is_wait = order.operation is ConverterOperation.MODE and order.mode is ConverterMode.WAIT
+        if order.term == 0 and not is_wait:
+            raise Refused(
+                ConverterError.OUT_OF_RANGE,
+                "term is 0, which is for READ and for MODE WAIT only; it must be the grid master's term, 1 or more",
+            )
+        if 0 < order.term < held.term:
+            raise Refused(
+                ConverterError.OLD_TERM,
+                f"term is {order.term}, it must be {held.term} or more: an order of that term has been obeyed",
+            )
+        if not is_wait:
+            self._must_go_on(held, order)
+            in_range("hold_s", order.hold_s, 0.0, math.inf, "s", above=True)
+        command(self._plant, unit_id, order)
+        held.term = max(held.term, order.term)
+        held.deal_id = order.deal_id
+        if not is_wait and order.hold_s is not None:
+            held.hold_s = order.hold_s
+            held.deadline_s = now_s + order.hold_s
+            held.is_condemned = False
+
+    def _must_go_on(self, held: _Held, order: ConverterOrder) -> None:
+        """An order that keeps something on needs somebody who may."""
+        if self._is_ending:
+            raise Refused(
+                ConverterError.REFUSED, "the emulator is ending; only WAIT and READ are obeyed"
+            )
+        if held.is_condemned and order.operation is not ConverterOperation.MODE:
+            raise Refused(
+                ConverterError.WRONG_MODE, "its hold time has run out; it is going to WAIT"
+            )

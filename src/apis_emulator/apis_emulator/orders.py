@@ -1,0 +1,211 @@
+"""What a converter makes of an order: checks it, obeys or refuses, and reads itself. Terms and hold times: see driver.py."""
+
+from __future__ import annotations
+
+import math
+
+from apis_core.messages import (
+    ConverterOperation,
+    ConverterOrder,
+    ConverterReading,
+    ConverterReply,
+)
+from apis_core.types import ConverterError, ConverterMode, UnitId
+
+from apis_emulator.physics.converter import (
+    MAX_DROOP_RATIO,
+    RATED_CURRENT_A,
+    VOLTAGE_RANGE_V,
+    Converter,
+)
+from apis_emulator.physics.plant import Plant, Unit
+
+__all__ = ["ENERGISED_BUS_V", "Refused", "command", "in_range", "read_converter"]
+
+# A bus above this has another source on it: under-voltage threshold 300 V, its mask 10 V, and 10 V more, as the original.
+ENERGISED_BUS_V = 320.0
+
+
+class Refused(Exception):
+    """An order is not carried out. Never leaves this package: the border turns it into a reply."""
+
+    def __init__(self, error: ConverterError, message: str) -> None:
+        self.error = error
+        super().__init__(message)
+
+
+def command(plant: Plant, unit_id: UnitId, order: ConverterOrder) -> None:
+    """Carry out an order: modes change at once, currents and voltages ramp.
+
+    Raises:
+        Refused: Nothing was changed.
+    """
+    unit = plant.units[unit_id]
+    match order.operation:
+        case ConverterOperation.READ:
+            pass
+        case ConverterOperation.MODE:
+            _change_mode(plant, unit_id, unit, order)
+        case ConverterOperation.CURRENT:
+            _must_run(unit.converter)
+            current_a, limit_wh = _current_a(order, unit.converter.mode), _energy_limit_wh(order)
+            unit.converter.current_setpoint_a = current_a
+            _set_limit(unit.converter, limit_wh)
+        case ConverterOperation.VOLTAGE:
+            _must_run(unit.converter)
+            if not unit.converter.is_reference:
+                raise Refused(
+                    ConverterError.WRONG_MODE,
+                    f"mode is {unit.converter.mode.name}; a voltage can only be set in VOLTAGE_REFERENCE",
+                )
+            _set_voltage(unit.converter, order)
+        case ConverterOperation.HOLD:
+            _must_run(unit.converter)
+            _set_limit(unit.converter, _energy_limit_wh(order))
+
+
+def read_converter(plant: Plant, unit_id: UnitId) -> ConverterReading:
+    """What the converter measures and counts now."""
+    unit = plant.units[unit_id]
+    converter = unit.converter
+    grid_w = converter.current_a * plant.voltage_v
+    battery_w = grid_w - converter.loss_w(grid_w)
+    battery_v = unit.battery.voltage_v
+    return ConverterReading(
+        mode=converter.mode,
+        alarm=converter.alarm,
+        stop_cause=converter.stop_cause,
+        stop_detail=converter.stop_detail,
+        grid_voltage_v=plant.voltage_v,
+        grid_current_a=converter.current_a,
+        grid_power_w=grid_w,
+        battery_voltage_v=battery_v,
+        battery_current_a=battery_w / battery_v,
+        battery_power_w=battery_w,
+        converter_temp_degc=converter.temp_degc,
+        grid_voltage_setpoint_v=converter.voltage_setpoint_v,
+        grid_current_setpoint_a=converter.current_setpoint_a,
+        droop_ratio=converter.droop_ratio,
+        grid_charged_wh=converter.charged_wh,
+        grid_discharged_wh=converter.discharged_wh,
+        battery_charged_wh=converter.battery_charged_wh,
+        battery_discharged_wh=converter.battery_discharged_wh,
+    )
+
+
+def in_range(
+    name: str, value: float | None, low: float, high: float, unit: str, *, above: bool = False
+) -> float:
+    """The value, if it is a number within low..high (``above``: and more than low)."""
+    if value is None or not math.isfinite(value):
+        found = "missing" if value is None or math.isnan(value) else f"{value}"
+    elif not low <= value <= high or (above and value == low):
+        found = f"{value:g} {unit}".rstrip()
+    else:
+        return value
+    least = f"more than {low:g}" if above else f"{low:g}"
+    most = f" to {high:g}" if math.isfinite(high) else "" if above else " or more"
+    raise Refused(
+        ConverterError.OUT_OF_RANGE, f"{name} is {found}, it must be {least}{most} {unit}".rstrip()
+    )
+
+
+def _change_mode(plant: Plant, unit_id: UnitId, unit: Unit, order: ConverterOrder) -> None:
+    converter, mode = unit.converter, order.mode
+    if mode is ConverterMode.WAIT:
+        plant.stop(unit_id)
+        converter.clear()
+        return
+    if mode is ConverterMode.UNKNOWN:
+        raise Refused(
+            ConverterError.OUT_OF_RANGE,
+            "mode is UNKNOWN, it must be WAIT, VOLTAGE_REFERENCE, DISCHARGE or CHARGE",
+        )
+    current_a, limit_wh = _current_a(order, mode), _energy_limit_wh(order)
+    if mode is ConverterMode.VOLTAGE_REFERENCE:
+        voltage_v, droop_ratio = _voltage_v(order), _droop_ratio(order)
+        _must_be_free(plant, unit_id, converter, droop_ratio)
+        converter.start(mode, bus_v=plant.voltage_v, energy_limit_wh=limit_wh)
+        converter.voltage_setpoint_v = voltage_v
+        converter.droop_ratio = droop_ratio
+    else:
+        _must_be_able(plant, unit_id, unit, mode)
+        converter.start(mode, bus_v=plant.voltage_v, energy_limit_wh=limit_wh)
+    converter.current_setpoint_a = current_a
+
+
+def _must_be_free(plant: Plant, unit_id: UnitId, converter: Converter, droop_ratio: float) -> None:
+    """A second voltage source is allowed only with droop, for a hand-over."""
+    others = [i for i in plant.read_bus().voltage_reference_ids if i != unit_id]
+    is_energised = plant.voltage_v > ENERGISED_BUS_V and not converter.is_reference
+    if droop_ratio > 0.0 or not (others or is_energised):
+        return
+    holder = f", held by {', '.join(others)}" if others else ""
+    raise Refused(
+        ConverterError.BUS_ENERGISED,
+        f"the bus is at {plant.voltage_v:.1f} V{holder}; it must be below {ENERGISED_BUS_V:g} V and free, "
+        "or droop_ratio > 0 for a hand-over",
+    )
+
+
+def _must_be_able(plant: Plant, unit_id: UnitId, unit: Unit, mode: ConverterMode) -> None:
+    """A current source needs a bus and a battery."""
+    least_v = plant.bus.under_voltage_trip_v
+    if unit.converter.is_reference and not plant.is_held_without(unit_id):
+        raise Refused(
+            ConverterError.WRONG_MODE, "it alone holds the bus voltage; it must go to WAIT first"
+        )
+    if plant.voltage_v < least_v:
+        raise Refused(
+            ConverterError.REFUSED,
+            f"the bus is at {plant.voltage_v:.1f} V, it must be at {least_v:g} V or more",
+        )
+    if mode is ConverterMode.DISCHARGE and unit.is_empty:
+        raise Refused(ConverterError.REFUSED, "the battery is empty; drawing is not permitted")
+    if mode is ConverterMode.CHARGE and unit.is_full:
+        raise Refused(ConverterError.REFUSED, "the battery is full; charging is not permitted")
+
+
+def _must_run(converter: Converter) -> None:
+    if not converter.is_active or converter.is_stopping:
+        state = "on its way to WAIT" if converter.is_stopping else "WAIT"
+        raise Refused(
+            ConverterError.WRONG_MODE, f"mode is {state}; only an active converter obeys this"
+        )
+
+
+def _current_a(order: ConverterOrder, mode: ConverterMode) -> float:
+    """Current setpoint; of a voltage reference its limit, the rated current if none is named. [A]"""
+    is_limit = mode is ConverterMode.VOLTAGE_REFERENCE
+    value = order.grid_current_a
+    if is_limit and value is None:
+        return RATED_CURRENT_A
+    return in_range("grid_current_a", value, 0.0, RATED_CURRENT_A, "A", above=is_limit)
+
+
+def _voltage_v(order: ConverterOrder) -> float:
+    return in_range("grid_voltage_v", order.grid_voltage_v, *VOLTAGE_RANGE_V, "V")
+
+
+def _droop_ratio(order: ConverterOrder) -> float:
+    return in_range("droop_ratio", order.droop_ratio, 0.0, MAX_DROOP_RATIO, "")
+
+
+def _energy_limit_wh(order: ConverterOrder) -> float | None:
+    if order.energy_limit_wh is None:
+        return None
+    return in_range("energy_limit_wh", order.energy_limit_wh, 0.0, math.inf, "Wh", above=True)
+
+
+def _set_limit(converter: Converter, limit_wh: float | None) -> None:
+    """On HOLD and CURRENT no limit means: keep the one that is there."""
+    if limit_wh is not None:
+        converter.energy_limit_wh = limit_wh
+
+
+def _set_voltage(converter: Converter, order: ConverterOrder) -> None:
+    """Voltage and droop; no voltage means: keep."""
+    droop_ratio = _droop_ratio(order)
+    if order.grid_voltage_v is not None:
+        converter.voltage_setpoint_v = _voltage_v(order)
+    converter.droop_ratio = droop_ratio
