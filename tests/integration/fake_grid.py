@@ -1,7 +1,8 @@
-"""Runs fake child programs under the real runner, as its own process, so that tests can send it signals.
+"""Runs fake children under the real runner, in a process that tests can send signals.
 
 Usage: python fake_grid.py FOLDER '[["name", "behaviour", stops_first], ...]'
-Every fake child says "ready" and its process id, and writes its name into FOLDER/stopped when it was asked to stop.
+Every fake child says "ready" and its process id, and writes its name into FOLDER/stopped when it
+was asked to stop.
 """
 
 from __future__ import annotations

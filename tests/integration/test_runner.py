@@ -1,4 +1,4 @@
-"""The process manager with fake children: order, exit codes, last words, and that nothing is left behind."""
+"""The process manager with fake children: order, exit codes, last words, no orphans."""
 
 from __future__ import annotations
 

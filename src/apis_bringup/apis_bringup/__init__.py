@@ -1,1 +1,1 @@
-"""From a grid description to running processes: the process list, the process manager, and the ``apisctl`` command."""
+"""From a grid description to running processes, and the ``apisctl`` command."""

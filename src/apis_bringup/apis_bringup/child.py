@@ -1,11 +1,13 @@
 """Becomes another program that cannot outlive its parent.
 
-The runner starts every child through this file (by its path, in an isolated interpreter, which costs some 10 ms)::
+The runner starts every child through this file (by its path, in an isolated interpreter, which
+costs some 10 ms)::
 
     python -I -S child.py <pid of the runner> <program> <argument>...
 
-Even if the runner is killed with SIGKILL, the kernel then ends the child: nothing is left over. A ``preexec_fn`` could do
-the same, but Python code between fork and exec may deadlock in a process that has threads, and the runner has.
+Even if the runner is killed with SIGKILL, the kernel then ends the child: nothing is left over. A
+``preexec_fn`` could do the same, but Python code between fork and exec may deadlock in a process
+that has threads, and the runner has.
 """
 
 import ctypes
@@ -19,7 +21,8 @@ PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 def main() -> None:
     """Tie this process to its parent, then exec the program."""
     parent, command = int(sys.argv[1]), sys.argv[2:]
-    # A shell that starts the runner in the background makes it ignore SIGINT, and that would be inherited.
+    # A shell that starts the runner in the background makes it ignore SIGINT, and that would be
+    # inherited.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     if ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
         sys.exit("prctl(PR_SET_PDEATHSIG) failed")

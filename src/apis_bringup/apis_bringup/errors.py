@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from apis_core.errors import ApisError, ConfigError, Problem
 
-__all__ = ["CommandFailed", "usage_error"]
+__all__ = ["CancelledError", "CommandError", "usage_error"]
 
 
-class CommandFailed(ApisError):
+class CommandError(ApisError):
     """A command could not do its work (exit code 1); the message is one line for people."""
+
+
+class CancelledError(ApisError):
+    """Nobody waits for the answer any more."""
 
 
 def usage_error(option: str, value: object, right: str) -> ConfigError:

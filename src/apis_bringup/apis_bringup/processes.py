@@ -1,4 +1,4 @@
-"""Which processes make up a grid: computed once, here, for the launch file and for ``make run`` alike."""
+"""Which processes make up a grid: computed here, for the launch file and ``make run`` alike."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from typing import Any
 
 from apis_core.grid import GridDescription
 
-__all__ = ["Process", "RunFolder", "dashboard_url", "node_parameters", "process_list"]
+__all__ = [
+    "Process",
+    "RunFolder",
+    "dashboard_process",
+    "dashboard_url",
+    "node_parameters",
+    "process_list",
+]
 
 SEPARATE_UP_TO = 8  # units; beyond, a process each costs too much memory and discovery traffic
 
@@ -84,11 +91,13 @@ def process_list(grid: GridDescription, run: RunFolder, *, web: bool = True) -> 
         Process("emulator", "apis_emulator", "emulator", params_file, namespace=namespace),
         *(_unit_process(grid, ids, params_file) for ids in _unit_groups(grid)),
     ]
-    if web:
-        processes.append(
-            Process("dashboard", "apis_viz", "dashboard", params_file, namespace=namespace)
-        )
-    return processes
+    return [*processes, dashboard_process(grid, run)] if web else processes
+
+
+def dashboard_process(grid: GridDescription, run: RunFolder) -> Process:
+    """The web page of a grid."""
+    namespace = f"/apis/{grid.cluster}"
+    return Process("dashboard", "apis_viz", "dashboard", run.params_file, namespace=namespace)
 
 
 def node_parameters(grid: GridDescription, run: RunFolder) -> dict[str, dict[str, Any]]:

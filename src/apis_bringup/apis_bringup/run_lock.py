@@ -1,7 +1,7 @@
-"""Knows which grid runs on a ROS domain, so that a second one is refused and ``apisctl stop`` finds the first.
+"""Knows which grid runs on a ROS domain, to refuse a second one and to stop the first.
 
-One grid at a time runs on a domain, whatever its cluster is called: an emulator publishes ``/clock``, which all nodes of a
-domain share.
+One grid at a time runs on a domain, whatever its cluster is called: an emulator publishes
+``/clock``, which all nodes of a domain share.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from apis_bringup.errors import CommandFailed
+from apis_bringup.errors import CommandError
 
 __all__ = ["RunningGrid", "claim", "domain_id", "find", "stop"]
 
@@ -32,7 +32,8 @@ class RunningGrid:
         folder: Its run folder, absolute.
         url: The dashboard's address; None = no dashboard.
         pid: Process that stops everything when it gets SIGINT.
-        started: When that process was created, in ticks since the machine started; tells it from a later one with the same id.
+        started: When that process was created, in ticks since the machine started; tells it from a
+            later one with the same id.
     """
 
     cluster: str
@@ -47,7 +48,7 @@ def domain_id() -> int:
     """The ROS domain that all commands of this process use."""
     text = os.environ.get("ROS_DOMAIN_ID", "") or "0"
     if not text.isdecimal():
-        raise CommandFailed(f"ROS_DOMAIN_ID is {text!r}, must be a whole number from 0 to 101")
+        raise CommandError(f"ROS_DOMAIN_ID is {text!r}, must be a whole number from 0 to 101")
     return int(text)
 
 
@@ -56,7 +57,7 @@ def claim(grid: RunningGrid) -> Iterator[RunningGrid]:
     """Hold the domain for a grid that this process runs.
 
     Raises:
-        CommandFailed: Another grid runs on the domain.
+        CommandError: Another grid runs on the domain.
     """
     path = _lock_path()
     path.parent.mkdir(mode=0o700, exist_ok=True)
@@ -65,7 +66,7 @@ def claim(grid: RunningGrid) -> Iterator[RunningGrid]:
             # Ends with this process, however it ends.
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise CommandFailed(_busy_text()) from None
+            raise CommandError(_busy_text()) from None
         grid = replace(grid, pid=os.getpid(), started=_created_at(os.getpid()))
         file.truncate(0)
         file.write(json.dumps(asdict(grid)))
@@ -103,7 +104,7 @@ def stop(grid: RunningGrid, *, within_s: float) -> bool:
 
 
 def _created_at(pid: int) -> int:
-    """Ticks since the machine started, as proc_pid_stat(5) has it; FileNotFoundError if there is no such process."""
+    """When a process was created, in ticks since the machine started; see proc_pid_stat(5)."""
     after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
     return int(after_name.split()[19])
 

@@ -1,8 +1,9 @@
-"""Runs a set of programs together: shows what they say, stops them in order, and leaves nothing behind.
+"""Runs programs together: shows what they say, stops them in order, leaves nothing behind.
 
 Built from honcho's pieces: its :class:`~honcho.process.Process` reads one child's output and its
-:class:`~honcho.printer.Printer` writes the coloured lines. Honcho's own manager forks a Python process for every child and
-stops all children at once; here a thread per child is enough, and the unit nodes stop while the hardware still answers.
+:class:`~honcho.printer.Printer` writes the coloured lines. Honcho's own manager forks a Python
+process for every child and stops all children at once; here a thread per child is enough, and the
+unit nodes stop while the hardware still answers.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -31,8 +32,6 @@ __all__ = ["Child", "Runner"]
 LAST_WORDS = 12  # lines
 SYSTEM = "apis"  # name in front of the runner's own lines
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# A program that has not yet installed a handler, or that lets KeyboardInterrupt through, ended as it was asked to.
-ORDERLY_EXITS = (0, -signal.SIGINT, 128 + signal.SIGINT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +66,20 @@ class _Running:
     def is_alive(self) -> bool:
         return self.returncode is None
 
+    @property
+    def ended_orderly(self) -> bool:
+        """Whether it ended as one that was asked to; it may not have had a handler yet."""
+        if self.returncode in (0, -signal.SIGINT, 128 + signal.SIGINT):
+            return True
+        # Python's exit code is 1 if the interrupt comes while the interpreter itself starts.
+        return bool(self.last_words) and self.last_words[-1].startswith("KeyboardInterrupt")
+
     def signal_group(self, number: signal.Signals) -> None:
         """Signal the child and whatever it started."""
         if self.pid is None or not self.is_alive:
             return
-        try:
+        with suppress(ProcessLookupError):  # it has ended, and that message is in the queue
             os.killpg(self.pid, number)
-        except ProcessLookupError:
-            pass  # it has ended, and its "stop" message is in the queue
 
 
 class Runner:
@@ -128,7 +133,8 @@ class Runner:
         """Run to the end; call it once, from the main thread if signals are to stop it.
 
         Returns:
-            0 after an orderly stop, 1 if a child ended by itself, had to be killed, or stopped with an error.
+            0 after an orderly stop, 1 if a child ended by itself, had to be killed, or stopped
+            with an error.
         """
         try:
             with self._stop_signals():
@@ -153,7 +159,8 @@ class Runner:
     def _read(self, running: _Running) -> None:
         """Start a child and pass on what it says, until it ends (a thread of its own).
 
-        The kernel ties the child to the thread that started it, so this thread must live as long as the child.
+        The kernel ties the child to the thread that started it, so this thread must live as long
+        as the child.
         """
         reader = Reader(
             list(running.child.command),
@@ -233,7 +240,7 @@ class Runner:
             if not self._stopping:
                 self.say("stopping the others")
                 self._stop()
-        elif running.returncode not in ORDERLY_EXITS and not running.killed:
+        elif not running.ended_orderly and not running.killed:
             self._exit_code = 1
             self.say(f"{name} {how} while it was stopping", colour="31")
         if self._stopping and not any(other.is_alive for other in self._asked):
@@ -273,7 +280,7 @@ class Runner:
 
 
 def _popen(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
-    """Start a child in a session of its own, so that Ctrl-C in the terminal reaches the runner alone."""
+    """Start a child in its own session, so that Ctrl-C reaches the runner alone."""
     wrapper = [sys.executable, "-I", "-S", str(Path(__file__).with_name("child.py"))]
     return subprocess.Popen(
         [*wrapper, str(os.getpid()), *command],

@@ -1,0 +1,105 @@
+"""A grid of emulated houses: the emulator, a unit node for every house, and the dashboard.
+
+ros2 launch launch/sim_grid.launch.py units:=8 speed:=60
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction
+from launch.launch_description_entity import LaunchDescriptionEntity
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+from apis_bringup.grid_file import Overrides
+from apis_bringup.launch_actions import start
+from apis_bringup.session import GridOptions, prepare
+from launch import LaunchContext, LaunchDescription
+
+# Beside this file's folder, in the source tree as well as where it is installed.
+ROOT = Path(__file__).resolve().parents[1]
+RVIZ_CONFIG = ROOT / "rviz" / "grid.rviz"
+
+# The domain is ours until this process ends.
+held = ExitStack()
+
+
+def start_grid(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """Work out the processes from what the command line says."""
+    units, speed, config, port = (
+        LaunchConfiguration(name).perform(context) for name in ("units", "speed", "config", "port")
+    )
+    overrides = Overrides(
+        units=int(units) if units else None,
+        speed=float(speed) if speed else None,
+        port=int(port) if port else None,
+    )
+    options = GridOptions(Path(config), overrides, web=_is_on(context, "web"))
+    prepared = held.enter_context(prepare(options))
+    actions = [action for process in prepared.processes for action in start(process)]
+    if prepared.url:
+        actions.insert(0, LogInfo(msg=f"dashboard: {prepared.url}"))
+    if _is_on(context, "rviz"):
+        actions += _rviz()
+    return actions
+
+
+def _is_on(context: LaunchContext, name: str) -> bool:
+    return LaunchConfiguration(name).perform(context).lower() in ("true", "1", "yes", "on")
+
+
+def _rviz() -> list[LaunchDescriptionEntity]:
+    """RViz may be closed, and the grid goes on without it."""
+    if not RVIZ_CONFIG.is_file():
+        return [LogInfo(msg=f"RViz is not started: {RVIZ_CONFIG} is missing")]
+    try:
+        get_package_prefix("rviz2")
+    except PackageNotFoundError:
+        return [LogInfo(msg="RViz is not started: the package rviz2 is not installed")]
+    arguments = ["-d", str(RVIZ_CONFIG)]
+    parameters = [{"use_sim_time": True}]
+    return [Node(package="rviz2", executable="rviz2", arguments=arguments, parameters=parameters)]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Arguments, and the grid."""
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument(
+                "config",
+                default_value=str(ROOT / "config" / "sim_grid.yaml"),
+                description="Grid file (YAML): units, policy, place, emulation.",
+            ),
+            DeclareLaunchArgument(
+                "units",
+                default_value="",
+                description="Number of units; empty = as the grid file has them.",
+            ),
+            DeclareLaunchArgument(
+                "speed",
+                default_value="",
+                description="Simulated seconds per second; empty = as the grid file has it.",
+            ),
+            DeclareLaunchArgument(
+                "web",
+                default_value="true",
+                choices=["true", "false"],
+                description="Whether to start the dashboard, a web page.",
+            ),
+            DeclareLaunchArgument(
+                "port",
+                default_value="",
+                description="Port of the dashboard; empty = as the grid file has it.",
+            ),
+            DeclareLaunchArgument(
+                "rviz",
+                default_value="false",
+                choices=["true", "false"],
+                description="Whether to start RViz with rviz/grid.rviz.",
+            ),
+            OpaqueFunction(function=start_grid),
+        ]
+    )

@@ -1,0 +1,52 @@
+"""The dashboard alone, for a grid that runs elsewhere.
+
+ros2 launch launch/viz.launch.py config:=my_grid.yaml port:=8080
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction
+from launch.launch_description_entity import LaunchDescriptionEntity
+from launch.substitutions import LaunchConfiguration
+
+from apis_bringup.grid_file import Overrides, resolve, write_run_folder
+from apis_bringup.launch_actions import start
+from apis_bringup.processes import RunFolder, dashboard_process, dashboard_url
+from apis_bringup.session import run_folder
+from launch import LaunchContext, LaunchDescription
+
+# Beside this file's folder, in the source tree as well as where it is installed.
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def start_dashboard(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """The dashboard, with what the command line says."""
+    port = LaunchConfiguration("port").perform(context)
+    config = Path(LaunchConfiguration("config").perform(context))
+    resolved = resolve(config, Overrides(port=int(port) if port else None))
+    grid = resolved.description
+    # Not the folder of the grid itself, which may run on this machine.
+    run = RunFolder(run_folder(grid).path.with_name(f"{run_folder(grid).path.name}-viz"))
+    write_run_folder(resolved, run)
+    return [LogInfo(msg=f"dashboard: {dashboard_url(grid)}"), *start(dashboard_process(grid, run))]
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Arguments, and the dashboard."""
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument(
+                "config",
+                default_value=str(ROOT / "config" / "sim_grid.yaml"),
+                description="Grid file (YAML): which units there are, and where they stand.",
+            ),
+            DeclareLaunchArgument(
+                "port",
+                default_value="",
+                description="Port of the dashboard; empty = as the grid file has it.",
+            ),
+            OpaqueFunction(function=start_dashboard),
+        ]
+    )

@@ -1,0 +1,278 @@
+"""Reads a grid file with every file that it names, and writes the run folder.
+
+Nothing starts from a description that is wrong anywhere: all problems of all files are reported at
+once.
+"""
+
+from __future__ import annotations
+
+import json
+import zoneinfo
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from apis_bringup.processes import RunFolder, node_parameters
+from apis_bringup.yaml_text import load_yaml
+from apis_core.errors import ConfigError, Problem
+from apis_core.grid import (
+    Composition,
+    GridDescription,
+    House,
+    UnitEntry,
+    parse_grid,
+    with_unit_count,
+)
+from apis_core.hardware import Hardware, parse_hardware
+from apis_core.jsonc import parse_object
+from apis_core.policy import Policy, parse_policy, replace_members
+from apis_core.scenario import parse_scenario
+
+__all__ = ["NO_OVERRIDES", "Overrides", "ResolvedGrid", "resolve", "write_run_folder"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What the command line changes of a grid file; None = as the file has it."""
+
+    units: int | None = None
+    speed: float | None = None
+    seed: int | None = None
+    port: int | None = None
+    composition: Composition | None = None
+
+
+NO_OVERRIDES = Overrides()
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedGrid:
+    """A grid whose files have all been read and found right.
+
+    Attributes:
+        description: With absolute paths, and with the battery capacities of the hardware files.
+        policy_text: Content of the policy file that its units share.
+        warnings: What is allowed, but perhaps not meant.
+    """
+
+    description: GridDescription
+    policy_text: str
+    warnings: tuple[Problem, ...] = ()
+
+
+def resolve(path: Path, overrides: Overrides = NO_OVERRIDES) -> ResolvedGrid:
+    """Read a grid file, with everything that it refers to.
+
+    Args:
+        path: The grid file (YAML); names in it are relative to its folder.
+        overrides: What the command line changes.
+
+    Raises:
+        ConfigError: Lists every problem of every file.
+    """
+    source = str(path)
+    data = load_yaml(_read(path, source, "the grid file"), source)
+    files = _Files(source, path.resolve().parent)
+    try:
+        grid = _overridden(parse_grid(data, source), overrides)
+    except ConfigError as error:
+        _read_all_named(data, files)  # their problems are wanted now, too
+        raise ConfigError([*error.problems, *files.problems]) from None
+    files.problems += _timezone_problems(source, grid.emulator.place.timezone)
+    policy = files.parse(grid.policy, "policy", parse_policy)
+    policy_text = files.text(grid.policy)
+    if policy and overrides.units is not None:
+        policy_text = _with_members(policy_text, policy, [unit.id for unit in grid.units])
+    elif policy:
+        files.problems += _member_problems(policy, grid, grid.policy)
+    units = tuple(
+        _resolved_unit(unit, f"units[{index}]", files) for index, unit in enumerate(grid.units)
+    )
+    if files.problems:
+        raise ConfigError(files.problems)
+    description = grid.model_copy(
+        update={"policy": str(files.absolute(grid.policy)), "units": units}
+    )
+    return ResolvedGrid(description, policy_text, policy.warnings if policy else ())
+
+
+def write_run_folder(
+    resolved: ResolvedGrid, run: RunFolder, *, keep_journal: bool = False
+) -> None:
+    """Write the files from which the nodes start.
+
+    Args:
+        resolved: The grid.
+        run: Where to; made if needed.
+        keep_journal: Whether units remember what they did in an earlier run in this folder.
+    """
+    grid = resolved.description
+    for unit in grid.units:
+        journal = run.journal_file(unit.id)
+        journal.parent.mkdir(parents=True, exist_ok=True)
+        if not keep_journal:
+            for stale in journal.parent.glob(f"{journal.name}*"):  # SQLite's -wal and -shm too
+                stale.unlink()
+    run.grid_file.write_text(grid.model_dump_json(indent=1) + "\n")
+    run.policy_file.write_text(resolved.policy_text)
+    nodes = {
+        node: {"ros__parameters": parameters}
+        for node, parameters in node_parameters(grid, run).items()
+    }
+    run.params_file.write_text(yaml.safe_dump(nodes, sort_keys=False))
+
+
+class _Files:
+    """The files that a grid file names: each is read once, and reported once."""
+
+    def __init__(self, grid_source: str, folder: Path) -> None:
+        self.problems: list[Problem] = []
+        self._grid_source = grid_source
+        self._folder = folder
+        self._parsed: dict[Path, Any] = {}
+
+    def absolute(self, name: str) -> Path:
+        return (self._folder / name).resolve()
+
+    def text(self, name: str) -> str:
+        path = self.absolute(name)
+        return path.read_text() if path.is_file() else ""
+
+    def exists(self, name: str, key: str) -> bool:
+        """Whether a file is there; if not, that is a problem of the grid file."""
+        if self.absolute(name).is_file():
+            return True
+        right = "no such file; names are relative to the grid file's folder"
+        self.problems.append(Problem(self._grid_source, key, name, right))
+        return False
+
+    def parse(self, name: str, key: str, parser: Callable[[str, str], T]) -> T | None:
+        """The content of a file; None if it is missing or wrong."""
+        path = self.absolute(name)
+        if not self.exists(name, key):
+            return None
+        if path not in self._parsed:
+            self._parsed[path] = None
+            try:
+                self._parsed[path] = parser(_read(path, name, key), name)
+            except ConfigError as error:
+                self.problems += error.problems
+        parsed: T | None = self._parsed[path]
+        return parsed
+
+
+def _read(path: Path, source: str, what: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError([Problem(source, "", "", f"no such file ({what})")]) from None
+    except OSError as error:
+        why = f"cannot be read ({what}): {error.strerror}"
+        raise ConfigError([Problem(source, "", "", why)]) from None
+    except UnicodeDecodeError:
+        raise ConfigError([Problem(source, "", "", f"must be UTF-8 text ({what})")]) from None
+
+
+def _read_all_named(data: Any, files: _Files) -> None:
+    """Read what is named in a grid file that is itself too wrong for a grid description."""
+    if not isinstance(data, Mapping):
+        return
+    parsers = {"policy": parse_policy, "hardware": parse_hardware, "scenario": parse_scenario}
+    for place, part in _parts_with_names(data):
+        for key, parser in parsers.items():
+            value = part.get(key)
+            for name in value if isinstance(value, list) else [value]:
+                if isinstance(name, str) and name:
+                    files.parse(name, f"{place}{key}", parser)
+
+
+def _parts_with_names(data: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    yield "", data
+    units = data.get("units")
+    if isinstance(units, Mapping) and isinstance(units.get("template"), Mapping):
+        yield "units.template.", units["template"]
+    elif isinstance(units, list):
+        for index, unit in enumerate(units):
+            if isinstance(unit, Mapping):
+                yield f"units[{index}].", unit
+
+
+def _overridden(grid: GridDescription, overrides: Overrides) -> GridDescription:
+    if overrides.units is not None:
+        grid = with_unit_count(grid, overrides.units)
+    emulator = {"speed": overrides.speed, "seed": overrides.seed}
+    parts = {
+        "emulator": grid.emulator.model_copy(update=_given(emulator)),
+        "web": grid.web.model_copy(update=_given({"port": overrides.port})),
+        "composition": overrides.composition,
+    }
+    return grid.model_copy(update=_given(parts))
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _timezone_problems(source: str, name: str) -> list[Problem]:
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        right = "must be an IANA time zone such as Asia/Tokyo"
+        return [Problem(source, "emulator.place.timezone", name, right)]
+    return []
+
+
+def _member_problems(policy: Policy, grid: GridDescription, source: str) -> list[Problem]:
+    strangers = [unit.id for unit in grid.units if unit.id not in policy.member_unit_ids]
+    if not strangers:
+        return []
+    right = f"must also name these units of the grid: {', '.join(strangers)}"
+    return [Problem(source, "memberUnitIds", json.dumps(policy.member_unit_ids), right)]
+
+
+def _resolved_unit(unit: UnitEntry, key: str, files: _Files) -> UnitEntry:
+    hardware = files.parse(unit.hardware, f"{key}.hardware", parse_hardware)
+    files.parse(unit.scenario, f"{key}.scenario", parse_scenario)
+    return unit.model_copy(
+        update={
+            "hardware": str(files.absolute(unit.hardware)),
+            "scenario": str(files.absolute(unit.scenario)),
+            "house": _resolved_house(unit.house, f"{key}.house", files, hardware),
+        }
+    )
+
+
+def _resolved_house(house: House, key: str, files: _Files, hardware: Hardware | None) -> House:
+    update: dict[str, Any] = {}
+    for name in ("solar_csv", "load_csv"):
+        csv: str | None = getattr(house, name)
+        if csv is not None and files.exists(csv, f"{key}.{name}"):
+            update[name] = str(files.absolute(csv))
+    if house.battery_capacity_wh is None and hardware is not None:
+        update["battery_capacity_wh"] = hardware.battery_capacity_wh
+    return house.model_copy(update=update)
+
+
+def _with_members(text: str, policy: Policy, unit_ids: Sequence[str]) -> str:
+    """A policy file for other members, for another number of units than the file's."""
+    if set(unit_ids) == set(policy.member_unit_ids):
+        return text
+    adapted = replace_members(policy, unit_ids)
+    data, _ = parse_object(text, "policy")
+    data["memberUnitIds"] = list(unit_ids)
+    data["largeCapacityUnitIds"] = list(adapted.large_capacity_unit_ids)
+    selection = data.get("gridMaster", {}).get("gridMasterSelection", {})
+    if selection and adapted.fixed_unit_id is None:
+        selection.pop("fixedUnitId", None)
+    if policy.topology:
+        # Branches of a grid of another size say nothing of this one: the weakest limits them all.
+        data["safety"]["gridTopologyBasedEvaluation"]["enabled"] = False
+        data["safety"]["sumOfDealGridCurrentMaxA"] = min(
+            branch.capacity_a for branch in policy.topology
+        )
+    return json.dumps(data, indent=1) + "\n"

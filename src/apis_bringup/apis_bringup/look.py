@@ -1,0 +1,196 @@
+"""The commands that look at a running grid, or steer it: status, deals, mode, topics, echo."""
+
+from __future__ import annotations
+
+import json
+import zoneinfo
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timezone, tzinfo
+from pathlib import Path
+from typing import Any
+
+from apis_bringup import run_lock
+from apis_bringup.errors import CommandError, usage_error
+from apis_bringup.graph import Graph, qos_that_hears
+from apis_bringup.observer import GridObserver
+from apis_bringup.plain import message_class, to_plain, to_yaml
+from apis_bringup.processes import RunFolder
+from apis_bringup.records import deal_record, mode_name, unit_record
+from apis_interfaces.msg import OperationMode
+
+__all__ = ["MODES", "Grid", "deals", "echo", "set_mode", "status", "topics"]
+
+APPEARS_WITHIN_S = 3.0  # wall; discovery on one machine takes a second or so
+OBEYED_WITHIN_S = 5.0  # wall
+SETTLES_WITHIN_S = 1.0  # wall; for what may lack for good
+
+MODES = {
+    "run": OperationMode.MODE_RUN,
+    "soft-stop": OperationMode.MODE_SOFT_STOP,
+    "force-stop": OperationMode.MODE_FORCE_STOP,
+    "manual": OperationMode.MODE_MANUAL,
+    "unset": OperationMode.MODE_UNSET,
+}
+
+
+class Grid:
+    """The grid that a command is about: the one that runs here, or one on the network."""
+
+    def __init__(self, cluster: str | None) -> None:
+        """Look for a grid on this machine; `cluster` says which one in the graph is meant."""
+        running = run_lock.find()
+        self.is_here = running is not None and cluster in (None, running.cluster)
+        self.cluster = cluster or (running.cluster if running else "village")
+        self.unit_ids = set(running.units) if running and self.is_here else set()
+        self.zone = _zone(running) if running and self.is_here else timezone.utc
+
+    @contextmanager
+    def observe(self) -> Iterator[GridObserver]:
+        """Listen until every unit has been heard: those of the run, or whichever answer.
+
+        Raises:
+            CommandError: Nobody answers.
+        """
+        with Graph(self.cluster) as graph:
+            observer = GridObserver(graph)
+            if self.unit_ids:
+                observer.wait_for(
+                    lambda: observer.statuses.keys() >= self.unit_ids, within_s=APPEARS_WITHIN_S
+                )
+            elif observer.wait_for(lambda: bool(observer.statuses), within_s=APPEARS_WITHIN_S):
+                # How many there are is not known here: a moment for the others.
+                observer.wait_for(lambda: False, within_s=SETTLES_WITHIN_S)
+            if not observer.statuses:
+                raise CommandError(
+                    f"no unit of the cluster {self.cluster!r} answers on ROS_DOMAIN_ID "
+                    f"{run_lock.domain_id()}; `make run` starts a grid"
+                )
+            yield observer
+
+
+def status(grid: Grid) -> list[dict[str, Any]]:
+    """How every unit is; a unit of the run that does not answer has only its id."""
+    with grid.observe() as observer:
+        statuses = dict(observer.statuses)
+    silent = [{"unit_id": unit_id} for unit_id in grid.unit_ids - statuses.keys()]
+    heard = [unit_record(unit_status) for unit_status in statuses.values()]
+    return sorted([*heard, *silent], key=lambda record: record["unit_id"])
+
+
+def deals(grid: Grid) -> list[dict[str, Any]]:
+    """The deals that the grid masters still tell of, oldest first."""
+    with grid.observe() as observer:
+        # Deals arrive on their own; that there are none cannot be heard.
+        held = {deal_id for unit in observer.statuses.values() for deal_id in unit.deal_ids}
+        observer.wait_for(
+            lambda: bool(observer.deals) and observer.deals.keys() >= held,
+            within_s=SETTLES_WITHIN_S,
+        )
+        records = [deal_record(deal, grid.zone) for deal in observer.deals.values()]
+    return sorted(records, key=lambda record: record["created_at"] or "")
+
+
+def set_mode(grid: Grid, mode: str, unit_id: str | None) -> str:
+    """Order an operation mode and wait until it is in force.
+
+    Args:
+        grid: Which grid.
+        mode: A key of :data:`MODES`.
+        unit_id: The unit meant; None = the whole cluster.
+
+    Returns:
+        What came of it, for people.
+
+    Raises:
+        ConfigError: The unit is not known, or the mode is not one for it.
+        CommandError: Not all units obeyed in time.
+    """
+    if unit_id is None and mode == "unset":
+        raise usage_error("mode", mode, "needs --unit: only a unit's own mode can be unset")
+    if unit_id is not None and mode == "manual":
+        raise usage_error("mode", mode, "is for the whole cluster; leave --unit out")
+    with grid.observe() as observer:
+        known = sorted(grid.unit_ids | observer.statuses.keys())
+        if unit_id is not None and unit_id not in known:
+            raise usage_error("--unit", unit_id, f"must be one of {', '.join(known)}")
+        meant = known if unit_id is None else [unit_id]
+        field = "global_mode" if unit_id is None else "local_mode"
+
+        def laggards() -> list[str]:
+            heard = observer.statuses
+            return [
+                unit
+                for unit in meant
+                if unit not in heard or getattr(heard[unit], field) != MODES[mode]
+            ]
+
+        observer.set_mode(MODES[mode], unit_id=unit_id or "")
+        if not observer.wait_for(lambda: not laggards(), within_s=OBEYED_WITHIN_S):
+            raise CommandError(
+                f"{mode} is not confirmed after {OBEYED_WITHIN_S:g} s by {', '.join(laggards())}"
+            )
+        modes = {unit: mode_name(observer.statuses[unit].effective_mode) for unit in meant}
+    # A unit's own mode and the global one make up what it goes by, which may still be another.
+    others = [f"{unit} goes by {its_mode}" for unit, its_mode in modes.items() if its_mode != mode]
+    who = unit_id or f"all {len(meant)} units"
+    return f"{who}: {mode}" + (f" ({', '.join(others)})" if others else "")
+
+
+def topics(grid: Grid) -> dict[str, str]:
+    """Type by name of all topics of the graph, as soon as the grid's are among them."""
+    with Graph(grid.cluster) as graph:
+        prefix = f"{graph.namespace}/"
+        _poll_graph(
+            graph,
+            lambda found: any(
+                name.endswith("/status") for name in found if name.startswith(prefix)
+            ),
+        )
+        return dict(sorted(graph.topics().items()))
+
+
+def echo(grid: Grid, topic: str, *, once: bool, as_json: bool) -> None:
+    """Print what is said on a topic, until Ctrl-C, or once.
+
+    Raises:
+        CommandError: Nobody publishes on it.
+    """
+    with Graph(grid.cluster) as graph:
+        name = topic if topic.startswith("/") else f"{graph.namespace}/{topic}"
+        if not _poll_graph(graph, lambda found: name in found):
+            near = ", ".join(t for t in sorted(graph.topics()) if t.startswith(graph.namespace))
+            raise CommandError(f"there is no topic {name}; there are: {near or 'none'}")
+        heard = 0
+
+        def show(message: Any) -> None:
+            nonlocal heard
+            heard += 1
+            if once and heard > 1:
+                return
+            data = to_plain(message)
+            print(json.dumps(data) if as_json else to_yaml(data) + "---", flush=True)
+
+        graph.subscribe(
+            message_class(graph.topics()[name]), name, show, qos_that_hears(graph, name)
+        )
+        while not (graph.wait_for(lambda: once and heard > 0, within_s=3600.0)):
+            pass
+
+
+def _poll_graph(graph: Graph, condition: Any) -> bool:
+    """Wait for topics to appear."""
+    graph.every(
+        0.1, lambda: None
+    )  # the graph does not tell of changes: have the condition looked at
+    return graph.wait_for(lambda: condition(graph.topics()), within_s=APPEARS_WITHIN_S)
+
+
+def _zone(running: run_lock.RunningGrid) -> tzinfo:
+    """The time zone of the grid's place."""
+    file = RunFolder(Path(running.folder)).grid_file
+    try:
+        grid = json.loads(file.read_text())
+        return zoneinfo.ZoneInfo(grid["emulator"]["place"]["timezone"])
+    except (OSError, ValueError, KeyError):  # it may be stopping just now
+        return timezone.utc

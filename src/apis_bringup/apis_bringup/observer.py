@@ -1,0 +1,88 @@
+"""Gathers what a grid says of itself: units, converters, deals, faults, the time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rosgraph_msgs.msg import Clock
+
+from apis_bringup.graph import CLOCK, LATCHED, STATE, Graph
+from apis_interfaces.msg import ConverterState, Deal, Fault, OperationMode, UnitStatus
+
+__all__ = ["GridObserver"]
+
+LOOK_FOR_UNITS_PERIOD_S = 0.2
+ACTIVE_STATES = range(Deal.STATE_QUEUED, Deal.STATE_RELEASING + 1)
+
+
+class GridObserver:
+    """The newest of everything; callbacks of `graph` fill it in.
+
+    Attributes:
+        statuses: Last status by unit id.
+        converters: Last reading of each converter by unit id, from the hardware itself.
+        deals: Present record by deal id, in the order in which they were first heard of.
+        faults: All that were reported.
+        now_s: Simulated time; None until it was heard. [s]
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        """Listen to the grid that `graph` has joined; units are found as they appear."""
+        self.statuses: dict[str, UnitStatus] = {}
+        self.converters: dict[str, ConverterState] = {}
+        self.deals: dict[str, Deal] = {}
+        self.faults: list[Fault] = []
+        self.now_s: float | None = None
+        self._graph = graph
+        self._subscribed: set[str] = set()
+        self._mode = graph.node.create_publisher(OperationMode, "operation_mode", LATCHED)
+        graph.subscribe(Deal, "deals", self._on_deal, LATCHED)
+        graph.subscribe(Fault, "faults", self.faults.append, LATCHED)
+        graph.subscribe(Clock, "/clock", self._on_clock, CLOCK)
+        graph.every(LOOK_FOR_UNITS_PERIOD_S, self._subscribe_to_units)
+
+    def wait_for(self, condition: Callable[[], bool], *, within_s: float) -> bool:
+        """Wait until a condition over this observer holds; False if it does not in time."""
+        return self._graph.wait_for(condition, within_s=within_s)
+
+    def set_mode(self, mode: int, *, unit_id: str = "") -> None:
+        """Order an operation mode, of the whole cluster or of one unit."""
+        self._mode.publish(OperationMode(unit_id=unit_id, mode=mode, version=0, issuer="apisctl"))
+
+    def active_deals(self) -> list[Deal]:
+        """Deals that are agreed and not over."""
+        return [deal for deal in self.deals.values() if deal.state in ACTIVE_STATES]
+
+    def converters_on(self) -> list[str]:
+        """Units whose converter was not in WAIT when it was last heard of."""
+        return sorted(
+            unit_id
+            for unit_id, state in self.converters.items()
+            if state.mode != ConverterState.MODE_WAIT
+        )
+
+    def _subscribe_to_units(self) -> None:
+        prefix = f"{self._graph.namespace}/"
+        for topic in self._graph.topics():
+            rest = topic.removeprefix(prefix).partition("/")[2]
+            is_ours = topic.startswith(prefix) and rest in ("status", "converter_state")
+            if is_ours and topic not in self._subscribed:
+                self._subscribed.add(topic)
+                if rest == "status":
+                    self._graph.subscribe(UnitStatus, topic, self._on_status, LATCHED)
+                else:
+                    self._graph.subscribe(ConverterState, topic, self._on_converter, STATE)
+
+    def _on_status(self, status: UnitStatus) -> None:
+        self.statuses[status.unit_id] = status
+
+    def _on_converter(self, state: ConverterState) -> None:
+        self.converters[state.unit_id] = state
+
+    def _on_deal(self, deal: Deal) -> None:
+        known = self.deals.get(deal.deal_id)
+        if known is None or (deal.term, deal.sequence) >= (known.term, known.sequence):
+            self.deals[deal.deal_id] = deal
+
+    def _on_clock(self, clock: Clock) -> None:
+        self.now_s = clock.clock.sec + clock.clock.nanosec * 1e-9

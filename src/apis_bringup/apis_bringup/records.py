@@ -1,0 +1,87 @@
+"""Deals, faults and units as the plain records that tables, ``--json`` and reports show."""
+
+from __future__ import annotations
+
+from datetime import tzinfo
+from typing import Any
+
+from apis_bringup.plain import constant_name, iso_time, to_plain
+from apis_interfaces.msg import ConverterState, Deal, Fault, OperationMode, UnitStatus
+
+__all__ = ["converter_mode_name", "deal_record", "fault_record", "mode_name", "unit_record"]
+
+
+def converter_mode_name(mode: int) -> str:
+    """``WAIT``, ``VOLTAGE_REFERENCE``, ``DISCHARGE``, ``CHARGE`` or ``UNKNOWN``."""
+    return constant_name(ConverterState, "MODE_", mode)
+
+
+def mode_name(mode: int) -> str:
+    """An operation mode as the command line writes it, such as ``soft-stop``."""
+    return constant_name(OperationMode, "MODE_", mode).lower().replace("_", "-")
+
+
+def deal_record(deal: Deal, zone: tzinfo) -> dict[str, Any]:
+    """What was agreed, what flowed, and when. Energies in Wh; None = not known or not yet."""
+    return {
+        "deal_id": deal.deal_id,
+        "state": constant_name(Deal, "STATE_", deal.state).lower(),
+        "reason": deal.reason,
+        "discharge_unit_id": deal.discharge_unit_id,
+        "charge_unit_id": deal.charge_unit_id,
+        "voltage_reference_id": deal.voltage_reference_id,
+        "grid_master_id": deal.grid_master_id,
+        "current_a": deal.current_a,
+        "agreed_wh": deal.energy_wh,
+        "sent_wh": to_plain(deal.sent_wh),
+        "received_wh": to_plain(deal.received_wh),
+        "moved_wh": to_plain(deal.moved_wh),
+        "created_at": iso_time(deal.created_at, zone),
+        "started_at": iso_time(deal.started_at, zone),
+        "stopped_at": iso_time(deal.stopped_at, zone),
+        "ended_at": iso_time(deal.ended_at, zone),
+        "duration_s": _duration_s(deal),
+    }
+
+
+def fault_record(fault: Fault, zone: tzinfo) -> dict[str, Any]:
+    """What went wrong, where and when."""
+    return {
+        "unit_id": fault.unit_id,
+        "reporter_id": fault.reporter_id,
+        "category": constant_name(Fault, "CATEGORY_", fault.category).lower(),
+        "extent": constant_name(Fault, "EXTENT_", fault.extent).lower(),
+        "level": constant_name(Fault, "LEVEL_", fault.level).lower(),
+        "code": fault.code,
+        "message": fault.message,
+        "deal_id": fault.deal_id,
+        "at": iso_time(fault.stamp, zone),
+    }
+
+
+def unit_record(status: UnitStatus) -> dict[str, Any]:
+    """How one unit is."""
+    return {
+        "unit_id": status.unit_id,
+        "mode": mode_name(status.effective_mode),
+        "global_mode": mode_name(status.global_mode),
+        "local_mode": mode_name(status.local_mode),
+        "soc_ratio": to_plain(status.soc_ratio),
+        "battery_band": status.battery_band,
+        "converter_mode": converter_mode_name(status.converter.mode),
+        "grid_voltage_v": to_plain(status.converter.grid_voltage_v),
+        "grid_current_a": to_plain(status.converter.grid_current_a),
+        "is_grid_master": status.is_grid_master,
+        "holds_reference": status.converter.mode == ConverterState.MODE_VOLTAGE_REFERENCE,
+        "deal_ids": list(status.deal_ids),
+        "fault_codes": list(status.fault_codes),
+        "not_dealing_reason": status.not_dealing_reason,
+    }
+
+
+def _duration_s(deal: Deal) -> float | None:
+    """How long energy flowed. [s]"""
+    if not deal.started_at.sec or not deal.stopped_at.sec:
+        return None
+    ns = (deal.stopped_at.nanosec - deal.started_at.nanosec) * 1e-9
+    return round(deal.stopped_at.sec - deal.started_at.sec + ns, 3)

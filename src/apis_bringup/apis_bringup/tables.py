@@ -1,0 +1,103 @@
+"""Records as tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+__all__ = ["deals", "summary", "units"]
+
+Record = dict[str, Any]
+
+MODE_COLOURS = {"run": "green", "soft-stop": "yellow", "force-stop": "red", "manual": "cyan"}
+STATE_COLOURS = {
+    "running": "green",
+    "completed": "dim",
+    "aborted": "yellow",
+    "scrammed": "red",
+}
+
+
+def units(records: Sequence[Record]) -> None:
+    """Print how the units are; ★ marks the grid master, ⏚ the voltage reference."""
+    table = _table("unit", "mode", ">SoC", "band", "converter", ">V", ">A", "deals", "remarks")
+    for unit in records:
+        if "mode" not in unit:
+            table.add_row(unit["unit_id"], "[red]silent[/]")
+            continue
+        marks = " ★" * unit["is_grid_master"] + " ⏚" * unit["holds_reference"]
+        remarks = [*unit["fault_codes"], unit["not_dealing_reason"]]
+        table.add_row(
+            unit["unit_id"] + marks,
+            _coloured(unit["mode"], MODE_COLOURS),
+            _number(unit["soc_ratio"], scale=100.0, digits=0, suffix=" %"),
+            unit["battery_band"],
+            unit["converter_mode"].lower().replace("_", " "),
+            _number(unit["grid_voltage_v"], digits=1),
+            _number(unit["grid_current_a"], digits=2),
+            str(len(unit["deal_ids"]) or ""),
+            ", ".join(filter(None, remarks)),
+        )
+    _print(table, "★ grid master   ⏚ voltage reference")
+
+
+def deals(records: Sequence[Record]) -> None:
+    """Print the deals."""
+    if not records:
+        _print("no deals")
+        return
+    table = _table(
+        "began", "state", "from", "to", ">A", ">agreed Wh", ">sent", ">received", "reason"
+    )
+    for deal in records:
+        table.add_row(
+            (deal["created_at"] or "")[11:19],
+            _coloured(deal["state"], STATE_COLOURS),
+            deal["discharge_unit_id"],
+            deal["charge_unit_id"],
+            _number(deal["current_a"], digits=1),
+            _number(deal["agreed_wh"], digits=0),
+            _number(deal["sent_wh"], digits=1),
+            _number(deal["received_wh"], digits=1),
+            deal["reason"],
+        )
+    _print(table)
+
+
+def summary(report: Record) -> None:
+    """Print what came of a simulation."""
+    deals(report["deals"])
+    on = [unit for unit, mode in report["converters"].items() if mode != "WAIT"]
+    states = [deal["state"] for deal in report["deals"]]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    simulated = _number(report["sim_seconds"], digits=0) or "no"
+    _print(
+        f"{simulated} s simulated in {_number(report['wall_seconds'], digits=0)} s; "
+        f"deals: {counts or 'none'}; faults: {len(report['faults'])}; "
+        + (f"[red]converters not in WAIT: {', '.join(on)}[/]" if on else "all converters in WAIT")
+    )
+
+
+def _table(*columns: str) -> Table:
+    """A table; ``>`` before a column's name puts it to the right."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        justify = "right" if column.startswith(">") else "left"
+        table.add_column(column.removeprefix(">"), justify=justify, overflow="fold")
+    return table
+
+
+def _number(value: float | None, *, digits: int, scale: float = 1.0, suffix: str = "") -> str:
+    return "" if value is None else f"{value * scale:.{digits}f}{suffix}"
+
+
+def _coloured(text: str, colours: dict[str, str]) -> str:
+    return f"[{colours[text]}]{text}[/]" if text in colours else text
+
+
+def _print(*things: Any) -> None:
+    Console(highlight=False).print(*things, sep="\n")

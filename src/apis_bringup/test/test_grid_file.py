@@ -1,0 +1,155 @@
+"""Reading a grid file with everything that it names, and the run folder made of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from apis_bringup.grid_file import Overrides, resolve, write_run_folder
+from apis_bringup.processes import RunFolder
+from apis_core.errors import ConfigError
+from apis_core.grid import parse_grid
+from apis_core.hardware import parse_hardware
+from apis_core.policy import parse_policy
+
+
+def problems(path: Path, overrides: Overrides = Overrides()) -> list[str]:  # noqa: B008
+    with pytest.raises(ConfigError) as caught:
+        resolve(path, overrides)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_paths_become_absolute_and_the_battery_is_the_hardware_files(grid_path):
+    path = grid_path()
+    hardware = parse_hardware((path.parent / "hardware.json").read_text(), "hardware.json")
+
+    unit = resolve(path).description.units[0]
+
+    assert unit.hardware == str(path.parent / "hardware.json")
+    assert unit.scenario == str(path.parent / "scenario.json")
+    assert unit.house.battery_capacity_wh == hardware.battery_capacity_wh
+
+
+def test_a_battery_of_the_grid_file_stands(grid_path):
+    files = {"hardware": "hardware.json", "scenario": "scenario.json"}
+    path = grid_path(units=[{"id": "E001", "house": {"battery_capacity_wh": 99.0}, **files}])
+
+    assert resolve(path).description.units[0].house.battery_capacity_wh == 99.0
+
+
+def test_the_command_line_overrides_the_file(grid_path):
+    overrides = Overrides(units=1, speed=60.0, seed=7, port=4999, composition="shared")
+
+    grid = resolve(grid_path(), overrides).description
+
+    assert [unit.id for unit in grid.units] == ["E001"]
+    assert (grid.emulator.speed, grid.emulator.seed) == (60.0, 7)
+    assert (grid.web.port, grid.composition) == (4999, "shared")
+
+
+@pytest.mark.parametrize("count", [1, 6])
+def test_another_number_of_units_gets_a_policy_with_those_members(grid_path, count):
+    resolved = resolve(grid_path(), Overrides(units=count))
+
+    policy = parse_policy(resolved.policy_text, "adapted")
+    ids = tuple(unit.id for unit in resolved.description.units)
+    assert policy.member_unit_ids == ids
+    assert set(policy.large_capacity_unit_ids) <= set(ids)
+
+
+def test_the_same_members_leave_the_policy_file_as_it_is(grid_path):
+    path = grid_path()
+
+    assert resolve(path).policy_text == (path.parent / "policy.json").read_text()
+
+
+def test_everything_that_is_wrong_is_said_at_once(grid_path):
+    path = grid_path(
+        emulator={"place": {"timezone": "Mars/Olympus"}},
+        units=[
+            {"id": "E001", "hardware": "none.json", "scenario": "scenario.json"},
+            {
+                "id": "E099",
+                "hardware": "hardware.json",
+                "scenario": "scenario.json",
+                "house": {"solar_csv": "no_sun.csv", "load_csv": "no_load.csv"},
+            },
+        ],
+    )
+    (path.parent / "scenario.json").write_text("{ not JSON")
+
+    said = "\n".join(problems(path))
+
+    for part in ("Mars/Olympus", "units[0].hardware is none.json", "scenario.json: line 1"):
+        assert part in said
+    for part in ("house.solar_csv is no_sun.csv", "house.load_csv is no_load.csv", "E099"):
+        assert part in said
+    assert said.count("scenario.json: line 1") == 1  # two units share the file
+
+
+def test_a_wrong_grid_file_does_not_hide_what_else_is_wrong(grid_path):
+    path = grid_path(spede=3)
+    (path.parent / "policy.json").write_text("[]")
+    (path.parent / "hardware.json").unlink()
+
+    said = "\n".join(problems(path))
+
+    assert "spede" in said
+    assert "policy.json" in said
+    assert "units[1].hardware is hardware.json" in said
+
+
+def test_a_missing_grid_file_is_one_line():
+    assert problems(Path("no/such.yaml")) == ["no/such.yaml: no such file (the grid file)"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("policy: a\npolicy: b\n", "line 2, column 1: the key 'policy' stands twice"),
+        ("policy: [a\nunits: b\n", "line 2"),
+        ("just text\n", "must have keys"),
+    ],
+)
+def test_text_that_is_not_a_grid_says_where(tmp_path, text, said):
+    path = tmp_path / "grid.yaml"
+    path.write_text(text)
+
+    assert said in problems(path)[0]
+
+
+def test_the_run_folder_has_what_the_nodes_start_from(grid_path, tmp_path):
+    run = RunFolder(tmp_path / "run")
+    resolved = resolve(grid_path())
+
+    write_run_folder(resolved, run)
+
+    assert parse_grid(json.loads(run.grid_file.read_text()), "grid.json") == resolved.description
+    nodes = yaml.safe_load(run.params_file.read_text())
+    assert set(nodes) == {
+        "/apis/village/emulator",
+        "/apis/village/dashboard",
+        "/apis/village/e001/unit",
+        "/apis/village/e002/unit",
+    }
+    unit = nodes["/apis/village/e002/unit"]["ros__parameters"]
+    assert unit["unit_id"] == "E002"
+    assert unit["use_sim_time"] is True
+    assert isinstance(unit["speed"], float)
+    assert Path(unit["policy_file"]).read_text() == resolved.policy_text
+
+
+@pytest.mark.parametrize("keep_journal", [False, True])
+def test_journals_are_fresh_unless_they_are_to_be_kept(grid_path, tmp_path, keep_journal):
+    run = RunFolder(tmp_path / "run")
+    resolved = resolve(grid_path())
+    write_run_folder(resolved, run)
+    for name in ("e001.sqlite", "e001.sqlite-wal"):
+        (run.path / "journal" / name).touch()
+
+    write_run_folder(resolved, run, keep_journal=keep_journal)
+
+    assert len(list((run.path / "journal").iterdir())) == (2 if keep_journal else 0)

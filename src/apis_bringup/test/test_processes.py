@@ -1,0 +1,55 @@
+"""The process list."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from apis_bringup.processes import RunFolder, dashboard_url, process_list
+from apis_core.grid import GridDescription, Web, parse_grid
+
+RUN = RunFolder(Path("/run"))
+
+
+def grid_of(count: int, composition: str = "auto") -> GridDescription:
+    template = {"hardware": "h.json", "scenario": "s.json"}
+    units = {"count": count, "template": template}
+    return parse_grid({"policy": "p.json", "units": units, "composition": composition}, "grid")
+
+
+def test_a_small_grid_has_a_process_for_every_unit():
+    names = [process.name for process in process_list(grid_of(3), RUN)]
+
+    assert names == ["emulator", "unit E001", "unit E002", "unit E003", "dashboard"]
+
+
+@pytest.mark.parametrize(
+    ("count", "composition", "unit_processes"),
+    [(8, "auto", 8), (9, "auto", 1), (2, "shared", 1), (9, "separate", 9)],
+)
+def test_composition(count, composition, unit_processes):
+    units = [p for p in process_list(grid_of(count, composition), RUN) if p.executable == "unit"]
+
+    assert len(units) == unit_processes
+    ids = [word for unit in units for word in unit.arguments[3:]]
+    assert ids == [f"E{number:03}" for number in range(1, count + 1)]
+    assert all(unit.arguments[:3] == ("--cluster", "village", "--units") for unit in units)
+
+
+def test_without_the_dashboard():
+    assert "dashboard" not in [p.name for p in process_list(grid_of(1), RUN, web=False)]
+
+
+def test_only_units_stop_first_and_know_their_own_namespace():
+    for process in process_list(grid_of(2), RUN):
+        is_unit = process.package == "apis_node"
+        assert process.stops_first == is_unit
+        assert process.namespace == ("" if is_unit else "/apis/village")
+        assert process.params_file == RUN.params_file
+
+
+def test_the_dashboards_address_may_be_ipv6():
+    grid = grid_of(1).model_copy(update={"web": Web(host="::1", port=80)})
+
+    assert dashboard_url(grid) == "http://[::1]:80"
