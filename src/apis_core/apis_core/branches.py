@@ -148,7 +148,7 @@ def restrict_branches(
     """The branches as they concern `unit_ids` only.
 
     Returns:
-        None if a unit stands on neither side of a branch: its current would go unseen.
+        None if nothing is left, or if a unit stands on neither side: its current would go unseen.
     """
     if any(_left_out(branch, unit_ids) for branch in branches):
         return None
@@ -161,4 +161,4 @@ def restrict_branches(
         )
         for branch in branches
     )
-    return tuple(branch for branch in kept if branch.forward_unit_ids and branch.backward_unit_ids)
+    return tuple(b for b in kept if b.forward_unit_ids and b.backward_unit_ids) or None

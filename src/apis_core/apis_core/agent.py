@@ -1,0 +1,756 @@
+"""One unit: composes the machines and routes what happens to them.
+
+    effects = agent.handle(event, now_ns)
+    wake_ns = agent.next_wakeup_ns()
+
+The agent never sleeps, reads no clock, draws no random number that was not injected. The same
+object runs in the ROS node, in the deterministic simulator and in the year-long study.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from random import Random
+
+from apis_core.converter import ConverterKeeper
+from apis_core.election import Election
+from apis_core.errors import ProtocolMisuse
+from apis_core.events import (
+    Answer,
+    Answered,
+    Asked,
+    BatteryRead,
+    Broadcast,
+    Call,
+    ConverterRead,
+    DealClosed,
+    DealOpened,
+    Effect,
+    Entry,
+    Event,
+    GlobalModeSet,
+    LeaseGranted,
+    LocalModeSet,
+    Note,
+    Raise,
+    Received,
+    Record,
+    RenewalDue,
+    Send,
+    StopAsked,
+    Stopped,
+    Wake,
+)
+from apis_core.faults import FaultBook
+from apis_core.grid_master import GridMaster
+from apis_core.hardware import Hardware
+from apis_core.interlock import Interlock
+from apis_core.messages import (
+    BatteryReading,
+    ControlReply,
+    ControlRequest,
+    ConverterReply,
+    Deal,
+    DealSubmission,
+    Fault,
+    GridMasterClaim,
+    InterchangeAccept,
+    InterchangeRequest,
+    LeaseGrant,
+    OperationModeOrder,
+    SubmitReply,
+    UnitStatus,
+)
+from apis_core.negotiation import Negotiation, evaluate_accept, evaluate_request
+from apis_core.operation_mode import OperationModes
+from apis_core.policy import Policy, policy_hash
+from apis_core.safety import static_violation
+from apis_core.scenario import Scenario, Section, band_of, section_at
+from apis_core.timing import Timing
+from apis_core.types import (
+    NOBODY,
+    ControlError,
+    ControlOperation,
+    ConverterMode,
+    FaultCategory,
+    FaultExtent,
+    FaultLevel,
+    GridMasterStrategy,
+    OperationMode,
+    SelectionStrategy,
+    StopCause,
+    SubmitError,
+    UnitId,
+)
+from apis_core.units import NEVER_NS
+
+__all__ = ["Agent", "AgentSettings", "Memory"]
+
+_REMEMBERED_DEALS = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSettings:
+    """What an agent is made with.
+
+    Attributes:
+        unit_id: Such as E001; a member of the policy.
+        instance_id: Of this process, new at every start.
+        policy: Of the cluster.
+        hardware: Of this unit.
+        scenario: Of this unit.
+        driver_hold_s: Hold time given to the driver, on the steady clock; ``RenewalDue`` comes
+            several times within it. [s]
+        network_floor_ns: See :mod:`apis_core.timing`; 0 in real time. [ns]
+    """
+
+    unit_id: UnitId
+    instance_id: str
+    policy: Policy
+    hardware: Hardware
+    scenario: Scenario
+    driver_hold_s: float = 5.0
+    network_floor_ns: int = 0
+
+
+@dataclass(slots=True)
+class Memory:
+    """What the journal of an earlier process of this unit says, folded into the present state."""
+
+    term: int = 0
+    granted_to: UnitId = NOBODY
+    local_mode: OperationMode = OperationMode.UNSET
+    global_mode: OperationMode = OperationMode.UNSET
+    global_mode_version: int = 0
+    open_deals: dict[str, Deal] = field(default_factory=dict)
+
+    def add(self, entry: Entry) -> None:
+        """Fold in one more journal entry, in the order in which they were written."""
+        match entry:
+            case LeaseGranted(term, unit_id):
+                self.term, self.granted_to = term, unit_id
+            case LocalModeSet(mode):
+                self.local_mode = mode
+            case GlobalModeSet(mode, version):
+                self.global_mode, self.global_mode_version = mode, version
+            case DealOpened(deal):
+                self.open_deals[deal.deal_id] = deal
+            case DealClosed(receipt):
+                self.open_deals.pop(receipt.deal_id, None)
+
+
+class Agent:
+    """One unit.
+
+    Args:
+        settings: See :class:`AgentSettings`.
+        memory: From the journal; a fresh one if there is none.
+        random: Source of back-off, jitter and deal ids; injected so that a seed fixes them.
+        now_ns: Present time.
+    """
+
+    def __init__(
+        self, settings: AgentSettings, memory: Memory, random: Random, now_ns: int
+    ) -> None:
+        policy, hardware = settings.policy, settings.hardware
+        if settings.unit_id not in policy.member_unit_ids:
+            raise ProtocolMisuse(f"{settings.unit_id} is not a member of its policy")
+        self._settings = settings
+        self._unit_id = settings.unit_id
+        self._policy = policy
+        self._hardware = hardware
+        self._random = random
+        self._timing = timing = Timing.of(policy, settings.network_floor_ns)
+        self._policy_hash = policy_hash(policy)
+        is_fixed = policy.grid_master_strategy is GridMasterStrategy.FIXED
+        self._election = Election(
+            unit_id=self._unit_id,
+            instance_id=settings.instance_id,
+            member_ids=policy.member_unit_ids,
+            timing=timing.election,
+            random=random,
+            now_ns=now_ns,
+            term=memory.term,
+            granted_to=memory.granted_to,
+            may_stand=not is_fixed or policy.fixed_unit_id in (None, self._unit_id),
+            policy_hash=self._policy_hash,
+        )
+        self._modes = OperationModes(
+            unit_id=self._unit_id,
+            global_mode=memory.global_mode or policy.operation_mode,
+            version=memory.global_mode_version,
+            local_mode=memory.local_mode,
+        )
+        self._interlock = Interlock(int(hardware.grid_current_capacity_a / policy.deal_current_a))
+        self._converter = ConverterKeeper(
+            unit_id=self._unit_id,
+            hardware=hardware,
+            policy=policy,
+            driver_hold_s=settings.driver_hold_s,
+            retry_ns=timing.retry_ns,
+        )
+        self._faults = FaultBook(
+            self._unit_id, policy.local_quarantine_ns, policy.global_quarantine_ns
+        )
+        self._office: GridMaster | None = None
+        self._negotiation: Negotiation | None = None
+        self._submitted: Deal | None = None  # handed to the grid master, not answered yet
+        self._battery: BatteryReading | None = None
+        self._peers: dict[UnitId, tuple[UnitStatus, int]] = {}
+        self._deals: dict[str, Deal] = {}  # last records heard, of deals that are not over
+        self._closing: dict[
+            str, str
+        ] = {}  # deals to be closed once the converter is off -> call to answer
+        self._status_sequence = 0
+        self._last_status: UnitStatus | None = None
+        self._status_due_ns = now_ns
+        self._housekeeping_due_ns = now_ns + self._jitter_ns()
+        self._force_stop_due_ns = NEVER_NS
+        self._stop_due_ns = NEVER_NS
+        self._is_stopping = False
+        self._is_stopped = False
+        # deals that an earlier process had open: it died in the middle of them, so they are over
+        # for this unit
+        self._left_over = tuple(memory.open_deals.values())
+
+    # --- what the shell uses ---------------------------------------------------------------------
+
+    def start(self, now_ns: int) -> list[Effect]:
+        """First effects.
+
+        The converter goes to WAIT whatever it was doing, and old deals are closed in the journal.
+        """
+        effects = self._converter.stop("starting", now_ns, at_once=True)
+        for deal in self._left_over:
+            receipt = self._converter.ledger.close(deal.deal_id, "the unit was restarted")
+            effects.append(Record(DealClosed(receipt)))
+            effects.append(Note(f"closes deal {deal.deal_id}, which an earlier process left open"))
+        return [*effects, *self._settle(now_ns)]
+
+    def next_wakeup_ns(self) -> int:
+        """When :meth:`handle` wants a :class:`Wake` if nothing else happens."""
+        if self._is_stopped:
+            return NEVER_NS
+        negotiation_ns = self._negotiation.until_ns if self._negotiation else NEVER_NS
+        return min(
+            self._election.wake_ns,
+            self._converter.wake_ns,
+            self._interlock.wake_ns,
+            self._faults.wake_ns,
+            self._office.wake_ns if self._office else NEVER_NS,
+            negotiation_ns,
+            self._status_due_ns,
+            NEVER_NS if self._is_stopping else self._housekeeping_due_ns,
+            self._force_stop_due_ns,
+            self._stop_due_ns,
+        )
+
+    def handle(self, event: Event, now_ns: int) -> list[Effect]:
+        """Take one event in; get back what to do, in this order."""
+        if self._is_stopped:
+            return []
+        match event:
+            case Wake():
+                effects = self._tick(now_ns)
+            case Received(message):
+                effects = self._receive(message, now_ns)
+            case Asked(call_id, ControlRequest() as request):
+                effects = self._obey(call_id, request, now_ns)
+            case Asked(call_id, DealSubmission(deal=deal)):
+                effects = self._take_submission(call_id, deal, now_ns)
+            case Answered(call_id, reply):
+                effects = self._answered(call_id, reply, now_ns)
+            case ConverterRead(reading):
+                effects = [
+                    *self._converter.hear_reading(reading, now_ns),
+                    *self._check_converter(now_ns),
+                ]
+            case BatteryRead(battery):
+                self._battery = battery
+                effects = []
+            case RenewalDue():
+                effects = self._converter.renew(now_ns)
+            case StopAsked():
+                effects = self._stop(now_ns)
+        return [*effects, *self._settle(now_ns)]
+
+    # --- time ------------------------------------------------------------------------------------
+
+    def _tick(self, now_ns: int) -> list[Effect]:
+        self._faults.tick(now_ns)
+        effects = [*self._election.tick(now_ns), *self._converter.tick(now_ns)]
+        if self._office is not None:
+            effects += self._office.tick(now_ns)
+        effects += self._drop_expired_slots(now_ns)
+        effects += self._conclude_negotiation(now_ns)
+        if now_ns >= self._force_stop_due_ns:
+            self._force_stop_due_ns = NEVER_NS
+            effects += self._converter.stop("the operator's Force stop", now_ns)
+        if now_ns >= self._housekeeping_due_ns and not self._is_stopping:
+            self._housekeeping_due_ns = now_ns + self._jitter_ns()
+            effects += self._ask_for_a_deal(now_ns)
+        return effects
+
+    def _settle(self, now_ns: int) -> list[Effect]:
+        """What follows from any event.
+
+        The office that comes or goes, deals that can be closed, news about ourselves.
+        """
+        effects: list[Effect] = []
+        is_master = self._election.is_master(now_ns)
+        if is_master and (self._office is None or self._office.term != self._election.term):
+            self._office = GridMaster(
+                unit_id=self._unit_id,
+                term=self._election.term,
+                policy=self._policy,
+                timing=self._timing,
+                known_deals=self._deals,
+                now_ns=now_ns,
+            )
+        elif not is_master:
+            self._office = None  # what it ran ends by the units' hold times, or by its successor
+        stops = self._modes.effective in (OperationMode.FORCE_STOP, OperationMode.MANUAL)
+        if not (stops and self._interlock.deals):
+            self._force_stop_due_ns = NEVER_NS
+        elif self._force_stop_due_ns == NEVER_NS and not self._converter.is_stopping:
+            self._force_stop_due_ns = now_ns + self._timing.force_stop_ns
+        effects += self._close_deals(now_ns)
+        if self._is_stopping and self._is_ready_to_end(now_ns):
+            self._is_stopped = True
+            return [*effects, *self._election.resign(now_ns), Stopped()]
+        return [*effects, *self._tell_status(now_ns)]
+
+    def _jitter_ns(self) -> int:
+        return round(self._timing.housekeeping_ns * (0.5 + self._random.random()))
+
+    # --- messages --------------------------------------------------------------------------------
+
+    def _receive(self, message: object, now_ns: int) -> list[Effect]:
+        match message:
+            case GridMasterClaim():
+                return self._election.hear_claim(message, now_ns)
+            case LeaseGrant():
+                return self._election.hear_grant(message, now_ns)
+            case OperationModeOrder():
+                return self._modes.hear_order(message)
+            case UnitStatus():
+                return self._hear_status(message, now_ns)
+            case InterchangeRequest():
+                return self._answer_request(message, now_ns)
+            case InterchangeAccept():
+                if self._negotiation is not None:
+                    self._negotiation.hear(message)
+                return self._conclude_negotiation(now_ns)
+            case Deal():
+                self._hear_deal(message)
+            case Fault():
+                return self._hear_fault(message, now_ns)
+        return []
+
+    def _hear_status(self, status: UnitStatus, now_ns: int) -> list[Effect]:
+        if status.unit_id == self._unit_id or status.unit_id not in self._policy.member_unit_ids:
+            return []  # our own came to the office when it was sent
+        self._peers[status.unit_id] = (status, now_ns)
+        effects = self._modes.hear_status(status)
+        if self._office is not None:
+            effects += self._office.hear_status(status, now_ns)
+        return effects
+
+    def _hear_deal(self, deal: Deal) -> None:
+        known = self._deals.get(deal.deal_id)
+        if known is not None and (known.term, known.sequence) >= (deal.term, deal.sequence):
+            return
+        if deal.state.is_over:
+            self._deals.pop(deal.deal_id, None)
+            return
+        self._deals[deal.deal_id] = deal
+        while len(self._deals) > _REMEMBERED_DEALS:
+            del self._deals[next(iter(self._deals))]
+        slot = self._interlock.held(deal.deal_id)
+        if slot is not None:
+            slot.energy_wh = max(deal.energy_wh - deal.moved_wh, 0.0)
+
+    def _hear_fault(self, fault: Fault, now_ns: int) -> list[Effect]:
+        if fault.unit_id not in self._policy.member_unit_ids or fault.reporter_id == self._unit_id:
+            return []  # our own were taken in when they were raised
+        self._faults.add(fault, now_ns)
+        return self._office.hear_fault(fault, now_ns) if self._office else []
+
+    def _answered(
+        self, call_id: str, reply: ControlReply | SubmitReply | ConverterReply | None, now_ns: int
+    ) -> list[Effect]:
+        if call_id.startswith("converter/"):
+            if reply is not None and not isinstance(reply, ConverterReply):
+                raise ProtocolMisuse(f"{call_id} is answered by a {type(reply).__name__}")
+            effects = self._converter.answered(call_id, reply, self._soc_ratio, now_ns)
+            return [*effects, *self._check_converter(now_ns)]
+        if call_id.startswith("submit/"):
+            if reply is not None and not isinstance(reply, SubmitReply):
+                raise ProtocolMisuse(f"{call_id} is answered by a {type(reply).__name__}")
+            return self._submission_answered(reply)
+        if reply is not None and not isinstance(reply, ControlReply):
+            raise ProtocolMisuse(f"{call_id} is answered by a {type(reply).__name__}")
+        return self._office.answered(call_id, reply, now_ns) if self._office else []
+
+    # --- asking and accepting --------------------------------------------------------------------
+
+    def _why_not_dealing(self, now_ns: int) -> str:
+        """Why this unit neither asks, accepts nor begins deals now; empty = it does."""
+        if self._is_stopping:
+            return "is stopping"
+        effective = self._modes.effective
+        if effective is not OperationMode.RUN:
+            return f"is in {effective.name.replace('_', ' ').lower()}"
+        if self._converter.reading.mode is ConverterMode.UNKNOWN:
+            return "its converter has not been read"
+        if self._battery is None or self._battery.soc_ratio is None:
+            return "its battery has not been read"
+        reason = self._faults.why_not()
+        if reason:
+            return reason
+        if self._election.grid_master_id(now_ns) == NOBODY:
+            return "there is no grid master"
+        return (
+            "" if self._section is not None else "the scenario has no section for this time of day"
+        )
+
+    def _ask_for_a_deal(self, now_ns: int) -> list[Effect]:
+        section, remaining_wh = self._section, self._expected_wh
+        if (
+            self._negotiation is not None
+            or self._submitted is not None
+            or self._why_not_dealing(now_ns)
+            or section is None
+            or remaining_wh is None
+        ):
+            return []
+        offer = evaluate_request(section, remaining_wh)
+        if offer is None or offer.energy_wh < self._policy.deal_energy_min_wh:
+            return []
+        request = InterchangeRequest(
+            request_id=f"{self._unit_id}-{self._random.getrandbits(64):016x}",
+            unit_id=self._unit_id,
+            type=offer.type,
+            energy_wh=offer.energy_wh,
+            current_a=self._policy.deal_current_a,
+            price_point_per_wh=offer.price_point_per_wh,
+            pair_unit_id=offer.pair_unit_id,
+            efficient_grid_voltage_v=self._efficient_grid_voltage_v,
+            window_ns=self._timing.window_ns,
+        )
+        committed_wh = min(offer.energy_wh, self._policy.deal_energy_max_wh)
+        until_ns = now_ns + self._timing.reservation_ns
+        if self._interlock.reserve(request.request_id, offer.type, committed_wh, until_ns):
+            return []
+        awaited = {
+            unit_id
+            for unit_id, (_, heard_ns) in self._peers.items()
+            if now_ns - heard_ns < self._timing.silent_ns
+        }
+        self._negotiation = Negotiation(request, now_ns + self._timing.window_ns, awaited)
+        words = f"asks to {offer.type.name.lower()} {offer.energy_wh:g} Wh"
+        return [Note(words), Broadcast(request), *self._conclude_negotiation(now_ns)]
+
+    def _answer_request(self, request: InterchangeRequest, now_ns: int) -> list[Effect]:
+        if request.unit_id == self._unit_id or request.unit_id not in self._policy.member_unit_ids:
+            return []
+        accept = self._accept_for(request, now_ns)
+        if isinstance(accept, str):
+            accept = InterchangeAccept(
+                request_id=request.request_id, unit_id=self._unit_id, type=None, reason=accept
+            )
+        return [Send(request.unit_id, accept)]
+
+    def _accept_for(self, request: InterchangeRequest, now_ns: int) -> InterchangeAccept | str:
+        reason = self._why_not_dealing(now_ns)
+        section, remaining_wh = self._section, self._expected_wh
+        if reason or section is None or remaining_wh is None:
+            return reason or "does not know its state of charge"
+        offer = evaluate_accept(section, remaining_wh, request, self._unit_id)
+        if isinstance(offer, str):
+            return offer
+        if offer.energy_wh < self._policy.deal_energy_min_wh:
+            return f"has only {offer.energy_wh:g} Wh to {offer.type.name.lower()}"
+        committed_wh = min(offer.energy_wh, request.energy_wh, self._policy.deal_energy_max_wh)
+        until_ns = now_ns + self._timing.reservation_ns
+        reason = self._interlock.reserve(request.request_id, offer.type, committed_wh, until_ns)
+        if reason:
+            return reason
+        return InterchangeAccept(
+            request_id=request.request_id,
+            unit_id=self._unit_id,
+            type=offer.type,
+            energy_wh=offer.energy_wh,
+            current_a=self._policy.deal_current_a,
+            price_point_per_wh=offer.price_point_per_wh,
+            pair_unit_id=offer.pair_unit_id,
+            efficient_grid_voltage_v=self._efficient_grid_voltage_v,
+        )
+
+    def _conclude_negotiation(self, now_ns: int) -> list[Effect]:
+        negotiation = self._negotiation
+        if negotiation is None or not negotiation.is_over(now_ns):
+            return []
+        self._negotiation = None
+        section = self._section
+        strategy = section.selection if section else SelectionStrategy.AMOUNT
+        deal = negotiation.conclude(strategy, self._policy)
+        reason = deal if isinstance(deal, str) else self._why_not_dealing(now_ns)
+        if isinstance(deal, str) or reason:
+            self._interlock.release(negotiation.request.request_id)
+            return [Note(f"no deal: {reason}")]
+        self._submitted = deal
+        to = self._election.grid_master_id(now_ns)
+        return [Call(f"submit/{deal.deal_id}", to, DealSubmission(deal=deal))]
+
+    def _submission_answered(self, reply: SubmitReply | None) -> list[Effect]:
+        deal, self._submitted = self._submitted, None
+        if deal is None or (reply is not None and reply.error is SubmitError.NONE):
+            return []
+        if self._interlock.held(deal.deal_id) is None:
+            self._interlock.release(deal.deal_id)
+        return [Note(f"no deal: {reply.message if reply else 'the grid master does not answer'}")]
+
+    def _take_submission(self, call_id: str, deal: Deal, now_ns: int) -> list[Effect]:
+        if self._office is None or self._is_stopping:
+            other = self._election.grid_master_id(now_ns)
+            other = NOBODY if other == self._unit_id else other
+            message = f"{self._unit_id} is not the grid master; ask {other or 'again later'}"
+            reply = SubmitReply(
+                error=SubmitError.NOT_GRID_MASTER, message=message, grid_master_id=other
+            )
+            return [Answer(call_id, reply)]
+        return self._office.submit(call_id, deal, self._modes.global_mode, now_ns)
+
+    # --- obeying ---------------------------------------------------------------------------------
+
+    def _obey(self, call_id: str, request: ControlRequest, now_ns: int) -> list[Effect]:
+        error, message = self._why_not_obeying(request, now_ns)
+        if error is not ControlError.NONE:
+            return [Answer(call_id, self._report(request.deal_id, error, message))]
+        slot = self._interlock.held(request.deal_id)
+        if request.operation is ControlOperation.ACQUIRE:
+            return self._acquire(call_id, request, now_ns)
+        if slot is None and not (
+            request.operation is ControlOperation.WAIT and not request.deal_id
+        ):
+            reply = self._report(
+                request.deal_id, ControlError.UNKNOWN_DEAL, f"holds no slot for {request.deal_id}"
+            )
+            return [Answer(call_id, reply)]
+        if request.operation is ControlOperation.RELEASE:
+            self._closing[request.deal_id] = call_id
+            reason = "its slot is released"
+            return [] if self._converter.is_off else self._converter.stop(reason, now_ns)
+        if slot is not None:
+            slot.until_ns = now_ns + max(request.hold_ns, self._timing.deal.hold_ns)
+        return self._converter.obey(call_id, request, slot.type if slot else None, now_ns)
+
+    def _why_not_obeying(self, request: ControlRequest, now_ns: int) -> tuple[ControlError, str]:
+        if request.term < self._election.term:
+            return ControlError.OLD_TERM, f"term {self._election.term} has begun"
+        if not self._election.obeys(request.grid_master_id, request.term, now_ns):
+            holder = self._election.grid_master_id(now_ns) or "nobody"
+            return ControlError.NOT_MY_GRID_MASTER, f"its grid master is {holder}"
+        if self._is_stopping and request.operation not in (
+            ControlOperation.WAIT,
+            ControlOperation.RELEASE,
+        ):
+            return ControlError.NOT_READY, "is stopping"
+        return ControlError.NONE, ""
+
+    def _acquire(self, call_id: str, request: ControlRequest, now_ns: int) -> list[Effect]:
+        def answer(error: ControlError, message: str) -> list[Effect]:
+            return [Answer(call_id, self._report(request.deal_id, error, message))]
+
+        deal = request.deal
+        type_ = deal.type_of(self._unit_id) if deal is not None else None
+        if deal is None or type_ is None or deal.deal_id != request.deal_id:
+            return answer(ControlError.OUT_OF_RANGE, f"has no part in deal {request.deal_id}")
+        capacity_a = self._hardware.grid_current_capacity_a
+        if not 0.0 < deal.current_a <= capacity_a:
+            return answer(
+                ControlError.OUT_OF_RANGE,
+                f"current_a is {deal.current_a:g}; it must be above 0 and <= {capacity_a:g} A",
+            )
+        reason = self._faults.why_not()
+        if self._modes.effective not in (OperationMode.RUN, OperationMode.SOFT_STOP):
+            reason = f"is in {self._modes.effective.name.replace('_', ' ').lower()}"
+        elif self._converter.reading.mode is ConverterMode.UNKNOWN:
+            reason = "its converter has not been read"
+        if reason:
+            return answer(ControlError.NOT_DEALING, reason)
+        was_held = self._interlock.held(deal.deal_id) is not None
+        until_ns = now_ns + max(request.hold_ns, self._timing.deal.hold_ns)
+        error, message = self._interlock.acquire(deal, type_, until_ns)
+        if error is not ControlError.NONE or was_held:
+            return answer(error, message)
+        return [Record(DealOpened(deal)), *answer(ControlError.NONE, "")]
+
+    def _close_deals(self, now_ns: int) -> list[Effect]:
+        """Give back the slots that were asked back, once the converter has left them."""
+        if not self._closing or not self._converter.is_off:
+            return []
+        effects: list[Effect] = []
+        for deal_id, call_id in self._closing.items():
+            report = self._report(deal_id, ControlError.NONE, "")
+            if self._interlock.release(deal_id) is not None:
+                receipt = self._converter.ledger.close(deal_id)
+                effects.append(Record(DealClosed(receipt)))
+            if call_id:
+                effects.append(Answer(call_id, report))
+        self._closing.clear()
+        return effects
+
+    def _drop_expired_slots(self, now_ns: int) -> list[Effect]:
+        effects: list[Effect] = []
+        for deal_id in self._interlock.expired(now_ns):
+            if self._interlock.held(deal_id) is None:
+                self._interlock.release(deal_id)
+                continue
+            effects.append(Note(f"gives up deal {deal_id}: nobody renews it"))
+            effects += self._converter.stop(f"nobody renews deal {deal_id}", now_ns)
+            self._closing.setdefault(deal_id, "")
+            slot = self._interlock.held(deal_id)
+            if slot is not None:
+                slot.until_ns = NEVER_NS  # closed as soon as the converter is off
+        return effects
+
+    def _report(self, deal_id: str, error: ControlError, message: str) -> ControlReply:
+        return self._converter.report(deal_id, self._soc_ratio, error, message)
+
+    # --- own converter and faults ----------------------------------------------------------------
+
+    def _check_converter(self, now_ns: int) -> list[Effect]:
+        """What the newest reading asks for: hard limits stop at once, without asking anybody."""
+        reading = self._converter.reading
+        effects: list[Effect] = []
+        broken = static_violation(reading, self._hardware)
+        if broken is not None:
+            effects += self._converter.stop(broken[1], now_ns, at_once=True)
+            effects += self._raise_local(*broken, now_ns)
+        has_tripped = reading.mode is ConverterMode.WAIT and reading.stop_cause is StopCause.TRIP
+        if has_tripped and self._interlock.held(reading.deal_id) is not None:
+            effects += self._raise_local("converter_trip", reading.stop_detail, now_ns)
+        return effects
+
+    def _raise_local(self, code: str, message: str, now_ns: int) -> list[Effect]:
+        fault = Fault(
+            unit_id=self._unit_id,
+            reporter_id=self._unit_id,
+            category=FaultCategory.HARDWARE,
+            extent=FaultExtent.LOCAL,
+            level=FaultLevel.ERROR,
+            code=code,
+            message=message,
+        )
+        if not self._faults.add(fault, now_ns):
+            return []
+        told = self._office.hear_fault(fault, now_ns) if self._office else []
+        return [Raise(fault), *told]
+
+    # --- stopping the process --------------------------------------------------------------------
+
+    def _stop(self, now_ns: int) -> list[Effect]:
+        if self._is_stopping:
+            return []
+        self._is_stopping = True
+        self._stop_due_ns = now_ns + self._timing.stop_ns
+        effects: list[Effect] = [Note("is stopping")]
+        if self._office is not None:
+            effects += self._office.stop_all(
+                f"its grid master {self._unit_id} is stopping", now_ns
+            )
+        return [*effects, *self._converter.stop("the process is stopping", now_ns)]
+
+    def _is_ready_to_end(self, now_ns: int) -> bool:
+        waits_for_deals = self._office is not None and not self._office.is_idle
+        is_off = self._converter.reading.mode in (ConverterMode.WAIT, ConverterMode.UNKNOWN)
+        return now_ns >= self._stop_due_ns or (is_off and not waits_for_deals)
+
+    # --- about ourselves -------------------------------------------------------------------------
+
+    @property
+    def _soc_ratio(self) -> float | None:
+        return self._battery.soc_ratio if self._battery else None
+
+    @property
+    def _remaining_wh(self) -> float | None:
+        soc = self._soc_ratio
+        return None if soc is None else soc * self._hardware.battery_capacity_wh
+
+    @property
+    def _expected_wh(self) -> float | None:
+        """Energy in the battery once everything agreed has moved. [Wh]"""
+        remaining_wh = self._remaining_wh
+        return None if remaining_wh is None else remaining_wh + self._interlock.committed_wh
+
+    @property
+    def _section(self) -> Section | None:
+        if self._battery is None:
+            return None
+        return section_at(self._settings.scenario, self._battery.seconds_of_day)
+
+    @property
+    def _efficient_grid_voltage_v(self) -> float | None:
+        ratio = self._hardware.efficient_grid_voltage_ratio
+        battery_v = self._converter.reading.battery_voltage_v
+        return None if ratio is None or battery_v is None else ratio * battery_v
+
+    def _status(self, now_ns: int) -> UnitStatus:
+        section, remaining_wh = self._section, self._remaining_wh
+        known = section is not None and remaining_wh is not None
+        band = band_of(section, remaining_wh) if known else None  # type: ignore[arg-type]
+        return UnitStatus(
+            unit_id=self._unit_id,
+            instance_id=self._settings.instance_id,
+            sequence=self._status_sequence,
+            global_mode=self._modes.global_mode,
+            global_mode_version=self._modes.version,
+            local_mode=self._modes.local_mode,
+            effective_mode=self._modes.effective,
+            grid_master_id=self._election.grid_master_id(now_ns),
+            term=self._election.term,
+            is_grid_master=self._office is not None,
+            policy_hash=self._policy_hash,
+            soc_ratio=self._soc_ratio,
+            remaining_wh=remaining_wh,
+            capacity_wh=self._hardware.battery_capacity_wh,
+            battery_band=band or "",
+            committed_wh=self._interlock.committed_wh,
+            converter=self._converter.reading,
+            deal_ids=tuple(deal.deal_id for deal in self._interlock.deals),
+            slot_capacity=self._interlock.capacity,
+            in_quarantine=bool(self._faults.why_not()),
+            fault_codes=self._faults.codes(),
+            not_dealing_reason=self._why_not_dealing(now_ns),
+        )
+
+    def _tell_status(self, now_ns: int) -> list[Effect]:
+        """Publish the status if it is due, or if something changed that others act upon."""
+        status, last = self._status(now_ns), self._last_status
+        if now_ns < self._status_due_ns and last is not None and _gist(status) == _gist(last):
+            return []
+        self._status_sequence += 1
+        self._status_due_ns = now_ns + self._timing.status_ns
+        self._last_status = replace(status, sequence=self._status_sequence)
+        told = self._office.hear_status(self._last_status, now_ns) if self._office else []
+        return [Broadcast(self._last_status), *told]
+
+
+def _gist(status: UnitStatus) -> tuple[object, ...]:
+    """The part of a status whose change is news; readings that drift all the time are not."""
+    return (
+        status.global_mode,
+        status.global_mode_version,
+        status.local_mode,
+        status.grid_master_id,
+        status.term,
+        status.is_grid_master,
+        status.battery_band,
+        status.converter.mode,
+        status.converter.stop_cause,
+        status.deal_ids,
+        status.fault_codes,
+        status.not_dealing_reason,
+    )

@@ -1,0 +1,276 @@
+"""Who may give orders: the grid master's lease.
+
+A unit that hears no grid master stands for one in a new *term*. Every member grants at most one
+unit a lease per term, and none while a lease that it granted to somebody else is still running; so
+two units can never hold leases of a majority at once. The grid master renews by its heartbeat. It
+counts its lease from the moment it *sent* the claim, a member from the moment it *received* it,
+and gives up a tenth early: clocks that drift apart by less than that cannot make two masters.
+
+Nothing here needs synchronised clocks. Losing an election is normal and silent.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from random import Random
+
+from apis_core.events import Broadcast, Effect, LeaseGranted, Note, Record
+from apis_core.messages import ClaimKind, GridMasterClaim, LeaseGrant
+from apis_core.types import NOBODY, UnitId
+from apis_core.units import NEVER_NS, s_from_ns
+
+__all__ = ["Election", "ElectionTiming", "Role"]
+
+_EARLY = 0.9  # share of a granted lease that the holder itself believes in
+_REMEMBERED_CLAIMS = 64  # of which late grants still count
+
+
+class Role(Enum):
+    """What a unit is in the election."""
+
+    FOLLOWER = auto()
+    CANDIDATE = auto()
+    MASTER = auto()
+    RETIRED = auto()  # stopping: grants others, stands no more
+
+
+@dataclass(frozen=True, slots=True)
+class ElectionTiming:
+    """Times of the election.
+
+    Attributes:
+        heartbeat_ns: Between two claims of the grid master.
+        lease_ns: How long a grant lasts; several heartbeats, so that a lost one does no harm.
+    """
+
+    heartbeat_ns: int
+    lease_ns: int
+
+
+class Election:
+    """One unit's part in electing the grid master.
+
+    Args:
+        unit_id: This unit.
+        instance_id: This process.
+        member_ids: All members of the cluster, this unit among them.
+        timing: See :class:`ElectionTiming`.
+        random: Source of the back-off; injected so that a seed fixes it.
+        now_ns: Present time.
+        term: Highest term known from the journal.
+        granted_to: To whom this unit gave its voice in that term. Its lease may still run: it is
+            honoured in full from now.
+        may_stand: Whether this unit may become the grid master at all (strategy `fixed` names
+            another one).
+        policy_hash: Sent along with claims.
+    """
+
+    def __init__(
+        self,
+        *,
+        unit_id: UnitId,
+        instance_id: str,
+        member_ids: Sequence[UnitId],
+        timing: ElectionTiming,
+        random: Random,
+        now_ns: int,
+        term: int = 0,
+        granted_to: UnitId = NOBODY,
+        may_stand: bool = True,
+        policy_hash: str = "",
+    ) -> None:
+        self.term = term
+        self.role = Role.FOLLOWER
+        self._unit_id = unit_id
+        self._instance_id = instance_id
+        self._members = tuple(member_ids)
+        self._timing = timing
+        self._random = random
+        self._may_stand = may_stand
+        self._policy_hash = policy_hash
+        self._granted_to = granted_to
+        self._granted_until_ns = now_ns + timing.lease_ns if granted_to != NOBODY else now_ns
+        self._own_until_ns = 0
+        self._sequence = 0
+        self._sent_ns: OrderedDict[int, int] = OrderedDict()  # when each of our claims was sent
+        self._acknowledged_ns: dict[
+            UnitId, int
+        ] = {}  # latest of our claims that each member granted
+        self._act_ns = self._granted_until_ns + self._back_off_ns()
+
+    @property
+    def wake_ns(self) -> int:
+        """When :meth:`tick` wants to be called."""
+        if self.role is Role.MASTER:
+            return min(self._act_ns, self._own_until_ns)
+        if self.role is Role.CANDIDATE or self._may_stand_now:
+            return self._act_ns
+        return NEVER_NS
+
+    def grid_master_id(self, now_ns: int) -> UnitId:
+        """Whose lease this unit goes by; nobody if there is none or it ran out."""
+        return self._granted_to if now_ns < self._granted_until_ns else NOBODY
+
+    def is_master(self, now_ns: int) -> bool:
+        """Whether this unit may give orders in :attr:`term` now."""
+        return self.role is Role.MASTER and now_ns < self._own_until_ns
+
+    def obeys(self, grid_master_id: UnitId, term: int, now_ns: int) -> bool:
+        """Whether an order of that unit in that term is to be carried out now."""
+        return term == self.term and grid_master_id == self.grid_master_id(now_ns) != NOBODY
+
+    def tick(self, now_ns: int) -> list[Effect]:
+        """Do what is due: stand, renew, give up."""
+        if now_ns < self.wake_ns:
+            return []
+        if self.role is Role.MASTER:
+            if now_ns >= self._own_until_ns:
+                return self._lose(now_ns, "a majority no longer answers")
+            return self._claim(ClaimKind.MASTER, now_ns)
+        if self._may_stand_now and self.grid_master_id(now_ns) in (NOBODY, self._unit_id):
+            return self._stand(now_ns)
+        self._act_ns = max(self._granted_until_ns, now_ns) + self._back_off_ns()
+        return []
+
+    def hear_claim(self, claim: GridMasterClaim, now_ns: int) -> list[Effect]:
+        """Answer somebody's claim. Our own, echoed by the network, is ignored."""
+        if claim.unit_id == self._unit_id or claim.unit_id not in self._members:
+            return []
+        if claim.kind is ClaimKind.RESIGN:
+            if claim.term == self.term and claim.unit_id == self._granted_to:
+                self._granted_until_ns = now_ns
+                self._act_ns = now_ns + self._back_off_ns()
+            return []
+        effects: list[Effect] = []
+        reason = self._why_not(claim, now_ns)
+        if not reason:
+            if self.role in (Role.MASTER, Role.CANDIDATE):
+                effects += self._lose(now_ns, f"{claim.unit_id} leads term {claim.term}")
+            if (claim.term, claim.unit_id) != (self.term, self._granted_to):
+                effects.append(Record(LeaseGranted(claim.term, claim.unit_id)))
+            self.term, self._granted_to = claim.term, claim.unit_id
+            self._granted_until_ns = now_ns + claim.lease_ns
+            self._act_ns = self._granted_until_ns + self._back_off_ns()
+        grant = LeaseGrant(
+            unit_id=self._unit_id,
+            grid_master_id=claim.unit_id,
+            term=claim.term,
+            sequence=claim.sequence,
+            granted=not reason,
+            known_term=self.term,
+            reason=reason,
+        )
+        return [*effects, Broadcast(grant)]
+
+    def hear_grant(self, grant: LeaseGrant, now_ns: int) -> list[Effect]:
+        """Count a voice for us; learn of newer terms."""
+        if grant.grid_master_id != self._unit_id or grant.unit_id not in self._members:
+            return []
+        if grant.known_term > self.term and self.role is Role.CANDIDATE:
+            self.term, self._granted_to = grant.known_term, NOBODY
+            self.role = Role.FOLLOWER
+            self._act_ns = now_ns + self._back_off_ns()
+            return []
+        sent_ns = self._sent_ns.get(grant.sequence)
+        if grant.term != self.term or not grant.granted or sent_ns is None:
+            return []
+        return self._acknowledge(grant.unit_id, sent_ns, now_ns)
+
+    def resign(self, now_ns: int) -> list[Effect]:
+        """Stand no more.
+
+        Tell the others at once if we were the grid master, so that they need not wait.
+        """
+        was_leading = self.role in (Role.MASTER, Role.CANDIDATE)
+        self.role = Role.RETIRED
+        if not was_leading:
+            return []
+        self._granted_until_ns = now_ns
+        return self._claim(ClaimKind.RESIGN, now_ns)
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    @property
+    def _may_stand_now(self) -> bool:
+        return self._may_stand and self.role is not Role.RETIRED
+
+    def _back_off_ns(self) -> int:
+        return round(self._timing.heartbeat_ns * (0.5 + 1.5 * self._random.random()))
+
+    def _why_not(self, claim: GridMasterClaim, now_ns: int) -> str:
+        if claim.term < self.term:
+            return f"term {self.term} has begun"
+        holder = self.grid_master_id(now_ns)
+        if holder not in (NOBODY, claim.unit_id):
+            left_s = s_from_ns(self._granted_until_ns - now_ns)
+            return f"{holder} has the lease for another {left_s:.1f} s"
+        if claim.term == self.term and self._granted_to not in (NOBODY, claim.unit_id):
+            return f"{self._granted_to} has this unit's voice in term {claim.term}"
+        if claim.policy_hash and self._policy_hash and claim.policy_hash != self._policy_hash:
+            return f"its policy {claim.policy_hash} differs from ours, {self._policy_hash}"
+        return ""
+
+    def _stand(self, now_ns: int) -> list[Effect]:
+        self.term += 1
+        self.role = Role.CANDIDATE
+        self._granted_to = self._unit_id
+        self._acknowledged_ns.clear()
+        self._sent_ns.clear()
+        return [
+            Record(LeaseGranted(self.term, self._unit_id)),
+            *self._claim(ClaimKind.CANDIDATE, now_ns),
+        ]
+
+    def _claim(self, kind: ClaimKind, now_ns: int) -> list[Effect]:
+        self._sequence += 1
+        self._sent_ns[self._sequence] = now_ns
+        while len(self._sent_ns) > _REMEMBERED_CLAIMS:
+            self._sent_ns.popitem(last=False)
+        if kind is ClaimKind.CANDIDATE:
+            self._granted_until_ns = now_ns + self._timing.lease_ns
+            self._act_ns = now_ns + self._back_off_ns() + self._timing.heartbeat_ns
+        else:
+            self._act_ns = now_ns + self._timing.heartbeat_ns
+        claim = GridMasterClaim(
+            kind=kind,
+            unit_id=self._unit_id,
+            instance_id=self._instance_id,
+            term=self.term,
+            sequence=self._sequence,
+            lease_ns=self._timing.lease_ns,
+            policy_hash=self._policy_hash,
+        )
+        if kind is ClaimKind.RESIGN:
+            return [Broadcast(claim)]
+        return [Broadcast(claim), *self._acknowledge(self._unit_id, now_ns, now_ns)]
+
+    def _acknowledge(self, member_id: UnitId, sent_ns: int, now_ns: int) -> list[Effect]:
+        if self.role not in (Role.CANDIDATE, Role.MASTER):
+            return []
+        before_ns = self._acknowledged_ns.get(member_id, sent_ns)
+        self._acknowledged_ns[member_id] = max(before_ns, sent_ns)
+        majority = len(self._members) // 2 + 1
+        latest = sorted(self._acknowledged_ns.values(), reverse=True)
+        if len(latest) < majority:
+            return []
+        self._own_until_ns = latest[majority - 1] + round(self._timing.lease_ns * _EARLY)
+        self._granted_until_ns = max(self._granted_until_ns, self._own_until_ns)
+        if self.role is Role.MASTER or now_ns >= self._own_until_ns:
+            return []
+        self.role = Role.MASTER
+        return [
+            Note(f"is the grid master of term {self.term}"),
+            *self._claim(ClaimKind.MASTER, now_ns),  # the others learn at once who it is
+        ]
+
+    def _lose(self, now_ns: int, reason: str) -> list[Effect]:
+        was_master = self.role is Role.MASTER
+        if self.role is not Role.RETIRED:
+            self.role = Role.FOLLOWER
+        if self._granted_to == self._unit_id:
+            self._granted_until_ns = now_ns
+        self._act_ns = now_ns + self._back_off_ns()
+        return [Note(f"is no longer the grid master of term {self.term}: {reason}")] * was_master

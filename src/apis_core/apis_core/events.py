@@ -1,0 +1,239 @@
+"""What can happen to a unit, and what it can want. Events are past facts, effects are imperatives.
+
+Effects are carried out in the order of the list. A :class:`Record` is on disk before the effect
+behind it happens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from apis_core.ledger import Receipt
+from apis_core.messages import (
+    BatteryReading,
+    ControlReply,
+    ControlRequest,
+    ConverterOrder,
+    ConverterReading,
+    ConverterReply,
+    Deal,
+    DealSubmission,
+    Fault,
+    InterchangeAccept,
+    Message,
+    SubmitReply,
+)
+from apis_core.types import OperationMode, UnitId
+
+__all__ = [
+    "Answer",
+    "Answered",
+    "Asked",
+    "BatteryRead",
+    "Broadcast",
+    "Call",
+    "Command",
+    "ConverterRead",
+    "DealClosed",
+    "DealOpened",
+    "Effect",
+    "Entry",
+    "Event",
+    "GlobalModeSet",
+    "LeaseGranted",
+    "LocalModeSet",
+    "Note",
+    "Raise",
+    "Received",
+    "Record",
+    "RenewalDue",
+    "Send",
+    "StopAsked",
+    "Stopped",
+    "Wake",
+]
+
+# --- events --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """A timer fired. Early or stale ones do no harm."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message from the network, perhaps our own, perhaps late or twice."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A peer called a service of ours.
+
+    An :class:`Answer` with the same ``call_id`` is owed, now or later.
+    """
+
+    call_id: str
+    request: ControlRequest | DealSubmission
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The answer to a :class:`Call` or :class:`Command` of ours.
+
+    ``reply is None`` = it can never come any more.
+    """
+
+    call_id: str
+    reply: ControlReply | SubmitReply | ConverterReply | None
+
+
+@dataclass(frozen=True, slots=True)
+class ConverterRead:
+    """The own converter was read."""
+
+    reading: ConverterReading
+
+
+@dataclass(frozen=True, slots=True)
+class BatteryRead:
+    """The own battery was read."""
+
+    reading: BatteryReading
+
+
+@dataclass(frozen=True, slots=True)
+class RenewalDue:
+    """The steady clock says that the own converter's hold wants renewing.
+
+    Comes a few times per hold time, always.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class StopAsked:
+    """The process is to end: everything of ours off, then :class:`Stopped`."""
+
+
+Event: TypeAlias = (
+    Wake | Received | Asked | Answered | ConverterRead | BatteryRead | RenewalDue | StopAsked
+)
+
+# --- what is journalled --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseGranted:
+    """This unit gave its voice in a term.
+
+    It will not give another one in it, also after a restart.
+    """
+
+    term: int
+    unit_id: UnitId
+
+
+@dataclass(frozen=True, slots=True)
+class LocalModeSet:
+    """The operator set the local mode."""
+
+    mode: OperationMode
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalModeSet:
+    """A newer global mode became known."""
+
+    mode: OperationMode
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class DealOpened:
+    """A slot was taken for a deal."""
+
+    deal: Deal
+
+
+@dataclass(frozen=True, slots=True)
+class DealClosed:
+    """The slot of a deal was given back; the receipt is what this unit counted."""
+
+    receipt: Receipt
+
+
+Entry: TypeAlias = LeaseGranted | LocalModeSet | GlobalModeSet | DealOpened | DealClosed
+
+# --- effects -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Write this to the journal before doing anything that stands behind it."""
+
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Broadcast:
+    """Publish to all."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Publish to one unit."""
+
+    to: UnitId
+    message: InterchangeAccept
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Call a service of a unit (perhaps our own); the answer comes back as :class:`Answered`."""
+
+    call_id: str
+    to: UnitId
+    request: ControlRequest | DealSubmission
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Answer an :class:`Asked`."""
+
+    call_id: str
+    reply: ControlReply | SubmitReply
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Order the own converter; the answer comes back as :class:`Answered`."""
+
+    call_id: str
+    order: ConverterOrder
+
+
+@dataclass(frozen=True, slots=True)
+class Raise:
+    """Tell everybody of a fault."""
+
+    fault: Fault
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One line for the log."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Nothing of ours is on any more; the process may end."""
+
+
+Effect: TypeAlias = Record | Broadcast | Send | Call | Answer | Command | Raise | Note | Stopped

@@ -1,0 +1,70 @@
+"""The faults that a unit knows of, and the quarantine that follows them.
+
+A fault of level ERROR or worse keeps the unit concerned (LOCAL) or the whole cluster (GLOBAL) from
+new deals until it has not been seen for the policy's sustaining time. The state is derived from
+the faults themselves: there is no flag that could disagree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from apis_core.messages import Fault
+from apis_core.types import FaultExtent, FaultLevel, UnitId
+from apis_core.units import NEVER_NS
+
+__all__ = ["FaultBook"]
+
+
+@dataclass(slots=True)
+class FaultBook:
+    """What one unit knows.
+
+    Attributes:
+        unit_id: This unit.
+        local_quarantine_ns: How long a LOCAL fault lasts after it was last seen.
+        global_quarantine_ns: The same for a GLOBAL one.
+    """
+
+    unit_id: UnitId
+    local_quarantine_ns: int
+    global_quarantine_ns: int
+    _until_ns: dict[tuple[UnitId, str], tuple[Fault, int]] = field(default_factory=dict)
+
+    def add(self, fault: Fault, now_ns: int) -> bool:
+        """Note a fault; whether it is news (not just seen again). Warnings are not kept."""
+        if fault.level is FaultLevel.WARN:
+            return True
+        is_global = fault.extent is not FaultExtent.LOCAL
+        lasts_ns = self.global_quarantine_ns if is_global else self.local_quarantine_ns
+        key = (fault.unit_id, fault.code)
+        is_news = key not in self._until_ns or now_ns >= self._until_ns[key][1]
+        self._until_ns[key] = (fault, now_ns + lasts_ns)
+        return is_news
+
+    @property
+    def wake_ns(self) -> int:
+        """When the next fault is over."""
+        return min((until_ns for _, until_ns in self._until_ns.values()), default=NEVER_NS)
+
+    def tick(self, now_ns: int) -> None:
+        """Forget what is over."""
+        for key in [key for key, (_, until_ns) in self._until_ns.items() if now_ns >= until_ns]:
+            del self._until_ns[key]
+
+    def why_not(self) -> str:
+        """Why this unit makes no deals; empty = no fault forbids it."""
+        for fault, _ in self._until_ns.values():
+            if fault.extent is not FaultExtent.LOCAL or fault.unit_id == self.unit_id:
+                return f"fault {fault.code}"
+        return ""
+
+    def codes(self) -> tuple[str, ...]:
+        """Codes of the faults that concern this unit or all."""
+        return tuple(
+            sorted(
+                fault.code
+                for fault, _ in self._until_ns.values()
+                if fault.extent is not FaultExtent.LOCAL or fault.unit_id == self.unit_id
+            )
+        )

@@ -1,0 +1,106 @@
+"""The slots of one unit: how many deals may use its converter at once, and in which direction.
+
+A slot belongs to the unit, not to somebody else's memory of it. It is *reserved* while a
+negotiation is under way (and falls back by itself), *held* once the grid master has acquired it
+for a deal, and lost again if the grid master stops renewing it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from apis_core.messages import Deal
+from apis_core.types import ControlError, DealType
+from apis_core.units import NEVER_NS
+
+__all__ = ["Interlock", "Slot"]
+
+
+@dataclass(slots=True)
+class Slot:
+    """One slot.
+
+    Attributes:
+        type: Direction of this unit.
+        energy_wh: Energy that is still to move. [Wh]
+        until_ns: When it falls back unless renewed.
+        deal: The deal that holds it; None = only reserved.
+    """
+
+    type: DealType
+    energy_wh: float
+    until_ns: int
+    deal: Deal | None = None
+
+
+@dataclass(slots=True)
+class Interlock:
+    """All slots of one unit, by deal id.
+
+    Attributes:
+        capacity: How many there are, >= 0.
+    """
+
+    capacity: int
+    _slots: dict[str, Slot] = field(default_factory=dict)
+
+    @property
+    def wake_ns(self) -> int:
+        """When the next slot falls back."""
+        return min((slot.until_ns for slot in self._slots.values()), default=NEVER_NS)
+
+    @property
+    def deals(self) -> tuple[Deal, ...]:
+        """Deals that hold a slot, in the order in which they took it."""
+        return tuple(slot.deal for slot in self._slots.values() if slot.deal is not None)
+
+    @property
+    def committed_wh(self) -> float:
+        """Energy that reservations and deals will still bring (+) or take (-). [Wh]"""
+        return sum(
+            slot.energy_wh if slot.type is DealType.CHARGE else -slot.energy_wh
+            for slot in self._slots.values()
+        )
+
+    def why_not(self, type: DealType) -> str:
+        """Why no further slot of that direction can be had; empty = it can."""
+        if any(slot.type is not type for slot in self._slots.values()):
+            return f"has a deal or a reservation to {type.opposite.name.lower()}"
+        if len(self._slots) >= self.capacity:
+            return f"all {self.capacity} slots are taken"
+        return ""
+
+    def reserve(self, deal_id: str, type: DealType, energy_wh: float, until_ns: int) -> str:
+        """Take a slot for a negotiation; returns why not, empty = taken."""
+        reason = self.why_not(type)
+        if not reason:
+            self._slots[deal_id] = Slot(type, energy_wh, until_ns)
+        return reason
+
+    def acquire(self, deal: Deal, type: DealType, until_ns: int) -> tuple[ControlError, str]:
+        """Take a slot for a deal, or turn its reservation into one. Doing so twice is no error."""
+        slot = self._slots.get(deal.deal_id)
+        if slot is None or slot.type is not type:
+            others = [slot for key, slot in self._slots.items() if key != deal.deal_id]
+            if any(slot.type is not type for slot in others):
+                return ControlError.OTHER_DIRECTION, self.why_not(type)
+            if len(others) >= self.capacity:
+                return ControlError.NO_SLOT, self.why_not(type)
+        self._slots[deal.deal_id] = Slot(type, deal.energy_wh, until_ns, deal)
+        return ControlError.NONE, ""
+
+    def held(self, deal_id: str) -> Slot | None:
+        """The slot that a deal holds.
+
+        None if it holds none (a mere reservation does not count).
+        """
+        slot = self._slots.get(deal_id)
+        return slot if slot is not None and slot.deal is not None else None
+
+    def release(self, deal_id: str) -> Slot | None:
+        """Give a slot or a reservation back; None if there was none."""
+        return self._slots.pop(deal_id, None)
+
+    def expired(self, now_ns: int) -> list[str]:
+        """Ids whose slots were not renewed in time. The caller releases them."""
+        return [key for key, slot in self._slots.items() if now_ns >= slot.until_ns]

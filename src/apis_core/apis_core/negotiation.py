@@ -1,0 +1,205 @@
+"""From a state of charge to a deal: what to ask for, accept and choose, and how much it becomes.
+
+The rules are pure functions of the scenario; :class:`Negotiation` is the window in which one
+request collects its answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from apis_core.messages import Deal, InterchangeAccept, InterchangeRequest
+from apis_core.policy import Policy
+from apis_core.scenario import Rule, Rules, Section, band_of
+from apis_core.types import NOBODY, DealType, SelectionStrategy, UnitId
+
+__all__ = [
+    "Negotiation",
+    "Offer",
+    "choose_accept",
+    "deal_energy_wh",
+    "evaluate_accept",
+    "evaluate_request",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What the scenario would ask for or give.
+
+    Attributes:
+        type: Own direction.
+        energy_wh: Whole watt-hours, > 0. [Wh]
+        price_point_per_wh: Limit of the own side; None = any price. [point/Wh]
+        pair_unit_id: The only partner that will do; NOBODY = anyone.
+    """
+
+    type: DealType
+    energy_wh: float
+    price_point_per_wh: float | None
+    pair_unit_id: UnitId
+
+
+def evaluate_request(section: Section, remaining_wh: float) -> Offer | None:
+    """What to ask for now; None = nothing. Charging is looked at before discharging.
+
+    Args:
+        section: The scenario's section for this time of day.
+        remaining_wh: Energy in the battery, with deals under way already added or taken off. [Wh]
+    """
+    rules = section.request.get(band_of(section, remaining_wh) or "")
+    for type_ in (DealType.CHARGE, DealType.DISCHARGE):
+        rule = _rule_of(rules, type_)
+        if rule is not None:  # only one direction is ever used, as in the original
+            return _offer(type_, rule, remaining_wh)
+    return None
+
+
+def evaluate_accept(
+    section: Section, remaining_wh: float, request: InterchangeRequest, unit_id: UnitId
+) -> Offer | str:
+    """What to answer to a request: everything this unit could give or take, or the reason why not.
+
+    Args:
+        section: The scenario's section for this time of day.
+        remaining_wh: As for :func:`evaluate_request`. [Wh]
+        request: The request.
+        unit_id: This unit.
+    """
+    if request.pair_unit_id not in (NOBODY, unit_id):
+        return f"asks only {request.pair_unit_id}"
+    band = band_of(section, remaining_wh)
+    own_type = request.type.opposite
+    rule = _rule_of(section.accept.get(band or ""), own_type)
+    if rule is None:
+        return f"does not {own_type.name.lower()} when {band or 'in no band'}"
+    if rule.pair_unit_id not in (None, NOBODY, request.unit_id):
+        return f"deals only with {rule.pair_unit_id}"
+    offer = _offer(own_type, rule, remaining_wh)
+    return offer or f"nothing to {own_type.name.lower()} up to the limit of {rule.limit_wh:g} Wh"
+
+
+def choose_accept(
+    request: InterchangeRequest,
+    accepts: Collection[InterchangeAccept],
+    strategy: SelectionStrategy,
+) -> InterchangeAccept | None:
+    """The best of the accepts, in the order in which they came; None = none will do.
+
+    `amount` takes the largest energy. `pointAndAmount` keeps the prices within the request's limit
+    (a missing price on either side is any price), takes the best price for the requester, then the
+    largest energy. The earliest wins a tie.
+    """
+    candidates = [
+        accept
+        for accept in accepts
+        if accept.type is request.type.opposite
+        and accept.energy_wh
+        and accept.current_a
+        and request.pair_unit_id in (NOBODY, accept.unit_id)
+    ]
+    if strategy is SelectionStrategy.POINT_AND_AMOUNT:
+        candidates = [accept for accept in candidates if _price_suits(request, accept)]
+        sign = 1.0 if request.type is DealType.CHARGE else -1.0
+        # an accept without a price takes whatever the requester's limit is
+        limit = request.price_point_per_wh or 0.0
+        return min(
+            candidates,
+            key=lambda accept: (
+                sign * (limit if accept.price_point_per_wh is None else accept.price_point_per_wh),
+                -(accept.energy_wh or 0.0),
+            ),
+            default=None,
+        )
+    return max(candidates, key=lambda accept: accept.energy_wh or 0.0, default=None)
+
+
+def deal_energy_wh(requested_wh: float, accepted_wh: float, policy: Policy) -> float:
+    """Energy of the deal.
+
+    The smaller of both, at most the policy's maximum, in whole units; 0 = too little for a deal.
+    [Wh]
+    """
+    energy_wh = min(requested_wh, accepted_wh, policy.deal_energy_max_wh)
+    energy_wh = energy_wh // policy.deal_energy_unit_wh * policy.deal_energy_unit_wh
+    return float(energy_wh) if energy_wh >= policy.deal_energy_min_wh else 0.0
+
+
+@dataclass(slots=True)
+class Negotiation:
+    """The answers to one request.
+
+    Attributes:
+        request: What was asked.
+        until_ns: End of the window.
+        awaited_ids: Members whose answer is still out. When nobody is left, the window need not be
+            waited for.
+    """
+
+    request: InterchangeRequest
+    until_ns: int
+    awaited_ids: set[UnitId]
+    accepts: list[InterchangeAccept] = field(default_factory=list)
+    declined: dict[UnitId, str] = field(default_factory=dict)
+
+    def hear(self, accept: InterchangeAccept) -> None:
+        """Note an answer. Late, foreign and second ones are ignored."""
+        if accept.request_id != self.request.request_id or accept.unit_id not in self.awaited_ids:
+            return
+        self.awaited_ids.discard(accept.unit_id)
+        if accept.type is None:
+            self.declined[accept.unit_id] = accept.reason
+        else:
+            self.accepts.append(accept)
+
+    def is_over(self, now_ns: int) -> bool:
+        """Whether to choose now."""
+        return not self.awaited_ids or now_ns >= self.until_ns
+
+    def conclude(self, strategy: SelectionStrategy, policy: Policy) -> Deal | str:
+        """The deal that comes of it, or why there is none."""
+        accept = choose_accept(self.request, self.accepts, strategy)
+        if accept is None or accept.energy_wh is None or accept.current_a is None:
+            reasons = ", ".join(f"{unit} {why}" for unit, why in sorted(self.declined.items()))
+            silent = ", ".join(sorted(self.awaited_ids))
+            parts = [reasons, f"no answer from {silent}" if silent else ""]
+            return "; ".join(part for part in parts if part) or "no accept suits"
+        energy_wh = deal_energy_wh(self.request.energy_wh, accept.energy_wh, policy)
+        if energy_wh == 0.0:
+            return f"{accept.unit_id} offers {accept.energy_wh:g} Wh, too little for a deal"
+        charges = self.request.type is DealType.CHARGE
+        asked, answered = self.request.unit_id, accept.unit_id
+        price = accept.price_point_per_wh if not charges else self.request.price_point_per_wh
+        return Deal(
+            deal_id=self.request.request_id,
+            request_unit_id=asked,
+            accept_unit_id=answered,
+            discharge_unit_id=answered if charges else asked,
+            charge_unit_id=asked if charges else answered,
+            energy_wh=energy_wh,
+            current_a=min(self.request.current_a, accept.current_a),
+            price_point_per_wh=price,  # the charging unit's price
+            meter=policy.meter,
+        )
+
+
+def _rule_of(rules: Rules | None, type_: DealType) -> Rule | None:
+    if rules is None:
+        return None
+    return rules.charge if type_ is DealType.CHARGE else rules.discharge
+
+
+def _offer(type_: DealType, rule: Rule, remaining_wh: float) -> Offer | None:
+    missing_wh = rule.limit_wh - remaining_wh
+    energy_wh = float(int(missing_wh if type_ is DealType.CHARGE else -missing_wh))
+    if energy_wh <= 0.0:
+        return None
+    return Offer(type_, energy_wh, rule.price_point_per_wh, rule.pair_unit_id or NOBODY)
+
+
+def _price_suits(request: InterchangeRequest, accept: InterchangeAccept) -> bool:
+    limit, price = request.price_point_per_wh, accept.price_point_per_wh
+    if limit is None or price is None:
+        return True
+    return price <= limit if request.type is DealType.CHARGE else price >= limit

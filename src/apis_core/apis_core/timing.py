@@ -1,0 +1,87 @@
+"""All times of one unit's agent, from the policy and from what the network can do.
+
+Under an accelerated clock the network does not get faster: a round trip of a few wall milliseconds
+is seconds of simulated time. The *network floor* is the time, on the agent's clock, that an answer
+may reasonably take; nothing waits for an answer for less.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from apis_core.deal import DealTiming
+from apis_core.election import ElectionTiming
+from apis_core.policy import Policy
+from apis_core.units import SECOND_NS
+
+__all__ = ["Timing"]
+
+_HEARTBEAT_NS = SECOND_NS  # a grid master that is gone is replaced within about five of these
+_LEASE_HEARTBEATS = 4
+_HOLD_POLLS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Times of one agent, all in ns of its clock.
+
+    Attributes:
+        status_ns: At most this long between two status messages.
+        housekeeping_ns: Mean time between two looks at the scenario.
+        window_ns: How long answers to a request are taken.
+        submit_ns: How long the grid master may take to answer a submission (it locks two units
+            meanwhile).
+        reservation_ns: How long a slot is kept for a negotiation.
+        silent_ns: A unit not heard for this long is not waited for.
+        retry_ns: Between two tries to stop the own converter.
+        stop_ns: The longest that stopping the process may take on this clock.
+        force_stop_ns: In Force stop, how long the grid master has to end our deals before we do it
+            ourselves.
+        election: See :class:`ElectionTiming`.
+        deal: See :class:`DealTiming`.
+    """
+
+    status_ns: int
+    housekeeping_ns: int
+    window_ns: int
+    submit_ns: int
+    reservation_ns: int
+    silent_ns: int
+    retry_ns: int
+    stop_ns: int
+    force_stop_ns: int
+    election: ElectionTiming
+    deal: DealTiming
+
+    @staticmethod
+    def of(policy: Policy, network_floor_ns: int = 0) -> Timing:
+        """The times that follow from a policy.
+
+        Args:
+            policy: Of the cluster.
+            network_floor_ns: See the module's text; 0 in real time. [ns]
+        """
+        heartbeat_ns = max(min(policy.grid_master_heartbeat_ns, _HEARTBEAT_NS), network_floor_ns)
+        poll_ns = max(policy.main_loop_period_ns, network_floor_ns)
+        answer_ns = max(policy.request_timeout_ns, 4 * network_floor_ns)
+        window_ns = max(policy.negotiation_timeout_ns, 2 * network_floor_ns)
+        submit_ns = 3 * answer_ns
+        status_ns = max(policy.data_acquisition_period_ns, network_floor_ns)
+        return Timing(
+            status_ns=status_ns,
+            housekeeping_ns=max(policy.housekeeping_period_ns, network_floor_ns),
+            window_ns=window_ns,
+            submit_ns=submit_ns,
+            reservation_ns=window_ns + submit_ns,
+            silent_ns=3 * status_ns + 2 * network_floor_ns,
+            retry_ns=max(SECOND_NS, network_floor_ns),
+            stop_ns=max(policy.scram_reference_delay_ns, 4 * network_floor_ns) + 2 * SECOND_NS,
+            force_stop_ns=max(policy.stop_me_timeout_ns, 8 * network_floor_ns),
+            election=ElectionTiming(heartbeat_ns, _LEASE_HEARTBEATS * heartbeat_ns),
+            deal=DealTiming(
+                poll_ns=poll_ns,
+                quick_poll_ns=max(SECOND_NS, network_floor_ns),
+                answer_ns=answer_ns,
+                hold_ns=_HOLD_POLLS * poll_ns + answer_ns,
+            ),
+        )
