@@ -1,0 +1,97 @@
+"""What one unit must not forget: an append-only journal in SQLite.
+
+An entry is on disk (WAL, synchronised) before the effect behind it happens. At start the entries
+are folded into the core's :class:`~apis_core.agent.Memory`.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from apis_core import events
+from apis_core.agent import Memory
+from apis_core.errors import ConfigError, Problem
+from apis_core.events import Entry
+from apis_core.ledger import Receipt
+from apis_core.messages import Deal
+from apis_core.types import DealState, Meter, OperationMode
+
+__all__ = ["Journal"]
+
+_KINDS = ("LeaseGranted", "LocalModeSet", "GlobalModeSet", "DealOpened", "DealClosed")
+
+
+class Journal:
+    """The journal of one unit.
+
+    Args:
+        path: Its file, made if it is not there.
+
+    Raises:
+        ConfigError: The file cannot be used, or holds what this program did not write.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(path, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.execute(
+                "CREATE TABLE IF NOT EXISTS entries ("
+                "id INTEGER PRIMARY KEY, stamp_ns INTEGER NOT NULL, "
+                "kind TEXT NOT NULL, body TEXT NOT NULL)"
+            )
+        except (OSError, sqlite3.Error) as error:
+            right = f"cannot be used as a journal ({error}); it must be a writable file"
+            raise ConfigError([Problem(str(path), "", "", right)]) from error
+
+    def recall(self) -> Memory:
+        """Everything written so far, folded."""
+        memory = Memory()
+        rows = self._db.execute("SELECT id, kind, body FROM entries ORDER BY id")
+        for number, kind, body in rows:
+            try:
+                memory.add(_entry(kind, json.loads(body)))
+            except (KeyError, TypeError, ValueError) as error:
+                right = f"entry {number} ({kind}) is not one of ours: {error}; move the file away"
+                raise ConfigError([Problem(str(self._path), "", "", right)]) from error
+        return memory
+
+    def write(self, entry: Entry, stamp_ns: int) -> None:
+        """Append an entry; it is on disk when this returns.
+
+        Args:
+            entry: What happened.
+            stamp_ns: ROS time, for people. [ns]
+        """
+        self._db.execute(
+            "INSERT INTO entries (stamp_ns, kind, body) VALUES (?, ?, ?)",
+            (stamp_ns, type(entry).__name__, json.dumps(asdict(entry))),
+        )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+
+def _entry(kind: str, body: dict[str, Any]) -> Entry:
+    match kind:
+        case "LeaseGranted":
+            return events.LeaseGranted(**body)
+        case "LocalModeSet":
+            return events.LocalModeSet(OperationMode(body["mode"]))
+        case "GlobalModeSet":
+            return events.GlobalModeSet(OperationMode(body["mode"]), body["version"])
+        case "DealOpened":
+            deal = body["deal"]
+            known = {"meter": Meter(deal["meter"]), "state": DealState(deal["state"])}
+            return events.DealOpened(Deal(**{**deal, **known}))
+        case "DealClosed":
+            return events.DealClosed(Receipt(**body["receipt"]))
+    raise ValueError(f"the kind must be one of {', '.join(_KINDS)}")

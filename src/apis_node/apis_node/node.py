@@ -1,0 +1,187 @@
+"""The process: one unit node, or several of one cluster (``composition: shared``).
+
+    unit --cluster village --units E001 --ros-args --params-file params.yaml
+
+Each unit's node is ``/apis/<cluster>/<unit>/unit``; its parameters:
+
+    unit_id          such as E001
+    cluster          such as village
+    policy_file      policy of the cluster (the original's JSON)
+    hardware_file    hwConfig of the unit
+    scenario_file    scenario of the unit
+    journal_file     SQLite file; empty = in the user's state folder
+    timezone         IANA name; the scenario's times of day are local
+    speed            simulated seconds per wall second; 1 = real time
+    use_sim_time     true = deadlines run on /clock
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from apis_core.agent import AgentSettings
+from apis_core.errors import ConfigError, Problem
+from apis_core.hardware import parse_hardware
+from apis_core.policy import parse_policy
+from apis_core.scenario import parse_scenario
+from apis_core.types import UnitId
+from apis_core.units import ns_from_s
+from apis_node.journal import Journal
+from apis_node.shell import UnitShell, journal_path
+
+__all__ = ["main"]
+
+_STOP_LIMIT_S = 6.0  # steady; after that the drivers' dead men have to do it
+_SPIN_S = 0.1
+_NETWORK_FLOOR_WALL_S = 0.15  # what an answer may take on a busy machine
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run until a signal comes; ends with exit code 0, or 2 if the configuration is wrong."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    parser = argparse.ArgumentParser(prog="unit", description=__doc__.partition("\n")[0])
+    parser.add_argument("--cluster", default="village", help="name of the cluster")
+    parser.add_argument("--units", nargs="+", required=True, metavar="ID", help="such as E001")
+    # rclpy's own arguments (after --ros-args) are not argparse's business
+    own = rclpy.utilities.remove_ros_args(["unit", *arguments])[1:]
+    options = parser.parse_args(own)
+    stop_asked_s: list[float] = []
+
+    def on_signal(_number: int, _frame: object) -> None:
+        stop_asked_s.append(time.monotonic())
+
+    signal.signal(signal.SIGINT, on_signal)
+    signal.signal(signal.SIGTERM, on_signal)
+    executor = SingleThreadedExecutor()
+    nodes: list[Node] = []
+    shells: list[UnitShell] = []
+    journals: list[Journal] = []
+    try:
+        for unit_id in options.units:
+            node = _make_node(options.cluster, unit_id, is_alone=len(options.units) == 1)
+            nodes.append(node)
+            settings, timezone = _settings(node)
+            journals.append(Journal(journal_path(_text(node, "journal_file"), settings.unit_id)))
+            shells.append(UnitShell(node, options.cluster, settings, journals[-1], timezone))
+            executor.add_node(node)
+        _spin(executor, shells, stop_asked_s)
+    except ConfigError as error:
+        sys.exit(_complain(error))
+    except ExternalShutdownException:
+        pass
+    finally:
+        executor.shutdown()
+        for node in nodes:
+            node.destroy_node()
+        for journal in journals:
+            journal.close()
+        rclpy.try_shutdown()
+
+
+def _spin(
+    executor: SingleThreadedExecutor, shells: list[UnitShell], stop_asked_s: list[float]
+) -> None:
+    is_stopping = False
+    while True:
+        executor.spin_once(timeout_sec=_SPIN_S)
+        if stop_asked_s and not is_stopping:
+            is_stopping = True
+            for shell in shells:
+                shell.ask_to_stop()
+        if is_stopping:
+            late = time.monotonic() - stop_asked_s[0] > _STOP_LIMIT_S
+            if late or all(shell.is_stopped for shell in shells):
+                # what was said last (the last status, the resignation) is still on its way out
+                executor.spin_once(timeout_sec=_SPIN_S)
+                return
+
+
+def _make_node(cluster: str, unit_id: UnitId, *, is_alone: bool) -> Node:
+    node = Node(
+        "unit",
+        namespace=f"/apis/{cluster}/{unit_id.lower()}",
+        # a hundred units in one process start five times faster without these
+        start_parameter_services=is_alone,
+        enable_rosout=is_alone,
+    )
+    for name in ("policy_file", "hardware_file", "scenario_file", "journal_file"):
+        node.declare_parameter(name, "")
+    node.declare_parameter("unit_id", unit_id)
+    node.declare_parameter("cluster", cluster)
+    node.declare_parameter("timezone", "UTC")
+    node.declare_parameter("speed", 1.0)
+    return node
+
+
+def _text(node: Node, name: str) -> str:
+    return str(node.get_parameter(name).value)
+
+
+def _settings(node: Node) -> tuple[AgentSettings, ZoneInfo]:
+    """What the parameters say.
+
+    Raises:
+        ConfigError: With every problem of all files.
+    """
+    problems: list[Problem] = []
+    parsed: dict[str, object] = {}
+    for name, parse in (
+        ("policy_file", parse_policy),
+        ("hardware_file", parse_hardware),
+        ("scenario_file", parse_scenario),
+    ):
+        path = _text(node, name)
+        source = f"{node.get_fully_qualified_name()} parameter {name}"
+        if not path:
+            problems.append(Problem(source, "", "", "must name a file"))
+            continue
+        try:
+            parsed[name] = parse(Path(path).read_text(encoding="utf-8"), path)
+        except OSError as error:
+            problems.append(Problem(path, "", "", f"cannot be read: {error.strerror}"))
+        except ConfigError as error:
+            problems += error.problems
+    unit_id, zone_name = _text(node, "unit_id"), _text(node, "timezone")
+    policy = parsed.get("policy_file")
+    if policy is not None and unit_id not in policy.member_unit_ids:  # type: ignore[attr-defined]
+        members = ", ".join(policy.member_unit_ids)  # type: ignore[attr-defined]
+        problems.append(
+            Problem("parameter unit_id", "", unit_id, f"must be a member of the policy: {members}")
+        )
+    zone = ZoneInfo("UTC")
+    try:
+        zone = ZoneInfo(zone_name)
+    except (ZoneInfoNotFoundError, ValueError):
+        right = "must be an IANA name such as Asia/Tokyo"
+        problems.append(Problem("parameter timezone", "", zone_name, right))
+    if problems:
+        raise ConfigError(problems)
+    speed = float(node.get_parameter("speed").value)
+    settings = AgentSettings(
+        unit_id=unit_id,
+        instance_id=uuid.uuid4().hex,
+        policy=policy,  # type: ignore[arg-type]
+        hardware=parsed["hardware_file"],  # type: ignore[arg-type]
+        scenario=parsed["scenario_file"],  # type: ignore[arg-type]
+        network_floor_ns=ns_from_s(_NETWORK_FLOOR_WALL_S * speed) if speed > 1.0 else 0,
+    )
+    return settings, zone
+
+
+def _complain(error: ConfigError) -> int:
+    for problem in error.problems:
+        print(f"unit: {problem}", file=sys.stderr)
+    return 2

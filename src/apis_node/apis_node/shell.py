@@ -1,0 +1,412 @@
+"""The shell round one agent: carries out its effects on the graph, feeds it what happens there.
+
+Everything of one unit runs in one callback group of one executor thread, so the agent never sees
+two events at once. No callback blocks or waits.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from random import SystemRandom
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.task import Future
+from sensor_msgs.msg import BatteryState
+
+from apis_core import events, messages
+from apis_core.agent import Agent, AgentSettings
+from apis_core.errors import ApisError
+from apis_core.types import UnitId
+from apis_core.units import NEVER_NS
+from apis_interfaces import msg, srv
+from apis_node import qos
+from apis_node.journal import Journal
+from apis_node.translate import MESSAGES, Instants, Untranslatable, from_ros, to_ros
+
+__all__ = ["UnitShell"]
+
+_COMMAND_LIMIT_S = 2.0  # steady; a driver that has not answered by then never will
+_CALL_LIMIT_S = 20.0  # steady; the core gives up earlier, this only forgets the call
+_DIAGNOSTICS_PERIOD_S = 1.0
+_RENEWALS_PER_HOLD = 4.0
+_MIN_WAIT_NS = 1_000  # rcl takes no period of 0
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A call of ours that has not been answered."""
+
+    forget: Callable[[], None]
+    until_s: float
+
+
+class UnitShell:
+    """One unit on the graph.
+
+    Args:
+        node: Its ROS node, in the namespace of the unit.
+        cluster: Name of the cluster.
+        settings: Of the agent.
+        journal: Of the unit.
+        timezone: Of the place; the scenario's times of day are local.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        cluster: str,
+        settings: AgentSettings,
+        journal: Journal,
+        timezone: ZoneInfo,
+    ) -> None:
+        self._node = node
+        self._cluster = cluster
+        self._settings = settings
+        self._journal = journal
+        self._timezone = timezone
+        self._log = node.get_logger()
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        # deadlines run on /clock where there is one, else on a clock that nobody can set back
+        self._is_simulated = bool(node.get_parameter("use_sim_time").value)
+        self._clock = node.get_clock() if self._is_simulated else self._steady
+        self._agent: Agent | None = None
+        self._queue: deque[events.Event] = deque()
+        self._is_draining = False
+        self._pending: dict[str, _Pending] = {}
+        self._owed: dict[str, Future[Any]] = {}
+        self._asked = 0
+        self._status: messages.UnitStatus | None = None
+        self._wake_ns = NEVER_NS
+        self.is_stopped = False
+        self._make_publishers()
+        self._make_subscriptions()
+        self._make_services()
+        self._make_timers()
+
+    # --- the process asks ------------------------------------------------------------------------
+
+    def ask_to_stop(self) -> None:
+        """Begin to end: converter to WAIT, deals given up; :attr:`is_stopped` says when."""
+        if self._agent is None:
+            self.is_stopped = True
+        else:
+            self.feed(events.StopAsked())
+
+    def feed(self, event: events.Event) -> None:
+        """Give an event to the agent and carry out what it wants.
+
+        Events that come meanwhile wait their turn.
+        """
+        if self._agent is None:
+            return
+        self._queue.append(event)
+        if self._is_draining:
+            return
+        self._is_draining = True
+        try:
+            while self._queue:
+                now_ns = self._now_ns()
+                self._do(self._agent.handle(self._queue.popleft(), now_ns), now_ns)
+        except ApisError as error:
+            # a contradiction inside: nothing renews the converter any more, its dead man does the
+            # rest
+            self._log.fatal(f"{type(error).__name__}: {error}")
+            raise
+        finally:
+            self._is_draining = False
+        self._arm()
+
+    # --- effects ---------------------------------------------------------------------------------
+
+    def _do(self, effects: list[events.Effect], now_ns: int) -> None:
+        instants = self._instants()
+        for effect in effects:
+            match effect:
+                case events.Record(entry):
+                    self._journal.write(entry, self._node.get_clock().now().nanoseconds)
+                case events.Broadcast(message):
+                    if isinstance(message, messages.UnitStatus):
+                        self._status = message
+                    self._publishers[type(message)].publish(to_ros(message, instants, now_ns))
+                case events.Raise(fault):
+                    self._log.error(f"fault {fault.code}: {fault.message}")
+                    self._publishers[messages.Fault].publish(to_ros(fault, instants, now_ns))
+                case events.Send(to, message):
+                    self._accept_publisher(to).publish(to_ros(message, instants, now_ns))
+                case events.Call(call_id, to, request) if to == self._settings.unit_id:
+                    self._queue.append(events.Asked(f"own/{call_id}", request))
+                case events.Call(call_id, to, request):
+                    client = self._peer_client(to, type(request))
+                    answer = (
+                        messages.ControlReply
+                        if isinstance(request, messages.ControlRequest)
+                        else messages.SubmitReply
+                    )
+                    self._call(
+                        client, call_id, to_ros(request, instants, now_ns), answer, _CALL_LIMIT_S
+                    )
+                case events.Command(call_id, order):
+                    request = to_ros(order, instants, now_ns)
+                    self._call(
+                        self._converter,
+                        call_id,
+                        request,
+                        messages.ConverterReply,
+                        _COMMAND_LIMIT_S,
+                    )
+                case events.Answer(call_id, reply):
+                    if call_id.startswith("own/"):
+                        self._queue.append(events.Answered(call_id.removeprefix("own/"), reply))
+                    else:
+                        self._owed.pop(call_id).set_result(to_ros(reply, instants, now_ns))
+                case events.Note(text):
+                    self._log.info(text)
+                case events.Stopped():
+                    self.is_stopped = True
+
+    def _call(self, client: Any, call_id: str, request: Any, answer: type, limit_s: float) -> None:
+        if not client.service_is_ready():
+            self._queue.append(events.Answered(call_id, None))
+            return
+        future = client.call_async(request)
+        until_s = time.monotonic() + limit_s
+        self._pending[call_id] = _Pending(lambda: client.remove_pending_request(future), until_s)
+
+        def answered(done: Future[Any]) -> None:
+            if self._pending.pop(call_id, None) is None:
+                return
+            try:
+                reply = from_ros(done.result(), answer, self._instants())
+            except Untranslatable as error:
+                self._log.warning(f"answer to {call_id} makes no sense: {error}")
+                reply = None
+            self.feed(events.Answered(call_id, reply))
+
+        future.add_done_callback(answered)
+
+    def _forget_unanswered(self) -> None:
+        now_s = time.monotonic()
+        for call_id in [key for key, call in self._pending.items() if now_s >= call.until_s]:
+            self._pending.pop(call_id).forget()
+            self.feed(events.Answered(call_id, None))
+
+    # --- events ----------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Start the agent as soon as the clock has a time (a simulated one is 0 at first)."""
+        if self._agent is not None or not self._now_ns():
+            return
+        self._begin_timer.destroy()
+        now_ns = self._now_ns()
+        self._agent = Agent(self._settings, self._journal.recall(), SystemRandom(), now_ns)
+        self._log.info(f"{self._settings.unit_id} is up")
+        self._do(self._agent.start(now_ns), now_ns)
+        self.feed(events.Wake())
+
+    def _wake(self) -> None:
+        self._timer.cancel()
+        self._wake_ns = NEVER_NS
+        self.feed(events.Wake())
+
+    def _renew(self) -> None:
+        self._forget_unanswered()
+        self.feed(events.RenewalDue())
+
+    def _hear(self, type_: type) -> Callable[[Any], None]:
+        def hear(message: Any) -> None:
+            try:
+                value = from_ros(message, type_, self._instants())
+            except Untranslatable as error:
+                self._log.warning(f"{type_.__name__} ignored: {error}")
+                return
+            is_own = isinstance(value, messages.ConverterReading)
+            self.feed(events.ConverterRead(value) if is_own else events.Received(value))
+
+        return hear
+
+    def _hear_battery(self, message: BatteryState) -> None:
+        soc_ratio = None if message.percentage != message.percentage else message.percentage
+        stamp_s = message.header.stamp.sec + message.header.stamp.nanosec * 1e-9
+        local = datetime.fromtimestamp(stamp_s, self._timezone)
+        seconds = local.hour * 3600 + local.minute * 60 + local.second + local.microsecond * 1e-6
+        reading = messages.BatteryReading(soc_ratio=soc_ratio, seconds_of_day=seconds)
+        self.feed(events.BatteryRead(reading))
+
+    def _serve(self, type_: type) -> Callable[[Any, Any], Coroutine[Any, Any, Any]]:
+        async def serve(request: Any, response: Any) -> Any:
+            try:
+                value = from_ros(request, type_, self._instants())
+            except Untranslatable as error:
+                return self._refuse(response, str(error))
+            if self._agent is None or self.is_stopped:
+                return self._refuse(response, "this unit is not ready")
+            self._asked += 1
+            call_id = f"peer/{self._asked}"
+            future: Future[Any] = Future()
+            self._owed[call_id] = future
+            self.feed(events.Asked(call_id, value))
+            return await future
+
+        return serve
+
+    def _refuse(self, response: Any, reason: str) -> Any:
+        is_control = isinstance(response, srv.UnitControl.Response)
+        not_ready = response.ERROR_NOT_READY if is_control else response.ERROR_INVALID
+        response.error_code, response.error_msg = not_ready, reason
+        return response
+
+    # --- time ------------------------------------------------------------------------------------
+
+    def _now_ns(self) -> int:
+        return self._clock.now().nanoseconds
+
+    def _instants(self) -> Instants:
+        if self._is_simulated:
+            return Instants(0, 0)
+        return Instants(self._now_ns(), self._node.get_clock().now().nanoseconds)
+
+    def _arm(self) -> None:
+        """Set the one timer to the agent's next wake-up, if that has changed."""
+        if self._agent is None or self.is_stopped:
+            self._timer.cancel()
+            return
+        wake_ns = self._agent.next_wakeup_ns()
+        if wake_ns == self._wake_ns:
+            return
+        self._wake_ns = wake_ns
+        if wake_ns == NEVER_NS:
+            self._timer.cancel()
+            return
+        self._timer.timer_period_ns = max(wake_ns - self._now_ns(), _MIN_WAIT_NS)
+        self._timer.reset()
+
+    # --- the graph -------------------------------------------------------------------------------
+
+    def _topic(self, name: str) -> str:
+        return f"/apis/{self._cluster}/{name}"
+
+    def _unit_topic(self, unit_id: UnitId, name: str) -> str:
+        return self._topic(f"{unit_id.lower()}/{name}")
+
+    def _make_publishers(self) -> None:
+        node = self._node
+        shared = {
+            messages.Deal: ("deals", qos.RECORD),
+            messages.Fault: ("faults", qos.RECORD),
+            messages.GridMasterClaim: ("grid_master", qos.EVENT),
+            messages.InterchangeRequest: ("requests", qos.EVENT),
+            messages.LeaseGrant: ("grid_master_grants", qos.EVENT),
+        }
+        self._publishers: dict[type, Any] = {
+            type_: node.create_publisher(MESSAGES[type_], self._topic(name), profile)
+            for type_, (name, profile) in shared.items()
+        }
+        self._publishers[messages.UnitStatus] = node.create_publisher(
+            msg.UnitStatus, "status", qos.STATE
+        )
+        self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", qos.EVENT)
+        self._accept_publishers: dict[UnitId, Any] = {}
+        self._peer_clients: dict[tuple[UnitId, type], Any] = {}
+        for unit_id in self._settings.policy.member_unit_ids:
+            # made at once and not at first use: discovery takes longer than a negotiation window
+            if unit_id != self._settings.unit_id:
+                self._accept_publisher(unit_id)
+                self._peer_client(unit_id, messages.ControlRequest)
+                self._peer_client(unit_id, messages.DealSubmission)
+
+    def _make_subscriptions(self) -> None:
+        node = self._node
+        listen = node.create_subscription
+        for type_, name in (
+            (messages.Deal, "deals"),
+            (messages.Fault, "faults"),
+            (messages.GridMasterClaim, "grid_master"),
+            (messages.InterchangeRequest, "requests"),
+            (messages.LeaseGrant, "grid_master_grants"),
+            # not retained: what an operator said before we came reaches us with the others' status
+            (messages.OperationModeOrder, "operation_mode"),
+        ):
+            listen(MESSAGES[type_], self._topic(name), self._hear(type_), qos.EVENT)
+        for unit_id in self._settings.policy.member_unit_ids:
+            if unit_id != self._settings.unit_id:
+                topic = self._unit_topic(unit_id, "status")
+                listen(msg.UnitStatus, topic, self._hear(messages.UnitStatus), qos.STATE)
+        hear_accept = self._hear(messages.InterchangeAccept)
+        listen(msg.InterchangeAccept, "accepts", hear_accept, qos.EVENT)
+        hear_reading = self._hear(messages.ConverterReading)
+        listen(msg.ConverterState, "converter_state", hear_reading, qos.TELEMETRY)
+        listen(BatteryState, "battery_state", self._hear_battery, qos.TELEMETRY)
+
+    def _make_services(self) -> None:
+        node = self._node
+        node.create_service(srv.UnitControl, "control", self._serve(messages.ControlRequest))
+        node.create_service(srv.SubmitDeal, "submit_deal", self._serve(messages.DealSubmission))
+        self._converter = node.create_client(srv.ConverterCommand, "converter/command")
+
+    def _make_timers(self) -> None:
+        node = self._node
+        self._timer = node.create_timer(1.0, self._wake, clock=self._clock, autostart=False)
+        self._begin_timer = node.create_timer(0.05, self._begin, clock=self._steady)
+        renewal_s = self._settings.driver_hold_s / _RENEWALS_PER_HOLD
+        node.create_timer(renewal_s, self._renew, clock=self._steady)
+        node.create_timer(_DIAGNOSTICS_PERIOD_S, self._diagnose, clock=self._steady)
+
+    def _accept_publisher(self, unit_id: UnitId) -> Any:
+        if unit_id not in self._accept_publishers:
+            topic = self._unit_topic(unit_id, "accepts")
+            self._accept_publishers[unit_id] = self._node.create_publisher(
+                msg.InterchangeAccept, topic, qos.EVENT
+            )
+        return self._accept_publishers[unit_id]
+
+    def _peer_client(self, unit_id: UnitId, type_: type) -> Any:
+        key = (unit_id, type_)
+        if key not in self._peer_clients:
+            is_control = type_ is messages.ControlRequest
+            service = srv.UnitControl if is_control else srv.SubmitDeal
+            name = self._unit_topic(unit_id, "control" if is_control else "submit_deal")
+            self._peer_clients[key] = self._node.create_client(service, name)
+        return self._peer_clients[key]
+
+    def _diagnose(self) -> None:
+        status = self._status
+        message = DiagnosticArray()
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        level, text = DiagnosticStatus.STALE, "waiting for the clock"
+        values: dict[str, str] = {}
+        if status is not None:
+            level, text = DiagnosticStatus.OK, status.effective_mode.name
+            if status.fault_codes:
+                level, text = DiagnosticStatus.ERROR, ", ".join(status.fault_codes)
+            values = {
+                "grid_master": status.grid_master_id,
+                "term": str(status.term),
+                "converter_mode": status.converter.mode.name,
+                "deals": " ".join(status.deal_ids),
+                "not_dealing": status.not_dealing_reason,
+                "unanswered_calls": str(len(self._pending)),
+            }
+        message.status.append(
+            DiagnosticStatus(
+                level=level,
+                name=f"{self._settings.unit_id}: unit node",
+                message=text,
+                hardware_id=self._settings.unit_id,
+                values=[KeyValue(key=key, value=value) for key, value in values.items()],
+            )
+        )
+        self._diagnostics.publish(message)
+
+
+def journal_path(text: str, unit_id: UnitId) -> Path:
+    """The journal's file: as configured, else in the user's state folder."""
+    return Path(text) if text else Path.home() / ".local" / "state" / "apis" / f"{unit_id}.sqlite"
