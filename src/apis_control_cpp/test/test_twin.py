@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from apis_control import (
     ControlError,
     EnergyMeter,
@@ -13,8 +16,6 @@ from apis_control import (
     SlewLimiter,
     reference,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 POWERS = st.floats(-1e6, 1e6)
 STEPS = st.floats(1e-6, 1e4)

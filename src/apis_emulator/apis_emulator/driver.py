@@ -16,7 +16,6 @@ from apis_core.messages import (
     ConverterReply,
 )
 from apis_core.types import ConverterError, ConverterMode, StopCause, UnitId
-
 from apis_emulator.orders import Refused, command, in_range, read_converter
 from apis_emulator.physics.plant import Plant
 

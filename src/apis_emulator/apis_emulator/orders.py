@@ -8,10 +8,8 @@ from apis_core.messages import (
     ConverterOperation,
     ConverterOrder,
     ConverterReading,
-    ConverterReply,
 )
 from apis_core.types import ConverterError, ConverterMode, UnitId
-
 from apis_emulator.physics.converter import (
     MAX_DROOP_RATIO,
     RATED_CURRENT_A,

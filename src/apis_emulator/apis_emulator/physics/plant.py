@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from apis_core.errors import ProtocolMisuse
 from apis_core.grid import Bus
 from apis_core.types import ConverterMode, StopCause, UnitId
-
 from apis_emulator.physics import bus as dc_bus
 from apis_emulator.physics.battery import Battery
 from apis_emulator.physics.converter import Converter

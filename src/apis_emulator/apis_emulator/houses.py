@@ -1,0 +1,202 @@
+"""Builds the plant of a grid description: houses, converters, and their sun and load.
+
+What a house leaves open is drawn from the emulator's seed and the unit's id, within
+
+========================  ==========================================================
+``pv_peak_w``             2,500 to 6,500 W
+``pv_tilt_deg``           10 to 35°
+``pv_azimuth_deg``        towards the equator, ±60°
+``load_wh_per_year``      2.5 to 5.5 MWh
+``initial_soc_ratio``     0.40 to 0.95, spread evenly over neighbouring units
+``battery_capacity_wh``   not drawn: that of the unit's hwConfig file
+========================  ==========================================================
+
+so that adding a unit changes nothing in the others.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from apis_core.errors import ConfigError, Problem
+from apis_core.grid import GridDescription, House, UnitEntry
+from apis_core.hardware import Hardware, parse_hardware
+from apis_emulator.physics.battery import Battery
+from apis_emulator.physics.converter import Converter
+from apis_emulator.physics.house import House as HouseModel
+from apis_emulator.physics.plant import Plant, Profile, Unit
+from apis_emulator.profiles.csv_files import (
+    customer_of,
+    hourly_year,
+    read_load_csv,
+    read_solar_csv,
+)
+from apis_emulator.profiles.series import FloatArray, Series, Year, generator
+
+__all__ = ["build_plant", "drawn", "start_of"]
+
+PV_PEAK_W = (2500.0, 6500.0)
+PV_TILT_DEG = (10.0, 35.0)
+PV_AZIMUTH_SPREAD_DEG = 60.0
+LOAD_WH_PER_YEAR = (2.5e6, 5.5e6)
+INITIAL_SOC_RATIO = (0.40, 0.95)
+VOLTMETER_SIGMA_V = 0.2
+_GOLDEN_RATIO = 0.6180339887498949  # its multiples, modulo 1, fill an interval most evenly
+
+
+def build_plant(grid: GridDescription) -> Plant:
+    """All hardware of a resolved grid description.
+
+    Raises:
+        ConfigError: Hardware or profile files are wrong; lists every problem of all of them.
+    """
+    emulator = grid.emulator
+    year = Year(emulator.start, emulator.place)
+    profiles, hardware = _collect(
+        lambda: _profiles(grid, year), lambda: {u.id: _hardware(u.hardware) for u in grid.units}
+    )
+    units = {}
+    for index, entry in enumerate(grid.units):
+        house = drawn(entry, index, emulator.seed, is_north=emulator.place.latitude_deg >= 0.0)
+        capacity_wh = house.battery_capacity_wh or hardware[entry.id].battery_capacity_wh
+        battery = Battery(capacity_wh, capacity_wh * (house.initial_soc_ratio or 0.0))
+        rng = generator(emulator.seed, "voltmeter", entry.id)
+        units[entry.id] = Unit(
+            house=HouseModel(battery, mains=house.mains),
+            converter=Converter(
+                loss=emulator.converter_loss,
+                current_slew_a_per_s=emulator.bus.current_slew_a_per_s,
+            ),
+            profile=profiles[entry.id],
+            voltage_offset_v=VOLTMETER_SIGMA_V * rng.standard_normal(),
+        )
+    return Plant(units, emulator.bus)
+
+
+def start_of(grid: GridDescription) -> int:
+    """Start of the emulation, a local time at the place, on the clock of the world. [ns since 1970]"""
+    return round(Year(grid.emulator.start, grid.emulator.place).start.timestamp()) * 1_000_000_000
+
+
+def drawn(entry: UnitEntry, index: int, seed: int, *, is_north: bool) -> House:
+    """The house of a unit with everything that its description leaves open (but the battery)."""
+    rng = generator(seed, "house", entry.id)
+    equator_deg = 180.0 if is_north else 0.0
+    phase = generator(seed, "soc").random()
+    low, high = INITIAL_SOC_RATIO
+    values: dict[str, float] = {
+        "pv_peak_w": rng.uniform(*PV_PEAK_W),
+        "pv_tilt_deg": rng.uniform(*PV_TILT_DEG),
+        "pv_azimuth_deg": (equator_deg + PV_AZIMUTH_SPREAD_DEG * rng.uniform(-1.0, 1.0)) % 360.0,
+        "load_wh_per_year": rng.uniform(*LOAD_WH_PER_YEAR),
+        "initial_soc_ratio": low + (high - low) * ((phase + index * _GOLDEN_RATIO) % 1.0),
+    }
+    given = entry.house
+    return given.model_copy(
+        update={name: value for name, value in values.items() if getattr(given, name) is None}
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _SunAndLoad:
+    solar: Series
+    load: Series
+
+    def __call__(self, time_s: float) -> tuple[float, float]:
+        return self.solar.at(time_s), self.load.at(time_s)
+
+
+def _profiles(grid: GridDescription, year: Year) -> dict[str, Profile]:
+    solar_days, load_days = _collect(lambda: _solar_files(grid), lambda: _load_files(grid))
+    seed = grid.emulator.seed
+    is_north = grid.emulator.place.latitude_deg >= 0.0
+    houses = {u.id: drawn(u, i, seed, is_north=is_north) for i, u in enumerate(grid.units)}
+    solar: dict[str, FloatArray] = {
+        u.id: hourly_year(year, solar_days[u.house.solar_csv])
+        for u in grid.units
+        if u.house.solar_csv
+    }
+    load: dict[str, FloatArray] = {
+        unit_id: hourly_year(year, days) for unit_id, days in load_days.items()
+    }
+    # pvlib and demandlib take over a second to import: only if they are needed.
+    if len(solar) < len(grid.units):
+        from apis_emulator.profiles.solar import Panel, Sky, solar_power_w
+
+        sky = Sky(year, seed)
+        for unit_id, house in houses.items():
+            if unit_id not in solar:
+                panel = Panel(*_known(house, "pv_peak_w", "pv_tilt_deg", "pv_azimuth_deg"))
+                solar[unit_id] = solar_power_w(sky, panel, unit_id)
+    if len(load) < len(grid.units):
+        from apis_emulator.profiles.load import Neighbourhood, load_power_w
+
+        neighbourhood = Neighbourhood(year, seed)
+        for unit_id, house in houses.items():
+            if unit_id not in load:
+                (energy_wh,) = _known(house, "load_wh_per_year")
+                load[unit_id] = load_power_w(neighbourhood, energy_wh, unit_id)
+    return {
+        unit_id: _SunAndLoad(year.series(solar[unit_id]), year.series(load[unit_id]))
+        for unit_id in houses
+    }
+
+
+def _known(house: House, *names: str) -> list[float]:
+    return [float(getattr(house, name)) for name in names]
+
+
+def _solar_files(grid: GridDescription) -> Mapping[str, FloatArray]:
+    """Every solar file once."""
+    files = sorted({u.house.solar_csv for u in grid.units if u.house.solar_csv})
+    return dict(
+        zip(files, _collect(*((lambda f=f: read_solar_csv(f)) for f in files)), strict=True)
+    )
+
+
+def _load_files(grid: GridDescription) -> Mapping[str, FloatArray]:
+    """Load of the units that have a file; every file is read once."""
+    customers: dict[str, dict[str, int]] = defaultdict(dict)
+    problems = []
+    for unit in grid.units:
+        if unit.house.load_csv:
+            customer = customer_of(unit.id)
+            if customer is None:
+                right = "its id must end in the customer's number to find it in a load file"
+                problems.append(Problem(unit.house.load_csv, "", f"for unit {unit.id}", right))
+            else:
+                customers[unit.house.load_csv][unit.id] = customer
+    if problems:
+        raise ConfigError(problems)
+    tables = _collect(
+        *((lambda f=f, c=c: read_load_csv(f, c.values())) for f, c in customers.items())
+    )
+    return {
+        unit_id: table[customer]
+        for table, units in zip(tables, customers.values(), strict=True)
+        for unit_id, customer in units.items()
+    }
+
+
+def _hardware(file: str) -> Hardware:
+    try:
+        return parse_hardware(Path(file).read_text(encoding="utf-8"), file)
+    except OSError as error:
+        raise ConfigError([Problem(file, "", "", error.strerror or str(error))]) from error
+
+
+def _collect(*parts: Callable[[], object]) -> list:
+    """Results of all parts, or the configuration problems of all parts."""
+    results: list = []
+    problems: list[Problem] = []
+    for part in parts:
+        try:
+            results.append(part())
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(dict.fromkeys(problems))
+    return results

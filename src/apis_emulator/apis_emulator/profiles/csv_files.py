@@ -1,0 +1,147 @@
+"""Sun and load from files of the original ``apis-emulator``.
+
+*Sun*: no header, a row a day from 1 January, 24 columns: power of one house at each full hour. [W]
+*Load*: one header line, then a row per customer and day from 1 January. Column 1 (counted from 0) is
+the customer, columns 6 to 53 the power at 00:00, 00:30, ... 23:30. [kW] As in the original only the
+24 values at full hours count. Customer 1 is unit ``E001``, and so on.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from apis_core.errors import ConfigError, Problem
+from apis_emulator.profiles.series import DAYS, FloatArray, Year
+
+__all__ = ["customer_of", "hourly_year", "read_load_csv", "read_solar_csv"]
+
+HOURS = 24
+CUSTOMER_COLUMN, FIRST_VALUE_COLUMN, LOAD_COLUMNS = 1, 6, 54
+MAX_PROBLEMS = 50  # of one file; a file that is something else altogether has thousands
+
+
+def read_solar_csv(file: str) -> FloatArray:
+    """Power at each hour of the year, days by hours. [W, >= 0]
+
+    Raises:
+        ConfigError: Lists every problem with its row and column, both counted from 1.
+    """
+    problems: list[Problem] = []
+    days: list[list[float]] = []
+    for row, cells in _rows(file):
+        if len(cells) == HOURS:
+            days.append(_values(file, row, cells, range(HOURS), "W", problems))
+        else:
+            right = f"a row has {HOURS} columns, one per hour"
+            problems.append(Problem(file, f"row {row}", f"{len(cells)} columns wide", right))
+    if len(days) < DAYS and not problems:
+        problems.append(
+            Problem(file, "", f"{len(days)} rows long", f"it must have {DAYS}, one per day")
+        )
+    _raise(file, problems)
+    return np.array(days)
+
+
+def read_load_csv(file: str, customers: Iterable[int]) -> dict[int, FloatArray]:
+    """Power at each hour of the year of these customers, days by hours. [W, >= 0]
+
+    Raises:
+        ConfigError: Lists every problem in the rows of these customers.
+    """
+    problems: list[Problem] = []
+    days: dict[int, list[list[float]]] = {customer: [] for customer in customers}
+    seen: set[int] = set()
+    for row, cells in _rows(file):
+        if row == 1:
+            continue  # header
+        number = cells[CUSTOMER_COLUMN].strip() if len(cells) > CUSTOMER_COLUMN else ""
+        if not number.isdecimal():
+            where = f"row {row}, column {CUSTOMER_COLUMN + 1}"
+            right = "it must be the customer's number, 1 or more"
+            problems.append(Problem(file, where, number or "empty", right))
+            continue
+        seen.add(int(number))
+        wanted = days.get(int(number))
+        if wanted is None:
+            continue
+        if len(cells) < LOAD_COLUMNS:
+            right = f"a row has {LOAD_COLUMNS} columns, {LOAD_COLUMNS - FIRST_VALUE_COLUMN} values"
+            problems.append(Problem(file, f"row {row}", f"{len(cells)} columns wide", right))
+            continue
+        columns = range(FIRST_VALUE_COLUMN, LOAD_COLUMNS)
+        half_hours = _values(file, row, cells, columns, "kW", problems)
+        wanted.append([1000.0 * value for value in half_hours[::2]])
+    for customer, rows in days.items():
+        if len(rows) < DAYS and not problems:
+            known = f"it has customers {min(seen)} to {max(seen)}" if seen else "it has none"
+            right = f"customer {customer} must have {DAYS} rows, one per day; {known}"
+            problems.append(Problem(file, "", f"{len(rows)} rows long for them", right))
+    _raise(file, problems)
+    return {customer: np.array(rows) for customer, rows in days.items()}
+
+
+def customer_of(unit_id: str) -> int | None:
+    """Customer number of a unit: the digits at the end of its id; None if it has none."""
+    digits = re.search(r"\d+$", unit_id)
+    return int(digits.group()) if digits else None
+
+
+def hourly_year(year: Year, days: FloatArray) -> FloatArray:
+    """Samples of a calendar year (days by hours of local time), laid along the emulated year."""
+    instants = year.instants(3600.0)
+    day = np.minimum(np.asarray(instants.dayofyear) - 1, len(days) - 1)
+    return days[day, np.asarray(instants.hour)]
+
+
+def _rows(file: str) -> Iterable[tuple[int, list[str]]]:
+    """Rows that are not empty, with their number counted from 1."""
+    try:
+        # Some spreadsheet programs put a byte order mark in front.
+        text = Path(file).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ConfigError([Problem(file, "", "", error.strerror or str(error))]) from error
+    except UnicodeDecodeError as error:
+        right = f"it must be UTF-8 text; byte {error.start} is not"
+        raise ConfigError([Problem(file, "", "", right)]) from error
+    for row, cells in enumerate(csv.reader(text.splitlines()), start=1):
+        if any(cell.strip() for cell in cells):
+            yield row, cells
+
+
+def _values(
+    file: str,
+    row: int,
+    cells: list[str],
+    columns: Iterable[int],
+    unit: str,
+    problems: list[Problem],
+) -> list[float]:
+    """Numbers of some columns; what is wrong is added to the problems and stands as NaN."""
+    values = []
+    for column in columns:
+        try:
+            value = float(cells[column])
+        except ValueError:
+            value = math.nan
+        if not (math.isfinite(value) and value >= 0.0):
+            where = f"row {row}, column {column + 1}"
+            found = cells[column].strip() or "empty"
+            problems.append(
+                Problem(file, where, found, f"it must be a number of {unit}, 0 or more")
+            )
+        values.append(value)
+    return values
+
+
+def _raise(file: str, problems: list[Problem]) -> None:
+    if len(problems) > MAX_PROBLEMS:
+        more = Problem(file, "", "", f"{len(problems) - MAX_PROBLEMS} more of such problems")
+        problems = [*problems[:MAX_PROBLEMS], more]
+    if problems:
+        raise ConfigError(problems)
