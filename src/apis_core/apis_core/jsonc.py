@@ -43,11 +43,12 @@ def parse_object(text: str, source: str) -> tuple[dict[str, Any], list[Problem]]
     Raises:
         ConfigError: The text is not JSON or not an object, so that nothing more can be said of it.
     """
-    clean = without_comments(text.removeprefix("\ufeff"))
+    text = text.removeprefix("\ufeff")
+    clean = without_comments(text)
     try:
         data = json.loads(clean, object_pairs_hook=_object, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
-        line = clean.splitlines()[error.lineno - 1].strip() if clean.strip() else ""
+        line = text.split("\n")[error.lineno - 1].strip()
         where = f"line {error.lineno}, column {error.colno}"
         raise ConfigError([Problem(source, where, line and f"`{line}`", error.msg)]) from None
     except ValueError as error:

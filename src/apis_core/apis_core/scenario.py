@@ -200,8 +200,9 @@ class _Reader:
         self.problems.extend(replace(p, key=f"{key}.{p.key}") for p in reading.problems)
         values = reading.values
         status = values.get("battery_status", {})
-        for part in ("request", "accept") if status else ():
-            for name in values.get(part, ()):
+        for part in ("request", "accept"):
+            rules = data.get(part)
+            for name in rules if status and isinstance(rules, Mapping) else ():
                 if name not in status.values():
                     right = f"no band has this name{suggestion(name, status.values())}"
                     self._wrong(f"{key}.{part}.{name}", "", right)

@@ -18,7 +18,7 @@ JsonSchema: TypeAlias = Mapping[str, Any]
 
 def suggestion(word: str, known: Iterable[str]) -> str:
     """``; did you mean X?``, or nothing if no known word is near."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.75)
+    near = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean {near[0]}?" if near else ""
 
 
@@ -50,6 +50,8 @@ def problems_of(
     found = []
     for item in error.errors(include_url=False):
         loc = item["loc"]
+        if item["type"] == "too_short" and len(item["input"]) >= item["ctx"]["min_length"]:
+            continue  # pydantic counts only the entries that are right, and those have been told
         key, value = _key_path((*prefix, *loc)), shown(item["input"])
         if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
             siblings = _schema_at(schema, loc[:-1]).get("properties", {})

@@ -1,8 +1,8 @@
 import dataclasses
-import json
 import math
 
 import pytest
+
 from apis_core.errors import ConfigError
 from apis_core.hardware import Hardware, Limits, Range, parse_hardware
 
@@ -101,10 +101,8 @@ def test_a_key_that_stands_twice_does_not_hide_the_rest():
 
 
 def test_what_should_be_an_object():
-    data = json.loads(TEXT) | {"safety": {"range": 3}}
-    assert problems_of(json.dumps(data)) == {
-        "hw.json: safety.range is 3, must be an object { ... }"
-    }
+    text = TEXT[: TEXT.index('"safety"')] + '"safety" : { "range" : 3 } }'
+    assert problems_of(text) == {"hw.json: safety.range is 3, must be an object { ... }"}
 
 
 def test_a_range_is_closed_and_nan_is_outside():

@@ -2,13 +2,16 @@ import json
 from typing import Any
 
 import pytest
-from apis_core.errors import ConfigError
-from apis_core.jsonc import parse_object, without_comments
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apis_core.errors import ConfigError
+from apis_core.jsonc import parse_object, without_comments
+
 keys = st.text(max_size=6).filter(lambda key: key != "#")
-scalars = st.none() | st.booleans() | st.integers() | st.text() | st.sampled_from(["//", '"//', "\\"])
+scalars = (
+    st.none() | st.booleans() | st.integers() | st.text() | st.sampled_from(["//", '"//', "\\"])
+)
 values = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3)
 )
@@ -75,19 +78,19 @@ def test_keys_that_stand_twice_are_reported_with_their_path():
 
 
 def test_a_syntax_error_is_told_with_line_column_and_text():
-    text = '{\n  // a comment "\n  "a" : 1,\n  "b" : oops,\n}'
-    assert problems_of(text) == ['f.json: line 4, column 9 is `"b" : oops,`, Expecting value']
+    text = '{\n  // a comment "\n  "a" : 1,\n  "b" : oops, // c\n}'
+    assert problems_of(text) == ['f.json: line 4, column 9 is `"b" : oops, // c`, Expecting value']
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
         ("", "f.json: line 1, column 1: Expecting value"),
-        ("// nothing else", "f.json: line 1, column 1: Expecting value"),
+        ("// nothing else", "f.json: line 1, column 16 is `// nothing else`, Expecting value"),
         ("[1]", "f.json: must be one JSON object { ... }"),
         ('{"a": NaN}', "f.json: NaN is not a number that JSON knows"),
         ('{"a": -Infinity}', "f.json: -Infinity is not a number that JSON knows"),
-        ('{"a": 1} {', "f.json: line 1, column 10 is `{\"a\": 1} {`, Extra data"),
+        ('{"a": 1} {', 'f.json: line 1, column 10 is `{"a": 1} {`, Extra data'),
     ],
 )
 def test_what_is_no_json_object(text, told):
