@@ -1,0 +1,1 @@
+"""Looking at the grid: the web dashboard and the view model behind it."""

@@ -1,0 +1,1 @@
+"""The web page: a picture of the grid, its deals and faults, and the operation mode switch."""

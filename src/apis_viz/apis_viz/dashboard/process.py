@@ -1,0 +1,100 @@
+"""The dashboard process: the page in the main thread, the graph in another.
+
+Parameters: ``grid_file`` (resolved grid description, JSON), ``host`` and ``port`` (left out:
+as the grid description says). Exit codes: 0 stopped by SIGINT or SIGTERM, 1 the graph's thread
+failed, 2 a wrong parameter or a busy port.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import rclpy
+from pydantic import ValidationError
+from rclpy.context import Context
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from apis_core.grid import GridDescription
+from apis_viz.dashboard.link import GraphLink
+from apis_viz.dashboard.server import PortBusy, make_server, open_port, serve
+
+__all__ = ["run"]
+
+
+class _BadParameter(Exception):
+    """A parameter makes no sense; the text is one line for people."""
+
+
+@dataclass(frozen=True)
+class _Options:
+    grid: GridDescription
+    host: str
+    port: int
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Serve the dashboard until a signal comes; give the exit code."""
+    context = Context()
+    # The web server owns the signals: it closes the pages first, then we leave the graph.
+    try:
+        rclpy.init(args=arguments, context=context, signal_handler_options=SignalHandlerOptions.NO)
+    except Exception as error:  # rclpy has several kinds for arguments that it cannot read
+        print(f"dashboard: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    try:
+        return _run(context)
+    finally:
+        context.try_shutdown()
+
+
+def _run(context: Context) -> int:
+    try:
+        options = _read_options(context)
+        listener = open_port(options.host, options.port)
+    except (_BadParameter, PortBusy) as error:
+        print(error, file=sys.stderr)
+        return 2
+    host, port = listener.getsockname()[:2]
+
+    def fail() -> None:
+        server.should_exit = True
+
+    link = GraphLink(options.grid, context, on_failure=fail)
+    server = make_server(link)
+    link.start()
+    serve(server, listener, ready=lambda: print(f"dashboard: http://{host}:{port}", flush=True))
+    try:
+        link.stop()
+    except Exception as error:
+        print(f"dashboard: stopped listening to the graph: {error!r}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _read_options(context: Context) -> _Options:
+    """Read the parameters by a passing node: the real one's namespace stands in the file."""
+    node = Node("dashboard", context=context, start_parameter_services=False, enable_rosout=False)
+    try:
+        file = node.declare_parameter("grid_file", "").value
+        host = node.declare_parameter("host", "").value
+        port = node.declare_parameter("port", 0).value
+    except Exception as error:
+        raise _BadParameter(f"dashboard: {error}") from error
+    finally:
+        node.destroy_node()
+    if not file:
+        raise _BadParameter(
+            "dashboard: parameter grid_file is missing: --ros-args -p grid_file:=FILE.json"
+        )
+    try:
+        grid = GridDescription.model_validate_json(Path(file).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise _BadParameter(f"dashboard: grid_file {file}: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise _BadParameter(f"dashboard: grid_file {file}: {place}: {first['msg']}") from error
+    return _Options(grid=grid, host=host or grid.web.host, port=port or grid.web.port)

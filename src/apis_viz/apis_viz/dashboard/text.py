@@ -1,0 +1,118 @@
+"""Numbers and words as people read them. An unknown value is a dash, never a zero."""
+
+from __future__ import annotations
+
+from datetime import datetime, tzinfo
+
+from apis_viz.records import ConverterMode, DealState, FaultLevel, Mode
+
+__all__ = [
+    "CONVERTER_WORDS",
+    "DEAL_WORDS",
+    "LEVEL_WORDS",
+    "MODE_WORDS",
+    "UNKNOWN",
+    "amount",
+    "clock_time",
+    "date_time",
+    "duration",
+    "energy",
+    "percent",
+    "power",
+]
+
+UNKNOWN = "–"
+
+MODE_WORDS = {
+    Mode.UNSET: "not set",
+    Mode.RUN: "Run",
+    Mode.SOFT_STOP: "Soft stop",
+    Mode.FORCE_STOP: "Force stop",
+    Mode.MANUAL: "Manual",
+}
+
+CONVERTER_WORDS = {
+    ConverterMode.UNKNOWN: "not read",
+    ConverterMode.WAIT: "waiting",
+    ConverterMode.VOLTAGE_REFERENCE: "holds the voltage",
+    ConverterMode.DISCHARGE: "discharging",
+    ConverterMode.CHARGE: "charging",
+}
+
+DEAL_WORDS = {
+    DealState.UNKNOWN: "unknown",
+    DealState.QUEUED: "agreed, waits for its turn",
+    DealState.ACTIVATING: "activating",
+    DealState.RAMPING_UP: "raising the bus voltage",
+    DealState.STARTING: "starting",
+    DealState.RUNNING: "energy flows",
+    DealState.STOPPING: "stopping",
+    DealState.RELEASING: "closing the books",
+    DealState.COMPLETED: "completed",
+    DealState.ABORTED: "ended early",
+    DealState.SCRAMMED: "emergency stop",
+}
+
+LEVEL_WORDS = {
+    None: "info",
+    FaultLevel.UNKNOWN: "fault",
+    FaultLevel.WARN: "warning",
+    FaultLevel.ERROR: "error",
+    FaultLevel.FATAL: "fatal",
+}
+
+
+def amount(value: float | None, unit: str, digits: int = 0) -> str:
+    """Write a quantity with its unit; a true minus sign, and no minus before a zero."""
+    if value is None:
+        return UNKNOWN
+    text = f"{value:,.{digits}f}"
+    if not text.strip("-0.,"):
+        text = text.lstrip("-")
+    return f"{text.replace('-', '−')} {unit}"
+
+
+def power(value_w: float | None) -> str:
+    """Write a power: watts below a kilowatt, kilowatts from there. [W]"""
+    if value_w is not None and abs(value_w) >= 999.5:
+        return amount(value_w / 1000.0, "kW", 2)
+    return amount(value_w, "W")
+
+
+def energy(value_wh: float | None, digits: int = 0) -> str:
+    """Write an energy: Wh below ten kilowatt-hours, kWh from there. [Wh]"""
+    if value_wh is not None and abs(value_wh) >= 9_999.5:
+        return amount(value_wh / 1000.0, "kWh", 1)
+    return amount(value_wh, "Wh", digits)
+
+
+def percent(ratio: float | None) -> str:
+    """Write a ratio 0..1 as a whole percentage."""
+    return amount(None if ratio is None else 100.0 * ratio, "%")
+
+
+def duration(seconds: float | None) -> str:
+    """Write a time span in its two largest units. [s]"""
+    if seconds is None:
+        return UNKNOWN
+    whole_s = max(round(seconds), 0)
+    minutes, rest_s = divmod(whole_s, 60)
+    hours, rest_min = divmod(minutes, 60)
+    days, rest_h = divmod(hours, 24)
+    if days:
+        return f"{days} d {rest_h} h"
+    if hours:
+        return f"{hours} h {rest_min:02d} min"
+    return f"{minutes} min {rest_s:02d} s" if minutes else f"{rest_s} s"
+
+
+def date_time(ros_time_s: float | None, zone: tzinfo) -> str:
+    """Write a date and time at the place of the grid, seconds of ROS time in."""
+    if not ros_time_s:
+        return UNKNOWN
+    return f"{datetime.fromtimestamp(ros_time_s, zone):%a %d %b %Y, %H:%M:%S}"
+
+
+def clock_time(ros_time_s: float | None, zone: tzinfo) -> str:
+    """Write the time of day at the place of the grid, seconds of ROS time in."""
+    return f"{datetime.fromtimestamp(ros_time_s, zone):%H:%M:%S}" if ros_time_s else UNKNOWN

@@ -1,0 +1,46 @@
+"""The demo page that browser tests look at."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def demo_url() -> Iterator[str]:
+    """Address of a demo page, on a port that the system chose."""
+    yield from _demo("--units", "4")
+
+
+@pytest.fixture(scope="session")
+def large_demo_url() -> Iterator[str]:
+    """The same with 20 houses."""
+    yield from _demo("--units", "20")
+
+
+def _demo(*arguments: str) -> Iterator[str]:
+    pytest.importorskip("nicegui")
+    path = os.pathsep.join((str(PACKAGE), os.environ.get("PYTHONPATH", "")))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "apis_viz.dashboard.demo", "--port", "0", *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": path},
+    )
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        match = re.search(r"http://\S+", line)
+        assert match, f"the demo did not start: {line!r}"
+        yield match.group()
+    finally:
+        process.terminate()
+        assert process.wait(timeout=5.0) == 0, "SIGTERM must end the page cleanly"
