@@ -87,6 +87,7 @@ from apis_core.units import NEVER_NS
 __all__ = ["Agent", "AgentSettings", "Memory"]
 
 _REMEMBERED_DEALS = 200
+_MAX_BACK_OFF = 8.0  # times the housekeeping period, after requests that came to nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,6 +196,8 @@ class Agent:
         self._office: GridMaster | None = None
         self._negotiation: Negotiation | None = None
         self._submitted: Deal | None = None  # handed to the grid master, not answered yet
+        self._back_off = 1.0
+        self._last_failure = ""
         self._battery: BatteryReading | None = None
         self._peers: dict[UnitId, tuple[UnitStatus, int]] = {}
         self._deals: dict[str, Deal] = {}  # last records heard, of deals that are not over
@@ -321,7 +324,7 @@ class Agent:
         return [*effects, *self._tell_status(now_ns)]
 
     def _jitter_ns(self) -> int:
-        return round(self._timing.housekeeping_ns * (0.5 + self._random.random()))
+        return round(self._timing.housekeeping_ns * self._back_off * (0.5 + self._random.random()))
 
     # --- messages --------------------------------------------------------------------------------
 
@@ -448,8 +451,7 @@ class Agent:
             if now_ns - heard_ns < self._timing.silent_ns
         }
         self._negotiation = Negotiation(request, now_ns + self._timing.window_ns, awaited)
-        words = f"asks to {offer.type.name.lower()} {offer.energy_wh:g} Wh"
-        return [Note(words), Broadcast(request), *self._conclude_negotiation(now_ns)]
+        return [Broadcast(request), *self._conclude_negotiation(now_ns)]
 
     def _answer_request(self, request: InterchangeRequest, now_ns: int) -> list[Effect]:
         if request.unit_id == self._unit_id or request.unit_id not in self._policy.member_unit_ids:
@@ -495,21 +497,30 @@ class Agent:
         section = self._section
         strategy = section.selection if section else SelectionStrategy.AMOUNT
         deal = negotiation.conclude(strategy, self._policy)
-        reason = deal if isinstance(deal, str) else self._why_not_dealing(now_ns)
+        reason = self._why_not_dealing(now_ns)
         if isinstance(deal, str) or reason:
             self._interlock.release(negotiation.request.request_id)
-            return [Note(f"no deal: {reason}")]
+            return self._come_to_nothing(reason or str(deal))
         self._submitted = deal
         to = self._election.grid_master_id(now_ns)
         return [Call(f"submit/{deal.deal_id}", to, DealSubmission(deal=deal))]
 
     def _submission_answered(self, reply: SubmitReply | None) -> list[Effect]:
         deal, self._submitted = self._submitted, None
-        if deal is None or (reply is not None and reply.error is SubmitError.NONE):
+        if deal is None:
+            return []
+        if reply is not None and reply.error is SubmitError.NONE:
+            self._back_off, self._last_failure = 1.0, ""
             return []
         if self._interlock.held(deal.deal_id) is None:
             self._interlock.release(deal.deal_id)
-        return [Note(f"no deal: {reply.message if reply else 'the grid master does not answer'}")]
+        return self._come_to_nothing(reply.message if reply else "the grid master does not answer")
+
+    def _come_to_nothing(self, reason: str) -> list[Effect]:
+        """A request led to no deal: ask less often, and say why once."""
+        self._back_off = min(2.0 * self._back_off, _MAX_BACK_OFF)
+        is_news, self._last_failure = reason != self._last_failure, reason
+        return [Note(f"no deal: {reason}")] * is_news
 
     def _take_submission(self, call_id: str, deal: Deal, now_ns: int) -> list[Effect]:
         if self._office is None or self._is_stopping:

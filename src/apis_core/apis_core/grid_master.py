@@ -78,6 +78,8 @@ class GridMaster:
             tuple[UnitId, str], int
         ] = {}  # leftovers on units: not asked again before
         self._calls_out = 0
+        # by then every hold of an older term has run out, heard or not
+        self._inherit_until_ns = now_ns + timing.deal.hold_ns + timing.silent_ns
         self._blocked_until_ns = now_ns  # after a fault of the whole cluster
         self._statuses: dict[UnitId, UnitStatus] = {}
 
@@ -86,7 +88,10 @@ class GridMaster:
     @property
     def wake_ns(self) -> int:
         """When :meth:`tick` wants to be called."""
-        return min((machine.wake_ns for machine in self._machines.values()), default=NEVER_NS)
+        inherited_ns = self._inherit_until_ns if self._inherited else NEVER_NS
+        return min(
+            inherited_ns, *(machine.wake_ns for machine in self._machines.values()), NEVER_NS
+        )
 
     @property
     def is_idle(self) -> bool:
@@ -144,7 +149,7 @@ class GridMaster:
                 effects += self._after(machine, machine.abort(reason, now_ns), now_ns)
             elif before is not None and before.converter.mode is not status.converter.mode:
                 effects += self._after(machine, machine.look_now(now_ns), now_ns)
-        return [*effects, *self._wind_up_leftovers(status, now_ns)]
+        return [*effects, *self._wind_up_leftovers(status, now_ns), *self._close_inherited(now_ns)]
 
     def hear_fault(self, fault: Fault, now_ns: int) -> list[Effect]:
         """A fault ends the deals that it concerns.
@@ -173,7 +178,7 @@ class GridMaster:
 
     def tick(self, now_ns: int) -> list[Effect]:
         """Do what is due."""
-        effects: list[Effect] = []
+        effects = self._close_inherited(now_ns)
         for machine in list(self._machines.values()):
             if now_ns >= machine.wake_ns:
                 effects += self._after(machine, machine.tick(now_ns), now_ns)
@@ -307,17 +312,30 @@ class GridMaster:
                 deal_id=deal_id,
             )
             effects.append(Call(f"/wind-up/{self._calls_out}", status.unit_id, request))
-            left = self._inherited.pop(deal_id, None)
-            if left is not None and deal_id not in self._published:
-                ended = replace(
-                    left,
-                    term=self.term,
-                    grid_master_id=self._unit_id,
-                    state=DealState.ABORTED,
-                    reason=f"its grid master {left.grid_master_id} was lost",
-                    ended_ns=now_ns,
-                )
-                effects += self._publish(ended)
+        return effects
+
+    def _close_inherited(self, now_ns: int) -> list[Effect]:
+        """Say that an older grid master's deals are over, once no unit has them."""
+        effects: list[Effect] = []
+        is_time = now_ns >= self._inherit_until_ns
+        if is_time:
+            self._inherit_until_ns = now_ns + self._timing.deal.hold_ns
+        for deal_id, left in list(self._inherited.items()):
+            statuses = [self._statuses.get(unit_id) for unit_id in left.unit_ids]
+            is_held = any(status and deal_id in status.deal_ids for status in statuses)
+            if is_held or (None in statuses and not is_time):
+                continue
+            del self._inherited[deal_id]
+            ended = replace(
+                left,
+                term=self.term,
+                sequence=0,
+                grid_master_id=self._unit_id,
+                state=DealState.ABORTED,
+                reason=f"its grid master {left.grid_master_id} was lost",
+                ended_ns=now_ns,
+            )
+            effects += self._publish(ended)
         return effects
 
     def _carries_current(self) -> bool:

@@ -327,7 +327,6 @@ class UnitShell:
         node = self._node
         listen = node.create_subscription
         for type_, name in (
-            (messages.Deal, "deals"),
             (messages.Fault, "faults"),
             (messages.GridMasterClaim, "grid_master"),
             (messages.InterchangeRequest, "requests"),
@@ -336,6 +335,8 @@ class UnitShell:
             (messages.OperationModeOrder, "operation_mode"),
         ):
             listen(MESSAGES[type_], self._topic(name), self._hear(type_), qos.EVENT)
+        # retained: a unit that becomes the grid master must know what an older one left
+        listen(msg.Deal, self._topic("deals"), self._hear(messages.Deal), qos.RECORD)
         for unit_id in self._settings.policy.member_unit_ids:
             if unit_id != self._settings.unit_id:
                 topic = self._unit_topic(unit_id, "status")
