@@ -1,4 +1,6 @@
-"""The slow twin: the same parts in plain Python, exact where that is easy. Tests compare the C++ against it."""
+"""The slow twin: the same parts in plain Python, exact where that is easy. Tests compare the C++
+against it.
+"""
 
 from __future__ import annotations
 

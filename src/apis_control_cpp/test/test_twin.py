@@ -1,4 +1,6 @@
-"""The C++ against its slow twin, on random input; and the border, which refuses what makes no sense."""
+"""The C++ against its slow twin, on random input; and the border, which refuses what makes no
+sense.
+"""
 
 from __future__ import annotations
 

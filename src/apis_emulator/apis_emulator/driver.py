@@ -1,6 +1,7 @@
 """Guards the converters as a real driver does: terms, hold times, and an orderly end.
 
-Hold times run on a steady clock of the caller's (``now_s``), never on simulated time: the dead man must not depend on it.
+Hold times run on a steady clock of the caller's (``now_s``), never on simulated time: the dead man
+must not depend on it.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class Driver:
                 self._plant.stop(unit_id, StopCause.HOLD_EXPIRED, detail)
 
     def end(self, now_s: float) -> None:
-        """Begin to take all converters to WAIT; from now on no order but WAIT and READ is obeyed."""
+        """Begin to take all converters to WAIT; from now on only WAIT and READ are obeyed."""
         self._is_ending = True
         for held in self._held.values():
             held.deadline_s = min(held.deadline_s, now_s)
@@ -115,12 +116,12 @@ class Driver:
         if order.term == 0 and not is_wait:
             raise Refused(
                 ConverterError.OUT_OF_RANGE,
-                "term is 0, which is for READ and for MODE WAIT only; it must be the grid master's term, 1 or more",
+                "term is 0, which is for READ and MODE WAIT only; it must be the grid master's term",
             )
         if 0 < order.term < held.term:
             raise Refused(
                 ConverterError.OLD_TERM,
-                f"term is {order.term}, it must be {held.term} or more: an order of that term has been obeyed",
+                f"term is {order.term}, it must be {held.term} or more: that one has been obeyed",
             )
         if not is_wait:
             self._must_go_on(held, order)

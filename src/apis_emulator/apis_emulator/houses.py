@@ -77,7 +77,9 @@ def build_plant(grid: GridDescription) -> Plant:
 
 
 def start_of(grid: GridDescription) -> int:
-    """Start of the emulation, a local time at the place, on the clock of the world. [ns since 1970]"""
+    """Start of the emulation, a local time at the place, on the clock of the world. [ns since
+    1970]
+    """
     return round(Year(grid.emulator.start, grid.emulator.place).start.timestamp()) * 1_000_000_000
 
 

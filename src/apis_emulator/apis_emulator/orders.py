@@ -1,4 +1,6 @@
-"""What a converter makes of an order: checks it, obeys or refuses, and reads itself. Terms and hold times: see driver.py."""
+"""What a converter makes of an order: checks it, obeys or refuses, and reads itself. Terms and
+hold times: see driver.py.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ from apis_emulator.physics.plant import Plant, Unit
 
 __all__ = ["ENERGISED_BUS_V", "Refused", "command", "in_range", "read_converter"]
 
-# A bus above this has another source on it: under-voltage threshold 300 V, its mask 10 V, and 10 V more, as the original.
+# A bus above this has another source on it: under-voltage threshold 300 V, its mask 10 V, and 10 V
+# more, as the original.
 ENERGISED_BUS_V = 320.0
 
 
@@ -54,7 +57,7 @@ def command(plant: Plant, unit_id: UnitId, order: ConverterOrder) -> None:
             if not unit.converter.is_reference:
                 raise Refused(
                     ConverterError.WRONG_MODE,
-                    f"mode is {unit.converter.mode.name}; a voltage can only be set in VOLTAGE_REFERENCE",
+                    f"mode is {unit.converter.mode.name}; only a VOLTAGE_REFERENCE obeys this",
                 )
             _set_voltage(unit.converter, order)
         case ConverterOperation.HOLD:
@@ -141,8 +144,8 @@ def _must_be_free(plant: Plant, unit_id: UnitId, converter: Converter, droop_rat
     holder = f", held by {', '.join(others)}" if others else ""
     raise Refused(
         ConverterError.BUS_ENERGISED,
-        f"the bus is at {plant.voltage_v:.1f} V{holder}; it must be below {ENERGISED_BUS_V:g} V and free, "
-        "or droop_ratio > 0 for a hand-over",
+        f"the bus is at {plant.voltage_v:.1f} V{holder}; it must be free and at "
+        f"{ENERGISED_BUS_V:g} V at most, or droop_ratio > 0 for a hand-over",
     )
 
 
@@ -173,7 +176,7 @@ def _must_run(converter: Converter) -> None:
 
 
 def _current_a(order: ConverterOrder, mode: ConverterMode) -> float:
-    """Current setpoint; of a voltage reference its limit, the rated current if none is named. [A]"""
+    """Current setpoint; of a voltage reference its limit, by default the rated one. [A]"""
     is_limit = mode is ConverterMode.VOLTAGE_REFERENCE
     value = order.grid_current_a
     if is_limit and value is None:

@@ -1,4 +1,6 @@
-"""Between the messages of the graph and our values, and nothing else. Not known: NaN there, None here."""
+"""Between the messages of the graph and our values, and nothing else. Not known: NaN there, None
+here.
+"""
 
 from __future__ import annotations
 
@@ -88,7 +90,7 @@ def house_state(unit_id: UnitId, unit: Unit, stamp: Time) -> HouseState:
 
 
 def battery_state(unit_id: UnitId, unit: Unit, stamp: Time) -> BatteryState:
-    """The battery as its management would say it. Charge in Ah and temperature are not modelled."""
+    """The battery as its management says it; charge in Ah and temperature are not modelled."""
     battery, power_w = unit.battery, unit.flow.battery_w
     message = BatteryState(
         voltage=battery.voltage_v,

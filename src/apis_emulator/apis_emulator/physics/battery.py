@@ -1,4 +1,6 @@
-"""The battery of a house: an energy store that is never rounded, and a voltage that follows from it."""
+"""The battery of a house: an energy store that is never rounded, and a voltage that follows from
+it.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,9 @@ __all__ = ["NOMINAL_VOLTAGE_V", "Battery"]
 
 NOMINAL_VOLTAGE_V = 51.2  # [V] 16 LiFePO4 cells in series at 3.2 V
 
-# Open-circuit voltage of 16 LiFePO4 cells in series over the state of charge. Source: cell model SonyLFP of SimSES
-# (TU Munich), after the product specification of the US26650FTC1 and M. Naumann, PhD thesis, TU Munich 2018.
+# Open-circuit voltage of 16 LiFePO4 cells in series over the state of charge. Source: cell model
+# SonyLFP of SimSES (TU Munich), after the product specification of the US26650FTC1 and M. Naumann,
+# PhD thesis, TU Munich 2018.
 _SOC_RATIO = (
     *(0.0, 0.02, 0.05, 0.10, 0.15, 0.20, 0.25, 0.30, 0.35, 0.40),
     *(0.50, 0.60, 0.70, 0.75, 0.80, 0.90, 0.95, 0.98, 1.0),
@@ -56,6 +59,6 @@ class Battery:
         return self.stored_wh * 3600.0 / dt_s
 
     def put(self, power_w: float, dt_s: float) -> None:
-        """Charge (+) or discharge (-) for a time; the caller stays within room_w and available_w."""
+        """Charge (+) or discharge (-) for a time, within room_w and available_w."""
         stored_wh = self.stored_wh + power_w * dt_s / 3600.0
         self.stored_wh = min(max(stored_wh, 0.0), self.capacity_wh)

@@ -1,8 +1,9 @@
-"""The DC bus as one ideal node with a capacitance: one voltage, currents that sum to what charges the capacitance.
+"""The DC bus as one ideal node with a capacitance.
 
 What flows into the units discharges the bus:  C * dV/dt = -(sum of the converters' currents).
-Every function gives mean currents over a step such that  sum(i) * dt = -C * (V1 - V0)  holds exactly; with the mean voltage
-(V0 + V1)/2 the energy then balances exactly too, because  C * (V1 - V0) * (V1 + V0)/2  is the change of C*V^2/2.
+Every function gives mean currents over a step such that  sum(i) * dt = -C * (V1 - V0)  holds
+exactly; with the mean voltage (V0 + V1)/2 the energy then balances exactly too, because
+C * (V1 - V0) * (V1 + V0)/2  is the change of C*V^2/2.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class BusStep:
 def hold(
     voltage_v: float, capacitance_f: float, load_a: float, regulator: Regulator, dt_s: float
 ) -> BusStep:
-    """One reference without droop: it carries what the others leave, and holds its source voltage if it can.
+    """One reference without droop: it carries what the others leave, and holds its voltage if it can.
 
     Args:
         voltage_v: At the beginning. [V]
@@ -81,10 +82,11 @@ def share(
     regulators: Sequence[Regulator],
     dt_s: float,
 ) -> BusStep:
-    """References with resistance: they share the load, or fight if their sources differ by more than their droop allows.
+    """References with resistance share the load, or fight if their voltages differ by too much.
 
-    The voltage at the end solves  C*(V - V0)/dt + load + sum(i_k(V)) = 0,  which rises with V (backward Euler, stable at
-    any step). It lies where the limits of all currents put it at most, so bisection cannot fail.
+    The voltage at the end solves  C*(V - V0)/dt + load + sum(i_k(V)) = 0,  which rises with V
+    (backward Euler, stable at any step). It lies where the limits of all currents put it at most,
+    so bisection cannot fail.
     """
     reach_v = (abs(load_a) + sum(r.limit_a for r in regulators)) * dt_s / capacitance_f
     low_v, high_v = voltage_v - reach_v, voltage_v + reach_v
@@ -108,8 +110,9 @@ def drift(
 ) -> BusStep:
     """No reference: discharge resistors pull the voltage down, current sources push it about.
 
-    With R = decay_s / C the exact answer to a constant current is an exponential towards ``-load_a * R``. The resistors
-    stand for the converters' output stages, which discharge a bus that nobody holds; they cost a held bus nothing.
+    With R = decay_s / C the exact answer to a constant current is an exponential towards
+    ``-load_a * R``. The resistors stand for the converters' output stages, which discharge a bus that nobody
+    holds; they cost a held bus nothing.
     """
     goal_v = -load_a * decay_s / capacitance_f
     gap_v = voltage_v - goal_v

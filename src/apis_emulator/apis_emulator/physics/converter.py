@@ -1,8 +1,9 @@
 """One bidirectional DC/DC converter between a battery and the bus.
 
-It knows four modes. In ``CHARGE`` and ``DISCHARGE`` its current follows a setpoint at a bounded rate; as
-``VOLTAGE_REFERENCE`` it carries what the bus asks of it. It leaves an active mode either at once (a trip) or in order: the
-current runs down to zero, or the voltage does, and only then it says ``WAIT``.
+It knows four modes. In ``CHARGE`` and ``DISCHARGE`` its current follows a setpoint at a bounded
+rate; as ``VOLTAGE_REFERENCE`` it carries what the bus asks of it. It leaves an active mode either
+at once (a trip) or in order: the current runs down to zero, or the voltage does, and only then it
+says ``WAIT``.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ class Converter:
         current_setpoint_a: Ordered current, or the limit of a voltage reference, >= 0. [A]
         droop_ratio: Voltage drop at rated current over the setpoint, 0..0.1.
         regulated_v: What a voltage reference regulates to while it ramps. [V]
-        has_held: As a reference it has reached its setpoint, so that a fall of the voltage is a fault from now on.
+        has_held: As a reference it has reached its setpoint, so that a fall of the voltage is a
+            fault from now on.
         saturated_s: For how long a reference has been at its current limit. [s]
         energy_limit_wh: It stops by itself when so much has moved; None = never. [Wh]
         stop_cause: Why it left its last active mode by itself.
@@ -73,7 +75,7 @@ class Converter:
         self.energy_limit_wh: float | None = None
         self.temp_degc = AMBIENT_DEGC + THERMAL_RESISTANCE_K_PER_W * loss.waiting_w
 
-    # --- what it is -------------------------------------------------------------------------------
+    # --- what it is ------------------------------------------------------------------------------
 
     @property
     def is_active(self) -> bool:
@@ -131,10 +133,12 @@ class Converter:
             + self._loss.quadratic_per_w * power_w * power_w
         )
 
-    # --- what it is told --------------------------------------------------------------------------
+    # --- what it is told -------------------------------------------------------------------------
 
     def start(self, mode: ConverterMode, *, bus_v: float, energy_limit_wh: float | None) -> None:
-        """Enter an active mode; setpoints are set apart. Counting towards the energy limit begins anew."""
+        """Enter an active mode; setpoints are set apart. Counting towards the energy limit begins
+        anew.
+        """
         if mode is not ConverterMode.VOLTAGE_REFERENCE:
             self.voltage_setpoint_v = self.droop_ratio = 0.0
             self._slew.reset(self.current_a)
@@ -160,7 +164,8 @@ class Converter:
         Args:
             cause: NONE if ordered.
             detail: For people; empty if ordered.
-            is_bus_held: Another reference holds the bus: then this one lets its current go instead of the voltage.
+            is_bus_held: Another reference holds the bus: then this one lets its current go instead
+                of the voltage.
         """
         if not self.is_active or self.is_stopping:
             return
@@ -190,7 +195,7 @@ class Converter:
         self.energy_limit_wh = None
         self._slew.reset(0.0)
 
-    # --- what it does -----------------------------------------------------------------------------
+    # --- what it does ----------------------------------------------------------------------------
 
     def target_a(self, bus_v: float) -> float:
         """Current that a current source heads for: its setpoint, within its rated power. [A]"""
@@ -222,11 +227,12 @@ class Converter:
         return battery_w, loss_w
 
     def time_to_stop(self, bus_v: float) -> float:
-        """Time until the stop must begin so that exactly the energy limit will have moved; inf = not in sight. [s]
+        """Time until its stop must begin to meet its energy limit; inf = not in sight. [s]
 
-        The current still flows while it runs down: a current source that stops at current i and slews at s moves
-        another ``V * i^2 / (2 s)``. The time solves  moved(t) + V*i(t)^2/(2 s) = limit  for constant V, first along the
-        ramp to the target, then on the flat. A reference does not steer its current; it stops on the limit itself.
+        The current still flows while it runs down: a current source that stops at current i and
+        slews at s moves another ``V * i^2 / (2 s)``. The time solves  moved(t) + V*i(t)^2/(2 s) =
+        limit  for constant V, first along the ramp to the target, then on the flat. A reference
+        does not steer its current; it stops on the limit itself.
         """
         if self.energy_limit_wh is None or not self.is_active or self.is_stopping:
             return math.inf
@@ -247,7 +253,9 @@ class Converter:
 
 
 def _time_to_charge(left_as: float, from_a: float, to_a: float, slew_a_per_s: float) -> float:
-    """Solve charge(t) + i(t)^2/(2 s) = left for t, with i going from one current to another at s and staying. [s]"""
+    """Solve charge(t) + i(t)^2/(2 s) = left for t, with i going from one current to another at s
+    and staying. [s]
+    """
     left_as -= from_a * from_a / (2.0 * slew_a_per_s)
     if left_as <= 0.0:
         return 0.0

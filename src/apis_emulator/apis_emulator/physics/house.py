@@ -1,8 +1,9 @@
 """One house behind its converter: sun, load, UPS, mains and battery.
 
-The UPS carries the load from the battery, or hands it through from the mains (*bypass*) when the battery runs low; lower
-still, the mains charges the battery. Constants and thresholds are those of Sony CSL's ``apis-emulator`` (commit 25f11d1),
-which look like fits to a real UPS. A house without mains goes dark instead.
+The UPS carries the load from the battery, or hands it through from the mains (*bypass*) when the
+battery runs low; lower still, the mains charges the battery. Constants and thresholds are those of
+Sony CSL's ``apis-emulator`` (commit 25f11d1), which look like fits to a real UPS. A house without
+mains goes dark instead.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ AC_CHARGE_W, AC_CHARGE_LOSS_W = 150.0, 10.0
 
 BYPASS_ON_RATIO, BYPASS_OFF_RATIO = 0.30, 0.35
 AC_CHARGE_ON_RATIO, AC_CHARGE_OFF_RATIO = 0.20, 0.25
-# Without mains the inverter lets go of the load before the battery is damaged. An engineering estimate.
+# Without mains the inverter lets go of the load before the battery is damaged. An engineering
+# estimate.
 DARK_ON_RATIO, DARK_OFF_RATIO = 0.02, 0.05
 
 
@@ -32,8 +34,8 @@ DARK_ON_RATIO, DARK_OFF_RATIO = 0.02, 0.05
 class HouseFlow:
     """Mean powers of a house over a step. [W]
 
-    They balance: ``solar + mains + converter's grid power = load + losses + battery``. All are >= 0 but the battery's,
-    which is + when charging.
+    They balance: ``solar + mains + converter's grid power = load + losses + battery``. All are >=
+    0 but the battery's, which is + when charging.
     """
 
     solar_w: float = 0.0
@@ -79,7 +81,8 @@ class House:
             solar_available_w: What the panels could give, >= 0. [W]
             load_w: What the inhabitants want, >= 0. [W]
             converter_w: Battery side of the DC/DC converter, + = into the battery. [W]
-            converter_loss_w: What the converter burned of it; only passed on into the sum of losses, >= 0. [W]
+            converter_loss_w: What the converter burned of it; only passed on into the sum of
+                losses, >= 0. [W]
             dt_s: How long, > 0. [s]
         """
         self._switch()
@@ -146,5 +149,7 @@ class House:
 
 
 def _latched(is_on: bool, value: float, on_at: float, off_at: float) -> bool:
-    """Hysteresis of something that switches on at or below ``on_at`` and off at or above ``off_at``."""
+    """Hysteresis of something that switches on at or below ``on_at`` and off at or above
+    ``off_at``.
+    """
     return value <= on_at or (is_on and value < off_at)

@@ -1,7 +1,8 @@
-"""All hardware of a grid together: houses, converters and the bus, stepped through time and ordered about.
+"""All hardware of a grid together: houses, converters and the bus.
 
-A step is cut into sub-steps: no longer than :data:`RAMP_STEP_S` while anything ramps, than :data:`STIFF_STEP_S` while nothing
-steadies the bus, and ending on the instant at which a converter reaches its energy limit.
+A step is cut into sub-steps: no longer than :data:`RAMP_STEP_S` while anything ramps, than
+:data:`STIFF_STEP_S` while nothing steadies the bus, and ending on the instant at which a converter
+reaches its energy limit.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ _SHORTEST_STEP_S = 1e-9  # nearer to an energy limit than that is on it
 
 SATURATION_TRIP_S = 0.5  # a reference that is at its current limit for so long gives up
 DEAD_BUS_V = 1.0  # an orderly stop of a reference ends here
-STRAY_OHM = 0.005  # of a reference without droop that meets another: stiff, so they fight; an engineering estimate
+# of a reference without droop that meets another: stiff, so they fight; an engineering estimate
+STRAY_OHM = 0.005
 EMPTY_RATIO = 0.005  # the battery management lets no converter draw below that
 _EMPTY_WH = 2.0  # ... nor below what a converter at full power could draw within two idle steps
 
@@ -39,8 +41,10 @@ class Unit:
     """One unit's hardware.
 
     Attributes:
-        profile: Sun that is to be had and load that is wanted [W], over the seconds since the start of the emulation.
-        voltage_offset_v: Error of the converter's voltmeter. References that disagree fight by as much. [V]
+        profile: Sun that is to be had and load that is wanted [W], over the seconds since the
+            start of the emulation.
+        voltage_offset_v: Error of the converter's voltmeter. References that disagree fight by as
+            much. [V]
     """
 
     house: House
@@ -127,7 +131,7 @@ class Plant:
             cause, detail, is_bus_held=self.is_held_without(unit_id)
         )
 
-    # --- time -------------------------------------------------------------------------------------
+    # --- time ------------------------------------------------------------------------------------
 
     def step(self, dt_s: float) -> None:
         """Let a time pass. [s, > 0]"""
@@ -197,7 +201,9 @@ class Plant:
     def _move_bus(
         self, active: list[tuple[UnitId, Unit]], dt_s: float
     ) -> tuple[float, dc_bus.BusStep, dict[UnitId, float]]:
-        """Solve the bus over a step, or over a shorter one if it turns out stiff; returns its length and mean currents."""
+        """Solve the bus over a step, or over a shorter one if it turns out stiff; returns its
+        length and mean currents.
+        """
         references = [(i, u) for i, u in active if u.converter.is_reference]
         sources = [(i, u.converter) for i, u in active if not u.converter.is_reference]
         before_a = [converter.current_a for _, converter in sources]
@@ -235,7 +241,9 @@ class Plant:
     def _solve(
         self, references: list[tuple[UnitId, Unit]], load_a: float, dt_s: float
     ) -> dc_bus.BusStep:
-        """The bus over a step. Two references without droop see each other through the stray resistance only."""
+        """The bus over a step. Two references without droop see each other through the stray
+        resistance only.
+        """
         voltage_v, capacitance_f = self.voltage_v, self.capacitance_f
         if not references:
             decay_s = self.bus.decay_time_constant_s
@@ -254,7 +262,7 @@ class Plant:
             return dc_bus.hold(voltage_v, capacitance_f, load_a, regulators[0], dt_s)
         return dc_bus.share(voltage_v, capacitance_f, load_a, regulators, dt_s)
 
-    # --- what a converter does by itself ----------------------------------------------------------
+    # --- what a converter does by itself ---------------------------------------------------------
 
     def _protect(self, active: list[tuple[UnitId, Unit]]) -> None:
         """Trips."""
@@ -270,7 +278,7 @@ class Plant:
                 converter.trip(f"under-voltage: {self.voltage_v:.1f} V, limit {low_v:g} V")
             elif converter.is_reference and converter.saturated_s > SATURATION_TRIP_S:
                 converter.trip(
-                    f"over-current: at its limit of {converter.current_a:.4g} A and unable to hold the voltage"
+                    f"over-current: {converter.current_a:.4g} A, its limit, cannot hold the voltage"
                 )
             elif unit.is_empty and converter.current_a < 0.0:
                 converter.trip("battery empty: the battery management forbids drawing")

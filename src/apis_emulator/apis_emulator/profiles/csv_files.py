@@ -1,9 +1,9 @@
 """Sun and load from files of the original ``apis-emulator``.
 
 *Sun*: no header, a row a day from 1 January, 24 columns: power of one house at each full hour. [W]
-*Load*: one header line, then a row per customer and day from 1 January. Column 1 (counted from 0) is
-the customer, columns 6 to 53 the power at 00:00, 00:30, ... 23:30. [kW] As in the original only the
-24 values at full hours count. Customer 1 is unit ``E001``, and so on.
+*Load*: one header line, then a row per customer and day from 1 January. Column 1 (counted from 0)
+is the customer, columns 6 to 53 the power at 00:00, 00:30, ... 23:30. [kW] As in the original only
+the 24 values at full hours count. Customer 1 is unit ``E001``, and so on.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""What the people of a house draw: the standard load profile H0 of BDEW (from demandlib), made into one household.
+"""What a house draws: the standard load profile H0 of BDEW (from demandlib), as one household.
 
-H0 is the mean of very many households and therefore smooth. One household is the same over a year, but most of its energy goes in
-bursts: a kettle, a stove, a washing machine. So a share of the yearly energy follows H0 (shifted by the household's habits), and
+H0 is the mean of very many households and therefore smooth. One household is the same over a year,
+but most of its energy goes in
+bursts: a kettle, a stove, a washing machine. So a share of the yearly energy follows H0 (shifted
+    by the household's habits), and
 the rest comes as appliances switched on at random, more often when H0 is high.
 """
 
@@ -35,7 +37,8 @@ class Neighbourhood:
         self.seed = seed
         profile = _h0_quarters(year.start.year)
         instants = year.instants(QUARTER_MIN * 60.0)
-        # People live by their clocks, and a run that begins in June goes on into January of the same profile.
+        # People live by their clocks, and a run that begins in June goes on into January of the
+        # same profile.
         quarter = (
             (instants.dayofyear - 1) * 96 + instants.hour * 4 + instants.minute // QUARTER_MIN
         )
@@ -61,7 +64,9 @@ def load_power_w(
 
 
 def _appliances_w(rng: np.random.Generator, shape: FloatArray, energy_wh: float) -> FloatArray:
-    """Appliances switched on at random, with the shape as their likelihood, of about this energy in all. [W]"""
+    """Appliances switched on at random, with the shape as their likelihood, of about this energy
+    in all. [W]
+    """
     mean_use_wh = sum(APPLIANCE_W) / 2.0 * sum(APPLIANCE_MIN) / 2.0 / 60.0
     count = round(energy_wh / mean_use_wh)
     likelihood = np.cumsum(shape)
@@ -75,8 +80,11 @@ def _appliances_w(rng: np.random.Generator, shape: FloatArray, energy_wh: float)
 
 
 def _h0_quarters(year: int) -> FloatArray:
-    """H0 of a calendar year, dynamised, every quarter of an hour of local time, in arbitrary units."""
-    # demandlib 0.2 turns every warning of the process into an error and leaves it so; this puts the filters back.
+    """H0 of a calendar year, dynamised, every quarter of an hour of local time, in arbitrary
+    units.
+    """
+    # demandlib 0.2 turns every warning of the process into an error and leaves it so; this puts
+    # the filters back.
     with warnings.catch_warnings():
         profiles = bdew.ElecSlp(year).get_profiles("h0_dyn")
     return profiles["h0_dyn"].to_numpy(dtype=np.float64)

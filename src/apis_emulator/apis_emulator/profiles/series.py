@@ -24,7 +24,7 @@ FloatArray = npt.NDArray[np.float64]
 
 
 class Series:
-    """Samples at equal distances, joined by straight lines, and beginning again after the last one.
+    """Samples at equal distances, joined by straight lines; after the last comes the first again.
 
     Args:
         values: Samples; the first one stands at `origin_s`.
@@ -35,7 +35,8 @@ class Series:
     __slots__ = ("_origin_s", "_step_s", "_values")
 
     def __init__(self, values: FloatArray, *, step_s: float, origin_s: float) -> None:
-        # Single precision halves a year of minutes to 2 MB; a view gives out plain floats, far faster than numpy scalars.
+        # Single precision halves a year of minutes to 2 MB; a view gives out plain floats, far
+        # faster than numpy scalars.
         self._values = memoryview(values.astype(np.float32))
         self._step_s = step_s
         self._origin_s = origin_s

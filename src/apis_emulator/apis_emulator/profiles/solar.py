@@ -1,7 +1,8 @@
 """Sun on a roof: clear sky and panels after pvlib, times a cloudiness drawn from a seed.
 
-Clear sky: Ineichen-Perez with a constant Linke turbidity (no table to look up). Panels: isotropic sky, Faiman cell temperature
-and PVWatts (Dobos, NREL/TP-6A20-62641) with its default losses of 14 %. Clouds: see :func:`clear_sky_share`.
+Clear sky: Ineichen-Perez with a constant Linke turbidity (no table to look up). Panels: isotropic
+sky, Faiman cell temperature and PVWatts (Dobos, NREL/TP-6A20-62641) with its default losses of 14
+%. Clouds: see :func:`clear_sky_share`.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ WIND_M_PER_S = 1.0
 TEMPERATURE_COEFFICIENT_PER_K = -0.0037  # crystalline silicon
 CONVERSION_RATIO = 0.96  # maximum power point tracker into the battery
 
-# Cloudiness is a sum of three processes in units of their standard deviation, so that there are fine and grey days, fine and
-# grey hours, and single clouds. Engineering estimates, set so that a subtropical year gets about two thirds of its clear sky.
+# Cloudiness is a sum of three processes in units of their standard deviation, so that there are
+# fine and grey days, fine and grey hours, and single clouds. Engineering estimates, set so that a
+# subtropical year gets about two thirds of its clear sky.
 DAY_SIGMA, DAY_MEMORY = 1.7, 0.45  # memory: correlation of one day with the next
 HOUR_SIGMA, HOUR_SMOOTHING_H = 0.8, 3
 MINUTE_SIGMA, MINUTE_SMOOTHING_MIN = 1.1, 15
@@ -93,7 +95,7 @@ class Sky:
         return np.asarray(dc_w) * kept_ratio * CONVERSION_RATIO
 
     def share(self, unit_id: str) -> FloatArray:
-        """What the clouds over one house let through, every minute, as a ratio of the clear sky."""
+        """Ratio of the clear sky's power that the clouds over one house leave, every minute."""
         noise = generator(self.seed, "clouds", unit_id).standard_normal(len(self._weather))
         return clear_sky_share(
             self._weather + MINUTE_SIGMA * _smoothed(noise, MINUTE_SMOOTHING_MIN)
@@ -109,9 +111,10 @@ def solar_power_w(sky: Sky, panel: Panel, unit_id: str) -> FloatArray:
 
 
 def clear_sky_share(cloudiness: FloatArray) -> FloatArray:
-    """Ratio of the clear sky's power under a cloudiness; low is fine, high is grey, in between it flickers.
+    """Ratio of the clear sky's power under a cloudiness: low is fine, high is grey.
 
-    A steep logistic curve: most of the time a place is either in the sun or in the shade of a cloud.
+    A steep logistic curve: most of the time a place is either in the sun or in the shade of a
+    cloud.
     """
     shade = 1.0 / (1.0 + np.exp(-2.0 * cloudiness))
     return CLEAR_SHARE - (CLEAR_SHARE - OVERCAST_SHARE) * shade
