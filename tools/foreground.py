@@ -10,6 +10,7 @@ command's. Without a terminal, or in the background, this file only starts the c
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -49,10 +50,8 @@ def run_in_foreground(command: list[str], tty: int) -> int:
     os.close(ready)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, lambda number, _: os.killpg(pid, number))
-    try:
+    with contextlib.suppress(OSError):  # it may have been faster
         os.setpgid(pid, pid)
-    except OSError:
-        pass  # it was faster
     os.tcsetpgrp(tty, pid)
     os.close(go)
     while True:
@@ -64,10 +63,8 @@ def run_in_foreground(command: list[str], tty: int) -> int:
         if os.tcgetpgrp(tty) == os.getpgrp():
             os.tcsetpgrp(tty, pid)
         os.killpg(pid, signal.SIGCONT)
-    try:
+    with contextlib.suppress(OSError):  # the terminal may be gone
         os.tcsetpgrp(tty, os.getpgrp())
-    except OSError:
-        pass  # the terminal is gone
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code
 

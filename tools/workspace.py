@@ -39,7 +39,7 @@ LAYOUT = 1  # raise it to make every clone start its environment anew
 
 # Not from PyPI where a ROS 2 installation brings its own: its compiled modules and its code
 # generators were made for exactly these.
-FROM_ROS_INSTALLATION = re.compile(r"^(ros-|numpy$|pyyaml$|lark|empy$|cmake$|ninja$)")
+FROM_ROS_INSTALLATION = re.compile(r"^(ros-|numpy$|pyyaml$|lark|empy$|cmake$)")
 
 
 class SetupError(Exception):
@@ -221,7 +221,7 @@ def lacking_compilers():
         ):
             source = Path(scratch) / ("probe" + suffix)
             source.write_text(code)
-            commands = shlex.split(os.environ.get(variable, "")) [:1] or commands
+            commands = shlex.split(os.environ.get(variable, ""))[:1] or commands
             command = next((c for c in commands if shutil.which(c)), None)
             works = command is not None and (
                 subprocess.run(
@@ -358,7 +358,13 @@ def ros_installation(workspace, environ):
     if not environ.get("ROS_DISTRO") or not outside or str(workspace.venv) in prefixes:
         return None
     installation = {"ROS_DISTRO": environ["ROS_DISTRO"]}
-    for name in ("AMENT_PREFIX_PATH", "CMAKE_PREFIX_PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "PATH"):
+    for name in (
+        "AMENT_PREFIX_PATH",
+        "CMAKE_PREFIX_PATH",
+        "LD_LIBRARY_PATH",
+        "PYTHONPATH",
+        "PATH",
+    ):
         parts = [p for p in environ.get(name, "").split(":") if p and not p.startswith(ours)]
         installation[name] = ":".join(parts)
     for name in ("ROS_VERSION", "ROS_PYTHON_VERSION", "RMW_IMPLEMENTATION"):
@@ -399,7 +405,7 @@ def create_venv(workspace, python, ros):
     command = [python["executable"], "-m", "venv"]
     if ros:
         command.append("--system-site-packages")
-    run_logged(command + [workspace.venv], workspace.logs / "venv.log")
+    run_logged([*command, workspace.venv], workspace.logs / "venv.log")
 
 
 def quiet_environ(**extra):
@@ -430,7 +436,20 @@ def install_packages(workspace, lines):
             append=True,
         )
         return
-    run_logged(pip + ["-r", listed], log, env=env, append=True)
+    run_logged([*pip, "-r", listed], log, env=env, append=True)
+
+
+def compile_packages(workspace):
+    """Compile the packages to bytecode: once here instead of at the first start of everything.
+
+    Where PYTHONDONTWRITEBYTECODE is set it would even be at every start.
+    """
+    command = [
+        workspace.python, "-m", "compileall", "-q", "-j", str(len(os.sched_getaffinity(0))),
+        "-x", "/(tests?|testing)/", site_packages(workspace),
+    ]  # fmt: skip
+    with contextlib.suppress(SetupError):  # packages ship templates that are no Python
+        run_logged(command, workspace.logs / "bytecode.log", env=quiet_environ())
 
 
 def site_packages(workspace):
@@ -493,7 +512,11 @@ def source_digest(folder):
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
         top = relative.parts[0]
-        if top in (modules, "test") or top.endswith(".egg-info") or "__pycache__" in relative.parts:
+        if (
+            top in (modules, "test")
+            or top.endswith(".egg-info")
+            or "__pycache__" in relative.parts
+        ):
             continue
         if path.is_file() and path.suffix not in (".pyc", ".md"):
             parts += [str(relative), path]
@@ -535,7 +558,7 @@ def build_packages(workspace, packages, stale, made_from, environment):
         "--base-paths", workspace.src, "--build-base", workspace.build,
         "--install-base", workspace.install, "--symlink-install", "--packages-select", *stale,
         "--executor", "parallel", "--parallel-workers", str(jobs),
-        "--event-handlers", "console_direct+", "console_start_end+",
+        "--event-handlers", "console_direct+", "console_stderr-", "--continue-on-error",
         "--cmake-args", "-G", "Ninja", "-Wno-dev",
     ]  # fmt: skip
     write_text(workspace.build / "COLCON_IGNORE", "")
@@ -563,7 +586,7 @@ def base_environment(workspace, ros):
         env["PYTHONPATH"] = ":".join(filter(None, [ros["PYTHONPATH"]]))
     else:
         site = site_packages(workspace)
-        libs = [venv + "/lib"] + sorted(str(p) for p in site.glob("ros_*.libs"))
+        libs = [venv + "/lib", *sorted(str(p) for p in site.glob("ros_*.libs"))]
         env = {
             "ROS_DISTRO": "kilted",
             "ROS_VERSION": "2",
@@ -619,7 +642,9 @@ def env_script(workspace, env):
             )
         else:
             lines.append("export {}={}".format(name, shlex.quote(value)))
-    lines.append('export ROS_AUTOMATIC_DISCOVERY_RANGE="${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}"')
+    lines.append(
+        'export ROS_AUTOMATIC_DISCOVERY_RANGE="${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}"'
+    )
     lines.append("export APIS_ROOT={}".format(shlex.quote(str(workspace.root))))
     return "\n".join(lines) + "\n"
 
@@ -677,7 +702,7 @@ def _setup_locked(workspace, ros):
     if installed and not stale and workspace.env_file.exists():
         return False
 
-    progress = Progress(2 + (0 if fits else 1) + (0 if installed else 1))
+    progress = Progress(2 + (0 if fits else 1) + (0 if installed else 2))
     with progress.step("Checking this machine"):
         python = check_machine(workspace, ros)
     if not fits:
@@ -687,6 +712,8 @@ def _setup_locked(workspace, ros):
         with progress.step("Installing {} pinned packages".format(len(lines))):
             remove(workspace.venv_stamp)
             install_packages(workspace, lines)
+        with progress.step("Preparing them for this machine"):
+            compile_packages(workspace)
             if not ros:
                 adapt_cmake_files(workspace)
                 env = base_environment(workspace, ros)
@@ -732,11 +759,21 @@ def resolve_lock(workspace):
         out = Path(scratch) / "lock.txt"
         subprocess.run(
             [
-                str(workspace.venv / "bin" / "uv"), "pip", "compile", "--quiet", "--universal",
-                "--python-version", "{}.{}".format(*SUPPORTED_PYTHONS[0]),
-                "--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links",
-                "-o", str(out), *map(str, inputs),
-            ],  # fmt: skip
+                str(workspace.venv / "bin" / "uv"),
+                "pip",
+                "compile",
+                "--quiet",
+                "--universal",
+                "--python-version",
+                "{}.{}".format(*SUPPORTED_PYTHONS[0]),
+                "--no-header",
+                "--no-annotate",
+                "--no-emit-index-url",
+                "--no-emit-find-links",
+                "-o",
+                str(out),
+                *map(str, inputs),
+            ],
             check=True,
             env=quiet_environ(),
             cwd=str(workspace.root),  # pyproject.toml names the platform

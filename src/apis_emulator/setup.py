@@ -7,7 +7,7 @@ PACKAGE = "apis_emulator"
 setup(
     name=PACKAGE,
     version="0.1.0",
-    description="Emulated houses, batteries, sun, load and DC bus, behind the same interfaces as the real hardware.",
+    description="Emulated houses, batteries, sun, load and DC bus.",
     maintainer="APIS for ROS 2 developers",
     maintainer_email="apis@example.org",
     license="Apache-2.0",
