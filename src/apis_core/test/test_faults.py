@@ -1,0 +1,99 @@
+import pytest
+
+from apis_core.faults import FaultBook
+from apis_core.messages import Fault
+from apis_core.types import FaultCategory, FaultExtent, FaultLevel
+from apis_core.units import NEVER_NS
+
+LOCAL, GLOBAL, NOWHERE = FaultExtent.LOCAL, FaultExtent.GLOBAL, FaultExtent.UNKNOWN
+LOCAL_NS, GLOBAL_NS = 30, 100
+
+
+def book():
+    return FaultBook("E001", LOCAL_NS, GLOBAL_NS)
+
+
+def fault(code="trip", unit_id="E001", extent=LOCAL, level=FaultLevel.ERROR):
+    return Fault(
+        unit_id=unit_id,
+        reporter_id="E002",
+        category=FaultCategory.HARDWARE,
+        extent=extent,
+        level=level,
+        code=code,
+        message="something went wrong",
+    )
+
+
+def test_an_empty_book():
+    faults = book()
+    faults.tick(10**18)
+    assert (faults.why_not(), faults.codes(), faults.wake_ns) == ("", (), NEVER_NS)
+
+
+@pytest.mark.parametrize(
+    ("unit_id", "extent", "concerns_us"),
+    [
+        ("E001", LOCAL, True),
+        ("E002", LOCAL, False),
+        ("E001", GLOBAL, True),
+        ("E002", GLOBAL, True),
+        ("E002", NOWHERE, True),  # when in doubt it concerns all
+    ],
+)
+@pytest.mark.parametrize("level", [FaultLevel.ERROR, FaultLevel.FATAL, FaultLevel.UNKNOWN])
+def test_11_whom_a_fault_keeps_from_new_deals(unit_id, extent, concerns_us, level):
+    faults = book()
+    assert faults.add(fault("trip", unit_id, extent, level), 0)
+    assert faults.why_not() == ("fault trip" if concerns_us else "")
+    assert faults.codes() == (("trip",) if concerns_us else ())
+
+
+@pytest.mark.parametrize("extent", FaultExtent)
+def test_11_a_warning_is_told_and_has_no_consequence(extent):
+    faults = book()
+    warning = fault(extent=extent, level=FaultLevel.WARN)
+    assert faults.add(warning, 0)
+    assert faults.add(warning, 1)
+    assert (faults.why_not(), faults.codes(), faults.wake_ns) == ("", (), NEVER_NS)
+
+
+@pytest.mark.parametrize(
+    ("extent", "lasts_ns"), [(LOCAL, LOCAL_NS), (GLOBAL, GLOBAL_NS), (NOWHERE, GLOBAL_NS)]
+)
+def test_11_quarantine_lasts_for_the_sustaining_time_after_the_fault_was_last_seen(
+    extent, lasts_ns
+):
+    faults = book()
+    faults.add(fault(extent=extent), 1000)
+    assert faults.wake_ns == 1000 + lasts_ns
+    faults.add(fault(extent=extent), 1020)
+    end_ns = 1020 + lasts_ns
+    assert faults.wake_ns == end_ns
+    faults.tick(end_ns - 1)
+    assert faults.why_not() == "fault trip"
+    faults.tick(end_ns)
+    assert (faults.why_not(), faults.codes(), faults.wake_ns) == ("", (), NEVER_NS)
+
+
+def test_a_fault_is_news_once_until_it_is_over():
+    faults = book()
+    assert faults.add(fault(), 0)
+    assert not faults.add(fault(), 1)
+    assert not faults.add(fault(), LOCAL_NS)  # it was seen again at 1
+    assert faults.add(fault(), 2 * LOCAL_NS)  # over, if not ticked yet
+    assert faults.add(fault("other code"), 2 * LOCAL_NS)
+    assert faults.add(fault(unit_id="E002"), 2 * LOCAL_NS)
+
+
+def test_the_end_of_one_fault_leaves_the_others():
+    faults = book()
+    faults.add(fault("b"), 0)
+    faults.add(fault("a", "E003", GLOBAL), 0)
+    faults.add(fault("c", "E003"), 0)
+    assert faults.codes() == ("a", "b")
+    assert faults.wake_ns == LOCAL_NS
+    faults.tick(LOCAL_NS)
+    assert faults.codes() == ("a",)
+    assert faults.why_not() == "fault a"
+    assert faults.wake_ns == GLOBAL_NS
