@@ -22,6 +22,7 @@ from apis_interfaces.msg import OperationMode
 __all__ = ["MODES", "Grid", "deals", "echo", "set_mode", "status", "topics"]
 
 APPEARS_WITHIN_S = 3.0  # wall; discovery on one machine takes a second or so
+STARTS_WITHIN_S = 15.0  # wall; a grid that runs here may have been started a moment ago
 OBEYED_WITHIN_S = 5.0  # wall
 SETTLES_WITHIN_S = 1.0  # wall; for what may lack for good
 
@@ -56,7 +57,7 @@ class Grid:
             observer = GridObserver(graph)
             if self.unit_ids:
                 observer.wait_for(
-                    lambda: observer.statuses.keys() >= self.unit_ids, within_s=APPEARS_WITHIN_S
+                    lambda: observer.statuses.keys() >= self.unit_ids, within_s=STARTS_WITHIN_S
                 )
             elif observer.wait_for(lambda: bool(observer.statuses), within_s=APPEARS_WITHIN_S):
                 # How many there are is not known here: a moment for the others.
@@ -140,13 +141,7 @@ def set_mode(grid: Grid, mode: str, unit_id: str | None) -> str:
 def topics(grid: Grid) -> dict[str, str]:
     """Type by name of all topics of the graph, as soon as the grid's are among them."""
     with Graph(grid.cluster) as graph:
-        prefix = f"{graph.namespace}/"
-        _poll_graph(
-            graph,
-            lambda found: any(
-                name.endswith("/status") for name in found if name.startswith(prefix)
-            ),
-        )
+        _wait_for_topics(grid, graph, {f"{graph.namespace}/deals"})
         return dict(sorted(graph.topics().items()))
 
 
@@ -158,7 +153,7 @@ def echo(grid: Grid, topic: str, *, once: bool, as_json: bool) -> None:
     """
     with Graph(grid.cluster) as graph:
         name = topic if topic.startswith("/") else f"{graph.namespace}/{topic}"
-        if not _poll_graph(graph, lambda found: name in found):
+        if not _wait_for_topics(grid, graph, {name}):
             near = ", ".join(t for t in sorted(graph.topics()) if t.startswith(graph.namespace))
             raise CommandError(f"there is no topic {name}; there are: {near or 'none'}")
         heard = 0
@@ -178,12 +173,14 @@ def echo(grid: Grid, topic: str, *, once: bool, as_json: bool) -> None:
             pass
 
 
-def _poll_graph(graph: Graph, condition: Any) -> bool:
-    """Wait for topics to appear."""
-    graph.every(
-        0.1, lambda: None
-    )  # the graph does not tell of changes: have the condition looked at
-    return graph.wait_for(lambda: condition(graph.topics()), within_s=APPEARS_WITHIN_S)
+def _wait_for_topics(grid: Grid, graph: Graph, names: set[str]) -> bool:
+    """Wait until these topics are in the graph."""
+    # The graph does not tell of its changes: have the condition looked at now and then.
+    graph.every(0.1, lambda: None)
+    # The topics of a grid that runs here may come late; others are there, or are misspelt.
+    all_up = {f"{graph.namespace}/{unit_id.lower()}/status" for unit_id in grid.unit_ids}
+    graph.wait_for(lambda: graph.topics().keys() >= all_up, within_s=STARTS_WITHIN_S)
+    return graph.wait_for(lambda: graph.topics().keys() >= names, within_s=APPEARS_WITHIN_S)
 
 
 def _zone(running: run_lock.RunningGrid) -> tzinfo:

@@ -80,6 +80,7 @@ class _Simulation:
                 f"logs are in {self._session.run.log_folder}"
             )
         self._began_s = self._ended_s = self._now_s()
+        self._session.runner.say(f"{len(self._ids)} units are up")
         for step in range(1, PROGRESS_LINES + 1):
             end_s = self._began_s + self._duration_s * step / PROGRESS_LINES
             self._wait_until(lambda: False, end_s)
@@ -163,8 +164,11 @@ def run_sim(options: GridOptions, *, duration_s: float, report_file: Path) -> tu
 
 def _check_writable(path: Path) -> None:
     """Find out now, not after two hours."""
+    was_there = path.exists()
     try:
         with path.open("a"):
             pass
     except OSError as error:
         raise usage_error("--report", path, f"cannot be written: {error.strerror}") from None
+    if not was_there:
+        path.unlink()

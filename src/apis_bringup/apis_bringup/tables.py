@@ -100,4 +100,7 @@ def _coloured(text: str, colours: dict[str, str]) -> str:
 
 
 def _print(*things: Any) -> None:
-    Console(highlight=False).print(*things, sep="\n")
+    console = Console(highlight=False)
+    if not console.is_terminal:  # a file or a pipe has no width to fit into
+        console.width = 200
+    console.print(*things, sep="\n")
