@@ -1,0 +1,485 @@
+import math
+from dataclasses import replace
+
+import pytest
+
+from apis_core.converter import ConverterKeeper
+from apis_core.events import Answer, Command, Note
+from apis_core.messages import (
+    ControlReply,
+    ControlRequest,
+    ConverterOperation,
+    ConverterOrder,
+    ConverterReading,
+    ConverterReply,
+)
+from apis_core.types import (
+    ControlError,
+    ControlOperation,
+    ConverterError,
+    ConverterMode,
+    DealType,
+)
+from apis_core.units import NEVER_NS
+from apis_core.units import SECOND_NS as S
+
+CHARGE, DISCHARGE = DealType.CHARGE, DealType.DISCHARGE
+Op, M = ControlOperation, ConverterMode
+HOLD_NS = 20 * S
+RETRY_NS = 1 * S
+DRIVER_HOLD_S = 5.0
+
+# an order of our own, obeyed whatever terms the driver has seen
+WAIT = ConverterOrder(operation=ConverterOperation.MODE, mode=M.WAIT)
+READ = ConverterOrder(operation=ConverterOperation.READ)
+
+
+@pytest.fixture
+def keeper(policy, hardware):
+    return ConverterKeeper(
+        unit_id="E001",
+        hardware=hardware,
+        policy=policy,
+        driver_hold_s=DRIVER_HOLD_S,
+        retry_ns=RETRY_NS,
+    )
+
+
+def reading(mode=M.WAIT, stamp_ns=0, **changes):
+    return ConverterReading(mode=mode, stamp_ns=stamp_ns, **{"grid_voltage_v": 0.0, **changes})
+
+
+def order(operation, **changes):
+    """An order of the grid master E009 for deal d that lacks nothing."""
+    needs = {
+        Op.VOLTAGE_REFERENCE: {"grid_voltage_v": 350.0},
+        Op.VOLTAGE: {"grid_voltage_v": 340.0},
+        Op.CHARGE: {"grid_current_a": 2.0},
+        Op.DISCHARGE: {"grid_current_a": 2.0},
+        Op.CURRENT: {"grid_current_a": 1.5},
+    }.get(operation, {})
+    fields = {"grid_master_id": "E009", "term": 3, "deal_id": "d", "hold_ns": HOLD_NS}
+    return ControlRequest(operation=operation, **{**fields, **needs, **changes})
+
+
+def orders(effects):
+    return [effect.order for effect in effects if isinstance(effect, Command)]
+
+
+def run(keeper, mode, now_ns=0, *, type_=None, **changes):
+    """Bring the keeper's converter into an active mode by a lawful order."""
+    operation = {
+        M.CHARGE: Op.CHARGE,
+        M.DISCHARGE: Op.DISCHARGE,
+        M.VOLTAGE_REFERENCE: Op.VOLTAGE_REFERENCE,
+    }[mode]
+    type_ = type_ or (DISCHARGE if mode is M.DISCHARGE else CHARGE)
+    keeper.hear_reading(reading(), now_ns)
+    (command,) = keeper.obey("ask", order(operation, **changes), type_, now_ns)
+    reply = ConverterReply(reading=reading(mode, stamp_ns=now_ns + 1))
+    (answer,) = keeper.answered(command.call_id, reply, None, now_ns)
+    assert answer.reply.error is ControlError.NONE
+    assert keeper.reading.mode is mode
+
+
+# --- which orders are refused ---
+
+
+@pytest.mark.parametrize(
+    ("request_", "type_", "error"),
+    [
+        (order(Op.CHARGE, hold_ns=0), CHARGE, ControlError.OUT_OF_RANGE),
+        (order(Op.VOLTAGE_REFERENCE, hold_ns=-1), CHARGE, ControlError.OUT_OF_RANGE),
+        (order(Op.CURRENT, hold_ns=0), CHARGE, ControlError.OUT_OF_RANGE),
+        (order(Op.CHARGE), DISCHARGE, ControlError.OTHER_DIRECTION),
+        (order(Op.DISCHARGE), CHARGE, ControlError.OTHER_DIRECTION),
+        (order(Op.DISCHARGE), None, ControlError.OTHER_DIRECTION),
+        (order(Op.CHARGE, grid_current_a=None), CHARGE, ControlError.OUT_OF_RANGE),
+        (order(Op.CHARGE, grid_current_a=math.nan), CHARGE, ControlError.OUT_OF_RANGE),
+        (order(Op.CHARGE, grid_current_a=-0.1), CHARGE, ControlError.OUT_OF_RANGE),
+        (order(Op.CHARGE, grid_current_a=2.31), CHARGE, ControlError.OUT_OF_RANGE),
+        (order(Op.DISCHARGE, grid_current_a=2.31), DISCHARGE, ControlError.OUT_OF_RANGE),
+        (order(Op.CURRENT, grid_current_a=2.31), CHARGE, ControlError.OUT_OF_RANGE),
+        (order(Op.VOLTAGE_REFERENCE, grid_voltage_v=None), CHARGE, ControlError.OUT_OF_RANGE),
+        (order(Op.VOLTAGE_REFERENCE, grid_voltage_v=299.9), CHARGE, ControlError.OUT_OF_RANGE),
+        (order(Op.VOLTAGE_REFERENCE, grid_voltage_v=380.1), CHARGE, ControlError.OUT_OF_RANGE),
+        (order(Op.VOLTAGE, grid_voltage_v=math.nan), CHARGE, ControlError.OUT_OF_RANGE),
+    ],
+)
+def test_8_4_an_order_that_makes_no_sense_is_refused(keeper, request_, type_, error):
+    now = reading()
+    keeper.hear_reading(now, 0)
+    (answer,) = keeper.obey("ask", request_, type_, 0)
+    assert isinstance(answer, Answer)
+    assert answer.call_id == "ask"
+    assert answer.reply.error is error
+    assert answer.reply.message
+    assert answer.reply.reading is now
+    assert keeper.ledger.receipt("d") is None
+    assert keeper.wake_ns == NEVER_NS
+
+
+def test_a_refusal_says_what_would_be_right(keeper):
+    (answer,) = keeper.obey("ask", order(Op.CHARGE, grid_current_a=9.0), CHARGE, 0)
+    assert answer.reply.message == "grid_current_a is 9.0; it must be within 0..2.3 A"
+    (answer,) = keeper.obey("ask", order(Op.VOLTAGE, grid_voltage_v=9.0), CHARGE, 0)
+    assert answer.reply.message == "grid_voltage_v is 9.0; it must be within 300..380 V"
+
+
+@pytest.mark.parametrize(
+    ("bus_v", "is_refused"),
+    [
+        (None, True),  # not read
+        (0.0, False),
+        (280.0, False),
+        (289.9, False),
+        (290.0, True),  # the under-voltage lock-out band, 10 V round 300 V
+        (300.0, True),
+        (310.0, True),
+        (310.1, False),
+        (315.0, False),
+        (320.0, False),
+        (320.1, True),  # 20 V above 300 V: another source holds it
+        (350.0, True),
+    ],
+)
+def test_8_5_the_bus_must_be_dead_for_a_first_reference(keeper, bus_v, is_refused):
+    keeper.hear_reading(reading(grid_voltage_v=bus_v), 0)
+    (effect,) = keeper.obey("ask", order(Op.VOLTAGE_REFERENCE), CHARGE, 0)
+    if is_refused:
+        assert effect.reply.error is ControlError.BUS_ENERGISED
+    else:
+        assert effect.order.mode is M.VOLTAGE_REFERENCE
+
+
+def test_8_5_a_reference_that_takes_over_or_holds_the_bus_already_may_find_it_up(keeper):
+    keeper.hear_reading(reading(grid_voltage_v=350.0), 0)
+    taking_over = order(Op.VOLTAGE_REFERENCE, droop_ratio=0.039)
+    assert orders(keeper.obey("ask", taking_over, CHARGE, 0))[0].droop_ratio == 0.039
+    keeper.hear_reading(reading(M.VOLTAGE_REFERENCE, grid_voltage_v=350.0), 0)
+    assert orders(keeper.obey("ask", order(Op.VOLTAGE_REFERENCE), CHARGE, 0))
+
+
+# --- what the driver is told ---
+
+COMMON = ConverterOrder(
+    operation=ConverterOperation.MODE,
+    hold_s=DRIVER_HOLD_S,
+    term=3,
+    grid_master_id="E009",
+    deal_id="d",
+)
+
+
+@pytest.mark.parametrize(
+    ("request_", "type_", "expected"),
+    [
+        (
+            order(Op.CHARGE, energy_limit_wh=60.0),
+            CHARGE,
+            replace(
+                COMMON,
+                mode=M.CHARGE,
+                grid_current_a=2.0,
+                grid_voltage_v=350.0,
+                energy_limit_wh=60.0,
+            ),
+        ),
+        (  # it may raise the voltage to the top of the range
+            order(Op.DISCHARGE),
+            DISCHARGE,
+            replace(COMMON, mode=M.DISCHARGE, grid_current_a=2.0, grid_voltage_v=380.0),
+        ),
+        (  # its current is a limit: what the converter can carry
+            order(Op.VOLTAGE_REFERENCE, grid_voltage_v=345.0),
+            DISCHARGE,
+            replace(COMMON, mode=M.VOLTAGE_REFERENCE, grid_current_a=2.3, grid_voltage_v=345.0),
+        ),
+        (
+            order(Op.CURRENT, energy_limit_wh=7.0),
+            CHARGE,
+            replace(
+                COMMON,
+                operation=ConverterOperation.CURRENT,
+                grid_current_a=1.5,
+                energy_limit_wh=7.0,
+            ),
+        ),
+        (
+            order(Op.VOLTAGE, droop_ratio=0.02),
+            CHARGE,
+            replace(
+                COMMON,
+                operation=ConverterOperation.VOLTAGE,
+                grid_voltage_v=340.0,
+                droop_ratio=0.02,
+            ),
+        ),
+        (order(Op.WAIT), CHARGE, WAIT),
+        (order(Op.WAIT, deal_id="", hold_ns=0), None, WAIT),
+        (order(Op.HOLD), CHARGE, READ),  # nothing is on that could be held
+    ],
+)
+def test_8_4_what_the_driver_is_told(keeper, request_, type_, expected):
+    keeper.hear_reading(reading(), 0)
+    assert orders(keeper.obey("ask", request_, type_, 0)) == [expected]
+
+
+def test_a_hold_renews_what_is_on(keeper):
+    run(keeper, M.CHARGE)
+    expected = replace(COMMON, operation=ConverterOperation.HOLD, energy_limit_wh=9.0)
+    effects = keeper.obey("ask", order(Op.HOLD, energy_limit_wh=9.0), CHARGE, 5 * S)
+    assert orders(effects) == [expected]
+    assert keeper.wake_ns == 5 * S + HOLD_NS
+
+
+def test_a_hold_for_another_deal_does_not_prolong_the_order_in_force(keeper):
+    run(keeper, M.CHARGE)
+    keeper.obey("ask", order(Op.HOLD, deal_id="another"), CHARGE, 5 * S)
+    assert keeper.wake_ns == HOLD_NS
+
+
+def test_the_energy_limit_counts_from_the_order_that_set_the_mode(keeper):
+    """The grid master counts per deal, the converter per order."""
+    run(keeper, M.CHARGE)
+    keeper.hear_reading(reading(M.CHARGE, 10, grid_charged_wh=100.0), 0)
+    keeper.hear_reading(reading(M.CHARGE, 20, grid_charged_wh=130.0), 0)
+    limit = {"energy_limit_wh": 50.0}
+    (held,) = orders(keeper.obey("ask", order(Op.HOLD, **limit), CHARGE, 0))
+    assert held.energy_limit_wh == 50.0
+    (again,) = orders(keeper.obey("ask", order(Op.CHARGE, **limit), CHARGE, 0))
+    assert again.energy_limit_wh == 20.0
+    keeper.hear_reading(reading(M.CHARGE, 30, grid_charged_wh=160.0), 0)
+    (over,) = orders(keeper.obey("ask", order(Op.CHARGE, **limit), CHARGE, 0))
+    assert 0.0 < over.energy_limit_wh < 0.001  # at once, and still a limit
+
+
+# --- answers ---
+
+
+@pytest.mark.parametrize(
+    ("reply", "error", "message"),
+    [
+        (ConverterReply(), ControlError.NONE, ""),
+        (None, ControlError.CONVERTER, "its converter does not answer"),
+        (
+            ConverterReply(error=ConverterError.BUS_ENERGISED, message="is up"),
+            ControlError.BUS_ENERGISED,
+            "is up",
+        ),
+        *(
+            (ConverterReply(error=error, message="no"), ControlError.CONVERTER, "no")
+            for error in ConverterError
+            if error not in (ConverterError.NONE, ConverterError.BUS_ENERGISED)
+        ),
+    ],
+)
+def test_the_grid_master_is_answered_when_the_driver_has_spoken(keeper, reply, error, message):
+    keeper.hear_reading(reading(), 0)
+    (command,) = keeper.obey("ask", order(Op.CHARGE), CHARGE, 0)
+    assert keeper.answered(command.call_id, reply, 0.5, 0) == [
+        Answer(
+            "ask",
+            ControlReply(
+                error=error,
+                message=message,
+                reading=reading(),
+                grid_moved_wh=0.0,
+                battery_moved_wh=0.0,
+                soc_ratio=0.5,
+            ),
+        )
+    ]
+    assert keeper.answered(command.call_id, reply, 0.5, 0) == []  # once
+
+
+def test_an_answer_brings_the_newest_reading_and_what_was_moved(keeper):
+    run(keeper, M.CHARGE)
+    counters = {"grid_charged_wh": 100.0, "battery_charged_wh": 90.0}
+    keeper.hear_reading(reading(M.CHARGE, 10, **counters), 0)
+    (command,) = keeper.obey("ask", order(Op.HOLD), CHARGE, 0)
+    counters = {"grid_charged_wh": 110.0, "battery_charged_wh": 99.0}
+    now = reading(M.CHARGE, 20, **counters)
+    (answer,) = keeper.answered(command.call_id, ConverterReply(reading=now), None, 0)
+    assert answer.reply.reading is now
+    assert (answer.reply.grid_moved_wh, answer.reply.battery_moved_wh) == (10.0, 9.0)
+    assert keeper.report("unheard of", None).grid_moved_wh is None
+
+
+def test_every_command_has_an_id_of_its_own(keeper):
+    keeper.hear_reading(reading(), 0)
+    effects = [*keeper.read(), *keeper.read(), *keeper.obey("ask", order(Op.WAIT), None, 0)]
+    assert len({effect.call_id for effect in effects}) == 3
+
+
+def test_the_answer_to_a_command_of_our_own_is_told_to_nobody(keeper):
+    (command,) = keeper.read()
+    now = reading(M.CHARGE)
+    assert keeper.answered(command.call_id, ConverterReply(reading=now), None, 0) == []
+    assert keeper.reading is now
+
+
+# --- readings ---
+
+
+@pytest.mark.parametrize(
+    ("stamp_s", "is_taken"),
+    [(101.0, True), (100.0, True), (99.9, False), (40.1, False), (40.0, True), (1.0, True)],
+)
+def test_a_reading_that_was_overtaken_is_of_no_use(keeper, stamp_s, is_taken):
+    """One minute back is no latecomer: the driver's clock was set."""
+    keeper.hear_reading(reading(M.WAIT, 100 * S), 0)
+    keeper.hear_reading(reading(M.CHARGE, round(stamp_s * S)), 0)
+    assert keeper.reading.mode is (M.CHARGE if is_taken else M.WAIT)
+
+
+@pytest.mark.parametrize("mode", ConverterMode)
+def test_when_in_doubt_the_converter_is_on(keeper, mode):
+    assert not keeper.is_off  # not read yet
+    keeper.hear_reading(reading(mode), 0)
+    assert keeper.is_off is (mode is M.WAIT)
+
+
+# --- the hold time ---
+
+
+@pytest.mark.parametrize("mode", [M.CHARGE, M.DISCHARGE])
+def test_silence_of_the_grid_master_ends_in_wait(keeper, mode):
+    run(keeper, mode)
+    assert keeper.wake_ns == HOLD_NS
+    assert keeper.tick(HOLD_NS - 1) == []
+    note, command = keeper.tick(HOLD_NS)
+    assert note == Note("stops its converter: E009 no longer renews deal d")
+    assert command.order == WAIT
+    assert keeper.is_stopping
+
+
+def test_a_hold_time_that_ends_while_the_converter_is_off_changes_nothing(keeper):
+    run(keeper, M.CHARGE)
+    keeper.hear_reading(reading(M.WAIT, 10), 0)  # it has reached its energy
+    assert keeper.tick(HOLD_NS) == []
+    assert keeper.wake_ns == NEVER_NS
+
+
+def test_wait_ends_the_order_in_force(keeper):
+    run(keeper, M.CHARGE)
+    keeper.obey("ask", order(Op.WAIT), CHARGE, 0)
+    assert keeper.wake_ns == NEVER_NS
+    assert keeper.renew(1) == []
+
+
+def test_the_drivers_dead_man_is_fed_while_the_order_lasts(keeper):
+    assert keeper.renew(0) == []
+    run(keeper, M.CHARGE)
+    renewal = replace(COMMON, operation=ConverterOperation.HOLD)
+    assert orders(keeper.renew(0)) == [renewal]
+    assert orders(keeper.renew(HOLD_NS - 1)) == [renewal]
+    assert keeper.renew(HOLD_NS) == []  # also before anybody ticks
+
+
+def test_the_drivers_dead_man_is_not_fed_when_off_or_stopping(keeper):
+    run(keeper, M.CHARGE)
+    keeper.hear_reading(reading(M.WAIT, 10), 0)
+    assert keeper.renew(1) == []
+    keeper.hear_reading(reading(M.CHARGE, 20), 0)
+    assert keeper.renew(1)
+    keeper.stop("because", 1)
+    assert keeper.renew(1) == []
+
+
+# --- stopping by ourselves ---
+
+
+def test_stopping_is_tried_until_the_converter_is_off(keeper):
+    run(keeper, M.CHARGE)
+    assert orders(keeper.stop("because", 0)) == [WAIT]
+    assert keeper.stop("because", 0) == []  # under way
+    assert keeper.wake_ns == RETRY_NS
+    assert keeper.tick(RETRY_NS - 1) == []
+    assert orders(keeper.tick(RETRY_NS)) == [WAIT]
+    assert orders(keeper.tick(2 * RETRY_NS)) == [WAIT]
+    keeper.hear_reading(reading(M.CHARGE, 10), 0)
+    assert keeper.is_stopping
+    keeper.hear_reading(reading(M.WAIT, 20), 0)
+    assert not keeper.is_stopping
+    assert keeper.wake_ns == NEVER_NS
+    assert keeper.tick(10 * RETRY_NS) == []
+
+
+def test_a_converter_that_is_off_need_not_be_stopped(keeper):
+    keeper.hear_reading(reading(), 0)
+    assert keeper.stop("because", 0) == []
+    assert not keeper.is_stopping
+
+
+def test_a_converter_that_may_be_on_is_stopped(keeper):
+    """Not read yet, or ordered on and not heard of since."""
+    assert orders(keeper.stop("starting", 0, at_once=True)) == [WAIT]
+
+
+def test_an_order_that_may_still_arrive_is_stopped(keeper):
+    keeper.hear_reading(reading(), 0)
+    keeper.obey("ask", order(Op.CHARGE), CHARGE, 0)
+    assert orders(keeper.stop("because", 0)) == [WAIT]
+
+
+@pytest.mark.parametrize("operation", [o for o in Op if o not in (Op.ACQUIRE, Op.RELEASE)])
+def test_while_it_stops_only_wait_is_obeyed(keeper, operation):
+    run(keeper, M.CHARGE)
+    keeper.stop("because", 0)
+    (effect,) = keeper.obey("ask", order(operation), CHARGE, 0)
+    if operation is Op.WAIT:
+        assert effect.order == WAIT
+    else:
+        assert effect.reply.error is ControlError.NOT_DEALING
+        assert effect.reply.message == "is stopping: because"
+
+
+DELAY_NS = 5 * S  # the policy's, so that the currents go first
+
+
+def test_a_reference_that_carries_current_is_stopped_last(keeper):
+    run(keeper, M.VOLTAGE_REFERENCE)
+    keeper.hear_reading(reading(M.VOLTAGE_REFERENCE, 10, grid_current_a=-2.0), 0)
+    assert orders(keeper.stop("because", 0)) == [READ]
+    for second in range(1, 5):
+        assert orders(keeper.tick(second * S)) == [READ]
+    assert orders(keeper.tick(DELAY_NS)) == [WAIT]
+
+
+def test_a_reference_is_stopped_as_soon_as_it_carries_no_current(keeper):
+    run(keeper, M.VOLTAGE_REFERENCE)
+    keeper.hear_reading(reading(M.VOLTAGE_REFERENCE, 10, grid_current_a=2.0), 0)
+    assert orders(keeper.stop("because", 0)) == [READ]
+    keeper.hear_reading(reading(M.VOLTAGE_REFERENCE, 20, grid_current_a=0.12), 0)
+    assert orders(keeper.tick(S)) == [WAIT]
+
+
+@pytest.mark.parametrize(
+    ("mode", "current_a", "at_once"),
+    [
+        (M.VOLTAGE_REFERENCE, 2.0, True),
+        (M.VOLTAGE_REFERENCE, 0.1, False),
+        (M.VOLTAGE_REFERENCE, None, False),
+        (M.CHARGE, 2.0, False),
+    ],
+)
+def test_what_is_stopped_without_delay(keeper, mode, current_a, at_once):
+    run(keeper, mode)
+    keeper.hear_reading(reading(mode, 10, grid_current_a=current_a), 0)
+    assert orders(keeper.stop("because", 0, at_once=at_once)) == [WAIT]
+
+
+def test_the_delay_ends_between_two_tries(policy, hardware):
+    keeper = ConverterKeeper(
+        unit_id="E001",
+        hardware=hardware,
+        policy=replace(policy, scram_reference_delay_ns=S // 2),
+        driver_hold_s=DRIVER_HOLD_S,
+        retry_ns=RETRY_NS,
+    )
+    run(keeper, M.VOLTAGE_REFERENCE)
+    keeper.hear_reading(reading(M.VOLTAGE_REFERENCE, 10, grid_current_a=2.0), 0)
+    keeper.stop("because", 0)
+    assert keeper.wake_ns == S // 2
+    assert orders(keeper.tick(S // 2)) == [WAIT]
