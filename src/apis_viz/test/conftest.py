@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,20 @@ def large_demo_url() -> Iterator[str]:
     yield from _demo("--units", "20")
 
 
+@pytest.fixture
+def short_lived_demo() -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """A demo that the test may stop itself."""
+    with _started("--units", "4") as demo:
+        yield demo
+
+
 def _demo(*arguments: str) -> Iterator[str]:
+    with _started(*arguments) as (url, _):
+        yield url
+
+
+@contextmanager
+def _started(*arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     pytest.importorskip("nicegui")
     path = os.pathsep.join((str(PACKAGE), os.environ.get("PYTHONPATH", "")))
     process = subprocess.Popen(
@@ -40,7 +54,7 @@ def _demo(*arguments: str) -> Iterator[str]:
         line = process.stdout.readline()
         match = re.search(r"http://\S+", line)
         assert match, f"the demo did not start: {line!r}"
-        yield match.group()
+        yield match.group(), process
     finally:
         process.terminate()
-        assert process.wait(timeout=5.0) == 0, "SIGTERM must end the page cleanly"
+        assert process.wait(timeout=10.0) == 0, "SIGTERM must end the page cleanly"

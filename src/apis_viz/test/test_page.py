@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,6 +93,7 @@ def test_soft_stop_shows_that_it_changes_until_all_units_report_it(demo_url: str
         start_with_run(page)
         soft.click()
         playwright.expect(page.get_by_role("status")).to_contain_text("changing to Soft stop…")
+        playwright.expect(soft).to_have_class(re.compile("wanted"))
         playwright.expect(soft).to_have_attribute("aria-pressed", "false")
         playwright.expect(soft).to_have_attribute("aria-pressed", "true", timeout=10_000)
         playwright.expect(page.get_by_role("status")).to_have_text("")
@@ -125,6 +127,20 @@ def test_colours_follow_the_system_and_can_be_chosen(demo_url: str) -> None:
         playwright.expect(page.locator("body")).to_have_class(re.compile("body--dark"))
         button.click()
         playwright.expect(page.locator("body")).to_have_class(re.compile("body--light"))
+
+
+def test_a_page_whose_server_has_gone_does_not_look_alive(
+    short_lived_demo: tuple[str, subprocess.Popen[str]],
+) -> None:
+    url, process = short_lived_demo
+    with open_browser(width=1280, height=900) as context:
+        page = context.pages[0]
+        page.goto(url)
+        playwright.expect(page.locator(".apis-page")).to_have_css("opacity", "1")
+        process.terminate()
+        assert process.wait(timeout=10.0) == 0, "an open page must not keep the server alive"
+        playwright.expect(page.get_by_text("Connection lost")).to_be_visible(timeout=10_000)
+        playwright.expect(page.locator(".apis-page")).to_have_css("opacity", "0.4")
 
 
 @pytest.mark.parametrize("width", [360, 768, 1920])

@@ -244,7 +244,7 @@ def test_a_signal_ends_the_process_cleanly(tmp_path: Path, name: signal.Signals)
     _, errors = process.communicate(timeout=10.0)
     assert process.returncode == 0
     assert errors == ""
-    assert time.monotonic() - began_s < 2.0
+    assert time.monotonic() - began_s < 5.0  # under half a second on an idle machine
 
 
 def test_a_busy_port_is_one_line_and_exit_2(tmp_path: Path) -> None:

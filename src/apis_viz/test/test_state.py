@@ -58,7 +58,8 @@ def test_an_empty_grid_says_that_it_waits() -> None:
         "note": "waiting for the units…",
     }
     assert state["units"]["units"][0]["note"] == "not heard of yet"
-    assert "waiting for the units…" in {tile["note"] for tile in state["summary"]["tiles"]}
+    notes = {tile["name"]: tile["note"] for tile in state["summary"]["tiles"]}
+    assert (notes["Units"], notes["Bus voltage"]) == ("waiting…", "not known yet")
 
 
 def test_a_silent_unit_says_for_how_long() -> None:

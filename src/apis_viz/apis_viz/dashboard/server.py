@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import uvicorn
 from fastapi import FastAPI
-from nicegui import ui
+from nicegui import app, ui
 
 from apis_viz.dashboard.page import ICON, Source, add_page
 
@@ -48,10 +48,10 @@ def open_port(host: str, port: int) -> socket.socket:
 
 def make_server(source: Source) -> uvicorn.Server:
     """Make the web server with the page on it; it does not run yet."""
-    app = FastAPI(title="APIS dashboard", docs_url=None, redoc_url=None, openapi_url=None)
+    web = FastAPI(title="APIS dashboard", docs_url=None, redoc_url=None, openapi_url=None)
     add_page(source)
     ui.run_with(
-        app,
+        web,
         title=f"APIS · {source.cluster}",
         favicon=ICON,
         dark=None,
@@ -61,7 +61,7 @@ def make_server(source: Source) -> uvicorn.Server:
     )
     # Open pages hold a connection for ever: without a limit they keep a stopping server alive.
     config = uvicorn.Config(
-        app, log_level="warning", timeout_graceful_shutdown=1, ws_per_message_deflate=False
+        web, log_level="warning", timeout_graceful_shutdown=1, ws_per_message_deflate=False
     )
     return uvicorn.Server(config)
 
@@ -72,7 +72,7 @@ def serve(server: uvicorn.Server, listener: socket.socket, *, ready: Callable[[]
     Args:
         server: From :func:`make_server`.
         listener: From :func:`open_port`.
-        ready: Called once, just before requests are answered.
+        ready: Called once, when requests are about to be answered.
     """
 
     def leave(*_: object) -> None:
@@ -82,5 +82,5 @@ def serve(server: uvicorn.Server, listener: socket.socket, *, ready: Callable[[]
     # done, it sends itself the signal once more, which must not kill what has to be closed.
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, leave)
-    ready()
+    app.on_startup(ready)
     server.run(sockets=[listener])

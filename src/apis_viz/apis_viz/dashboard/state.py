@@ -90,7 +90,6 @@ def _summary(view: GridView) -> State:
     present = [unit for unit in view.units if unit.is_present]
     statuses = [unit.status for unit in present if unit.status]
     houses = [unit.house for unit in present if unit.house]
-    holders = view.bus.voltage_reference_ids
     stored_wh = _total([status.remaining_wh for status in statuses])
     capacity_wh = _total([status.capacity_wh for status in statuses])
     share = stored_wh / capacity_wh if stored_wh is not None and capacity_wh else None
@@ -100,7 +99,7 @@ def _summary(view: GridView) -> State:
         {
             "name": "Bus voltage",
             "value": text.amount(view.bus.voltage_v, "V", 1),
-            "note": f"held by {_names(holders)}" if holders else "nobody holds it",
+            "note": _held(view.bus),
         },
         {
             "name": "Over the bus",
@@ -110,7 +109,7 @@ def _summary(view: GridView) -> State:
         {
             "name": "Deals",
             "value": str(len(view.running)),
-            "note": f"{flowing} with energy flowing" if view.running else "none running",
+            "note": f"{flowing} flowing" if view.running else "none running",
         },
         {
             "name": "Stored",
@@ -135,10 +134,16 @@ def _summary(view: GridView) -> State:
         {
             "name": "Units",
             "value": f"{len(present)} of {len(view.units)}",
-            "note": "waiting for the units…" if not present else "present",
+            "note": "present" if present else "waiting…",
         },
     ]
     return {"tiles": tiles}
+
+
+def _held(bus: BusView) -> str:
+    if bus.voltage_reference_ids:
+        return f"held by {_names(bus.voltage_reference_ids)}"
+    return "nobody holds it" if bus.voltage_v is not None else "not known yet"
 
 
 def _bus(bus: BusView) -> State:
@@ -147,7 +152,7 @@ def _bus(bus: BusView) -> State:
         "voltage": text.amount(bus.voltage_v, "V", 1),
         "is_up": voltage_v
         > 100.0,  # well below any working voltage, well above what is left of a dead bus
-        "holder": ", ".join(bus.voltage_reference_ids),
+        "held": _held(bus),
     }
 
 

@@ -10,10 +10,26 @@ const DROP = 66; // from the house down to the bus
 const FOOT = 50; // below the bus, for the markers
 const ROW = ARC_ROOM + HOUSE + DROP + FOOT;
 
+// A path through points that lie straight over or beside each other, with round corners.
+function rounded(points, radius) {
+  const parts = [`M${points[0]}`];
+  for (let i = 1; i < points.length - 1; i++) {
+    const [from, corner, to] = points.slice(i - 1, i + 2);
+    const near = (end) => {
+      const [dx, dy] = [end[0] - corner[0], end[1] - corner[1]];
+      const length = Math.hypot(dx, dy) || 1;
+      const r = Math.min(radius, length / 2) / length;
+      return [corner[0] + dx * r, corner[1] + dy * r];
+    };
+    parts.push(`L${near(from)} Q${corner} ${near(to)}`);
+  }
+  return `${parts.join(' ')} L${points.at(-1)}`;
+}
+
 export default {
   template: `
   <section class="apis-card apis-grid" ref="box">
-    <h2>DC bus <b>{{ state.bus.voltage }}</b> <small>{{ state.bus.holder ? 'held by ' + state.bus.holder : 'nobody holds the voltage' }}</small></h2>
+    <h2>DC bus <b>{{ state.bus.voltage }}</b> <small>{{ state.bus.held }}</small></h2>
     <svg :viewBox="'0 0 ' + width + ' ' + height" role="img" :aria-label="summary">
       <defs>
         <linearGradient v-for="d in arcs" :key="d.id" :id="'arc-' + d.id" gradientUnits="userSpaceOnUse"
@@ -166,14 +182,22 @@ export default {
       return this.state.deals.filter((d) => at[d.giver] && at[d.taker]).map((deal, i) => {
         const roof = DROP + 105;
         const [x1, y1, x2, y2] = [at[deal.giver].x, at[deal.giver].y - roof, at[deal.taker].x, at[deal.taker].y - roof];
+        const shared = { id: deal.id.replace(/[^A-Za-z0-9_-]/g, '_'), deal, x1, y1, x2, y2 };
+        if (y1 !== y2) {
+          // Between rows: over the giver's neighbours, down or up a gap between houses, and in from above.
+          const lane = 6 * (i % 3);
+          const gap = Math.min(x2 + (x1 < x2 ? -1 : 1) * this.cell / 2 + lane - 6, this.width - 4);
+          const [out, into] = [y1 - 42 - lane, y2 - 52];
+          const path = rounded([[x1, y1], [x1, out], [gap, out], [gap, into], [x2, into], [x2, y2]], 14);
+          return { ...shared, path, lx: x2, ly: into };
+        }
         const reach = Math.min(Math.abs(x2 - x1) / this.width, 1);
-        const rise = (y1 === y2 ? 52 + 40 * reach + 12 * (i % 2) : 60) * 4 / 3; // a cubic peaks at 3/4 of its handles
+        const rise = (52 + 40 * reach + 12 * (i % 2)) * 4 / 3; // a cubic peaks at 3/4 of its handles
         const bend = (x2 - x1) * 0.12;
         return {
-          id: deal.id.replace(/[^A-Za-z0-9_-]/g, '_'), deal, x1, y1, x2, y2,
+          ...shared,
           path: `M${x1},${y1} C${x1 + bend},${y1 - rise} ${x2 - bend},${y2 - rise} ${x2},${y2}`,
-          // Between rows the middle is full of houses; the taker's roof is not.
-          lx: y1 === y2 ? (x1 + x2) / 2 : x2, ly: y1 === y2 ? y1 - rise * 0.75 : y2 - 40,
+          lx: (x1 + x2) / 2, ly: y1 - rise * 0.75,
         };
       });
     },

@@ -11,7 +11,7 @@ export default {
       <tbody>
         <tr v-for="u in state.units" :key="u.id" :class="{absent: !u.present}">
           <th scope="row">{{ u.id }}<span class="chip master" v-show="u.master">grid master</span></th>
-          <td data-label="Battery"><span class="meter"><i :style="{width: 100 * (u.soc_ratio || 0) + '%'}"></i></span>
+          <td data-label="Battery" class="battery"><span class="meter"><i :style="{width: 100 * (u.soc_ratio || 0) + '%'}"></i></span>
             <b>{{ u.soc }}</b> <small>{{ u.stored }}</small></td>
           <td data-label="Sun" class="num">{{ u.solar }}</td>
           <td data-label="Load" class="num">{{ u.load }}</td>
