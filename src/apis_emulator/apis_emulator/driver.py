@@ -116,7 +116,7 @@ class Driver:
         if order.term == 0 and not is_wait:
             raise Refused(
                 ConverterError.OUT_OF_RANGE,
-                "term is 0, which is for READ and MODE WAIT only; it must be the grid master's term",
+                "term is 0, it must be the grid master's; 0 is for READ and MODE WAIT",
             )
         if 0 < order.term < held.term:
             raise Refused(

@@ -57,7 +57,7 @@ class BusStep:
 def hold(
     voltage_v: float, capacitance_f: float, load_a: float, regulator: Regulator, dt_s: float
 ) -> BusStep:
-    """One reference without droop: it carries what the others leave, and holds its voltage if it can.
+    """One reference without droop carries what the others leave, and holds its voltage if it can.
 
     Args:
         voltage_v: At the beginning. [V]
@@ -111,8 +111,8 @@ def drift(
     """No reference: discharge resistors pull the voltage down, current sources push it about.
 
     With R = decay_s / C the exact answer to a constant current is an exponential towards
-    ``-load_a * R``. The resistors stand for the converters' output stages, which discharge a bus that nobody
-    holds; they cost a held bus nothing.
+    ``-load_a * R``. The resistors stand for the converters' output stages, which discharge a bus
+    that nobody holds; they cost a held bus nothing.
     """
     goal_v = -load_a * decay_s / capacitance_f
     gap_v = voltage_v - goal_v

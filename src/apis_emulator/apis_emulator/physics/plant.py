@@ -278,7 +278,7 @@ class Plant:
                 converter.trip(f"under-voltage: {self.voltage_v:.1f} V, limit {low_v:g} V")
             elif converter.is_reference and converter.saturated_s > SATURATION_TRIP_S:
                 converter.trip(
-                    f"over-current: {converter.current_a:.4g} A, its limit, cannot hold the voltage"
+                    f"over-current: its limit of {converter.current_setpoint_a:g} A is too low"
                 )
             elif unit.is_empty and converter.current_a < 0.0:
                 converter.trip("battery empty: the battery management forbids drawing")
