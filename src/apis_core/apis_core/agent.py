@@ -182,7 +182,9 @@ class Agent:
             version=memory.global_mode_version,
             local_mode=memory.local_mode,
         )
-        self._interlock = Interlock(int(hardware.grid_current_capacity_a / policy.deal_current_a))
+        self._interlock = Interlock(
+            int(hardware.grid_current_capacity_a / policy.deal_current_a + 1e-9)
+        )
         self._converter = ConverterKeeper(
             unit_id=self._unit_id,
             hardware=hardware,
@@ -675,7 +677,8 @@ class Agent:
         return [*effects, *self._converter.stop("the process is stopping", now_ns)]
 
     def _is_ready_to_end(self, now_ns: int) -> bool:
-        waits_for_deals = self._office is not None and not self._office.is_idle
+        runs_deals = self._office is not None and not self._office.is_idle
+        waits_for_deals = runs_deals or bool(self._interlock.deals)
         is_off = self._converter.reading.mode in (ConverterMode.WAIT, ConverterMode.UNKNOWN)
         return now_ns >= self._stop_due_ns or (is_off and not waits_for_deals)
 

@@ -131,6 +131,7 @@ class DealMachine:
         self._heard_ns: dict[UnitId, int] = {}
         self._readings: dict[UnitId, ControlReply] = {}
         self._began_ns = now_ns
+        self._entered_ns = now_ns  # the present phase
 
     # --- what others see -------------------------------------------------------------------------
 
@@ -182,9 +183,7 @@ class DealMachine:
             return []  # late: already given up
         unit_id, operation, _ = call
         if reply is None:
-            reply = ControlReply(
-                error=ControlError.NO_ANSWER, message=f"{unit_id} does not answer"
-            )
+            reply = ControlReply(error=ControlError.NO_ANSWER, message="does not answer")
         else:
             self._heard_ns[unit_id] = now_ns
             self._take_reading(unit_id, reply)
@@ -395,7 +394,9 @@ class DealMachine:
         return self._ask(self.deal.voltage_reference_id, ControlOperation.WAIT, now_ns)
 
     def _go_on_stopping(self, now_ns: int) -> list[Effect]:
-        if self.phase is Phase.STOPPING_CURRENT and self._is_off(self.current_id):
+        if self.phase is Phase.STOPPING_CURRENT and (
+            self._is_off(self.current_id) or self._bus_carries_nothing()
+        ):
             return self._stop_reference(now_ns)
         if self.phase is Phase.STOPPING_REFERENCE and self._is_off(self.deal.voltage_reference_id):
             return self._release(now_ns)
@@ -406,6 +407,14 @@ class DealMachine:
         if reply is None or reply.reading.mode is not ConverterMode.WAIT:
             return False
         return abs(reply.reading.grid_current_a or 0.0) <= _NO_CURRENT_A
+
+    def _bus_carries_nothing(self) -> bool:
+        """Whether a silent current side has stopped for all that the reference can see."""
+        reference_id = self.deal.voltage_reference_id
+        if self._heard_ns.get(reference_id, 0) <= self._entered_ns:
+            return False
+        current_a = self._readings[reference_id].reading.grid_current_a
+        return current_a is not None and abs(current_a) <= _NO_CURRENT_A
 
     def _release(self, now_ns: int) -> list[Effect]:
         self._enter(Phase.RELEASING, now_ns)
@@ -442,6 +451,7 @@ class DealMachine:
 
     def _enter(self, phase: Phase, now_ns: int, limit_ns: int = NEVER_NS) -> None:
         self.phase = phase
+        self._entered_ns = now_ns
         self._deadline_ns = now_ns + limit_ns if limit_ns < NEVER_NS else NEVER_NS
         self._plan_poll(now_ns)
         self._arm()

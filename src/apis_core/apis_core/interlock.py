@@ -58,8 +58,11 @@ class Interlock:
     def committed_wh(self) -> float:
         """Energy that reservations and deals will still bring (+) or take (-). [Wh]"""
         return sum(
-            slot.energy_wh if slot.type is DealType.CHARGE else -slot.energy_wh
-            for slot in self._slots.values()
+            (
+                slot.energy_wh if slot.type is DealType.CHARGE else -slot.energy_wh
+                for slot in self._slots.values()
+            ),
+            0.0,
         )
 
     def why_not(self, type: DealType) -> str:

@@ -62,11 +62,13 @@ class Timing:
             network_floor_ns: See the module's text; 0 in real time. [ns]
         """
         heartbeat_ns = max(min(policy.grid_master_heartbeat_ns, _HEARTBEAT_NS), network_floor_ns)
-        poll_ns = max(policy.main_loop_period_ns, network_floor_ns)
+        # polls wait for the answer to the last one, so they may come quicker than answers do
+        pace_ns = network_floor_ns // 4
+        poll_ns = max(policy.main_loop_period_ns, pace_ns)
         answer_ns = max(policy.request_timeout_ns, 4 * network_floor_ns)
         window_ns = max(policy.negotiation_timeout_ns, 2 * network_floor_ns)
         submit_ns = 3 * answer_ns
-        status_ns = max(policy.data_acquisition_period_ns, network_floor_ns)
+        status_ns = max(policy.data_acquisition_period_ns, pace_ns)
         return Timing(
             status_ns=status_ns,
             housekeeping_ns=max(policy.housekeeping_period_ns, network_floor_ns),
@@ -74,14 +76,14 @@ class Timing:
             submit_ns=submit_ns,
             reservation_ns=window_ns + submit_ns,
             silent_ns=3 * status_ns + 2 * network_floor_ns,
-            retry_ns=max(SECOND_NS, network_floor_ns),
+            retry_ns=max(SECOND_NS, pace_ns),
             stop_ns=max(policy.scram_reference_delay_ns, 4 * network_floor_ns) + 2 * SECOND_NS,
             force_stop_ns=max(policy.stop_me_timeout_ns, 8 * network_floor_ns),
             election=ElectionTiming(heartbeat_ns, _LEASE_HEARTBEATS * heartbeat_ns),
             deal=DealTiming(
                 poll_ns=poll_ns,
-                quick_poll_ns=max(SECOND_NS, network_floor_ns),
+                quick_poll_ns=max(SECOND_NS, pace_ns),
                 answer_ns=answer_ns,
-                hold_ns=_HOLD_POLLS * poll_ns + answer_ns,
+                hold_ns=_HOLD_POLLS * poll_ns + 2 * answer_ns,
             ),
         )

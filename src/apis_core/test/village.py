@@ -1,7 +1,7 @@
-"""A village in a box for tests: N agents, a simple plant and a network that delays, in virtual time, from one seed.
+"""A village in a box for tests: N agents, a simple plant and a slow network, in virtual time.
 
-It is a shell like the ROS node, only smaller: it carries out effects and feeds events. The plant is as plain as can be (currents are at
-once what they are ordered to be); the emulator has a better one.
+It is a shell like the ROS node, only smaller: it carries out effects and feeds events, all from
+one seed. The plant is as plain as can be: currents are at once what they are ordered to be.
 """
 
 from __future__ import annotations
@@ -50,9 +50,20 @@ from apis_core.types import ConverterError, ConverterMode, DealState, StopCause
 from apis_core.units import SECOND_NS, ns_from_s, s_from_ns, wh_from_w
 
 DATA = Path(__file__).parent / "data"
-STEP_NS = SECOND_NS // 10
+STEP_NS = SECOND_NS // 5
 RAMP_V_PER_S = 50.0
 CHARGE_LOSS_W = 40.0
+IDLE = ConverterReading(
+    mode=ConverterMode.WAIT,
+    alarm=Alarm.NONE,
+    grid_charged_wh=0.0,
+    grid_discharged_wh=0.0,
+    battery_charged_wh=0.0,
+    battery_discharged_wh=0.0,
+    battery_voltage_v=52.0,
+    converter_temp_degc=25.0,
+    grid_current_setpoint_a=0.0,
+)
 
 
 def sample_policy(unit_ids: list[str], **changes: object) -> Policy:
@@ -67,17 +78,7 @@ class Plant:
 
     soc_ratio: float
     capacity_wh: float
-    reading: ConverterReading = ConverterReading(
-        mode=ConverterMode.WAIT,
-        alarm=Alarm.NONE,
-        grid_charged_wh=0.0,
-        grid_discharged_wh=0.0,
-        battery_charged_wh=0.0,
-        battery_discharged_wh=0.0,
-        battery_voltage_v=52.0,
-        converter_temp_degc=25.0,
-        grid_current_setpoint_a=0.0,
-    )
+    reading: ConverterReading = IDLE
     energy_limit_wh: float | None = None
     moved_wh: float = 0.0
     hold_until_ns: int = 0
@@ -107,6 +108,7 @@ class Village:
         self.bus_v = 0.0
         self.lost: Callable[[str, str], bool] = lambda _from, _to: False
         self.watchers: list[Callable[[Village], None]] = []
+        self.orders: list[tuple[str, ConverterOrder]] = []
         self._heap: list[tuple[int, int, Callable[[], None]]] = []
         self._count = 0
         self._starts = 0
@@ -116,7 +118,7 @@ class Village:
             self.start(unit_id)
         self._at(self.now_ns, self._step_plants)
 
-    # --- what a test does -------------------------------------------------------------------------
+    # --- what a test does ------------------------------------------------------------------------
 
     def start(self, unit_id: str) -> None:
         """Start (or restart) a unit's process from its journal."""
@@ -135,6 +137,8 @@ class Village:
         self.agents[unit_id] = agent
         self.stopped.discard(unit_id)
         self._do(unit_id, agent.start(self.now_ns))
+        for deal in self.deals.values():
+            self._deliver(unit_id, unit_id, Received(deal))
         self._telemetry(unit_id, agent)
         self._renewal(unit_id, agent)
 
@@ -177,16 +181,18 @@ class Village:
         """What the converters do."""
         return {plant.reading.mode for plant in self.plants.values()}
 
-    # --- the shell --------------------------------------------------------------------------------
+    # --- the shell -------------------------------------------------------------------------------
 
     def _do(self, unit_id: str, effects: list[Effect]) -> None:
         for effect in effects:
             match effect:
                 case Record():
                     self.journals[unit_id].append(effect)
+                case Broadcast(Deal() as deal):
+                    self.deals[deal.deal_id] = deal
+                    for to in list(self.agents):  # a retained topic: late perhaps, but not lost
+                        self._deliver(to, to, Received(deal))
                 case Broadcast(message) | Raise(message):
-                    if isinstance(message, Deal):
-                        self.deals[message.deal_id] = message
                     for to in list(self.agents):
                         self._deliver(unit_id, to, Received(message))
                 case Send(to, message):
@@ -197,6 +203,7 @@ class Village:
                     to, _, key = call_id.partition("|")
                     self._deliver(unit_id, to, Answered(key, reply))
                 case Command(call_id, order):
+                    self.orders.append((unit_id, order))
                     reply = self._obey(unit_id, order)
                     self._deliver(unit_id, unit_id, Answered(call_id, reply))
                 case Note(text):
@@ -222,7 +229,8 @@ class Village:
         if self.agents.get(unit_id) is agent:
             plant = self.plants[unit_id]
             seconds_of_day = s_from_ns(self.now_ns) % 86_400.0
-            self.feed(unit_id, BatteryRead(BatteryReading(soc_ratio=plant.soc_ratio, seconds_of_day=seconds_of_day)))
+            battery = BatteryReading(soc_ratio=plant.soc_ratio, seconds_of_day=seconds_of_day)
+            self.feed(unit_id, BatteryRead(battery))
             self.feed(unit_id, ConverterRead(self._reading(plant)))
             self._wake(unit_id, agent)
             self._at(self.now_ns + SECOND_NS, lambda: self._telemetry(unit_id, agent))
@@ -236,7 +244,7 @@ class Village:
         self._count += 1
         heapq.heappush(self._heap, (max(time_ns, self.now_ns), self._count, action))
 
-    # --- the plant --------------------------------------------------------------------------------
+    # --- the plant -------------------------------------------------------------------------------
 
     def _reading(self, plant: Plant) -> ConverterReading:
         return replace(plant.reading, stamp_ns=self.now_ns, grid_voltage_v=self.bus_v)
@@ -276,15 +284,17 @@ class Village:
             for unit_id, plant in self.plants.items()
             if plant.reading.mode is ConverterMode.VOLTAGE_REFERENCE
         ]
-        target_v = self.plants[references[0]].reading.grid_voltage_setpoint_v or 0.0 if references else 0.0
+        target_v = 0.0
+        if references:
+            target_v = self.plants[references[0]].reading.grid_voltage_setpoint_v or 0.0
         step_v = RAMP_V_PER_S * s_from_ns(STEP_NS)
         self.bus_v += min(max(target_v - self.bus_v, -step_v), step_v)
         total_a = 0.0
         for unit_id, plant in self.plants.items():
             mode = plant.reading.mode
             if mode in (ConverterMode.CHARGE, ConverterMode.DISCHARGE):
-                sign = 1.0 if mode is ConverterMode.CHARGE else -1.0
-                current_a = sign * (plant.reading.grid_current_setpoint_a or 0.0) * bool(references)
+                ordered_a = (plant.reading.grid_current_setpoint_a or 0.0) * bool(references)
+                current_a = ordered_a if mode is ConverterMode.CHARGE else -ordered_a
                 self._flow(plant, current_a)
                 total_a += current_a
             elif unit_id not in references:
@@ -293,7 +303,8 @@ class Village:
             self._flow(self.plants[unit_id], -total_a / len(references))
         for plant in self.plants.values():
             is_on = plant.reading.mode is not ConverterMode.WAIT
-            if is_on and plant.energy_limit_wh is not None and plant.moved_wh >= plant.energy_limit_wh:
+            limit_wh = plant.energy_limit_wh
+            if is_on and limit_wh is not None and plant.moved_wh >= limit_wh:
                 self._stop(plant, StopCause.ENERGY_REACHED, "energy reached")
             elif is_on and self.now_ns > plant.hold_until_ns:
                 self._stop(plant, StopCause.HOLD_EXPIRED, "nobody renewed its order")
