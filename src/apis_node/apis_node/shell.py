@@ -1,7 +1,7 @@
 """The shell round one agent: carries out its effects on the graph, feeds it what happens there.
 
-Everything of one unit runs in one callback group of one executor thread, so the agent never sees
-two events at once. No callback blocks or waits.
+Everything of one unit runs in one executor thread, so the agent never sees two events at once. No
+callback blocks or waits.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.task import Future
@@ -349,8 +350,13 @@ class UnitShell:
 
     def _make_services(self) -> None:
         node = self._node
-        node.create_service(srv.UnitControl, "control", self._serve(messages.ControlRequest))
-        node.create_service(srv.SubmitDeal, "submit_deal", self._serve(messages.DealSubmission))
+        # an answer may come long after its question: meanwhile everything else must go on
+        group = ReentrantCallbackGroup()
+        for type_, name, request in (
+            (srv.UnitControl, "control", messages.ControlRequest),
+            (srv.SubmitDeal, "submit_deal", messages.DealSubmission),
+        ):
+            node.create_service(type_, name, self._serve(request), callback_group=group)
         self._converter = node.create_client(srv.ConverterCommand, "converter/command")
 
     def _make_timers(self) -> None:

@@ -98,11 +98,11 @@ def to_ros(value: Any, instants: Instants, now_ns: int) -> Any:
                 setattr(message, target, instants.to_stamp(item))
         elif type(item) in _PARTS:
             setattr(message, target, to_ros(item, instants, now_ns))
+        elif float in _members(hint):
+            setattr(message, target, math.nan if item is None else float(item))
         elif item is not None:
             is_text_list = isinstance(item, tuple)
             setattr(message, target, list(item) if is_text_list else _plain(item))
-        elif float in _members(hint):
-            setattr(message, target, math.nan)
     if hasattr(message, "stamp") and "stamp_ns" not in _hints(type(value)):
         message.stamp = instants.to_stamp(now_ns)
     return message
