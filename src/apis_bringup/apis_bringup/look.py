@@ -22,7 +22,7 @@ from apis_interfaces.msg import OperationMode
 __all__ = ["MODES", "Grid", "deals", "echo", "set_mode", "status", "topics"]
 
 APPEARS_WITHIN_S = 3.0  # wall; discovery on one machine takes a second or so
-STARTS_WITHIN_S = 15.0  # wall; a grid that runs here may have been started a moment ago
+STARTS_WITHIN_S = 40.0  # wall; a grid that runs here may have been started a moment ago
 OBEYED_WITHIN_S = 5.0  # wall
 SETTLES_WITHIN_S = 1.0  # wall; for what may lack for good
 

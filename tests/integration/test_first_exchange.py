@@ -1,0 +1,65 @@
+"""A whole grid of real nodes: it trades, and it stops as it should."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import urllib.request
+
+import psutil
+import pytest
+
+from apis_bringup.picture import free_port
+
+pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.timeout(240)]
+
+
+def test_four_houses_trade_and_every_converter_ends_in_wait(apisctl, tmp_path):
+    file = tmp_path / "report.json"
+
+    done = apisctl("sim", "--units", "4", "--speed", "60", "--for", "1500", "--report", file)
+
+    report = json.loads(file.read_text())
+    completed = [deal for deal in report["deals"] if deal["state"] == "completed"]
+    assert done.returncode == 0, done.stderr
+    assert completed, report["deals"]
+    for deal in completed:
+        assert deal["received_wh"] == pytest.approx(deal["agreed_wh"], rel=0.01)
+        assert deal["sent_wh"] > deal["received_wh"]  # converters and lines take their share
+        assert deal["created_at"] < deal["started_at"] < deal["stopped_at"] <= deal["ended_at"]
+    assert report["converters"] == dict.fromkeys(report["units"], "WAIT")
+
+
+def test_ctrl_c_ends_a_grid_with_its_dashboard_and_leaves_no_orphan(apisctl):
+    port = free_port()
+    grid = apisctl.start("run", "--port", str(port))
+    address = grid.read_until("dashboard: ").split()[-1]
+    units = json.loads(apisctl("status", "--json").stdout)
+    grid.read_until("dashboard: ")  # now it is the dashboard that says so
+    with urllib.request.urlopen(address, timeout=30) as page:
+        assert page.status == 200
+    children = psutil.Process(grid.process.pid).children(recursive=True)
+
+    os.kill(grid.process.pid, signal.SIGINT)
+    code, said = grid.end()
+
+    assert code == 0, said
+    assert [unit["unit_id"] for unit in units] == ["E001", "E002", "E003", "E004"]
+    assert len(children) == 6  # emulator, four units, dashboard
+    assert not [child for child in children if child.is_running()]
+
+
+def test_an_emulator_that_is_killed_is_named_and_the_rest_stops(apisctl):
+    grid = apisctl.start("run", "--no-web", "--units", "2")
+    apisctl("status")  # returns when the units are up
+    children = psutil.Process(grid.process.pid).children(recursive=True)
+    (emulator,) = [child for child in children if "apis_emulator" in " ".join(child.cmdline())]
+
+    emulator.kill()
+    code, said = grid.end()
+
+    assert code == 1
+    assert "emulator was killed by SIGKILL; its last words:" in said
+    assert "did not stop in time" not in said
+    assert not [child for child in children if child.is_running()]
