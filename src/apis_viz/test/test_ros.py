@@ -22,11 +22,17 @@ from rclpy.context import Context  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from rclpy.signals import SignalHandlerOptions  # noqa: E402
+from rosgraph_msgs.msg import Clock  # noqa: E402
 
 from apis_core.grid import GridDescription  # noqa: E402
 from apis_viz import records, translate  # noqa: E402
 from apis_viz.dashboard import link as link_module  # noqa: E402
 from apis_viz.dashboard.link import GraphLink  # noqa: E402
+from apis_viz.dashboard.screenshot import (  # noqa: E402
+    ScreenshotError,
+    find_chromium,
+    open_browser,
+)
 
 pytestmark = pytest.mark.ros
 
@@ -231,6 +237,66 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@pytest.mark.browser
+def test_a_click_on_the_page_reaches_the_graph_and_the_units_answer_is_shown(
+    tmp_path: Path, peer: tuple[Node, Callable[[Callable[[], bool]], None]]
+) -> None:
+    """The whole way: simulated clock, real process, browser, order, answer."""
+    expect = pytest.importorskip("playwright.sync_api").expect
+    try:
+        find_chromium()
+    except ScreenshotError as error:
+        pytest.skip(str(error))
+    node, until = peer
+    statuses = {
+        unit_id: node.create_publisher(
+            msg.UnitStatus, f"{unit_id.lower()}/status", link_module.LATCHED
+        )
+        for unit_id in ("E001", "E002")
+    }
+    clock = node.create_publisher(Clock, "/clock", 10)
+    orders: list[msg.OperationMode] = []
+    node.create_subscription(
+        msg.OperationMode, "operation_mode", orders.append, link_module.ORDERS
+    )
+
+    def report(mode: int) -> None:
+        for unit_id, publisher in statuses.items():
+            publisher.publish(
+                msg.UnitStatus(
+                    unit_id=unit_id, global_mode=mode, effective_mode=mode, soc_ratio=0.5
+                )
+            )
+
+    port = free_port()
+    process = dashboard(tmp_path, port=port, use_sim_time=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        until(lambda: all(p.get_subscription_count() for p in (clock, *statuses.values())))
+        for _ in range(10):  # best effort, as every clock: one alone may be missed
+            clock.publish(Clock(clock=Time(sec=1_750_474_800)))
+            time.sleep(0.05)
+        report(msg.OperationMode.MODE_RUN)
+        with open_browser(width=1280, height=900) as context:
+            page = context.pages[0]
+            page.goto(f"http://127.0.0.1:{port}")
+            expect(page.locator(".apis-time")).to_contain_text("Sat 21 Jun 2025, 12:00:00")
+            run, soft = (page.get_by_role("button", name=name) for name in ("Run", "Soft stop"))
+            expect(run).to_have_attribute("aria-pressed", "true")
+            soft.click()
+            until(lambda: bool(orders))
+            assert orders[0].mode == msg.OperationMode.MODE_SOFT_STOP
+            expect(page.get_by_role("status")).to_contain_text("still to follow: E001, E002")
+            expect(run).to_have_attribute("aria-pressed", "true")
+            report(msg.OperationMode.MODE_SOFT_STOP)
+            expect(soft).to_have_attribute("aria-pressed", "true")
+    finally:
+        process.terminate()
+        process.communicate(timeout=10.0)
+    assert process.returncode == 0
 
 
 @pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM])
