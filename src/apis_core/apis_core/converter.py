@@ -223,7 +223,10 @@ class ConverterKeeper:
         asker, request = waiting
         if reply is None:
             error, message = ControlError.CONVERTER, "its converter does not answer"
-        elif reply.error is ConverterError.NONE:
+        elif reply.error is ConverterError.NONE or (
+            request.operation is ControlOperation.HOLD and reply.error is ConverterError.WRONG_MODE
+        ):
+            # a converter that has just stopped by itself cannot be held; its reading says why
             error, message = ControlError.NONE, ""
         elif reply.error is ConverterError.BUS_ENERGISED:
             error, message = ControlError.BUS_ENERGISED, reply.message

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from apis_core.events import Call, Effect
-from apis_core.messages import ControlReply, ControlRequest, Deal
+from apis_core.messages import ControlReply, ControlRequest, ConverterReading, Deal
 from apis_core.policy import Policy
 from apis_core.types import (
     ControlError,
@@ -31,14 +31,14 @@ from apis_core.types import (
     StopCause,
     UnitId,
 )
-from apis_core.units import NEVER_NS, s_from_ns
+from apis_core.units import NEVER_NS, s_from_ns, wh_from_w
 
 __all__ = ["DealMachine", "DealTiming", "Phase"]
 
 _COMPLETE_RATIO = 0.9995  # of the agreed energy counts as all of it
-_CAP_RATIO = (
-    1.25  # first limit of the current side's own counter, until both meters have been compared
-)
+_COMPARABLE = 0.1  # of the agreed energy on both meters, before their ratio is trusted ...
+_CAP_RATIO = 1.25  # ... until then the current side may give this many times what is owed ...
+_CAP_RATIO_BATTERY = 2.0  # ... or this many, where the converter's loss comes on top
 _TIME_MARGIN_RATIO = 2.0  # a deal may take this many times what its current promises ...
 _TIME_MARGIN_S = 300.0  # ... and this much more
 _NO_CURRENT_A = 0.125  # below this a converter that is ramping down counts as stopped
@@ -92,6 +92,37 @@ class DealTiming:
     hold_ns: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """An order of ours that is unanswered."""
+
+    unit_id: UnitId
+    operation: ControlOperation
+    asked_ns: int
+    until_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """The newest answer of a unit. What it says was so at some time between asking and hearing."""
+
+    reply: ControlReply
+    asked_ns: int
+    heard_ns: int
+
+    @property
+    def reading(self) -> ConverterReading:
+        return self.reply.reading
+
+    @property
+    def middle_ns(self) -> int:
+        return (self.asked_ns + self.heard_ns) // 2
+
+    @property
+    def doubt_ns(self) -> int:
+        return (self.heard_ns - self.asked_ns) // 2
+
+
 class DealMachine:
     """Runs one deal.
 
@@ -118,9 +149,7 @@ class DealMachine:
         self._policy = policy
         self._timing = timing
         self._outcome = DealState.COMPLETED
-        self._calls: dict[
-            str, tuple[UnitId, ControlOperation, int]
-        ] = {}  # ours that are unanswered
+        self._calls: dict[str, _Call] = {}  # ours that are unanswered
         self._call_count = 0
         self._next_poll_ns = NEVER_NS
         self._deadline_ns = NEVER_NS  # of the phase
@@ -128,8 +157,8 @@ class DealMachine:
         self._asked: list[UnitId] = []  # units that may hold a slot for us
         self._released: set[UnitId] = set()
         self._release_tries = 0
-        self._heard_ns: dict[UnitId, int] = {}
-        self._readings: dict[UnitId, ControlReply] = {}
+        self._samples: dict[UnitId, _Sample] = {}
+        self._runs = 0
         self._began_ns = now_ns
         self._entered_ns = now_ns  # the present phase
 
@@ -181,12 +210,12 @@ class DealMachine:
         call = self._calls.pop(call_id, None)
         if call is None:
             return []  # late: already given up
-        unit_id, operation, _ = call
+        unit_id, operation = call.unit_id, call.operation
         if reply is None:
             reply = ControlReply(error=ControlError.NO_ANSWER, message="does not answer")
         else:
-            self._heard_ns[unit_id] = now_ns
-            self._take_reading(unit_id, reply)
+            self._samples[unit_id] = _Sample(reply, call.asked_ns, now_ns)
+            self._take_counts(unit_id, reply)
         effects = self._react(unit_id, operation, reply, now_ns)
         self._arm()
         return effects
@@ -204,9 +233,7 @@ class DealMachine:
     def tick(self, now_ns: int) -> list[Effect]:
         """Do what is due."""
         effects: list[Effect] = []
-        for call_id in [
-            key for key, (_, _, until_ns) in self._calls.items() if now_ns >= until_ns
-        ]:
+        for call_id in [key for key, call in self._calls.items() if now_ns >= call.until_ns]:
             effects += self.answered(call_id, None, now_ns)
         if now_ns >= self._deadline_ns:
             effects += self._too_late(now_ns)
@@ -261,10 +288,10 @@ class DealMachine:
         """
         if reply.error is not ControlError.NO_ANSWER:
             return False
-        return now_ns - self._heard_ns.get(unit_id, self._began_ns) < self._timing.hold_ns
+        sample = self._samples.get(unit_id)
+        return now_ns - (sample.heard_ns if sample else self._began_ns) < self._timing.hold_ns
 
-    def _take_reading(self, unit_id: UnitId, reply: ControlReply) -> None:
-        self._readings[unit_id] = reply
+    def _take_counts(self, unit_id: UnitId, reply: ControlReply) -> None:
         deal = self.deal
         if unit_id == deal.discharge_unit_id and reply.grid_moved_wh is not None:
             self.deal = deal = replace(deal, sent_wh=max(deal.sent_wh or 0.0, reply.grid_moved_wh))
@@ -283,7 +310,7 @@ class DealMachine:
         return self.deal.charge_unit_id if is_charge else self.deal.discharge_unit_id
 
     def _bus_is_up(self) -> bool:
-        reading = self._readings[self.deal.voltage_reference_id].reading
+        reading = self._samples[self.deal.voltage_reference_id].reading
         enough_v = self._policy.grid_voltage_v - self._policy.grid_voltage_allowance_v
         return (
             reading.mode is ConverterMode.VOLTAGE_REFERENCE
@@ -315,6 +342,7 @@ class DealMachine:
         expected_s = deal.energy_wh / (deal.current_a * self._policy.grid_voltage_v) * 3600.0
         limit_s = expected_s * _TIME_MARGIN_RATIO + _TIME_MARGIN_S
         self._enter(Phase.RUNNING, now_ns, round(limit_s * 1e9))
+        self._runs += 1
         if not deal.started_ns:
             self.deal = replace(self.deal, started_ns=now_ns)
 
@@ -322,62 +350,68 @@ class DealMachine:
         deal = self.deal
         if deal.moved_wh >= deal.energy_wh * _COMPLETE_RATIO:
             return self._stop_current(now_ns)
-        for unit_id, reply in self._readings.items():
-            reading = reply.reading
+        for unit_id, sample in self._samples.items():
+            reading = sample.reading
             if reading.mode is not ConverterMode.WAIT:
                 continue
             if unit_id == self.current_id and reading.stop_cause is StopCause.ENERGY_REACHED:
-                if self._settled_wh(now_ns):
-                    return self._start_current(
-                        now_ns
-                    )  # the meters' ratio drifted: the rest is still owed
-                return []
+                # the rest, if the limit was short, is reckoned from meters that stand still
+                return self._start_current(now_ns) if self._is_settled else []
             why = reading.stop_detail or "its converter went to WAIT by itself"
             return self.abort(f"{unit_id}: {why}", now_ns)
-        giver, taker = (
-            self._readings.get(deal.discharge_unit_id),
-            self._readings.get(deal.charge_unit_id),
+        giver_soc, taker_soc = (
+            self._soc_ratio(deal.discharge_unit_id),
+            self._soc_ratio(deal.charge_unit_id),
         )
-        if (
-            giver
-            and giver.soc_ratio is not None
-            and giver.soc_ratio < self._policy.discharge_soc_min_ratio
-        ):
+        if giver_soc is not None and giver_soc < self._policy.discharge_soc_min_ratio:
             return self.abort(
-                f"{deal.discharge_unit_id} is down to {giver.soc_ratio:.1%} of charge", now_ns
+                f"{deal.discharge_unit_id} is down to {giver_soc:.1%} of charge", now_ns
             )
-        if (
-            taker
-            and taker.soc_ratio is not None
-            and taker.soc_ratio > self._policy.charge_soc_max_ratio
-        ):
-            return self.abort(
-                f"{deal.charge_unit_id} is up to {taker.soc_ratio:.1%} of charge", now_ns
-            )
+        if taker_soc is not None and taker_soc > self._policy.charge_soc_max_ratio:
+            return self.abort(f"{deal.charge_unit_id} is up to {taker_soc:.1%} of charge", now_ns)
         return []
 
-    def _settled_wh(self, now_ns: int) -> bool:
+    def _soc_ratio(self, unit_id: UnitId) -> float | None:
+        sample = self._samples.get(unit_id)
+        return sample.reply.soc_ratio if sample else None
+
+    @property
+    def _is_settled(self) -> bool:
         """Whether the reference meter was read after the current side had stopped by itself."""
-        stopped = self._readings[self.current_id].reading
-        owner = self._reference_meter_id
-        if self._heard_ns.get(owner, 0) < self._heard_ns.get(self.current_id, 0):
-            return False
-        reading = self._readings[owner].reading
-        current_a = abs(reading.grid_current_a or 0.0)
-        return stopped.mode is ConverterMode.WAIT and current_a <= _NO_CURRENT_A
+        stopped, meter = self._samples[self.current_id], self._samples[self._reference_meter_id]
+        current_a = abs(meter.reading.grid_current_a or 0.0)
+        return meter.heard_ns >= stopped.heard_ns and current_a <= _NO_CURRENT_A
 
-    def _energy_limit_wh(self) -> float:
-        """Where the current side's own bus counter is to stop.
+    def _energy_limit_wh(self) -> float | None:
+        """Where the current side's own bus counter is to stop; None = where it was told before.
 
-        What it showed plus what is owed, by the ratio of both meters.
+        What it showed, plus what was owed then, by the ratio of both meters. The two were read at
+        different moments, known only to lie between asking and hearing; the energy that may have
+        flowed in that doubt is left out, so the limit is never late. Once both stand still there
+        is no doubt, and a short second run brings the rest.
         """
         deal = self.deal
-        own = self._readings.get(self.current_id)
-        own_wh = (own.grid_moved_wh if own else None) or 0.0
-        owed_wh = max(deal.energy_wh - deal.moved_wh, 0.0)
-        if own_wh > 0.1 * deal.energy_wh and deal.moved_wh > 0.1 * deal.energy_wh:
-            return own_wh + owed_wh * own_wh / deal.moved_wh
-        return own_wh + owed_wh * _CAP_RATIO * (1.0 if deal.meter is Meter.GRID else 1.5)
+        own, meter = (
+            self._samples.get(self.current_id),
+            self._samples.get(self._reference_meter_id),
+        )
+        own_wh = (own.reply.grid_moved_wh if own else None) or 0.0
+        metered_wh = (self._metered_wh(meter.reply) if meter else None) or 0.0
+        if own is None or meter is None or min(own_wh, metered_wh) < _COMPARABLE * deal.energy_wh:
+            owed_wh = max(deal.energy_wh - deal.moved_wh, 0.0)
+            return own_wh + owed_wh * (
+                _CAP_RATIO if deal.meter is Meter.GRID else _CAP_RATIO_BATTERY
+            )
+        if self.phase is Phase.RUNNING and self._runs > 1:
+            return None
+        if own is meter or self.phase is not Phase.RUNNING:
+            return own_wh + (deal.energy_wh - metered_wh) * own_wh / metered_wh
+        flow_w = abs(own.reading.grid_power_w or 0.0)
+        metered_w = flow_w * metered_wh / own_wh
+        metered_wh += wh_from_w(metered_w, own.middle_ns - meter.middle_ns)
+        owed_wh = max(deal.energy_wh - metered_wh, 0.0)
+        doubt_wh = wh_from_w(flow_w, own.doubt_ns + meter.doubt_ns)
+        return own_wh + max(owed_wh * own_wh / metered_wh - doubt_wh, 0.0)
 
     # --- stopping --------------------------------------------------------------------------------
 
@@ -403,17 +437,17 @@ class DealMachine:
         return []
 
     def _is_off(self, unit_id: UnitId) -> bool:
-        reply = self._readings.get(unit_id)
-        if reply is None or reply.reading.mode is not ConverterMode.WAIT:
+        sample = self._samples.get(unit_id)
+        if sample is None or sample.reading.mode is not ConverterMode.WAIT:
             return False
-        return abs(reply.reading.grid_current_a or 0.0) <= _NO_CURRENT_A
+        return abs(sample.reading.grid_current_a or 0.0) <= _NO_CURRENT_A
 
     def _bus_carries_nothing(self) -> bool:
         """Whether a silent current side has stopped for all that the reference can see."""
-        reference_id = self.deal.voltage_reference_id
-        if self._heard_ns.get(reference_id, 0) <= self._entered_ns:
+        sample = self._samples.get(self.deal.voltage_reference_id)
+        if sample is None or sample.asked_ns < self._entered_ns:
             return False
-        current_a = self._readings[reference_id].reading.grid_current_a
+        current_a = sample.reading.grid_current_a
         return current_a is not None and abs(current_a) <= _NO_CURRENT_A
 
     def _release(self, now_ns: int) -> list[Effect]:
@@ -423,7 +457,11 @@ class DealMachine:
     def _release_rest(self, now_ns: int) -> list[Effect]:
         if self.phase is not Phase.RELEASING:
             return []
-        busy = {unit for unit, op, _ in self._calls.values() if op is ControlOperation.RELEASE}
+        busy = {
+            call.unit_id
+            for call in self._calls.values()
+            if call.operation is ControlOperation.RELEASE
+        }
         left = [unit for unit in reversed(self._asked) if unit not in self._released]
         if busy:
             return []
@@ -467,7 +505,7 @@ class DealMachine:
 
     def _poll(self, now_ns: int) -> list[Effect]:
         self._plan_poll(now_ns)
-        busy = {unit for unit, _, _ in self._calls.values()}
+        busy = {call.unit_id for call in self._calls.values()}
         effects: list[Effect] = []
         # the current side first: when it has stopped by itself, the reference's meter is read
         # after that
@@ -513,7 +551,7 @@ class DealMachine:
         return []
 
     def _arm(self) -> None:
-        calls_ns = min((until_ns for _, _, until_ns in self._calls.values()), default=NEVER_NS)
+        calls_ns = min((call.until_ns for call in self._calls.values()), default=NEVER_NS)
         self.wake_ns = min(calls_ns, self._next_poll_ns, self._deadline_ns)
 
     def _ask(
@@ -529,7 +567,7 @@ class DealMachine:
     ) -> list[Effect]:
         self._call_count += 1
         call_id = f"{self.deal.deal_id}/{self.deal.term}/{self._call_count}"
-        self._calls[call_id] = (unit_id, operation, now_ns + self._timing.answer_ns)
+        self._calls[call_id] = _Call(unit_id, operation, now_ns, now_ns + self._timing.answer_ns)
         request = ControlRequest(
             operation=operation,
             grid_master_id=self.deal.grid_master_id,
