@@ -29,26 +29,20 @@ held = ExitStack()
 
 def start_grid(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """Work out the processes from what the command line says."""
-    units, speed, config, port = (
-        LaunchConfiguration(name).perform(context) for name in ("units", "speed", "config", "port")
-    )
-    overrides = Overrides(
-        units=int(units) if units else None,
-        speed=float(speed) if speed else None,
-        port=int(port) if port else None,
-    )
-    options = GridOptions(Path(config), overrides, web=_is_on(context, "web"))
+
+    def text(name: str) -> str:
+        return LaunchConfiguration(name).perform(context)
+
+    overrides = Overrides.of_texts(units=text("units"), speed=text("speed"), port=text("port"))
+    web, rviz = text("web") == "true", text("rviz") == "true"
+    options = GridOptions(Path(text("config")), overrides, web=web)
     prepared = held.enter_context(prepare(options))
     actions = [action for process in prepared.processes for action in start(process)]
     if prepared.url:
         actions.insert(0, LogInfo(msg=f"dashboard: {prepared.url}"))
-    if _is_on(context, "rviz"):
+    if rviz:
         actions += _rviz()
     return actions
-
-
-def _is_on(context: LaunchContext, name: str) -> bool:
-    return LaunchConfiguration(name).perform(context).lower() in ("true", "1", "yes", "on")
 
 
 def _rviz() -> list[LaunchDescriptionEntity]:

@@ -25,7 +25,7 @@ def start_dashboard(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """The dashboard, with what the command line says."""
     port = LaunchConfiguration("port").perform(context)
     config = Path(LaunchConfiguration("config").perform(context))
-    resolved = resolve(config, Overrides(port=int(port) if port else None))
+    resolved = resolve(config, Overrides.of_texts(port=port))
     grid = resolved.description
     # Not the folder of the grid itself, which may run on this machine.
     run = RunFolder(run_folder(grid).path.with_name(f"{run_folder(grid).path.name}-viz"))

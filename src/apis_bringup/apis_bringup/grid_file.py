@@ -46,6 +46,26 @@ class Overrides:
     port: int | None = None
     composition: Composition | None = None
 
+    @classmethod
+    def of_texts(cls, **texts: str) -> Overrides:
+        """Overrides as launch arguments have them: all text, and empty for what stays as it is.
+
+        Raises:
+            ConfigError: A text is not a number.
+        """
+        problems = []
+        values: dict[str, Any] = {}
+        for name, text in texts.items():
+            number = float if name == "speed" else int
+            try:
+                values[name] = number(text) if text else None
+            except ValueError:
+                what = "a number" if number is float else "a whole number"
+                problems.append(Problem("command line", name, text, f"must be {what}"))
+        if problems:
+            raise ConfigError(problems)
+        return cls(**values)
+
 
 NO_OVERRIDES = Overrides()
 
@@ -211,7 +231,9 @@ def _overridden(grid: GridDescription, overrides: Overrides) -> GridDescription:
         "web": grid.web.model_copy(update=_given({"port": overrides.port})),
         "composition": overrides.composition,
     }
-    return grid.model_copy(update=_given(parts))
+    grid = grid.model_copy(update=_given(parts))
+    # A copy is made without a check; the file was right, so what is wrong now was asked for.
+    return parse_grid(grid.model_dump(mode="json"), "command line")
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:

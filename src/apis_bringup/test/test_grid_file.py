@@ -50,6 +50,29 @@ def test_the_command_line_overrides_the_file(grid_path):
     assert (grid.web.port, grid.composition) == (4999, "shared")
 
 
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        ({"units": "x", "speed": "fast"}, "units is x, must be a whole number"),
+        ({"units": "x", "speed": "fast"}, "speed is fast, must be a number"),
+        ({"speed": "-1"}, "command line: emulator.speed is -1.0, must be a number greater"),
+        ({"port": "0"}, "command line: web.port is 0, must be"),
+        ({"units": "0"}, "must be from 1"),
+    ],
+)
+def test_launch_arguments_that_make_no_sense(grid_path, texts, said):
+    with pytest.raises(ConfigError) as caught:
+        resolve(grid_path(), Overrides.of_texts(**texts))
+
+    assert said in str(caught.value)
+
+
+def test_empty_launch_arguments_change_nothing(grid_path):
+    path = grid_path()
+
+    assert resolve(path, Overrides.of_texts(units="", speed="", port="")) == resolve(path)
+
+
 @pytest.mark.parametrize("count", [1, 6])
 def test_another_number_of_units_gets_a_policy_with_those_members(grid_path, count):
     resolved = resolve(grid_path(), Overrides(units=count))
