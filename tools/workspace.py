@@ -631,7 +631,10 @@ def overlay_environment(workspace, ros, packages):
 
 def env_script(workspace, env):
     """A shell script of exports, for bash, dash and zsh; sourcing it twice changes nothing."""
-    lines = ["# Written by tools/workspace.py; source tools/env.sh instead of this file."]
+    lines = [
+        "# The environment of {}".format(workspace.root),  # apisctl and env.sh look at this line
+        "# Written by tools/workspace.py; source tools/env.sh instead of this file.",
+    ]
     bin_folder = str(workspace.venv / "bin")
     for name, value in sorted(env.items()):
         if name == "PATH":
@@ -647,6 +650,13 @@ def env_script(workspace, env):
     )
     lines.append("export APIS_ROOT={}".format(shlex.quote(str(workspace.root))))
     return "\n".join(lines) + "\n"
+
+
+def write_environment(workspace, ros, packages):
+    """Write build/env.sh where it does not say the right thing yet."""
+    text = env_script(workspace, overlay_environment(workspace, ros, packages))
+    if not workspace.env_file.exists() or workspace.env_file.read_text() != text:
+        write_text(workspace.env_file, text)
 
 
 def underlay_script(workspace, env):
@@ -699,7 +709,8 @@ def _setup_locked(workspace, ros):
     packages = find_packages(workspace)
     made_from = digest(json.dumps(key, sort_keys=True), pins)
     stale = list(packages) if not installed else stale_packages(workspace, packages, made_from)
-    if installed and not stale and workspace.env_file.exists():
+    if installed and not stale:
+        write_environment(workspace, ros, packages)
         return False
 
     progress = Progress(2 + (0 if fits else 1) + (0 if installed else 2))
@@ -730,8 +741,7 @@ def _setup_locked(workspace, ros):
                 environment = base_environment(workspace, ros)
                 build_packages(workspace, packages, stale, made_from, environment)
         finally:
-            env = overlay_environment(workspace, ros, packages)
-            write_text(workspace.env_file, env_script(workspace, env))
+            write_environment(workspace, ros, packages)
     return True
 
 

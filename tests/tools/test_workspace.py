@@ -414,3 +414,16 @@ def test_apisctl_says_what_to_do_before_the_setup(tmp_path):
     done = subprocess.run([str(link), "status"], capture_output=True, text=True, cwd="/")
     assert done.returncode == 2
     assert done.stderr == "apisctl: not set up yet; run `make setup` first\n"
+
+
+def test_apisctl_notices_a_moved_folder(fake, tmp_path):
+    fake.run()
+    fake.clone.python.chmod(0o755)
+    moved = tmp_path / "moved"
+    fake.clone.root.rename(moved)
+    shutil.copy(ROOT / "apisctl", moved)
+    shutil.copy(ROOT / "tools" / "env.sh", moved / "tools")
+    for command in ([str(moved / "apisctl")], ["bash", "-c", f'. "{moved}/tools/env.sh"']):
+        done = subprocess.run(command, capture_output=True, text=True, cwd="/")
+        assert done.returncode == 2
+        assert done.stderr.endswith("was moved since it was set up; run `make setup` first\n")
