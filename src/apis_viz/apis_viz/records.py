@@ -9,7 +9,9 @@ ROS time since the epoch: simulated time in a simulation.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+
+from apis_core.types import ConverterMode, DealState, FaultLevel
+from apis_core.types import OperationMode as Mode
 
 __all__ = [
     "BusRecord",
@@ -25,56 +27,6 @@ __all__ = [
     "Record",
     "UnitRecord",
 ]
-
-
-class Mode(Enum):
-    """Operation mode; the values are those of ``OperationMode.msg``, a test says so."""
-
-    UNSET = 0
-    RUN = 1
-    SOFT_STOP = 2
-    FORCE_STOP = 3
-    MANUAL = 4
-
-
-class ConverterMode(Enum):
-    """What a converter does; the values are those of ``ConverterState.msg``."""
-
-    UNKNOWN = 0
-    WAIT = 1
-    VOLTAGE_REFERENCE = 2
-    DISCHARGE = 3
-    CHARGE = 4
-
-
-class DealState(Enum):
-    """How far a deal is; the values are those of ``Deal.msg``."""
-
-    UNKNOWN = 0
-    QUEUED = 1
-    ACTIVATING = 2
-    RAMPING_UP = 3
-    STARTING = 4
-    RUNNING = 5
-    STOPPING = 6
-    RELEASING = 7
-    COMPLETED = 10
-    ABORTED = 11
-    SCRAMMED = 12
-
-    @property
-    def is_over(self) -> bool:
-        """Nothing more will happen to a deal in this state."""
-        return self in (DealState.COMPLETED, DealState.ABORTED, DealState.SCRAMMED)
-
-
-class FaultLevel(Enum):
-    """How bad it is; the values are those of ``Fault.msg``."""
-
-    UNKNOWN = 0
-    WARN = 1
-    ERROR = 2
-    FATAL = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +56,7 @@ class UnitRecord:
 
     unit_id: str
     global_mode: Mode = Mode.UNSET
+    global_mode_version: int = 0
     local_mode: Mode = Mode.UNSET
     effective_mode: Mode = Mode.UNSET
     is_grid_master: bool = False

@@ -79,6 +79,7 @@ def unit_record(message: msg.UnitStatus) -> UnitRecord:
     return UnitRecord(
         unit_id=message.unit_id,
         global_mode=_word(Mode, message.global_mode),
+        global_mode_version=message.global_mode_version,
         local_mode=_word(Mode, message.local_mode),
         effective_mode=_word(Mode, message.effective_mode),
         is_grid_master=message.is_grid_master,
@@ -150,6 +151,6 @@ def mode_order(message: msg.OperationMode) -> ModeOrder:
     )
 
 
-def mode_message(mode: Mode, *, issuer: str) -> msg.OperationMode:
-    """Make an order for the whole cluster; version 0 lets the receivers number it."""
-    return msg.OperationMode(unit_id="", mode=mode.value, version=0, issuer=issuer)
+def mode_message(mode: Mode, *, version: int, issuer: str) -> msg.OperationMode:
+    """Make an order for the whole cluster; `version` is one above what the units report."""
+    return msg.OperationMode(unit_id="", mode=mode.value, version=version, issuer=issuer)

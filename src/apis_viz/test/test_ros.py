@@ -217,7 +217,7 @@ def test_the_switch_reaches_the_units_also_those_that_come_late(
     node.create_subscription(msg.OperationMode, "operation_mode", heard.append, link_module.ORDERS)
     until(lambda: bool(heard))
     order = heard[0]
-    assert (order.unit_id, order.mode, order.version, order.issuer) == ("", 2, 0, "dashboard")
+    assert (order.unit_id, order.mode, order.version, order.issuer) == ("", 2, 1, "dashboard")
 
 
 def dashboard(tmp_path: Path, **parameters: object) -> subprocess.Popen[str]:

@@ -22,7 +22,7 @@ from apis_core.grid import GridDescription
 from apis_interfaces import msg
 from apis_viz import translate
 from apis_viz.model import GridModel, GridView
-from apis_viz.records import Mode, Record
+from apis_viz.records import Mode, Record, UnitRecord
 
 __all__ = ["GraphLink"]
 
@@ -58,6 +58,7 @@ class GraphLink:
         self._zone = _zone(grid.emulator.place.timezone)
         self._model = GridModel(unit.id for unit in grid.units)
         self._lock = threading.Lock()
+        self._mode_version = 0  # newest that the units or we know
         self._failure: Exception | None = None
         self._on_failure = on_failure
         self._node = Node(ISSUER, namespace=f"/apis/{grid.cluster}", context=context)
@@ -102,9 +103,16 @@ class GraphLink:
             return self._model.view(now_s=time.monotonic(), ros_time_s=self._ros_time_s())
 
     def set_mode(self, mode: Mode) -> None:
-        """Tell all units; they number the order, and it comes back to us like anybody's."""
+        """Tell all units; the order comes back to us like anybody's.
+
+        It is numbered here: an order that the units number themselves could, if one of them
+        hears it late, look newer than a later one.
+        """
         self._node.get_logger().info(f"ordering mode {mode.name} for the whole cluster")
-        self._mode_publisher.publish(translate.mode_message(mode, issuer=ISSUER))
+        with self._lock:
+            self._mode_version += 1
+            version = self._mode_version
+        self._mode_publisher.publish(translate.mode_message(mode, version=version, issuer=ISSUER))
 
     def _subscribe(self, grid: GridDescription) -> None:
         for unit in grid.units:
@@ -123,10 +131,11 @@ class GraphLink:
         self, kind: type, topic: str, qos: QoSProfile, record: Callable[..., Record]
     ) -> None:
         def take(message: object) -> None:
+            news = record(message)
             with self._lock:
-                self._model.take(
-                    record(message), now_s=time.monotonic(), ros_time_s=self._ros_time_s()
-                )
+                if isinstance(news, UnitRecord):
+                    self._mode_version = max(self._mode_version, news.global_mode_version)
+                self._model.take(news, now_s=time.monotonic(), ros_time_s=self._ros_time_s())
 
         self._node.create_subscription(kind, topic, take, qos)
 
