@@ -81,3 +81,23 @@ def make_village() -> Callable[..., Village]:
         return Village(Plant(units, bus))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def hardware() -> dict[str, Any]:
+    """Content of a hwConfig file."""
+    ranges = {
+        "tmp": (0.0, 45.0),
+        "vg": (-4.0, 380.0),
+        "vb": (32.0, 58.4),
+        "ig": (-2.35, 2.35),
+        "ib": (-20.0, 20.0),
+    }
+    meter = {name: {"min": low, "max": high} for name, (low, high) in ranges.items()}
+    return {
+        "batteryNominalCapacityWh": 4800,
+        "gridCurrentCapacityA": 2.3,
+        "gridCurrentAllowanceA": 0.125,
+        "droopRatio": 0.039,
+        "safety": {"range": {"dcdc": {"meter": meter}}},
+    }

@@ -1,0 +1,339 @@
+"""The node as others see it: a real process, a real rclpy client, and time that goes 20 times as
+fast.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count, pairwise
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.ros
+
+rclpy = pytest.importorskip("rclpy")
+
+from rclpy.context import Context  # noqa: E402
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from rosgraph_msgs.msg import Clock  # noqa: E402
+from sensor_msgs.msg import BatteryState  # noqa: E402
+
+from apis_interfaces.msg import BusState, ConverterState, HouseState  # noqa: E402
+from apis_interfaces.srv import ConverterCommand  # noqa: E402
+
+State, Request = ConverterState, ConverterCommand.Request
+SPEED = 20.0
+PATIENCE_S = 45.0  # a busy machine takes its time to start a process
+
+
+@pytest.fixture(scope="module", autouse=True)
+def only_this_machine() -> Iterator[None]:
+    """For the client in this process and the emulator in its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+        yield
+
+
+class Client:
+    """Collects what is published and calls the services."""
+
+    def __init__(self, domain_id: int) -> None:
+        self.context = Context()
+        rclpy.init(context=self.context, domain_id=domain_id)
+        self.node = rclpy.create_node("client", namespace="/apis/test", context=self.context)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        self.seen: dict[str, list[Any]] = {}
+        self.term = 1
+        self._commands: dict[str, Any] = {}
+        for topic, kind in (
+            ("/clock", Clock),
+            ("bus_state", BusState),
+            *(
+                (f"{unit}/{name}", kind)
+                for unit in ("e001", "e002")
+                for name, kind in (
+                    ("converter_state", ConverterState),
+                    ("battery_state", BatteryState),
+                    ("house_state", HouseState),
+                )
+            ),
+        ):
+            self.seen[topic] = []
+            self.node.create_subscription(kind, topic, self.seen[topic].append, 100)
+        for unit in ("e001", "e002"):
+            self._commands[unit] = self.node.create_client(
+                ConverterCommand, f"{unit}/converter/command"
+            )
+
+    def until(self, condition: Callable[[], Any], what: str) -> None:
+        """Spin until it is true."""
+        deadline_s = time.monotonic() + PATIENCE_S
+        while not condition():
+            assert time.monotonic() < deadline_s, f"waited in vain for {what}"
+            self.executor.spin_once(timeout_sec=0.05)
+
+    def command(self, unit: str, operation: int, **fields: Any) -> ConverterCommand.Response:
+        nan = dict.fromkeys(("grid_voltage_v", "grid_current_a", "energy_limit_wh"), math.nan)
+        values = nan | {"hold_s": 60.0, "term": self.term, "grid_master_id": "E001"} | fields
+        client = self._commands[unit]
+        self.until(client.service_is_ready, f"{unit}'s service")
+        future = client.call_async(Request(operation=operation, **values))
+        self.until(future.done, "an answer")
+        return future.result()
+
+    def last(self, topic: str) -> Any:
+        return self.seen[topic][-1]
+
+    def until_mode(self, unit: str, mode: int) -> ConverterState:
+        topic = f"{unit}/converter_state"
+        self.until(
+            lambda: self.seen[topic] and self.last(topic).mode == mode, f"{unit} in mode {mode}"
+        )
+        return self.last(topic)
+
+    def rest(self) -> None:
+        """Both converters to WAIT, whatever a test left; the next one has a term of its own."""
+        for unit in ("e002", "e001"):
+            self.command(unit, Request.OPERATION_MODE, mode=State.MODE_WAIT, term=0)
+            self.until_mode(unit, State.MODE_WAIT)
+        self.term += 10
+
+    def close(self) -> None:
+        self.executor.shutdown()
+        self.node.destroy_node()
+        rclpy.shutdown(context=self.context)
+
+
+# Below 102, where DDS uses no ports of the ephemeral range; unlikely to be somebody else's here.
+DOMAINS = count(10 + os.getpid() % 80)
+
+
+def start(domain_id: int, *parameters: str) -> subprocess.Popen[str]:
+    arguments = [argument for parameter in parameters for argument in ("-p", parameter)]
+    return subprocess.Popen(
+        [sys.executable, "-m", "apis_emulator.node", "--ros-args", *arguments],
+        env={**os.environ, "ROS_DOMAIN_ID": str(domain_id)},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def grid_file(tmp_path_factory, hardware) -> str:
+    """Two houses in the sun at noon; no profile needs modelling, so it starts at once."""
+    tmp_path = tmp_path_factory.mktemp("grid")
+    (tmp_path / "hardware.json").write_text(json.dumps(hardware))
+    row = ",".join(["1000"] * 24)
+    (tmp_path / "solar.csv").write_text("\n".join([row] * 365))
+    rows = [
+        f"0,{customer},0,0,0,0,{','.join(['0.4'] * 48)}" for customer in (1, 2) for _ in range(365)
+    ]
+    (tmp_path / "load.csv").write_text("\n".join(["header", *rows]))
+    house = {
+        "solar_csv": str(tmp_path / "solar.csv"),
+        "load_csv": str(tmp_path / "load.csv"),
+        "initial_soc_ratio": 0.5,
+    }
+    units = [
+        {
+            "id": f"E00{k}",
+            "hardware": str(tmp_path / "hardware.json"),
+            "scenario": "unused.json",
+            "house": house,
+        }
+        for k in (1, 2)
+    ]
+    emulator = {"start": "2025-06-21T12:00:00", "bus": {"ramp_up_v_per_s": 100.0}}
+    grid = {"cluster": "test", "policy": "unused.json", "units": units, "emulator": emulator}
+    (tmp_path / "grid.json").write_text(json.dumps(grid))
+    return str(tmp_path / "grid.json")
+
+
+@contextmanager
+def running(*parameters: str) -> Iterator[tuple[subprocess.Popen[str], Client]]:
+    """An emulator and a client that has heard of everything that it publishes."""
+    domain_id = next(DOMAINS)
+    process = start(domain_id, *parameters)
+    client = Client(domain_id)
+    try:
+        client.until(
+            lambda: all(client.seen.values()) or process.poll() is not None, "every topic"
+        )
+        assert process.poll() is None, process.communicate()[1]
+        yield process, client
+    finally:
+        client.close()
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="module")
+def shared_client(grid_file) -> Iterator[Client]:
+    with running(f"grid_file:={grid_file}", f"speed:={SPEED}") as (_, client):
+        yield client
+
+
+@pytest.fixture
+def client(shared_client) -> Iterator[Client]:
+    """The client of an emulator that several tests share: starting one takes seconds."""
+    for messages in shared_client.seen.values():
+        del messages[:-1]
+    yield shared_client
+    shared_client.rest()
+
+
+def start_exchange(client: Client, hold_s: float, **fields: Any) -> None:
+    """E001 holds the voltage, E002 charges."""
+    reply = client.command(
+        "e001",
+        Request.OPERATION_MODE,
+        mode=State.MODE_VOLTAGE_REFERENCE,
+        grid_voltage_v=350.0,
+        hold_s=hold_s,
+    )
+    assert reply.error_code == 0, reply.error_msg
+    assert reply.state.mode == State.MODE_VOLTAGE_REFERENCE
+    client.until(lambda: client.last("bus_state").voltage_v == 350.0, "the bus")
+    reply = client.command(
+        "e002",
+        Request.OPERATION_MODE,
+        mode=State.MODE_CHARGE,
+        grid_current_a=2.0,
+        hold_s=hold_s,
+        **fields,
+    )
+    assert reply.error_code == 0, reply.error_msg
+
+
+def test_readings_are_there_and_say_what_they_know(client):
+    battery = client.last("e001/battery_state")
+    assert battery.percentage == pytest.approx(0.5, abs=0.01)
+    assert math.isnan(battery.temperature)
+    assert math.isnan(battery.charge)
+    assert battery.location == "E001"
+    house = client.last("e001/house_state")
+    assert (house.unit_id, house.solar_power_w, house.load_power_w) == pytest.approx(
+        ("E001", 1000.0, 400.0)
+    )
+    converter = client.last("e001/converter_state")
+    assert (converter.mode, converter.alarm) == (State.MODE_WAIT, State.ALARM_NONE)
+    assert converter.hold_remaining_s == 0.0
+    assert client.last("bus_state").speed == SPEED
+
+
+def test_clock_starts_at_the_place_and_runs_at_the_speed(client):
+    clock = client.seen["/clock"]
+    assert clock[0].clock.sec == pytest.approx(1_750_474_800, abs=300)  # noon in Tokyo
+    first, began_s = clock[-1].clock, time.monotonic()
+    client.until(lambda: clock[-1].clock.sec >= first.sec + 60, "a simulated minute")
+    assert time.monotonic() - began_s == pytest.approx(60 / SPEED, rel=0.3)
+    stamps = [c.clock.sec * 10**9 + c.clock.nanosec for c in clock]
+    assert all(after > before for before, after in pairwise(stamps))
+
+
+def test_exchange_ends_by_itself_at_its_energy(client):
+    start_exchange(client, hold_s=60.0, energy_limit_wh=2.0)
+    state = client.until_mode("e002", State.MODE_WAIT)
+    assert state.stop_cause == State.STOP_ENERGY_REACHED
+    before = client.seen["e002/converter_state"][0].grid_charged_wh
+    assert state.grid_charged_wh - before == pytest.approx(2.0, abs=1e-6)
+    assert client.last("e001/converter_state").mode == State.MODE_VOLTAGE_REFERENCE
+    stamps = [s.stamp.sec * 10**9 + s.stamp.nanosec for s in client.seen["e002/converter_state"]]
+    assert all(after > before for before, after in pairwise(stamps))
+
+
+def test_orders_that_make_no_sense_are_refused(client):
+    assert client.command("e001", 99).error_code == 102
+    assert client.command("e001", Request.OPERATION_HOLD).error_code == 105
+    reply = client.command("e001", Request.OPERATION_MODE, mode=77)
+    assert reply.error_code == 102
+    assert "mode is UNKNOWN" in reply.error_msg
+    reply = client.command("e002", Request.OPERATION_MODE, mode=State.MODE_CHARGE)
+    assert reply.error_code == 102
+    start_exchange(client, hold_s=60.0)
+    for term in (client.term + 1, client.term):
+        reply = client.command("e002", Request.OPERATION_HOLD, term=term)
+    assert reply.error_code == 101
+    assert reply.state.term == client.term + 1
+
+
+def test_dead_man_stops_both_in_order(client):
+    start_exchange(client, hold_s=1.5)
+    for unit in ("e002", "e001"):
+        state = client.until_mode(unit, State.MODE_WAIT)
+        assert state.stop_cause == State.STOP_HOLD_EXPIRED
+        assert "1.5 s" in state.stop_detail
+    ended = {
+        unit: next(
+            s.stamp.sec
+            for s in client.seen[f"{unit}/converter_state"]
+            if s.stop_cause == State.STOP_HOLD_EXPIRED
+        )
+        for unit in ("e001", "e002")
+    }
+    assert ended["e002"] <= ended["e001"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_with_all_converters_in_wait(grid_file, number):
+    parameters = (f"grid_file:={grid_file}", f"speed:={SPEED}")
+    with running(*parameters) as (emulator, client):
+        start_exchange(client, hold_s=60.0)
+        emulator.send_signal(number)
+        client.until_mode("e002", State.MODE_WAIT)
+        state = client.until_mode("e001", State.MODE_WAIT)
+        assert state.stop_cause == State.STOP_NONE
+        _, errors = emulator.communicate(timeout=PATIENCE_S)
+        assert emulator.returncode == 0
+        assert "switched off" not in errors
+        assert "Traceback" not in errors
+
+
+def test_second_signal_forces_the_end(grid_file):
+    parameters = (f"grid_file:={grid_file}", "speed:=1.0")
+    with running(*parameters) as (emulator, client):
+        reply = client.command(
+            "e001",
+            Request.OPERATION_MODE,
+            mode=State.MODE_VOLTAGE_REFERENCE,
+            grid_voltage_v=350.0,
+        )
+        assert reply.error_code == 0
+        client.until(lambda: client.last("bus_state").voltage_v > 300.0, "the bus")
+        emulator.send_signal(signal.SIGINT)  # the ramp down takes 6 seconds
+
+        def is_ending() -> bool:
+            return client.command("e001", Request.OPERATION_HOLD).error_code == 103
+
+        client.until(is_ending, "the end to begin")
+        emulator.send_signal(signal.SIGINT)
+        _, errors = emulator.communicate(timeout=PATIENCE_S)
+        assert emulator.returncode == 0
+        assert "switched off before they were ready for it: E001" in errors
+
+
+@pytest.mark.parametrize(
+    ("parameters", "line"),
+    [
+        ([], "parameters: grid_file is None, it must name the resolved grid description"),
+        (["grid_file:=/nowhere.json"], "/nowhere.json: No such file or directory"),
+        (["grid_file:={grid}", "speed:=-1.0"], "parameters: speed is -1.0, it must be a number"),
+    ],
+)
+def test_wrong_configuration_is_one_line_and_exit_2(grid_file, parameters, line):
+    process = start(next(DOMAINS), *(p.format(grid=grid_file) for p in parameters))
+    _, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 2
+    assert errors.startswith(f"emulator: {line}")
+    assert errors.count("\n") == 1
