@@ -648,6 +648,10 @@ def env_script(workspace, env):
     lines.append(
         'export ROS_AUTOMATIC_DISCOVERY_RANGE="${ROS_AUTOMATIC_DISCOVERY_RANGE:-LOCALHOST}"'
     )
+    # what the user chose stays
+    profiles = shlex.quote(str(workspace.root / "config" / "fastdds.xml"))
+    lines.append('[ -n "${FASTDDS_DEFAULT_PROFILES_FILE:-}" ] ||')
+    lines.append("  export FASTDDS_DEFAULT_PROFILES_FILE={}".format(profiles))
     lines.append("export APIS_ROOT={}".format(shlex.quote(str(workspace.root))))
     return "\n".join(lines) + "\n"
 
