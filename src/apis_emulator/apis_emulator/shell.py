@@ -1,0 +1,245 @@
+"""The emulator as a ROS node: the hardware of all units of a grid in one process."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from builtin_interfaces.msg import Time
+from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.clock import Clock, ClockType
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+from rosgraph_msgs.msg import Clock as ClockMessage
+from sensor_msgs.msg import BatteryState
+
+from apis_core.errors import ConfigError, Problem
+from apis_core.grid import GridDescription, parse_grid
+from apis_core.messages import ConverterReply
+from apis_core.types import ConverterError, ConverterMode, UnitId
+from apis_emulator import translate
+from apis_emulator.driver import Driver
+from apis_emulator.houses import build_plant, start_of
+from apis_emulator.pacer import Pacer
+from apis_emulator.physics.plant import Plant
+from apis_interfaces.msg import BusState, ConverterState, HouseState
+from apis_interfaces.srv import ConverterCommand
+
+__all__ = ["EmulatorNode", "run"]
+
+TICK_S = 0.02
+PUBLISH_SIMULATED_S, PUBLISH_WALL_S = 1.0, 0.1  # readings come at the slower of the two paces
+DRAIN_S = 6.0  # for all converters to reach WAIT at the end
+
+TELEMETRY = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+
+
+class EmulatorNode(Node):
+    """Publishes what the hardware measures, takes orders to converters, and drives ``/clock``."""
+
+    def __init__(self, grid: GridDescription, plant: Plant, speed: float) -> None:
+        super().__init__(
+            "emulator",
+            namespace=f"/apis/{grid.cluster}",
+            enable_rosout=False,
+            start_parameter_services=False,
+            # It makes the time that others go by.
+            parameter_overrides=[Parameter("use_sim_time", value=False)],
+            allow_undeclared_parameters=True,
+        )
+        now_s = time.monotonic()
+        self._plant = plant
+        self._driver = Driver(plant)
+        self._pacer = Pacer(speed, now_s)
+        self._start_ns = start_of(grid)
+        self._reading_ns = 0
+        self._modes = dict.fromkeys(plant.units, ConverterMode.WAIT)
+        self._published_s = (-PUBLISH_SIMULATED_S, now_s - PUBLISH_WALL_S)
+        self._ends_at_s: float | None = None
+        self.is_ended = False
+
+        self._clock_publisher = self.create_publisher(ClockMessage, "/clock", TELEMETRY)
+        self._bus = self.create_publisher(BusState, "bus_state", TELEMETRY)
+        self._converters = self._per_unit(ConverterState, "converter_state")
+        self._batteries = self._per_unit(BatteryState, "battery_state")
+        self._houses = self._per_unit(HouseState, "house_state")
+        for unit_id in plant.units:
+            name = f"{unit_id.lower()}/converter/command"
+            self.create_service(ConverterCommand, name, self._server(unit_id))
+        # Not the default clock: ROS time stalls when somebody sets the system clock back.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(TICK_S, self._tick, clock=steady)
+
+    def end(self) -> None:
+        """Begin to end: all converters to WAIT. A second time: at once."""
+        now_s = time.monotonic()
+        if self._ends_at_s is None:
+            self._driver.end(now_s)
+            self._ends_at_s = now_s + DRAIN_S
+        else:
+            self._ends_at_s = now_s
+
+    def _per_unit(self, kind: type, topic: str) -> dict[UnitId, Any]:
+        return {
+            unit_id: self.create_publisher(kind, f"{unit_id.lower()}/{topic}", TELEMETRY)
+            for unit_id in self._plant.units
+        }
+
+    def _server(self, unit_id: UnitId) -> Callable[[Any, Any], Any]:
+        def serve(request: Any, response: Any) -> Any:
+            now_s = time.monotonic()
+            order = translate.order(request)
+            if order is None:
+                reply = ConverterReply(
+                    error=ConverterError.OUT_OF_RANGE,
+                    message=f"operation is {request.operation}, it must be 0 to 4",
+                    reading=self._driver.read(unit_id, now_s),
+                )
+            else:
+                reply = self._driver.handle(unit_id, order, now_s)
+            self._publish_changes(now_s)
+            state = translate.converter_state(unit_id, reply.reading, self._reading_stamp())
+            return translate.fill_reply(response, reply, state)
+
+        return serve
+
+    def _tick(self) -> None:
+        now_s = time.monotonic()
+        self._driver.watch(now_s)
+        step_s = self._pacer.due_s(now_s)
+        if step_s > 0.0:
+            self._plant.step(step_s)
+        self._clock_publisher.publish(ClockMessage(clock=self._stamp()))
+        simulated_s, wall_s = self._published_s
+        if (
+            self._plant.time_s >= simulated_s + PUBLISH_SIMULATED_S
+            and now_s >= wall_s + PUBLISH_WALL_S
+        ):
+            self._publish_all(now_s)
+        else:
+            self._publish_changes(now_s)
+        if complaint := self._pacer.complaint(now_s):
+            self.get_logger().warning(complaint)
+        if self._ends_at_s is not None:
+            self._drain(now_s, self._ends_at_s)
+
+    def _drain(self, now_s: float, ends_at_s: float) -> None:
+        if now_s >= ends_at_s and (forced := self._driver.force_wait()):
+            units = ", ".join(forced)
+            self.get_logger().warning(f"switched off before they were ready for it: {units}")
+        if not any(self._driver.active_ids()):
+            self._publish_all(now_s)
+            self.is_ended = True
+
+    def _stamp(self) -> Time:
+        return _time(self._now_ns())
+
+    def _reading_stamp(self) -> Time:
+        """Later than that of any reading before, since two between the same ticks may differ."""
+        self._reading_ns = max(self._now_ns(), self._reading_ns + 1)
+        return _time(self._reading_ns)
+
+    def _now_ns(self) -> int:
+        return self._start_ns + round(self._plant.time_s * 1e9)
+
+    def _publish_all(self, now_s: float) -> None:
+        stamp = self._stamp()
+        self._published_s = (self._plant.time_s, now_s)
+        for unit_id, unit in self._plant.units.items():
+            self._publish_converter(unit_id, now_s)
+            self._batteries[unit_id].publish(translate.battery_state(unit_id, unit, stamp))
+            self._houses[unit_id].publish(translate.house_state(unit_id, unit, stamp))
+        speed = self._pacer.speed
+        self._bus.publish(translate.bus_state(self._plant.read_bus(), speed, stamp))
+
+    def _publish_changes(self, now_s: float) -> None:
+        """Nobody should have to wait for the news that a converter has changed its mode."""
+        for unit_id, mode in self._modes.items():
+            if self._plant.units[unit_id].converter.mode is not mode:
+                self._publish_converter(unit_id, now_s)
+
+    def _publish_converter(self, unit_id: UnitId, now_s: float) -> None:
+        reading, stamp = self._driver.read(unit_id, now_s), self._reading_stamp()
+        self._modes[unit_id] = reading.mode
+        self._converters[unit_id].publish(translate.converter_state(unit_id, reading, stamp))
+
+
+def _time(stamp_ns: int) -> Time:
+    seconds, nanoseconds = divmod(stamp_ns, 1_000_000_000)
+    return Time(sec=seconds, nanosec=nanoseconds)
+
+
+def run(args: list[str] | None, signals: list[int]) -> int:
+    """Run until a signal comes; 0 then, 2 if the configuration is wrong.
+
+    Args:
+        args: Command line with ROS arguments; None = that of the process.
+        signals: Where the signal handlers put what came; it may hold one already.
+    """
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        grid, speed = _configuration()
+        plant = build_plant(grid)
+        if not signals:
+            node = EmulatorNode(grid, plant, speed)
+            units = len(grid.units)
+            node.get_logger().info(f"{units} units, {speed:g} times as fast as the clock")
+            _spin(node, signals)
+            node.destroy_node()
+    except ConfigError as error:
+        for problem in error.problems:
+            print(f"emulator: {problem}", file=sys.stderr)
+        return 2
+    finally:
+        rclpy.shutdown()
+    return 0
+
+
+def _spin(node: EmulatorNode, signals: list[int]) -> None:
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    while not node.is_ended:
+        executor.spin_once(timeout_sec=0.1)
+        if signals:
+            signals.pop()
+            node.end()
+    executor.shutdown()
+
+
+def _configuration() -> tuple[GridDescription, float]:
+    """Grid description and speed, from the parameters of the process.
+
+    The namespace of the node stands in the description, so a node for the parameters comes first.
+    """
+    node = Node("emulator", enable_rosout=False, start_parameter_services=False)
+    anything = ParameterDescriptor(dynamic_typing=True)
+    grid_file = node.declare_parameter("grid_file", None, anything).value
+    speed = node.declare_parameter("speed", None, anything).value
+    node.destroy_node()
+    if not isinstance(grid_file, str) or not grid_file:
+        right = "it must name the resolved grid description"
+        raise ConfigError([Problem("parameters", "grid_file", repr(grid_file), right)])
+    grid = _read_grid(grid_file)
+    if speed is None:
+        return grid, grid.emulator.speed
+    if isinstance(speed, bool) or not isinstance(speed, (int, float)) or not 0 < speed <= 10_000:
+        right = "it must be a number above 0, 10000 at most"
+        raise ConfigError([Problem("parameters", "speed", repr(speed), right)])
+    return grid, float(speed)
+
+
+def _read_grid(file: str) -> GridDescription:
+    try:
+        return parse_grid(json.loads(Path(file).read_text(encoding="utf-8")), file)
+    except OSError as error:
+        raise ConfigError([Problem(file, "", "", error.strerror or str(error))]) from error
+    except ValueError as error:
+        raise ConfigError([Problem(file, "", "", f"it must be JSON: {error}")]) from error
