@@ -29,7 +29,8 @@ def start_dashboard(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     grid = resolved.description
     # Not the folder of the grid itself, which may run on this machine.
     run = RunFolder(run_folder(grid).path.with_name(f"{run_folder(grid).path.name}-viz"))
-    write_run_folder(resolved, run)
+    is_simulated = LaunchConfiguration("use_sim_time").perform(context) == "true"
+    write_run_folder(resolved, run, use_sim_time=is_simulated)
     return [LogInfo(msg=f"dashboard: {dashboard_url(grid)}"), *start(dashboard_process(grid, run))]
 
 
@@ -46,6 +47,12 @@ def generate_launch_description() -> LaunchDescription:
                 "port",
                 default_value="",
                 description="Port of the dashboard; empty = as the grid file has it.",
+            ),
+            DeclareLaunchArgument(
+                "use_sim_time",
+                default_value="true",
+                choices=["true", "false"],
+                description="Whether the grid lives by /clock; false for real units.",
             ),
             OpaqueFunction(function=start_dashboard),
         ]

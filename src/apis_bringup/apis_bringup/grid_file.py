@@ -122,7 +122,11 @@ def resolve(path: Path, overrides: Overrides = NO_OVERRIDES) -> ResolvedGrid:
 
 
 def write_run_folder(
-    resolved: ResolvedGrid, run: RunFolder, *, keep_journal: bool = False
+    resolved: ResolvedGrid,
+    run: RunFolder,
+    *,
+    keep_journal: bool = False,
+    use_sim_time: bool = True,
 ) -> None:
     """Write the files from which the nodes start.
 
@@ -130,6 +134,7 @@ def write_run_folder(
         resolved: The grid.
         run: Where to; made if needed.
         keep_journal: Whether units remember what they did in an earlier run in this folder.
+        use_sim_time: Whether the nodes live by `/clock`.
     """
     grid = resolved.description
     for unit in grid.units:
@@ -142,7 +147,7 @@ def write_run_folder(
     run.policy_file.write_text(resolved.policy_text)
     nodes = {
         node: {"ros__parameters": parameters}
-        for node, parameters in node_parameters(grid, run).items()
+        for node, parameters in node_parameters(grid, run, use_sim_time=use_sim_time).items()
     }
     run.params_file.write_text(yaml.safe_dump(nodes, sort_keys=False))
 

@@ -100,12 +100,21 @@ def dashboard_process(grid: GridDescription, run: RunFolder) -> Process:
     return Process("dashboard", "apis_viz", "dashboard", run.params_file, namespace=namespace)
 
 
-def node_parameters(grid: GridDescription, run: RunFolder) -> dict[str, dict[str, Any]]:
-    """ROS parameters by fully qualified node name."""
+def node_parameters(
+    grid: GridDescription, run: RunFolder, *, use_sim_time: bool = True
+) -> dict[str, dict[str, Any]]:
+    """ROS parameters by fully qualified node name.
+
+    Args:
+        grid: Resolved description.
+        run: Its run folder.
+        use_sim_time: Whether the nodes live by `/clock`; the emulator, which makes it, never does.
+    """
     namespace = f"/apis/{grid.cluster}"
     nodes: dict[str, dict[str, Any]] = {
         f"{namespace}/emulator": {"grid_file": str(run.grid_file), "speed": grid.emulator.speed},
         f"{namespace}/dashboard": {
+            "use_sim_time": use_sim_time,
             "grid_file": str(run.grid_file),
             "host": grid.web.host,
             "port": grid.web.port,
@@ -113,7 +122,7 @@ def node_parameters(grid: GridDescription, run: RunFolder) -> dict[str, dict[str
     }
     for unit in grid.units:
         nodes[f"{namespace}/{unit.id.lower()}/unit"] = {
-            "use_sim_time": True,
+            "use_sim_time": use_sim_time,
             "unit_id": unit.id,
             "cluster": grid.cluster,
             "policy_file": str(run.policy_file),

@@ -158,6 +158,9 @@ def test_the_run_folder_has_what_the_nodes_start_from(grid_path, tmp_path):
         "/apis/village/e001/unit",
         "/apis/village/e002/unit",
     }
+    for node, content in nodes.items():  # the emulator makes the time that the others live by
+        is_emulator = node.endswith("/emulator")
+        assert content["ros__parameters"].get("use_sim_time", False) is not is_emulator
     unit = nodes["/apis/village/e002/unit"]["ros__parameters"]
     assert unit["unit_id"] == "E002"
     assert unit["use_sim_time"] is True
