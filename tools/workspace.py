@@ -8,7 +8,7 @@
 Two kinds of environment come out, and everything else is the same for both:
 
 * With a ROS 2 installation sourced, `.venv` sees the installation's Python packages and holds
-  only what ROS does not bring.
+  only what ROS does not bring. Later shells need not source it again; `make clean` forgets it.
 * Otherwise `.venv` holds ROS 2 itself, from the `ros-kilted-*` wheels.
 
 Every step leaves a stamp that names what it was made from; a step whose stamp still fits is not
@@ -692,7 +692,7 @@ def setup(workspace, environ=None):
         except BlockingIOError:
             print("Waiting for another set-up of this folder to finish ...", flush=True)
             fcntl.flock(lock, fcntl.LOCK_EX)
-        did_something = _setup_locked(workspace, ros)
+        did_something = _setup_locked(workspace, ros, "ROS_DISTRO" in environ)
     seconds = time.monotonic() - started
     if did_something:
         print("The workspace is ready ({:.0f} s).".format(seconds), flush=True)
@@ -700,9 +700,9 @@ def setup(workspace, environ=None):
         print("The workspace is up to date ({:.1f} s).".format(seconds), flush=True)
 
 
-def _setup_locked(workspace, ros):
+def _setup_locked(workspace, ros, is_sourced):
     stamp = read_stamp(workspace.venv_stamp)
-    if ros is None and stamp.get("key", {}).get("ros") and "ROS_DISTRO" not in os.environ:
+    if ros is None and not is_sourced and stamp.get("key", {}).get("ros"):
         # set up with a ROS 2 installation, called from a shell that has not sourced it
         ros = stamp.get("installation")
     key = environment_key(workspace, ros)
@@ -721,7 +721,8 @@ def _setup_locked(workspace, ros):
     with progress.step("Checking this machine"):
         python = check_machine(workspace, ros)
     if not fits:
-        with progress.step("Creating .venv for Python {}".format(python["full"])):
+        below = " and the sourced ROS 2 " + ros["ROS_DISTRO"] if ros else ""
+        with progress.step("Creating .venv for Python {}{}".format(python["full"], below)):
             create_venv(workspace, python, ros)
     if not installed:
         with progress.step("Installing {} pinned packages".format(len(lines))):
@@ -738,12 +739,10 @@ def _setup_locked(workspace, ros):
                 workspace.venv_stamp,
                 json.dumps({"key": key, "pins": pins, "installation": ros}, indent=1),
             )
-    text = "Building {}".format(", ".join(stale)) if stale else "Writing the environment"
-    with progress.step(text):
+    with progress.step("Building {}".format(", ".join(stale))):
         try:
-            if stale:
-                environment = base_environment(workspace, ros)
-                build_packages(workspace, packages, stale, made_from, environment)
+            environment = base_environment(workspace, ros)
+            build_packages(workspace, packages, stale, made_from, environment)
         finally:
             write_environment(workspace, ros, packages)
     return True

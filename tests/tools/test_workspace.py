@@ -322,7 +322,7 @@ def test_a_vanished_interpreter_is_noticed(fake):
 # ------------------------------------------------------------------------------- environment
 
 
-def test_a_ros_installation_is_used_and_kept_for_shells_that_have_not_sourced_it(fake):
+def test_a_ros_installation_is_used_and_kept_for_later_shells(fake, capsys):
     sourced = {
         "ROS_DISTRO": "kilted",
         "AMENT_PREFIX_PATH": "/opt/ros/kilted",
@@ -330,10 +330,12 @@ def test_a_ros_installation_is_used_and_kept_for_shells_that_have_not_sourced_it
         "PATH": "/opt/ros/kilted/bin:/usr/bin",
     }
     assert "adapt" not in fake.run(**sourced)
+    assert "and the sourced ROS 2 kilted ..." in capsys.readouterr().out
     script = fake.clone.env_file.read_text()
     assert "/opt/ros/kilted/lib/python3.12/site-packages" in script
     assert "_ROS_WHEELS_BOOTSTRAP_COMPLETE" not in script
     assert fake.run() == []
+    assert fake.clone.env_file.read_text() == script
 
 
 def test_our_own_environment_is_no_ros_installation(fake):
