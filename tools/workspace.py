@@ -398,9 +398,7 @@ def environment_key(workspace, ros):
 def create_venv(workspace, python, ros):
     """An empty environment in place of whatever was there; builds against the old one go too."""
     remove(workspace.venv, workspace.install)
-    for entry in workspace.build.iterdir() if workspace.build.is_dir() else []:
-        if entry not in (workspace.state, workspace.logs):
-            remove(entry)
+    remove(*(path.parent for path in workspace.build.glob("*/colcon_build.rc")))
     remove(*workspace.state.glob("*.json"))
     command = [python["executable"], "-m", "venv"]
     if ros:
