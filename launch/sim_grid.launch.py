@@ -14,8 +14,8 @@ from launch.launch_description_entity import LaunchDescriptionEntity
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from apis_bringup.grid_file import Overrides
 from apis_bringup.launch_actions import start
+from apis_bringup.overrides import Overrides
 from apis_bringup.session import GridOptions, prepare
 from launch import LaunchContext, LaunchDescription
 

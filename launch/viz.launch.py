@@ -11,8 +11,9 @@ from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction
 from launch.launch_description_entity import LaunchDescriptionEntity
 from launch.substitutions import LaunchConfiguration
 
-from apis_bringup.grid_file import Overrides, resolve, write_run_folder
+from apis_bringup.grid_file import resolve, write_run_folder
 from apis_bringup.launch_actions import start
+from apis_bringup.overrides import Overrides
 from apis_bringup.processes import RunFolder, dashboard_process, dashboard_url
 from apis_bringup.session import run_folder
 from launch import LaunchContext, LaunchDescription

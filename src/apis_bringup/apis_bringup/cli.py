@@ -61,7 +61,7 @@ def run(
     keep_journal: KeepJournal = False,
 ) -> int:
     """Start a grid with emulated houses, and stop it on Ctrl-C."""
-    from apis_bringup.grid_file import Overrides
+    from apis_bringup.overrides import Overrides
     from apis_bringup.session import GridOptions, open_session
 
     overrides = Overrides(units, speed, seed, port, composition)
@@ -152,7 +152,8 @@ def topics(cluster: Cluster = None, as_json: AsJson = False) -> None:
 @app.command()
 def check(config: Config = None, units: Units = None) -> None:
     """Read a grid file and everything it refers to, and print all that is wrong."""
-    from apis_bringup.grid_file import Overrides, resolve
+    from apis_bringup.grid_file import resolve
+    from apis_bringup.overrides import Overrides
     from apis_bringup.session import default_config
 
     path = config or default_config()
@@ -178,7 +179,7 @@ def sim(
 ) -> int:
     """Run a grid without a window for some simulated time, and write a report."""
     from apis_bringup import tables
-    from apis_bringup.grid_file import Overrides
+    from apis_bringup.overrides import Overrides
     from apis_bringup.session import GridOptions
     from apis_bringup.sim import run_sim
 
@@ -202,7 +203,7 @@ def screenshot(
     seed: Seed = None,
 ) -> int:
     """Start a grid, wait until energy flows, and take a picture of the dashboard."""
-    from apis_bringup.grid_file import Overrides
+    from apis_bringup.overrides import Overrides
     from apis_bringup.picture import free_port, take_picture
     from apis_bringup.session import GridOptions
 

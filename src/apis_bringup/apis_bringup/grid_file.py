@@ -15,11 +15,11 @@ from typing import Any, TypeVar
 
 import yaml
 
+from apis_bringup.overrides import NO_OVERRIDES, Overrides
 from apis_bringup.processes import RunFolder, node_parameters
 from apis_bringup.yaml_text import load_yaml
 from apis_core.errors import ConfigError, Problem
 from apis_core.grid import (
-    Composition,
     GridDescription,
     House,
     UnitEntry,
@@ -31,43 +31,9 @@ from apis_core.jsonc import parse_object
 from apis_core.policy import Policy, parse_policy, replace_members
 from apis_core.scenario import parse_scenario
 
-__all__ = ["NO_OVERRIDES", "Overrides", "ResolvedGrid", "resolve", "write_run_folder"]
+__all__ = ["ResolvedGrid", "resolve", "write_run_folder"]
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Overrides:
-    """What the command line changes of a grid file; None = as the file has it."""
-
-    units: int | None = None
-    speed: float | None = None
-    seed: int | None = None
-    port: int | None = None
-    composition: Composition | None = None
-
-    @classmethod
-    def of_texts(cls, **texts: str) -> Overrides:
-        """Overrides as launch arguments have them: all text, and empty for what stays as it is.
-
-        Raises:
-            ConfigError: A text is not a number.
-        """
-        problems = []
-        values: dict[str, Any] = {}
-        for name, text in texts.items():
-            number = float if name == "speed" else int
-            try:
-                values[name] = number(text) if text else None
-            except ValueError:
-                what = "a number" if number is float else "a whole number"
-                problems.append(Problem("command line", name, text, f"must be {what}"))
-        if problems:
-            raise ConfigError(problems)
-        return cls(**values)
-
-
-NO_OVERRIDES = Overrides()
 
 
 @dataclass(frozen=True, slots=True)

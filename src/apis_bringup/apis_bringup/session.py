@@ -15,7 +15,8 @@ from pathlib import Path
 from honcho.printer import Printer
 
 from apis_bringup.errors import CancelledError, CommandError, usage_error
-from apis_bringup.grid_file import NO_OVERRIDES, Overrides, resolve, write_run_folder
+from apis_bringup.grid_file import resolve, write_run_folder
+from apis_bringup.overrides import NO_OVERRIDES, Overrides
 from apis_bringup.processes import Process, RunFolder, dashboard_url, process_list
 from apis_bringup.run_lock import RunningGrid, claim, domain_id
 from apis_bringup.runner import Child, Runner

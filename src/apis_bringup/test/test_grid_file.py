@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from apis_bringup.grid_file import Overrides, resolve, write_run_folder
+from apis_bringup.grid_file import resolve, write_run_folder
+from apis_bringup.overrides import Overrides
 from apis_bringup.processes import RunFolder
 from apis_core.errors import ConfigError
 from apis_core.grid import parse_grid
