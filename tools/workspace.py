@@ -503,18 +503,18 @@ def find_packages(workspace):
 def source_digest(folder):
     """Hash of what a package's build reads.
 
-    Of a Python package the modules do not count: they are linked, not copied.
+    Of a Python package the modules do not count, they are linked and not copied: only which
+    packages it is made of.
     """
     parts = []
-    modules = folder.name if (folder / "setup.py").exists() else None
+    is_python = (folder / "setup.py").exists()
+    not_built = (folder.name, "test") if is_python else ()
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
         top = relative.parts[0]
-        if (
-            top in (modules, "test")
-            or top.endswith(".egg-info")
-            or "__pycache__" in relative.parts
-        ):
+        if is_python and top == folder.name and path.name == "__init__.py":
+            parts.append(str(relative))
+        if top in not_built or top.endswith(".egg-info") or "__pycache__" in relative.parts:
             continue
         if path.is_file() and path.suffix not in (".pyc", ".md"):
             parts += [str(relative), path]

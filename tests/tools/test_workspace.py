@@ -193,6 +193,14 @@ def test_an_edit_of_a_linked_module_needs_no_build_but_its_description_does(clon
     assert workspace.source_digest(folder) != before
 
 
+def test_another_python_package_needs_a_build(clone):
+    folder = clone.src / "words"
+    before = workspace.source_digest(folder)
+    (folder / "words" / "deep").mkdir()
+    (folder / "words" / "deep" / "__init__.py").write_text("")
+    assert workspace.source_digest(folder) != before
+
+
 @pytest.mark.parametrize("change", ["edit", "rename", "new", "gone"])
 def test_a_change_of_compiled_sources_needs_a_build(clone, change):
     folder = clone.src / "engine"
