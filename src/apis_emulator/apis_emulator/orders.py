@@ -115,7 +115,7 @@ def _change_mode(plant: Plant, unit_id: UnitId, unit: Unit, order: ConverterOrde
     converter, mode = unit.converter, order.mode
     if mode is ConverterMode.WAIT:
         plant.stop(unit_id)
-        converter.clear()
+        converter.acknowledge()
         return
     if mode is ConverterMode.UNKNOWN:
         raise Refused(

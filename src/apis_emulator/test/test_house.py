@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from apis_emulator.physics.battery import Battery
@@ -33,6 +33,8 @@ def house_at(soc_ratio: float, **rest: bool) -> House:
     mains=st.booleans(),
     dt_s=st.floats(0.01, 10.0),
 )
+@example(soc_ratio=1.0, solar_w=100.0, load_w=0.0, converter_w=2500.0, mains=True, dt_s=1.0)
+@example(soc_ratio=0.0, solar_w=0.0, load_w=500.0, converter_w=-4.5, mains=False, dt_s=1.0)
 def test_powers_balance(soc_ratio, solar_w, load_w, converter_w, mains, dt_s):
     house = house_at(soc_ratio, mains=mains)
     before_wh = house.battery.stored_wh

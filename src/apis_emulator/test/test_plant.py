@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from apis_core.errors import ProtocolMisuse
+from apis_core.grid import Bus
 from apis_core.messages import ConverterOperation
 from apis_core.types import Alarm, ConverterMode, StopCause
 from apis_emulator.physics import bus as dc_bus
@@ -205,6 +207,18 @@ def test_reference_that_is_asked_too_much_collapses(live):
     assert "under-voltage" in live["E002"].stop_detail
 
 
+def test_sudden_overload_collapses_the_bus_without_overshoot(make_village):
+    village = make_village(bus=Bus(current_slew_a_per_s=1000.0))
+    village.hold_voltage("E001", grid_current_a=2.0)
+    village.plant.step(20.0)
+    village.charge("E002", 7.0)
+    village.plant.step(0.2)
+    for unit_id in ("E001", "E002"):
+        assert village[unit_id].mode is WAIT
+        voltage = re.search(r"under-voltage: ([\d.]+) V", village[unit_id].stop_detail)
+        assert 230.0 < float(voltage[1]) < 260.0
+
+
 def test_reference_at_its_limit_but_not_above_holds(live):
     live.order("E001", ConverterOperation.CURRENT, grid_current_a=2.0)
     live.charge("E002", 2.0)
@@ -212,10 +226,12 @@ def test_reference_at_its_limit_but_not_above_holds(live):
     assert live.plant.voltage_v == 350.0
 
 
-def test_next_order_of_a_mode_clears_the_alarm(live):
+def test_order_of_wait_acknowledges_the_alarm_and_a_start_forgets_the_cause(live):
     live["E002"].trip("for the test")
     live.wait("E002")
-    assert (live["E002"].alarm, live["E002"].stop_cause) == (Alarm.NONE, StopCause.NONE)
+    assert (live["E002"].alarm, live["E002"].stop_cause) == (Alarm.NONE, StopCause.TRIP)
+    live.charge("E002", 1.0)
+    assert (live["E002"].stop_cause, live["E002"].stop_detail) == (StopCause.NONE, "")
 
 
 def test_ramping_reference_does_not_trip_on_under_voltage(make_village):
@@ -293,6 +309,14 @@ def test_two_references_without_droop_fight_and_trip(live):
     assert live["E004"].current_a < -5.0
     live.plant.step(5.0)
     assert StopCause.TRIP in (live["E001"].stop_cause, live["E004"].stop_cause)
+
+
+def test_references_fight_because_their_voltmeters_disagree(live):
+    live.hold_voltage("E004", droop_ratio=0.04)
+    live.order("E004", ConverterOperation.VOLTAGE, droop_ratio=0.0)
+    live.plant.step(0.2)
+    assert live["E001"].current_a == pytest.approx(-live["E004"].current_a, abs=0.1)
+    assert abs(live["E001"].current_a) > 5.0  # 0.4 V apart
 
 
 # --- bus and stepping -------------------------------------------------------------------------

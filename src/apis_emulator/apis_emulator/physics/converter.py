@@ -150,13 +150,12 @@ class Converter:
         self._pending = None
         self.energy_limit_wh = energy_limit_wh
         self._base_wh = self.charged_wh + self.discharged_wh
-        self.clear()
+        self.stop_cause, self.stop_detail = StopCause.NONE, ""
+        self.acknowledge()
 
-    def clear(self) -> None:
-        """Forget alarm and stop cause: any order of a mode acknowledges them."""
+    def acknowledge(self) -> None:
+        """Forget the alarm, as any order of a mode does. The stop cause stays until a start."""
         self.alarm = Alarm.NONE
-        self.stop_cause = StopCause.NONE
-        self.stop_detail = ""
 
     def stop(self, cause: StopCause, detail: str, *, is_bus_held: bool) -> None:
         """Go to WAIT in order. A first cause stays.
