@@ -191,6 +191,7 @@ class Agent:
             policy=policy,
             driver_hold_s=settings.driver_hold_s,
             retry_ns=timing.retry_ns,
+            late_ns=timing.late_ns,
         )
         self._faults = FaultBook(
             self._unit_id, policy.local_quarantine_ns, policy.global_quarantine_ns

@@ -36,8 +36,6 @@ from apis_core.units import NEVER_NS, SECOND_NS
 
 __all__ = ["ConverterKeeper"]
 
-# a reading older than this is no latecomer: the driver's clock was set back
-_SET_BACK_NS = 60 * SECOND_NS
 _NO_CURRENT_A = 0.125  # a reference that carries less may be switched off
 
 _MODE_OF = {
@@ -68,6 +66,8 @@ class ConverterKeeper:
         driver_hold_s: Hold time given to the driver; :meth:`renew` must be called several times
             within it. [s]
         retry_ns: Between two tries to stop a converter that does not confirm.
+        late_ns: A reading older than the last by more than this is no latecomer on the network:
+            the driver's clock was set back.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class ConverterKeeper:
         policy: Policy,
         driver_hold_s: float,
         retry_ns: int,
+        late_ns: int = 60 * SECOND_NS,
     ) -> None:
         self.reading = ConverterReading()
         self.ledger = Ledger()
@@ -86,6 +87,7 @@ class ConverterKeeper:
         self._policy = policy
         self._driver_hold_s = driver_hold_s
         self._retry_ns = retry_ns
+        self._late_ns = late_ns
         self._order: _Order | None = None
         self._stop_reason = ""  # being stopped by ourselves; the order in force is void
         self._stop_now_ns = (
@@ -142,6 +144,9 @@ class ConverterKeeper:
             )
         elif operation is ControlOperation.WAIT:
             self._order = None
+        elif operation is ControlOperation.CURRENT and type is not None:
+            assert request.grid_current_a is not None  # _why_not has seen to it
+            self.ledger.open(request.deal_id, type, request.grid_current_a)  # its share changes
         elif self._order is not None and self._order.deal_id == request.deal_id:
             self._order.until_ns = now_ns + request.hold_ns
         return self._command(self._order_for(request), (call_id, request))
@@ -168,6 +173,9 @@ class ConverterKeeper:
         A voltage reference waits until its bus carries no current, at most the policy's scram
         delay, unless ``at_once``.
         """
+        if self._stop_reason and at_once:
+            self._stop_now_ns = now_ns
+            return self._go_on_stopping(now_ns)
         if self._stop_reason or (self.is_off and self._order is None):
             return []
         self._stop_reason = reason
@@ -201,7 +209,7 @@ class ConverterKeeper:
         A reading that was overtaken by a newer one on its way is of no use.
         """
         age_ns = self.reading.stamp_ns - reading.stamp_ns
-        if 0 < age_ns < _SET_BACK_NS:
+        if 0 < age_ns < self._late_ns:
             return []
         self.reading = reading
         self.ledger.count(reading)
@@ -281,10 +289,10 @@ class ConverterKeeper:
         ):
             capacity_a = self._hardware.grid_current_capacity_a
             current_a = request.grid_current_a
-            if current_a is None or not 0.0 <= current_a <= capacity_a:
+            if current_a is None or not 0.0 < current_a <= capacity_a:
                 return refuse(
                     ControlError.OUT_OF_RANGE,
-                    f"grid_current_a is {current_a}; it must be within 0..{capacity_a:g} A",
+                    f"grid_current_a is {current_a}; it must be above 0 and <= {capacity_a:g} A",
                 )
         if operation in (ControlOperation.VOLTAGE_REFERENCE, ControlOperation.VOLTAGE):
             low_v, high_v = self._policy.grid_voltage_min_v, self._policy.grid_voltage_max_v
@@ -324,7 +332,8 @@ class ConverterKeeper:
             # as an order of our own it is obeyed whatever terms the driver has seen
             return ConverterOrder(operation=ConverterOperation.MODE, mode=ConverterMode.WAIT)
         order = self._order
-        if operation is ControlOperation.HOLD and (order is None or self.is_off):
+        is_ours = order is not None and order.deal_id == request.deal_id
+        if operation is ControlOperation.HOLD and (not is_ours or self.is_off):
             return ConverterOrder(operation=ConverterOperation.READ)
         limit_wh = request.energy_limit_wh
         if limit_wh is not None and order is not None:

@@ -29,7 +29,7 @@ class FaultBook:
     unit_id: UnitId
     local_quarantine_ns: int
     global_quarantine_ns: int
-    _until_ns: dict[tuple[UnitId, str], tuple[Fault, int]] = field(default_factory=dict)
+    _until_ns: dict[tuple[UnitId, str, bool], tuple[Fault, int]] = field(default_factory=dict)
 
     def add(self, fault: Fault, now_ns: int) -> bool:
         """Note a fault; whether it is news (not just seen again). Warnings are not kept."""
@@ -37,7 +37,7 @@ class FaultBook:
             return True
         is_global = fault.extent is not FaultExtent.LOCAL
         lasts_ns = self.global_quarantine_ns if is_global else self.local_quarantine_ns
-        key = (fault.unit_id, fault.code)
+        key = (fault.unit_id, fault.code, is_global)
         is_news = key not in self._until_ns or now_ns >= self._until_ns[key][1]
         self._until_ns[key] = (fault, now_ns + lasts_ns)
         return is_news
@@ -63,8 +63,10 @@ class FaultBook:
         """Codes of the faults that concern this unit or all."""
         return tuple(
             sorted(
-                fault.code
-                for fault, _ in self._until_ns.values()
-                if fault.extent is not FaultExtent.LOCAL or fault.unit_id == self.unit_id
+                {
+                    fault.code
+                    for fault, _ in self._until_ns.values()
+                    if fault.extent is not FaultExtent.LOCAL or fault.unit_id == self.unit_id
+                }
             )
         )

@@ -75,6 +75,8 @@ class Interlock:
 
     def reserve(self, deal_id: str, type: DealType, energy_wh: float, until_ns: int) -> str:
         """Take a slot for a negotiation; returns why not, empty = taken."""
+        if deal_id in self._slots:
+            return "has heard this request before"
         reason = self.why_not(type)
         if not reason:
             self._slots[deal_id] = Slot(type, energy_wh, until_ns)

@@ -95,8 +95,8 @@ def choose_accept(
         accept
         for accept in accepts
         if accept.type is request.type.opposite
-        and accept.energy_wh
-        and accept.current_a
+        and (accept.energy_wh or 0.0) > 0.0
+        and (accept.current_a or 0.0) > 0.0
         and request.pair_unit_id in (NOBODY, accept.unit_id)
     ]
     if strategy is SelectionStrategy.POINT_AND_AMOUNT:

@@ -34,6 +34,7 @@ class Timing:
         reservation_ns: How long a slot is kept for a negotiation.
         silent_ns: A unit not heard for this long is not waited for.
         retry_ns: Between two tries to stop the own converter.
+        late_ns: The longest that a reading may be under way.
         stop_ns: The longest that stopping the process may take on this clock.
         force_stop_ns: In Force stop, how long the grid master has to end our deals before we do it
             ourselves.
@@ -48,6 +49,7 @@ class Timing:
     reservation_ns: int
     silent_ns: int
     retry_ns: int
+    late_ns: int
     stop_ns: int
     force_stop_ns: int
     election: ElectionTiming
@@ -77,6 +79,7 @@ class Timing:
             reservation_ns=window_ns + submit_ns,
             silent_ns=3 * status_ns + 2 * network_floor_ns,
             retry_ns=max(SECOND_NS, pace_ns),
+            late_ns=max(60 * SECOND_NS, 10 * network_floor_ns),
             stop_ns=max(policy.scram_reference_delay_ns, 4 * network_floor_ns) + 2 * SECOND_NS,
             force_stop_ns=max(policy.stop_me_timeout_ns, 8 * network_floor_ns),
             election=ElectionTiming(heartbeat_ns, _LEASE_HEARTBEATS * heartbeat_ns),

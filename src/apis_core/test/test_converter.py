@@ -13,6 +13,7 @@ from apis_core.messages import (
     ConverterReading,
     ConverterReply,
 )
+from apis_core.timing import Timing
 from apis_core.types import (
     ControlError,
     ControlOperation,
@@ -121,7 +122,7 @@ def test_8_4_an_order_that_makes_no_sense_is_refused(keeper, request_, type_, er
 
 def test_a_refusal_says_what_would_be_right(keeper):
     (answer,) = keeper.obey("ask", order(Op.CHARGE, grid_current_a=9.0), CHARGE, 0)
-    assert answer.reply.message == "grid_current_a is 9.0; it must be within 0..2.3 A"
+    assert answer.reply.message == "grid_current_a is 9.0; it must be above 0 and <= 2.3 A"
     (answer,) = keeper.obey("ask", order(Op.VOLTAGE, grid_voltage_v=9.0), CHARGE, 0)
     assert answer.reply.message == "grid_voltage_v is 9.0; it must be within 300..380 V"
 
@@ -483,3 +484,48 @@ def test_the_delay_ends_between_two_tries(policy, hardware):
     keeper.stop("because", 0)
     assert keeper.wake_ns == S // 2
     assert orders(keeper.tick(S // 2)) == [WAIT]
+
+
+def test_a_hard_stop_overtakes_an_orderly_one(keeper):
+    keeper.hear_reading(reading(mode=M.VOLTAGE_REFERENCE, grid_current_a=2.0), 0)
+    assert keeper.stop("soft", 0)
+    (command,) = keeper.stop("too hot", 1, at_once=True)
+    assert command.order.mode is M.WAIT
+
+
+def test_a_poll_for_another_deal_does_not_feed_the_dead_man(keeper):
+    keeper.hear_reading(reading(), 0)
+    keeper.obey("ask", order(Op.CHARGE, grid_current_a=2.0), CHARGE, 0)
+    keeper.hear_reading(reading(mode=M.CHARGE), 1)
+    other = replace(order(Op.HOLD), deal_id="another")
+    (command,) = keeper.obey("ask", other, CHARGE, 2)
+    assert command.order.operation is ConverterOperation.READ
+
+
+def test_a_changed_current_changes_the_share(keeper):
+    keeper.hear_reading(reading(), 0)
+    for deal_id in ("d", "e"):
+        request = replace(order(Op.CHARGE, grid_current_a=1.0), deal_id=deal_id)
+        keeper.obey("ask", request, CHARGE, 0)
+    request = replace(order(Op.CURRENT, grid_current_a=0.5), deal_id="e")
+    keeper.obey("ask", request, CHARGE, 0)
+    keeper.hear_reading(reading(stamp_ns=1, grid_charged_wh=0.0), 1)
+    keeper.hear_reading(reading(stamp_ns=2, grid_charged_wh=3.0), 2)
+    assert keeper.ledger.receipt("d").grid_moved_wh == pytest.approx(2.0)
+
+
+def test_a_reading_that_is_long_under_way_is_still_a_latecomer(policy, hardware):
+    late_ns = Timing.of(policy, 100 * S).late_ns
+    keeper = ConverterKeeper(
+        unit_id="E001",
+        hardware=hardware,
+        policy=policy,
+        driver_hold_s=5.0,
+        retry_ns=S,
+        late_ns=late_ns,
+    )
+    keeper.ledger.open("d", CHARGE, 1.0)
+    for stamp_s, charged_wh in ((1000, 5000.0), (1100, 5010.0), (1030, 5003.0), (1101, 5011.0)):
+        now = reading(stamp_ns=stamp_s * S, grid_charged_wh=charged_wh)
+        keeper.hear_reading(now, stamp_s * S)
+    assert keeper.ledger.receipt("d").grid_moved_wh == pytest.approx(11.0)

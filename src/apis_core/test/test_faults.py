@@ -97,3 +97,11 @@ def test_the_end_of_one_fault_leaves_the_others():
     assert faults.codes() == ("a",)
     assert faults.why_not() == "fault a"
     assert faults.wake_ns == GLOBAL_NS
+
+
+def test_a_local_fault_does_not_end_the_global_one_of_the_same_name():
+    book = FaultBook("E001", 100, 1000)
+    book.add(fault(unit_id="E002", extent=FaultExtent.GLOBAL), 0)
+    book.add(fault(unit_id="E002", extent=FaultExtent.LOCAL), 1)
+    book.tick(500)
+    assert book.why_not()

@@ -126,3 +126,10 @@ def test_what_is_not_renewed_falls_back_at_its_time(now_ns, expected):
     assert lock.wake_ns == 10
     assert lock.expired(now_ns) == expected
     assert len(lock.deals) == 2  # the caller releases
+
+
+def test_a_request_heard_twice_does_not_turn_its_deal_into_a_reservation():
+    interlock = Interlock(2)
+    interlock.acquire(deal("d"), DealType.CHARGE, 100)
+    assert interlock.reserve("d", DealType.CHARGE, 10.0, 50) == "has heard this request before"
+    assert interlock.held("d") is not None

@@ -54,7 +54,11 @@ class Journal:
     def recall(self) -> Memory:
         """Everything written so far, folded."""
         memory = Memory()
-        rows = self._db.execute("SELECT id, kind, body FROM entries ORDER BY id")
+        try:
+            rows = self._db.execute("SELECT id, kind, body FROM entries ORDER BY id").fetchall()
+        except sqlite3.Error as error:
+            right = f"is no journal of ours, or damaged ({error}); move the file away"
+            raise ConfigError([Problem(str(self._path), "", "", right)]) from error
         for number, kind, body in rows:
             try:
                 memory.add(_entry(kind, json.loads(body)))

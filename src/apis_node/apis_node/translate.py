@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from enum import IntEnum
 from functools import cache
 from types import NoneType, UnionType
@@ -98,6 +98,8 @@ def to_ros(value: Any, instants: Instants, now_ns: int) -> Any:
                 setattr(message, target, instants.to_stamp(item))
         elif type(item) in _PARTS:
             setattr(message, target, to_ros(item, instants, now_ns))
+        elif item is None and core.ConverterReading in _members(hint):
+            setattr(message, target, to_ros(core.ConverterReading(), instants, now_ns))
         elif float in _members(hint):
             setattr(message, target, math.nan if item is None else float(item))
         elif item is not None:
@@ -129,14 +131,21 @@ def from_ros(message: Any, type_: type[Value], instants: Instants) -> Value:
         part = next((member for member in members if member in _PARTS), None)
         enum = next((m for m in members if isinstance(m, type) and issubclass(m, IntEnum)), None)
         if part is not None:
-            is_absent = NoneType in members and part is core.Deal and not item.deal_id
-            arguments[name] = None if is_absent else from_ros(item, part, instants)
+            if not _is_empty(item):
+                arguments[name] = from_ros(item, part, instants)
+            elif NoneType in members:
+                arguments[name] = None
+            # else: the value's own default, with everything unknown
         elif enum is not None:
             arguments[name] = (
                 None if item == 0 and NoneType in members else _enum(enum, item, target)
             )
         elif isinstance(item, float):
-            arguments[name] = _number(item, target, optional=NoneType in members)
+            if not math.isnan(item) or (NoneType not in members and name not in _defaults(type_)):
+                arguments[name] = _finite(item, target)
+            elif NoneType in members:
+                arguments[name] = None
+            # else: NaN stands for the value's own default
         elif isinstance(item, str | int):
             arguments[name] = item
         else:
@@ -151,6 +160,11 @@ def from_ros(message: Any, type_: type[Value], instants: Instants) -> Value:
 def _hints(type_: type) -> dict[str, Any]:
     hints = get_type_hints(type_)
     return {field.name: hints[field.name] for field in fields(type_)}
+
+
+@cache
+def _defaults(type_: type) -> frozenset[str]:
+    return frozenset(field.name for field in fields(type_) if field.default is not MISSING)
 
 
 @cache
@@ -172,6 +186,16 @@ def _target(type_: type, name: str) -> str:
     return name
 
 
+def _is_empty(message: Any) -> bool:
+    """Whether a part of a message was never filled in: no deal, or no reading."""
+    if isinstance(message, msg.Deal):
+        return not message.deal_id
+    if isinstance(message, msg.ConverterState):
+        stamp = message.stamp
+        return message.mode == message.MODE_UNKNOWN and not (stamp.sec or stamp.nanosec)
+    return False
+
+
 def _plain(item: Any) -> Any:
     return item.value if isinstance(item, IntEnum) else item
 
@@ -182,12 +206,6 @@ def _enum(enum: type[IntEnum], item: int, name: str) -> IntEnum:
     except ValueError:
         known = ", ".join(f"{member.value} {member.name}" for member in enum)
         raise Untranslatable(f"{name} is {item}; it must be one of {known}") from None
-
-
-def _number(item: float, name: str, *, optional: bool) -> float | None:
-    if math.isnan(item) and optional:
-        return None
-    return _finite(item, name)
 
 
 def _finite(item: float, name: str) -> float:

@@ -18,7 +18,7 @@ from builtin_interfaces.msg import Time
 from rclpy.serialization import deserialize_message, serialize_message
 
 from apis_core import messages as core
-from apis_core.types import ConverterMode, DealType, OperationMode
+from apis_core.types import ConverterError, ConverterMode, DealType, OperationMode
 from apis_core.units import SECOND_NS
 from apis_interfaces import msg, srv
 from apis_node.translate import MESSAGES, Instants, Untranslatable, from_ros, to_ros
@@ -49,8 +49,6 @@ def values(hint: Any, name: str, type_: type) -> st.SearchStrategy[Any]:
     """Values of a field, from its type and what its name says."""
     if get_origin(hint) is UnionType:
         parts = get_args(hint)
-        if core.ConverterReading in parts:
-            return whole(core.ConverterReading)  # a response always has one
         return st.one_of(
             *(st.none() if part is NoneType else values(part, name, type_) for part in parts)
         )
@@ -70,6 +68,8 @@ def values(hint: Any, name: str, type_: type) -> st.SearchStrategy[Any]:
     if issubclass(hint, IntEnum):
         known = [m for m in hint if m.name != "NO_ANSWER"]  # silence does not travel
         return st.sampled_from(known)
+    if hint is core.ConverterReading:  # one without mode and stamp was never filled in
+        return whole(hint).filter(lambda reading: reading.mode or reading.stamp_ns)
     return whole(hint)
 
 
@@ -335,3 +335,17 @@ def test_a_refusal_of_an_unknown_code_is_untranslatable():
 def test_an_unread_converter_is_no_converter_in_wait():
     message = to_ros(core.ConverterReading(), INSTANTS, NOW_NS)
     assert message.mode == ConverterMode.UNKNOWN == msg.ConverterState.MODE_UNKNOWN
+
+
+def test_a_refusal_without_a_reading_is_no_reading_of_zeros():
+    silent = core.ConverterReply(error=ConverterError.TIMEOUT, message="nobody there")
+    message = to_ros(silent, INSTANTS, NOW_NS)
+    assert math.isnan(message.state.grid_charged_wh)
+    assert from_ros(message, core.ConverterReply, INSTANTS) == silent
+    bare = srv.UnitControl.Response()  # as a peer leaves it that refuses before it reads
+    assert from_ros(bare, core.ControlReply, INSTANTS).reading == core.ConverterReading()
+
+
+def test_a_droop_of_nan_means_none_as_the_interface_says():
+    message = srv.UnitControl.Request(operation=9, droop_ratio=math.nan)
+    assert from_ros(message, core.ControlRequest, INSTANTS).droop_ratio == 0.0
