@@ -216,7 +216,7 @@ def test_sudden_overload_collapses_the_bus_without_overshoot(make_village):
     for unit_id in ("E001", "E002"):
         assert village[unit_id].mode is WAIT
         voltage = re.search(r"under-voltage: ([\d.]+) V", village[unit_id].stop_detail)
-        assert 230.0 < float(voltage[1]) < 260.0
+        assert 247.0 < float(voltage[1]) < 260.0  # 5 A too much: 12.5 V a step
 
 
 def test_reference_at_its_limit_but_not_above_holds(live):
