@@ -7,7 +7,7 @@ const TRUNK_X = 14;
 const ARC_ROOM = 104; // [px] above the roofs, for the deals
 const HOUSE = 112; // height of a house
 const DROP = 66; // from the house down to the bus
-const FOOT = 50; // below the bus, for the markers
+const FOOT = 56; // below the bus, for the markers
 const ROW = ARC_ROOM + HOUSE + DROP + FOOT;
 
 // A path through points that lie straight over or beside each other, with round corners.
