@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction
 from launch.launch_description_entity import LaunchDescriptionEntity
 from launch.substitutions import LaunchConfiguration
@@ -17,7 +18,6 @@ from launch_ros.actions import Node
 from apis_bringup.launch_actions import start
 from apis_bringup.overrides import Overrides
 from apis_bringup.session import GridOptions, prepare
-from launch import LaunchContext, LaunchDescription
 
 # Beside this file's folder, in the source tree as well as where it is installed.
 ROOT = Path(__file__).resolve().parents[1]

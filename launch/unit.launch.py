@@ -8,13 +8,13 @@ ros2 launch launch/unit.launch.py unit_id:=E001 policy_file:=/etc/apis/policy.js
 
 from __future__ import annotations
 
+from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.launch_description_entity import LaunchDescriptionEntity
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 from apis_bringup.launch_actions import required
-from launch import LaunchContext, LaunchDescription
 
 PARAMETERS = {
     "unit_id": "Which unit this is, such as E001.",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction
 from launch.launch_description_entity import LaunchDescriptionEntity
 from launch.substitutions import LaunchConfiguration
@@ -16,7 +17,6 @@ from apis_bringup.launch_actions import start
 from apis_bringup.overrides import Overrides
 from apis_bringup.processes import RunFolder, dashboard_process, dashboard_url
 from apis_bringup.session import run_folder
-from launch import LaunchContext, LaunchDescription
 
 # Beside this file's folder, in the source tree as well as where it is installed.
 ROOT = Path(__file__).resolve().parents[1]

@@ -1,8 +1,11 @@
 """Build description of apis_bringup, read by colcon."""
 
+from glob import glob
+
 from setuptools import find_packages, setup
 
 PACKAGE = "apis_bringup"
+ROOT = "../.."  # the launch files and samples stand where people look for them: at the top
 
 setup(
     name=PACKAGE,
@@ -16,6 +19,8 @@ setup(
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),
+        (f"share/{PACKAGE}/launch", sorted(glob(f"{ROOT}/launch/*.launch.py"))),
+        (f"share/{PACKAGE}/config", sorted(glob(f"{ROOT}/config/*.*"))),
     ],
     zip_safe=False,
     entry_points={"console_scripts": ["apisctl = apis_bringup.cli:main"]},

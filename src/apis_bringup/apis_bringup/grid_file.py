@@ -68,6 +68,8 @@ def resolve(path: Path, overrides: Overrides = NO_OVERRIDES) -> ResolvedGrid:
         grid = _overridden(parse_grid(data, source), overrides)
     except ConfigError as error:
         _read_all_named(data, files)  # their problems are wanted now, too
+        zone = _named_timezone(data)
+        files.problems += _timezone_problems(source, zone) if zone else []
         raise ConfigError([*error.problems, *files.problems]) from None
     files.problems += _timezone_problems(source, grid.emulator.place.timezone)
     policy = files.parse(grid.policy, "policy", parse_policy)
@@ -209,6 +211,13 @@ def _overridden(grid: GridDescription, overrides: Overrides) -> GridDescription:
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _named_timezone(data: Any) -> str:
+    """The timezone in a grid file that is too wrong for a grid description; empty = none."""
+    for key in ("emulator", "place", "timezone"):
+        data = data.get(key) if isinstance(data, Mapping) else None
+    return data if isinstance(data, str) else ""
 
 
 def _timezone_problems(source: str, name: str) -> list[Problem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from launch import LaunchContext
 from launch.actions import EmitEvent, LogInfo, RegisterEventHandler
 from launch.event_handlers import OnProcessExit
 from launch.events import Shutdown
@@ -10,7 +11,6 @@ from launch.launch_description_entity import LaunchDescriptionEntity
 from launch_ros.actions import Node
 
 from apis_bringup.processes import Process
-from launch import LaunchContext
 
 __all__ = ["required", "start"]
 

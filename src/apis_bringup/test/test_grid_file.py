@@ -115,13 +115,14 @@ def test_everything_that_is_wrong_is_said_at_once(grid_path):
 
 
 def test_a_wrong_grid_file_does_not_hide_what_else_is_wrong(grid_path):
-    path = grid_path(spede=3)
+    path = grid_path(spede=3, emulator={"place": {"timezone": "Asia/Tokio"}})
     (path.parent / "policy.json").write_text("[]")
     (path.parent / "hardware.json").unlink()
 
     said = "\n".join(problems(path))
 
     assert "spede" in said
+    assert "emulator.place.timezone is Asia/Tokio" in said
     assert "policy.json" in said
     assert "units[1].hardware is hardware.json" in said
 

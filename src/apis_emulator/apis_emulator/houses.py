@@ -19,15 +19,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from apis_core.errors import ConfigError, Problem
+from apis_core.errors import ConfigError, Problem, ProtocolMisuse
 from apis_core.grid import GridDescription, House, UnitEntry
 from apis_core.hardware import Hardware, parse_hardware
 from apis_emulator.physics.battery import Battery
 from apis_emulator.physics.converter import Converter
 from apis_emulator.physics.house import House as HouseModel
 from apis_emulator.physics.plant import Plant, Profile, Unit
+from apis_emulator.profiles.cache import Samples, cached
 from apis_emulator.profiles.csv_files import (
     customer_of,
     hourly_year,
@@ -35,6 +38,10 @@ from apis_emulator.profiles.csv_files import (
     read_solar_csv,
 )
 from apis_emulator.profiles.series import FloatArray, Series, Year, generator
+
+if TYPE_CHECKING:
+    from apis_emulator.profiles.load import Neighbourhood
+    from apis_emulator.profiles.solar import Sky
 
 __all__ = ["build_plant", "drawn", "start_of"]
 
@@ -113,42 +120,72 @@ class _SunAndLoad:
 
 def _profiles(grid: GridDescription, year: Year) -> dict[str, Profile]:
     solar_days, load_days = _collect(lambda: _solar_files(grid), lambda: _load_files(grid))
-    seed = grid.emulator.seed
-    is_north = grid.emulator.place.latitude_deg >= 0.0
-    houses = {u.id: drawn(u, i, seed, is_north=is_north) for i, u in enumerate(grid.units)}
-    solar: dict[str, FloatArray] = {
-        u.id: hourly_year(year, solar_days[u.house.solar_csv])
-        for u in grid.units
-        if u.house.solar_csv
-    }
-    load: dict[str, FloatArray] = {
-        unit_id: hourly_year(year, days) for unit_id, days in load_days.items()
-    }
-    # pvlib and demandlib take over a second to import: only if they are needed.
-    if len(solar) < len(grid.units):
-        from apis_emulator.profiles.solar import Panel, Sky, solar_power_w
-
-        sky = Sky(year, seed)
-        for unit_id, house in houses.items():
-            if unit_id not in solar:
-                panel = Panel(*_known(house, "pv_peak_w", "pv_tilt_deg", "pv_azimuth_deg"))
-                solar[unit_id] = solar_power_w(sky, panel, unit_id)
-    if len(load) < len(grid.units):
-        from apis_emulator.profiles.load import Neighbourhood, load_power_w
-
-        neighbourhood = Neighbourhood(year, seed)
-        for unit_id, house in houses.items():
-            if unit_id not in load:
-                (energy_wh,) = _known(house, "load_wh_per_year")
-                load[unit_id] = load_power_w(neighbourhood, energy_wh, unit_id)
-    return {
-        unit_id: _SunAndLoad(year.series(solar[unit_id]), year.series(load[unit_id]))
-        for unit_id in houses
-    }
+    modelled = _Modelled(year, grid.emulator.seed)
+    profiles: dict[str, Profile] = {}
+    for index, entry in enumerate(grid.units):
+        house = drawn(entry, index, modelled.seed, is_north=year.place.latitude_deg >= 0.0)
+        file, days = entry.house.solar_csv, load_days.get(entry.id)
+        profiles[entry.id] = _SunAndLoad(
+            year.series(
+                hourly_year(year, solar_days[file]) if file else modelled.solar(house, entry.id)
+            ),
+            year.series(
+                modelled.load(house, entry.id) if days is None else hourly_year(year, days)
+            ),
+        )
+    return profiles
 
 
-def _known(house: House, *names: str) -> list[float]:
-    return [float(getattr(house, name)) for name in names]
+class _Modelled:
+    """Profiles of houses that have no files.
+
+    pvlib and demandlib take seconds to import: only if a profile is needed that is not on disk.
+    """
+
+    def __init__(self, year: Year, seed: int) -> None:
+        self.year = year
+        self.seed = seed
+        self._inputs = (year.start.isoformat(), year.place, seed)
+
+    def solar(self, house: House, unit_id: str) -> Samples:
+        """A year of sun on a roof. [W]"""
+        values = (house.pv_peak_w, house.pv_tilt_deg, house.pv_azimuth_deg)
+
+        def make() -> FloatArray:
+            from apis_emulator.profiles.solar import Panel, solar_power_w
+
+            return solar_power_w(self._sky, Panel(*map(_known, values)), unit_id)
+
+        return cached("solar", make, *self._inputs, values, unit_id)
+
+    def load(self, house: House, unit_id: str) -> Samples:
+        """A year of what a house draws. [W]"""
+        energy_wh = _known(house.load_wh_per_year)
+
+        def make() -> FloatArray:
+            from apis_emulator.profiles.load import load_power_w
+
+            return load_power_w(self._neighbourhood, energy_wh, unit_id)
+
+        return cached("load", make, *self._inputs, energy_wh, unit_id)
+
+    @cached_property
+    def _sky(self) -> Sky:
+        from apis_emulator.profiles.solar import Sky
+
+        return Sky(self.year, self.seed)
+
+    @cached_property
+    def _neighbourhood(self) -> Neighbourhood:
+        from apis_emulator.profiles.load import Neighbourhood
+
+        return Neighbourhood(self.year, self.seed)
+
+
+def _known(value: float | None) -> float:
+    if value is None:
+        raise ProtocolMisuse("a house must be drawn before it is modelled")
+    return value
 
 
 def _solar_files(grid: GridDescription) -> Mapping[str, FloatArray]:

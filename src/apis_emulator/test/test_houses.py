@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,13 @@ def load_rows(customers: int = 2) -> list[list[object]]:
             for _ in range(366)
         ),
     ]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch) -> Path:
+    """Nothing that was made before must make a test pass."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "apis" / "profiles"
 
 
 @pytest.fixture
@@ -190,14 +198,43 @@ def test_charge_is_spread_so_that_somebody_can_give_and_somebody_needs(grid, see
     assert max(charges) > 0.75
 
 
-def test_plant_is_reproducible(grid):
-    plants = [build_plant(grid(House(), House(mains=False), seed=7)) for _ in range(2)]
+def test_plant_is_reproducible(grid, tmp_path, monkeypatch):
+    plants = []
+    for cache in ("one", "other"):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / cache))
+        plants.append(build_plant(grid(House(), House(mains=False), seed=7)))
     for plant in plants:
         plant.step(3600.0)
     one, other = ([u.battery.stored_wh for u in plant.units.values()] for plant in plants)
     assert one == other
     assert plants[0].units["E001"].flow.solar_available_w > 0.0
     assert not plants[0].units["E002"].house.mains
+
+
+def test_profiles_on_disk_are_the_same_and_need_no_modelling(grid, own_cache, monkeypatch):
+    description = grid(House())
+    made = build_plant(description).units["E001"].profile
+    assert len(list(own_cache.glob("*.npy"))) == 2
+    for module in ("pvlib", "demandlib", "apis_emulator.profiles.solar"):
+        monkeypatch.setitem(sys.modules, module, None)  # an import would fail
+    read = build_plant(description).units["E001"].profile
+    hours = [3600.0 * hour for hour in range(24)]
+    assert [read(time_s) for time_s in hours] == [made(time_s) for time_s in hours]
+    with pytest.raises(ImportError):
+        build_plant(grid(House(), seed=99))
+
+
+def test_broken_file_on_disk_is_made_anew(grid, own_cache):
+    made = build_plant(grid(House())).units["E001"].profile(3600.0)
+    for file in own_cache.glob("*.npy"):
+        file.write_bytes(b"broken")
+    assert build_plant(grid(House())).units["E001"].profile(3600.0) == made
+
+
+def test_start_without_a_writable_cache(grid, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert build_plant(grid(House())).units["E001"].profile(3600.0)[1] > 0.0
 
 
 def test_battery_size_comes_from_the_hardware_file(grid):

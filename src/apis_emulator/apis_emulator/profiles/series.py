@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from apis_core.grid import Place
+from apis_emulator.profiles.cache import Samples
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,10 +35,10 @@ class Series:
 
     __slots__ = ("_origin_s", "_step_s", "_values")
 
-    def __init__(self, values: FloatArray, *, step_s: float, origin_s: float) -> None:
+    def __init__(self, values: FloatArray | Samples, *, step_s: float, origin_s: float) -> None:
         # Single precision halves a year of minutes to 2 MB; a view gives out plain floats, far
         # faster than numpy scalars.
-        self._values = memoryview(values.astype(np.float32))
+        self._values = memoryview(values.astype(np.float32, copy=False))
         self._step_s = step_s
         self._origin_s = origin_s
 
@@ -78,7 +79,7 @@ class Year:
         index = pd.date_range(origin, periods=count, freq=pd.Timedelta(seconds=step_s))
         return index.tz_convert(self.place.timezone)
 
-    def series(self, values: FloatArray) -> Series:
+    def series(self, values: FloatArray | Samples) -> Series:
         """The samples of a whole year as a series."""
         return Series(values, step_s=DAYS * DAY_S / len(values), origin_s=self.origin_s)
 

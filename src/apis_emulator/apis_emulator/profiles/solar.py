@@ -60,7 +60,11 @@ class Sky:
         instants = year.instants(GEOMETRY_STEP_S)
         place = year.place
         self._sun = pvlib.solarposition.get_solarposition(
-            instants, place.latitude_deg, place.longitude_deg, place.altitude_m
+            instants,
+            place.latitude_deg,
+            place.longitude_deg,
+            place.altitude_m,
+            method="ephemeris",  # good to 0.01°, and ten times as fast as the default
         )
         zenith = self._sun["apparent_zenith"]
         air_mass = pvlib.atmosphere.get_absolute_airmass(
