@@ -46,8 +46,16 @@ class GridObserver:
         return self._graph.wait_for(condition, within_s=within_s)
 
     def set_mode(self, mode: int, *, unit_id: str = "") -> None:
-        """Order an operation mode, of the whole cluster or of one unit."""
-        self._mode.publish(OperationMode(unit_id=unit_id, mode=mode, version=0, issuer="apisctl"))
+        """Order an operation mode, of the whole cluster or of one unit.
+
+        A global order is numbered above all that the units know: one that they number themselves
+        could, if one of them hears it late, look newer than a later one.
+        """
+        known = (status.global_mode_version for status in self.statuses.values())
+        version = 0 if unit_id else max(known, default=0) + 1
+        self._mode.publish(
+            OperationMode(unit_id=unit_id, mode=mode, version=version, issuer="apisctl")
+        )
 
     def active_deals(self) -> list[Deal]:
         """Deals that are agreed and not over."""
