@@ -88,10 +88,12 @@ LAYERS = (
         "election",
         "voltage_reference",
         "timing",
+        "landing",
         "grid_master",
         "interlock",
         "operation_mode",
         "converter",
+        "trader",
     ),
     # one unit
     ("agent",),

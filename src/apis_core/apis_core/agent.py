@@ -21,7 +21,6 @@ from apis_core.events import (
     Asked,
     BatteryRead,
     Broadcast,
-    Call,
     ConverterRead,
     DealClosed,
     DealOpened,
@@ -36,7 +35,6 @@ from apis_core.events import (
     Received,
     Record,
     RenewalDue,
-    Send,
     StopAsked,
     Stopped,
     Wake,
@@ -61,12 +59,12 @@ from apis_core.messages import (
     SubmitReply,
     UnitStatus,
 )
-from apis_core.negotiation import Negotiation, evaluate_accept, evaluate_request
 from apis_core.operation_mode import OperationModes
 from apis_core.policy import Policy, policy_hash
 from apis_core.safety import static_violation
 from apis_core.scenario import Scenario, Section, band_of, section_at
 from apis_core.timing import Timing
+from apis_core.trader import Standing, Trader
 from apis_core.types import (
     NOBODY,
     ControlError,
@@ -77,7 +75,6 @@ from apis_core.types import (
     FaultLevel,
     GridMasterStrategy,
     OperationMode,
-    SelectionStrategy,
     StopCause,
     SubmitError,
     UnitId,
@@ -87,7 +84,6 @@ from apis_core.units import NEVER_NS
 __all__ = ["Agent", "AgentSettings", "Memory"]
 
 _REMEMBERED_DEALS = 200
-_MAX_BACK_OFF = 8.0  # times the housekeeping period, after requests that came to nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,10 +193,14 @@ class Agent:
             self._unit_id, policy.local_quarantine_ns, policy.global_quarantine_ns
         )
         self._office: GridMaster | None = None
-        self._negotiation: Negotiation | None = None
-        self._submitted: Deal | None = None  # handed to the grid master, not answered yet
-        self._back_off = 1.0
-        self._last_failure = ""
+        self._trader = Trader(
+            unit_id=self._unit_id,
+            policy=policy,
+            timing=timing,
+            interlock=self._interlock,
+            random=random,
+            now_ns=now_ns,
+        )
         self._battery: BatteryReading | None = None
         self._peers: dict[UnitId, tuple[UnitStatus, int]] = {}
         self._deals: dict[str, Deal] = {}  # last records heard, of deals that are not over
@@ -210,7 +210,6 @@ class Agent:
         self._status_sequence = 0
         self._last_status: UnitStatus | None = None
         self._status_due_ns = now_ns
-        self._housekeeping_due_ns = now_ns + self._jitter_ns()
         self._force_stop_due_ns = NEVER_NS
         self._stop_due_ns = NEVER_NS
         self._is_stopping = False
@@ -237,16 +236,14 @@ class Agent:
         """When :meth:`handle` wants a :class:`Wake` if nothing else happens."""
         if self._is_stopped:
             return NEVER_NS
-        negotiation_ns = self._negotiation.until_ns if self._negotiation else NEVER_NS
         return min(
             self._election.wake_ns,
             self._converter.wake_ns,
             self._interlock.wake_ns,
             self._faults.wake_ns,
             self._office.wake_ns if self._office else NEVER_NS,
-            negotiation_ns,
+            self._trader.wake_ns,
             self._status_due_ns,
-            NEVER_NS if self._is_stopping else self._housekeeping_due_ns,
             self._force_stop_due_ns,
             self._stop_due_ns,
         )
@@ -288,13 +285,10 @@ class Agent:
         if self._office is not None:
             effects += self._office.tick(now_ns)
         effects += self._drop_expired_slots(now_ns)
-        effects += self._conclude_negotiation(now_ns)
+        effects += self._trader.tick(self._standing(now_ns), now_ns)
         if now_ns >= self._force_stop_due_ns:
             self._force_stop_due_ns = NEVER_NS
             effects += self._converter.stop("the operator's Force stop", now_ns)
-        if now_ns >= self._housekeeping_due_ns and not self._is_stopping:
-            self._housekeeping_due_ns = now_ns + self._jitter_ns()
-            effects += self._ask_for_a_deal(now_ns)
         return effects
 
     def _settle(self, now_ns: int) -> list[Effect]:
@@ -326,9 +320,6 @@ class Agent:
             return [*effects, *self._election.resign(now_ns), Stopped()]
         return [*effects, *self._tell_status(now_ns)]
 
-    def _jitter_ns(self) -> int:
-        return round(self._timing.housekeeping_ns * self._back_off * (0.5 + self._random.random()))
-
     # --- messages --------------------------------------------------------------------------------
 
     def _receive(self, message: object, now_ns: int) -> list[Effect]:
@@ -342,11 +333,9 @@ class Agent:
             case UnitStatus():
                 return self._hear_status(message, now_ns)
             case InterchangeRequest():
-                return self._answer_request(message, now_ns)
+                return self._trader.hear_request(message, self._standing(now_ns), now_ns)
             case InterchangeAccept():
-                if self._negotiation is not None:
-                    self._negotiation.hear(message)
-                return self._conclude_negotiation(now_ns)
+                return self._trader.hear_accept(message, self._standing(now_ns), now_ns)
             case Deal():
                 self._hear_deal(message)
             case Fault():
@@ -393,12 +382,12 @@ class Agent:
         if call_id.startswith("submit/"):
             if reply is not None and not isinstance(reply, SubmitReply):
                 raise ProtocolMisuse(f"{call_id} is answered by a {type(reply).__name__}")
-            return self._submission_answered(reply)
+            return self._trader.submission_answered(reply)
         if reply is not None and not isinstance(reply, ControlReply):
             raise ProtocolMisuse(f"{call_id} is answered by a {type(reply).__name__}")
         return self._office.answered(call_id, reply, now_ns) if self._office else []
 
-    # --- asking and accepting --------------------------------------------------------------------
+    # --- dealing ---------------------------------------------------------------------------------
 
     def _why_not_dealing(self, now_ns: int) -> str:
         """Why this unit neither asks, accepts nor begins deals now; empty = it does."""
@@ -420,110 +409,19 @@ class Agent:
             "" if self._section is not None else "the scenario has no section for this time of day"
         )
 
-    def _ask_for_a_deal(self, now_ns: int) -> list[Effect]:
-        section, remaining_wh = self._section, self._expected_wh
-        if (
-            self._negotiation is not None
-            or self._submitted is not None
-            or self._why_not_dealing(now_ns)
-            or section is None
-            or remaining_wh is None
-        ):
-            return []
-        offer = evaluate_request(section, remaining_wh)
-        if offer is None or offer.energy_wh < self._policy.deal_energy_min_wh:
-            return []
-        request = InterchangeRequest(
-            request_id=f"{self._unit_id}-{self._random.getrandbits(64):016x}",
-            unit_id=self._unit_id,
-            type=offer.type,
-            energy_wh=offer.energy_wh,
-            current_a=self._policy.deal_current_a,
-            price_point_per_wh=offer.price_point_per_wh,
-            pair_unit_id=offer.pair_unit_id,
+    def _standing(self, now_ns: int) -> Standing:
+        return Standing(
+            why_not=self._why_not_dealing(now_ns),
+            section=self._section,
+            expected_wh=self._expected_wh,
             efficient_grid_voltage_v=self._efficient_grid_voltage_v,
-            window_ns=self._timing.window_ns,
+            grid_master_id=self._election.grid_master_id(now_ns),
+            live_peer_ids=tuple(
+                unit_id
+                for unit_id, (_, heard_ns) in self._peers.items()
+                if now_ns - heard_ns < self._timing.silent_ns
+            ),
         )
-        committed_wh = min(offer.energy_wh, self._policy.deal_energy_max_wh)
-        until_ns = now_ns + self._timing.reservation_ns
-        if self._interlock.reserve(request.request_id, offer.type, committed_wh, until_ns):
-            return []
-        awaited = {
-            unit_id
-            for unit_id, (_, heard_ns) in self._peers.items()
-            if now_ns - heard_ns < self._timing.silent_ns
-        }
-        self._negotiation = Negotiation(request, now_ns + self._timing.window_ns, awaited)
-        return [Broadcast(request), *self._conclude_negotiation(now_ns)]
-
-    def _answer_request(self, request: InterchangeRequest, now_ns: int) -> list[Effect]:
-        if request.unit_id == self._unit_id or request.unit_id not in self._policy.member_unit_ids:
-            return []
-        accept = self._accept_for(request, now_ns)
-        if isinstance(accept, str):
-            accept = InterchangeAccept(
-                request_id=request.request_id, unit_id=self._unit_id, type=None, reason=accept
-            )
-        return [Send(request.unit_id, accept)]
-
-    def _accept_for(self, request: InterchangeRequest, now_ns: int) -> InterchangeAccept | str:
-        reason = self._why_not_dealing(now_ns)
-        section, remaining_wh = self._section, self._expected_wh
-        if reason or section is None or remaining_wh is None:
-            return reason or "does not know its state of charge"
-        offer = evaluate_accept(section, remaining_wh, request, self._unit_id)
-        if isinstance(offer, str):
-            return offer
-        if offer.energy_wh < self._policy.deal_energy_min_wh:
-            return f"has only {offer.energy_wh:g} Wh to {offer.type.name.lower()}"
-        committed_wh = min(offer.energy_wh, request.energy_wh, self._policy.deal_energy_max_wh)
-        until_ns = now_ns + self._timing.reservation_ns
-        reason = self._interlock.reserve(request.request_id, offer.type, committed_wh, until_ns)
-        if reason:
-            return reason
-        return InterchangeAccept(
-            request_id=request.request_id,
-            unit_id=self._unit_id,
-            type=offer.type,
-            energy_wh=offer.energy_wh,
-            current_a=self._policy.deal_current_a,
-            price_point_per_wh=offer.price_point_per_wh,
-            pair_unit_id=offer.pair_unit_id,
-            efficient_grid_voltage_v=self._efficient_grid_voltage_v,
-        )
-
-    def _conclude_negotiation(self, now_ns: int) -> list[Effect]:
-        negotiation = self._negotiation
-        if negotiation is None or not negotiation.is_over(now_ns):
-            return []
-        self._negotiation = None
-        section = self._section
-        strategy = section.selection if section else SelectionStrategy.AMOUNT
-        deal = negotiation.conclude(strategy, self._policy)
-        reason = self._why_not_dealing(now_ns)
-        if isinstance(deal, str) or reason:
-            self._interlock.release(negotiation.request.request_id)
-            return self._come_to_nothing(reason or str(deal))
-        self._submitted = deal
-        to = self._election.grid_master_id(now_ns)
-        return [Call(f"submit/{deal.deal_id}", to, DealSubmission(deal=deal))]
-
-    def _submission_answered(self, reply: SubmitReply | None) -> list[Effect]:
-        deal, self._submitted = self._submitted, None
-        if deal is None:
-            return []
-        if reply is not None and reply.error is SubmitError.NONE:
-            self._back_off, self._last_failure = 1.0, ""
-            return []
-        if self._interlock.held(deal.deal_id) is None:
-            self._interlock.release(deal.deal_id)
-        return self._come_to_nothing(reply.message if reply else "the grid master does not answer")
-
-    def _come_to_nothing(self, reason: str) -> list[Effect]:
-        """A request led to no deal: ask less often, and say why once."""
-        self._back_off = min(2.0 * self._back_off, _MAX_BACK_OFF)
-        is_news, self._last_failure = reason != self._last_failure, reason
-        return [Note(f"no deal: {reason}")] * is_news
 
     def _take_submission(self, call_id: str, deal: Deal, now_ns: int) -> list[Effect]:
         if self._office is None or self._is_stopping:
@@ -554,8 +452,9 @@ class Agent:
             return [Answer(call_id, reply)]
         if request.operation is ControlOperation.RELEASE:
             self._closing[request.deal_id] = call_id
-            reason = "its slot is released"
-            return [] if self._converter.is_off else self._converter.stop(reason, now_ns)
+            if not self._converter.works_for(request.deal_id):
+                return []
+            return self._converter.stop("its slot is released", now_ns)
         if slot is not None:
             slot.until_ns = now_ns + max(request.hold_ns, self._timing.deal.hold_ns)
         return self._converter.obey(call_id, request, slot.type if slot else None, now_ns)
@@ -603,17 +502,17 @@ class Agent:
 
     def _close_deals(self, now_ns: int) -> list[Effect]:
         """Give back the slots that were asked back, once the converter has left them."""
-        if not self._closing or not self._converter.is_off:
-            return []
         effects: list[Effect] = []
-        for deal_id, call_id in self._closing.items():
+        for deal_id, call_id in list(self._closing.items()):
+            if self._converter.works_for(deal_id):
+                continue
+            del self._closing[deal_id]
             report = self._report(deal_id, ControlError.NONE, "")
             if self._interlock.release(deal_id) is not None:
                 receipt = self._converter.ledger.close(deal_id)
                 effects.append(Record(DealClosed(receipt)))
             if call_id:
                 effects.append(Answer(call_id, report))
-        self._closing.clear()
         return effects
 
     def _drop_expired_slots(self, now_ns: int) -> list[Effect]:
@@ -623,7 +522,8 @@ class Agent:
                 self._interlock.release(deal_id)
                 continue
             effects.append(Note(f"gives up deal {deal_id}: nobody renews it"))
-            effects += self._converter.stop(f"nobody renews deal {deal_id}", now_ns)
+            if self._converter.works_for(deal_id):
+                effects += self._converter.stop(f"nobody renews deal {deal_id}", now_ns)
             self._closing.setdefault(deal_id, "")
             slot = self._interlock.held(deal_id)
             if slot is not None:

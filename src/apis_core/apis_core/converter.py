@@ -109,6 +109,12 @@ class ConverterKeeper:
         """Whether we are stopping it by ourselves."""
         return bool(self._stop_reason)
 
+    def works_for(self, deal_id: str) -> bool:
+        """Whether the converter is on for this deal, or on for nobody knows what."""
+        if self.is_off:
+            return False
+        return self._order is None or self._order.deal_id == deal_id
+
     @property
     def wake_ns(self) -> int:
         """When :meth:`tick` wants to be called."""

@@ -19,26 +19,29 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from apis_core.events import Call, Effect
-from apis_core.messages import ControlReply, ControlRequest, ConverterReading, Deal
+from apis_core.landing import (
+    Sample,
+    first_limit_wh,
+    flowing_limit_wh,
+    is_comparable,
+    resting_limit_wh,
+)
+from apis_core.messages import ControlReply, ControlRequest, Deal
 from apis_core.policy import Policy
 from apis_core.types import (
     ControlError,
     ControlOperation,
     ConverterMode,
     DealState,
-    Meter,
     Side,
     StopCause,
     UnitId,
 )
-from apis_core.units import NEVER_NS, s_from_ns, wh_from_w
+from apis_core.units import NEVER_NS, s_from_ns
 
 __all__ = ["DealMachine", "DealTiming", "Phase"]
 
 _COMPLETE_RATIO = 0.9995  # of the agreed energy counts as all of it
-_COMPARABLE = 0.1  # of the agreed energy on both meters, before their ratio is trusted ...
-_CAP_RATIO = 1.25  # ... until then the current side may give this many times what is owed ...
-_CAP_RATIO_BATTERY = 2.0  # ... or this many, where the converter's loss comes on top
 _TIME_MARGIN_RATIO = 2.0  # a deal may take this many times what its current promises ...
 _TIME_MARGIN_S = 300.0  # ... and this much more
 _NO_CURRENT_A = 0.125  # below this a converter that is ramping down counts as stopped
@@ -102,27 +105,6 @@ class _Call:
     until_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Sample:
-    """The newest answer of a unit. What it says was so at some time between asking and hearing."""
-
-    reply: ControlReply
-    asked_ns: int
-    heard_ns: int
-
-    @property
-    def reading(self) -> ConverterReading:
-        return self.reply.reading
-
-    @property
-    def middle_ns(self) -> int:
-        return (self.asked_ns + self.heard_ns) // 2
-
-    @property
-    def doubt_ns(self) -> int:
-        return (self.heard_ns - self.asked_ns) // 2
-
-
 class DealMachine:
     """Runs one deal.
 
@@ -157,7 +139,7 @@ class DealMachine:
         self._asked: list[UnitId] = []  # units that may hold a slot for us
         self._released: set[UnitId] = set()
         self._release_tries = 0
-        self._samples: dict[UnitId, _Sample] = {}
+        self._samples: dict[UnitId, Sample] = {}
         self._runs = 0
         self._began_ns = now_ns
         self._entered_ns = now_ns  # the present phase
@@ -214,8 +196,8 @@ class DealMachine:
         if reply is None:
             reply = ControlReply(error=ControlError.NO_ANSWER, message="does not answer")
         else:
-            self._samples[unit_id] = _Sample(reply, call.asked_ns, now_ns)
-            self._take_counts(unit_id, reply)
+            self._samples[unit_id] = sample = Sample(reply, call.asked_ns, now_ns)
+            self._take_counts(unit_id, sample)
         effects = self._react(unit_id, operation, reply, now_ns)
         self._arm()
         return effects
@@ -291,18 +273,16 @@ class DealMachine:
         sample = self._samples.get(unit_id)
         return now_ns - (sample.heard_ns if sample else self._began_ns) < self._timing.hold_ns
 
-    def _take_counts(self, unit_id: UnitId, reply: ControlReply) -> None:
+    def _take_counts(self, unit_id: UnitId, sample: Sample) -> None:
         deal = self.deal
-        if unit_id == deal.discharge_unit_id and reply.grid_moved_wh is not None:
-            self.deal = deal = replace(deal, sent_wh=max(deal.sent_wh or 0.0, reply.grid_moved_wh))
-        moved_wh = self._metered_wh(reply)
+        sent_wh, moved_wh = sample.reply.grid_moved_wh, sample.metered_wh(deal.meter)
+        if unit_id == deal.discharge_unit_id and sent_wh is not None:
+            deal = replace(deal, sent_wh=max(deal.sent_wh or 0.0, sent_wh))
         if unit_id == deal.charge_unit_id and moved_wh is not None:
-            self.deal = deal = replace(deal, received_wh=max(deal.received_wh or 0.0, moved_wh))
+            deal = replace(deal, received_wh=max(deal.received_wh or 0.0, moved_wh))
         if unit_id == self._reference_meter_id and moved_wh is not None:
-            self.deal = replace(deal, moved_wh=max(deal.moved_wh, moved_wh))
-
-    def _metered_wh(self, reply: ControlReply) -> float | None:
-        return reply.battery_moved_wh if self.deal.meter is Meter.BATTERY else reply.grid_moved_wh
+            deal = replace(deal, moved_wh=max(deal.moved_wh, moved_wh))
+        self.deal = deal
 
     @property
     def _reference_meter_id(self) -> UnitId:
@@ -383,35 +363,14 @@ class DealMachine:
         return meter.heard_ns >= stopped.heard_ns and current_a <= _NO_CURRENT_A
 
     def _energy_limit_wh(self) -> float | None:
-        """Where the current side's own bus counter is to stop; None = where it was told before.
-
-        What it showed, plus what was owed then, by the ratio of both meters. The two were read at
-        different moments, known only to lie between asking and hearing; the energy that may have
-        flowed in that doubt is left out, so the limit is never late. Once both stand still there
-        is no doubt, and a short second run brings the rest.
-        """
-        deal = self.deal
-        own, meter = (
-            self._samples.get(self.current_id),
-            self._samples.get(self._reference_meter_id),
-        )
-        own_wh = (own.reply.grid_moved_wh if own else None) or 0.0
-        metered_wh = (self._metered_wh(meter.reply) if meter else None) or 0.0
-        if own is None or meter is None or min(own_wh, metered_wh) < _COMPARABLE * deal.energy_wh:
-            owed_wh = max(deal.energy_wh - deal.moved_wh, 0.0)
-            return own_wh + owed_wh * (
-                _CAP_RATIO if deal.meter is Meter.GRID else _CAP_RATIO_BATTERY
-            )
-        if self.phase is Phase.RUNNING and self._runs > 1:
-            return None
+        """Where the current side is to stop by itself; None = where it was told before."""
+        own = self._samples.get(self.current_id)
+        meter = self._samples.get(self._reference_meter_id)
+        if own is None or meter is None or not is_comparable(self.deal, own, meter):
+            return first_limit_wh(self.deal, own.grid_wh if own else 0.0)
         if own is meter or self.phase is not Phase.RUNNING:
-            return own_wh + (deal.energy_wh - metered_wh) * own_wh / metered_wh
-        flow_w = abs(own.reading.grid_power_w or 0.0)
-        metered_w = flow_w * metered_wh / own_wh
-        metered_wh += wh_from_w(metered_w, own.middle_ns - meter.middle_ns)
-        owed_wh = max(deal.energy_wh - metered_wh, 0.0)
-        doubt_wh = wh_from_w(flow_w, own.doubt_ns + meter.doubt_ns)
-        return own_wh + max(owed_wh * own_wh / metered_wh - doubt_wh, 0.0)
+            return resting_limit_wh(self.deal, own, meter)
+        return flowing_limit_wh(self.deal, own, meter) if self._runs == 1 else None
 
     # --- stopping --------------------------------------------------------------------------------
 

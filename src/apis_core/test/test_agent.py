@@ -332,3 +332,18 @@ def test_loss_and_crashes_leave_nothing_on_and_no_slot_held(seed: int):
     assert village.modes() == ALL_WAIT
     assert held_slots(village) == []
     assert all(deal.state.is_over for deal in village.deals.values())
+
+
+def test_a_queued_deal_that_ends_leaves_the_running_one_alone():
+    village = watched(deal_current_a=1.0)  # two slots a unit
+    village.plants["E003"].soc_ratio = 0.5  # wants, too
+    queued = lambda: [d for d in village.deals.values() if d.state is DealState.QUEUED]  # noqa: E731
+    assert village.run_until(lambda: bool(queued()), 120.0), "\n".join(village.trace)
+    running_id = running_deal(village)
+    (waiting, *_) = queued()
+    outsider = set(waiting.unit_ids) - set(village.deals[running_id].unit_ids)
+    order_mode(village, OperationMode.FORCE_STOP, outsider.pop())
+    assert village.run_until(lambda: village.deals[waiting.deal_id].state.is_over, 30.0)
+    assert village.deals[waiting.deal_id].state is DealState.ABORTED
+    assert village.run_until(lambda: village.deals[running_id].state.is_over, 900.0)
+    assert village.deals[running_id].state is DealState.COMPLETED

@@ -1,0 +1,213 @@
+"""One unit's trading: asks when its scenario wants a deal, and answers the others.
+
+What is agreed goes to the grid master. What a request came to decides how soon the next one
+follows: in vain, less often.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+from apis_core.events import Broadcast, Call, Effect, Note, Send
+from apis_core.interlock import Interlock
+from apis_core.messages import (
+    Deal,
+    DealSubmission,
+    InterchangeAccept,
+    InterchangeRequest,
+    SubmitReply,
+)
+from apis_core.negotiation import Negotiation, Offer, evaluate_accept, evaluate_request
+from apis_core.policy import Policy
+from apis_core.scenario import Section
+from apis_core.timing import Timing
+from apis_core.types import SelectionStrategy, SubmitError, UnitId
+from apis_core.units import NEVER_NS
+
+__all__ = ["Standing", "Trader"]
+
+_MAX_BACK_OFF = 8.0  # times the housekeeping period
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """How the unit stands at this moment; what a decision goes by.
+
+    Attributes:
+        why_not: Why it neither asks, accepts nor begins deals; empty = it does.
+        section: Of the scenario, for this time of day; None = none holds.
+        expected_wh: Energy in the battery once everything agreed has moved. [Wh]
+        efficient_grid_voltage_v: Bus voltage at which its converter works best. [V]
+        grid_master_id: Whose lease it goes by.
+        live_peer_ids: Units heard from lately; their answers are waited for.
+    """
+
+    why_not: str
+    section: Section | None
+    expected_wh: float | None
+    efficient_grid_voltage_v: float | None
+    grid_master_id: UnitId
+    live_peer_ids: Sequence[UnitId]
+
+
+class Trader:
+    """Trades for one unit.
+
+    Args:
+        unit_id: This unit.
+        policy: Of the cluster.
+        timing: Of the agent.
+        interlock: The unit's slots, in which deals under negotiation are reserved.
+        random: Source of jitter and deal ids.
+        now_ns: Present time.
+    """
+
+    def __init__(
+        self,
+        *,
+        unit_id: UnitId,
+        policy: Policy,
+        timing: Timing,
+        interlock: Interlock,
+        random: Random,
+        now_ns: int,
+    ) -> None:
+        self._unit_id = unit_id
+        self._policy = policy
+        self._timing = timing
+        self._interlock = interlock
+        self._random = random
+        self._negotiation: Negotiation | None = None
+        self._submitted: Deal | None = None  # handed to the grid master, not answered yet
+        self._back_off = 1.0
+        self._last_failure = ""
+        self._due_ns = self._next_ns(now_ns)
+
+    @property
+    def wake_ns(self) -> int:
+        """When :meth:`tick` wants to be called."""
+        window_ns = self._negotiation.until_ns if self._negotiation else NEVER_NS
+        return min(self._due_ns, window_ns)
+
+    def tick(self, standing: Standing, now_ns: int) -> list[Effect]:
+        """Close a window that has run out; look at the scenario when it is time."""
+        effects = self._conclude(standing, now_ns)
+        if now_ns >= self._due_ns:
+            self._due_ns = self._next_ns(now_ns)
+            effects += self._ask(standing, now_ns)
+        return effects
+
+    def hear_request(
+        self, request: InterchangeRequest, standing: Standing, now_ns: int
+    ) -> list[Effect]:
+        """Answer a request; also with a no, so that nobody waits for us."""
+        if request.unit_id == self._unit_id or request.unit_id not in self._policy.member_unit_ids:
+            return []
+        offer = self._offer_for(request, standing)
+        reason = offer if isinstance(offer, str) else ""
+        if isinstance(offer, Offer):
+            energy_wh = min(offer.energy_wh, request.energy_wh)
+            reason = self._reserve(request.request_id, offer, energy_wh, now_ns)
+        if reason or isinstance(offer, str):
+            no = InterchangeAccept(
+                request_id=request.request_id, unit_id=self._unit_id, type=None, reason=reason
+            )
+            return [Send(request.unit_id, no)]
+        accept = InterchangeAccept(
+            request_id=request.request_id,
+            unit_id=self._unit_id,
+            type=offer.type,
+            energy_wh=offer.energy_wh,
+            current_a=self._policy.deal_current_a,
+            price_point_per_wh=offer.price_point_per_wh,
+            pair_unit_id=offer.pair_unit_id,
+            efficient_grid_voltage_v=standing.efficient_grid_voltage_v,
+        )
+        return [Send(request.unit_id, accept)]
+
+    def hear_accept(
+        self, accept: InterchangeAccept, standing: Standing, now_ns: int
+    ) -> list[Effect]:
+        """Take an answer to our request."""
+        if self._negotiation is None:
+            return []
+        self._negotiation.hear(accept)
+        return self._conclude(standing, now_ns)
+
+    def submission_answered(self, reply: SubmitReply | None) -> list[Effect]:
+        """The grid master took our deal, refused it, or will never answer (None)."""
+        deal, self._submitted = self._submitted, None
+        if deal is None:
+            return []
+        if reply is not None and reply.error is SubmitError.NONE:
+            self._back_off, self._last_failure = 1.0, ""
+            return []
+        if self._interlock.held(deal.deal_id) is None:
+            self._interlock.release(deal.deal_id)
+        return self._come_to_nothing(reply.message if reply else "the grid master does not answer")
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _next_ns(self, now_ns: int) -> int:
+        jitter = 0.5 + self._random.random()
+        return now_ns + round(self._timing.housekeeping_ns * self._back_off * jitter)
+
+    def _ask(self, standing: Standing, now_ns: int) -> list[Effect]:
+        is_busy = self._negotiation is not None or self._submitted is not None
+        section, expected_wh = standing.section, standing.expected_wh
+        if is_busy or standing.why_not or section is None or expected_wh is None:
+            return []
+        offer = evaluate_request(section, expected_wh)
+        if offer is None or offer.energy_wh < self._policy.deal_energy_min_wh:
+            return []
+        request = InterchangeRequest(
+            request_id=f"{self._unit_id}-{self._random.getrandbits(64):016x}",
+            unit_id=self._unit_id,
+            type=offer.type,
+            energy_wh=offer.energy_wh,
+            current_a=self._policy.deal_current_a,
+            price_point_per_wh=offer.price_point_per_wh,
+            pair_unit_id=offer.pair_unit_id,
+            efficient_grid_voltage_v=standing.efficient_grid_voltage_v,
+            window_ns=self._timing.window_ns,
+        )
+        if self._reserve(request.request_id, offer, offer.energy_wh, now_ns):
+            return []
+        until_ns = now_ns + self._timing.window_ns
+        self._negotiation = Negotiation(request, until_ns, set(standing.live_peer_ids))
+        return [Broadcast(request), *self._conclude(standing, now_ns)]
+
+    def _offer_for(self, request: InterchangeRequest, standing: Standing) -> Offer | str:
+        if standing.why_not or standing.section is None or standing.expected_wh is None:
+            return standing.why_not or "does not know its state of charge"
+        offer = evaluate_accept(standing.section, standing.expected_wh, request, self._unit_id)
+        if isinstance(offer, Offer) and offer.energy_wh < self._policy.deal_energy_min_wh:
+            return f"has only {offer.energy_wh:g} Wh to {offer.type.name.lower()}"
+        return offer
+
+    def _reserve(self, deal_id: str, offer: Offer, energy_wh: float, now_ns: int) -> str:
+        committed_wh = min(energy_wh, self._policy.deal_energy_max_wh)
+        until_ns = now_ns + self._timing.reservation_ns
+        return self._interlock.reserve(deal_id, offer.type, committed_wh, until_ns)
+
+    def _conclude(self, standing: Standing, now_ns: int) -> list[Effect]:
+        negotiation = self._negotiation
+        if negotiation is None or not negotiation.is_over(now_ns):
+            return []
+        self._negotiation = None
+        strategy = standing.section.selection if standing.section else SelectionStrategy.AMOUNT
+        deal = negotiation.conclude(strategy, self._policy)
+        if isinstance(deal, str) or standing.why_not:
+            self._interlock.release(negotiation.request.request_id)
+            return self._come_to_nothing(standing.why_not or str(deal))
+        self._submitted = deal
+        submission = DealSubmission(deal=deal)
+        return [Call(f"submit/{deal.deal_id}", standing.grid_master_id, submission)]
+
+    def _come_to_nothing(self, reason: str) -> list[Effect]:
+        """A request led to no deal: ask less often, and say why once."""
+        self._back_off = min(2.0 * self._back_off, _MAX_BACK_OFF)
+        is_news, self._last_failure = reason != self._last_failure, reason
+        return [Note(f"no deal: {reason}")] * is_news
