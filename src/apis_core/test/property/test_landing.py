@@ -26,7 +26,7 @@ def deal(meter=Meter.BATTERY):
 
 
 def sample(read_ns, before_ns, after_ns, ratio):
-    """An answer that was true at `read_ns`, asked for that long before and heard that long after."""
+    """An answer that was true at `read_ns`, asked for before and heard after that."""
     grid_wh = wh_from_w(POWER_W, read_ns)
     return Sample(
         ControlReply(
