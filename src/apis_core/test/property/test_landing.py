@@ -1,4 +1,4 @@
-"""Whatever the network does, the current side stops early rather than late, by the doubt at most."""
+"""Whatever the network does, the current side stops early rather than late."""
 
 from hypothesis import given
 from hypothesis import strategies as st
