@@ -24,6 +24,8 @@ from apis_core.events import (
     ConverterRead,
     DealClosed,
     DealOpened,
+    DealUnwanted,
+    DealWanted,
     Effect,
     Entry,
     Event,
@@ -84,6 +86,7 @@ from apis_core.units import NEVER_NS
 __all__ = ["Agent", "AgentSettings", "Memory"]
 
 _REMEMBERED_DEALS = 200
+_BY_HAND = (OperationMode.RUN, OperationMode.SOFT_STOP)  # in which an operator may want a deal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,6 +276,11 @@ class Agent:
                 effects = []
             case RenewalDue():
                 effects = self._converter.renew(now_ns)
+            case DealWanted():
+                standing = self._standing(now_ns, _BY_HAND)
+                effects = self._trader.want(event, standing, now_ns)
+            case DealUnwanted(deal_id):
+                effects = self._give_up(deal_id, now_ns)
             case StopAsked():
                 effects = self._stop(now_ns)
         return [*effects, *self._settle(now_ns)]
@@ -382,19 +390,21 @@ class Agent:
         if call_id.startswith("submit/"):
             if reply is not None and not isinstance(reply, SubmitReply):
                 raise ProtocolMisuse(f"{call_id} is answered by a {type(reply).__name__}")
-            return self._trader.submission_answered(reply)
+            return self._trader.submission_answered(call_id.removeprefix("submit/"), reply)
         if reply is not None and not isinstance(reply, ControlReply):
             raise ProtocolMisuse(f"{call_id} is answered by a {type(reply).__name__}")
         return self._office.answered(call_id, reply, now_ns) if self._office else []
 
     # --- dealing ---------------------------------------------------------------------------------
 
-    def _why_not_dealing(self, now_ns: int) -> str:
+    def _why_not_dealing(
+        self, now_ns: int, modes: tuple[OperationMode, ...] = (OperationMode.RUN,)
+    ) -> str:
         """Why this unit neither asks, accepts nor begins deals now; empty = it does."""
         if self._is_stopping:
             return "is stopping"
         effective = self._modes.effective
-        if effective is not OperationMode.RUN:
+        if effective not in modes:
             return f"is in {effective.name.replace('_', ' ').lower()}"
         if self._converter.reading.mode is ConverterMode.UNKNOWN:
             return "its converter has not been read"
@@ -409,9 +419,11 @@ class Agent:
             "" if self._section is not None else "the scenario has no section for this time of day"
         )
 
-    def _standing(self, now_ns: int) -> Standing:
+    def _standing(
+        self, now_ns: int, modes: tuple[OperationMode, ...] = (OperationMode.RUN,)
+    ) -> Standing:
         return Standing(
-            why_not=self._why_not_dealing(now_ns),
+            why_not=self._why_not_dealing(now_ns, modes),
             section=self._section,
             expected_wh=self._expected_wh,
             efficient_grid_voltage_v=self._efficient_grid_voltage_v,
@@ -422,6 +434,15 @@ class Agent:
                 if now_ns - heard_ns < self._timing.silent_ns
             ),
         )
+
+    def _give_up(self, deal_id: str, now_ns: int) -> list[Effect]:
+        """End our part of a deal; the grid master sees the refusal and ends the rest, orderly."""
+        if self._interlock.held(deal_id) is None:
+            return []
+        if self._converter.works_for(deal_id):
+            return self._converter.stop("the operator ends the deal", now_ns)
+        self._closing.setdefault(deal_id, "")  # still in the queue
+        return []
 
     def _take_submission(self, call_id: str, deal: Deal, now_ns: int) -> list[Effect]:
         if self._office is None or self._is_stopping:

@@ -90,6 +90,7 @@ class ConverterKeeper:
         self._late_ns = late_ns
         self._order: _Order | None = None
         self._stop_reason = ""  # being stopped by ourselves; the order in force is void
+        self._stopped_because = ""  # the last such reason, until the next order
         self._stop_now_ns = (
             NEVER_NS  # when a reference that still carries current is stopped all the same
         )
@@ -141,6 +142,7 @@ class ConverterKeeper:
         if operation in _MODE_OF and type is not None:
             current_a = request.grid_current_a or self._hardware.grid_current_capacity_a
             self.ledger.open(request.deal_id, type, current_a)
+            self._stopped_because = ""
             self._order = _Order(
                 deal_id=request.deal_id,
                 term=request.term,
@@ -184,7 +186,7 @@ class ConverterKeeper:
             return self._go_on_stopping(now_ns)
         if self._stop_reason or (self.is_off and self._order is None):
             return []
-        self._stop_reason = reason
+        self._stop_reason = self._stopped_because = reason
         self._order = None
         delay_ns = 0 if at_once else self._policy.scram_reference_delay_ns
         self._stop_now_ns = now_ns + delay_ns
@@ -257,10 +259,13 @@ class ConverterKeeper:
     ) -> ControlReply:
         """The reply to the grid master: how it went, the reading, and what the deal has moved."""
         receipt = self.ledger.receipt(deal_id)
+        reading = self.reading
+        if self.is_off and self._stopped_because:
+            reading = replace(reading, stop_detail=self._stopped_because)
         return ControlReply(
             error=error,
             message=message,
-            reading=self.reading,
+            reading=reading,
             grid_moved_wh=receipt.grid_moved_wh if receipt else None,
             battery_moved_wh=receipt.battery_moved_wh if receipt else None,
             soc_ratio=soc_ratio,

@@ -111,8 +111,10 @@ class Election:
         return NEVER_NS
 
     def grid_master_id(self, now_ns: int) -> UnitId:
-        """Whose lease this unit goes by; nobody if there is none or it ran out."""
-        return self._granted_to if now_ns < self._granted_until_ns else NOBODY
+        """Whose lease this unit goes by; nobody if there is none, or it ran out."""
+        holder = self._lease_holder(now_ns)
+        # to stand is not to have won
+        return NOBODY if holder == self._unit_id and self.role is not Role.MASTER else holder
 
     def is_master(self, now_ns: int) -> bool:
         """Whether this unit may give orders in :attr:`term` now."""
@@ -130,7 +132,7 @@ class Election:
             if now_ns >= self._own_until_ns:
                 return self._lose(now_ns, "a majority no longer answers")
             return self._claim(ClaimKind.MASTER, now_ns)
-        if self._may_stand_now and self.grid_master_id(now_ns) in (NOBODY, self._unit_id):
+        if self._may_stand_now and self._lease_holder(now_ns) in (NOBODY, self._unit_id):
             return self._stand(now_ns)
         self._act_ns = max(self._granted_until_ns, now_ns) + self._back_off_ns()
         return []
@@ -193,6 +195,9 @@ class Election:
 
     # --- inside ----------------------------------------------------------------------------------
 
+    def _lease_holder(self, now_ns: int) -> UnitId:
+        return self._granted_to if now_ns < self._granted_until_ns else NOBODY
+
     @property
     def _may_stand_now(self) -> bool:
         return self._may_stand and self.role is not Role.RETIRED
@@ -203,7 +208,7 @@ class Election:
     def _why_not(self, claim: GridMasterClaim, now_ns: int) -> str:
         if claim.term < self.term:
             return f"term {self.term} has begun"
-        holder = self.grid_master_id(now_ns)
+        holder = self._lease_holder(now_ns)
         if holder not in (NOBODY, claim.unit_id):
             left_s = s_from_ns(self._granted_until_ns - now_ns)
             return f"{holder} has the lease for another {left_s:.1f} s"

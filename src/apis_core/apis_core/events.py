@@ -24,7 +24,7 @@ from apis_core.messages import (
     Message,
     SubmitReply,
 )
-from apis_core.types import OperationMode, UnitId
+from apis_core.types import DealType, InterchangeError, OperationMode, UnitId
 
 __all__ = [
     "Answer",
@@ -37,6 +37,9 @@ __all__ = [
     "ConverterRead",
     "DealClosed",
     "DealOpened",
+    "DealRefused",
+    "DealUnwanted",
+    "DealWanted",
     "Effect",
     "Entry",
     "Event",
@@ -113,13 +116,50 @@ class RenewalDue:
     """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DealWanted:
+    """An operator wants a deal of this unit, whatever the scenarios say.
+
+    Attributes:
+        deal_id: Unique.
+        peer_unit_id: The other side.
+        type: This unit's direction.
+        energy_wh: > 0. [Wh]
+        current_a: > 0; None = the policy's. [A]
+        price_point_per_wh: None = no price. [point/Wh]
+    """
+
+    deal_id: str
+    peer_unit_id: UnitId
+    type: DealType
+    energy_wh: float
+    current_a: float | None = None
+    price_point_per_wh: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DealUnwanted:
+    """The operator wants a deal of this unit to end."""
+
+    deal_id: str
+
+
 @dataclass(frozen=True, slots=True)
 class StopAsked:
     """The process is to end: everything of ours off, then :class:`Stopped`."""
 
 
 Event: TypeAlias = (
-    Wake | Received | Asked | Answered | ConverterRead | BatteryRead | RenewalDue | StopAsked
+    Wake
+    | Received
+    | Asked
+    | Answered
+    | ConverterRead
+    | BatteryRead
+    | RenewalDue
+    | DealWanted
+    | DealUnwanted
+    | StopAsked
 )
 
 # --- what is journalled --------------------------------------------------------------------------
@@ -225,6 +265,15 @@ class Raise:
 
 
 @dataclass(frozen=True, slots=True)
+class DealRefused:
+    """A deal that was wanted does not come about."""
+
+    deal_id: str
+    error: InterchangeError
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """One line for the log."""
 
@@ -236,4 +285,6 @@ class Stopped:
     """Nothing of ours is on any more; the process may end."""
 
 
-Effect: TypeAlias = Record | Broadcast | Send | Call | Answer | Command | Raise | Note | Stopped
+Effect: TypeAlias = (
+    Record | Broadcast | Send | Call | Answer | Command | Raise | DealRefused | Note | Stopped
+)

@@ -10,7 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from apis_core.events import Broadcast, Call, Effect, Note, Send
+from apis_core.events import (
+    Broadcast,
+    Call,
+    DealRefused,
+    DealWanted,
+    Effect,
+    Note,
+    Send,
+)
 from apis_core.interlock import Interlock
 from apis_core.messages import (
     Deal,
@@ -23,7 +31,14 @@ from apis_core.negotiation import Negotiation, Offer, evaluate_accept, evaluate_
 from apis_core.policy import Policy
 from apis_core.scenario import Section
 from apis_core.timing import Timing
-from apis_core.types import SelectionStrategy, SubmitError, UnitId
+from apis_core.types import (
+    NOBODY,
+    DealType,
+    InterchangeError,
+    SelectionStrategy,
+    SubmitError,
+    UnitId,
+)
 from apis_core.units import NEVER_NS
 
 __all__ = ["Standing", "Trader"]
@@ -81,6 +96,7 @@ class Trader:
         self._random = random
         self._negotiation: Negotiation | None = None
         self._submitted: Deal | None = None  # handed to the grid master, not answered yet
+        self._wanted: dict[str, Deal] = {}  # the same, of deals by hand
         self._back_off = 1.0
         self._last_failure = ""
         self._due_ns = self._next_ns(now_ns)
@@ -136,8 +152,37 @@ class Trader:
         self._negotiation.hear(accept)
         return self._conclude(standing, now_ns)
 
-    def submission_answered(self, reply: SubmitReply | None) -> list[Effect]:
+    def want(self, wanted: DealWanted, standing: Standing, now_ns: int) -> list[Effect]:
+        """An operator wants a deal; what can be refused here is refused at once."""
+        charges = wanted.type is DealType.CHARGE
+        deal = Deal(
+            deal_id=wanted.deal_id,
+            request_unit_id=self._unit_id,
+            accept_unit_id=wanted.peer_unit_id,
+            discharge_unit_id=wanted.peer_unit_id if charges else self._unit_id,
+            charge_unit_id=self._unit_id if charges else wanted.peer_unit_id,
+            energy_wh=wanted.energy_wh,
+            current_a=self._policy.deal_current_a
+            if wanted.current_a is None
+            else wanted.current_a,
+            price_point_per_wh=wanted.price_point_per_wh,
+            meter=self._policy.meter,
+        )
+        error, reason = self._why_not_wanted(deal, standing)
+        if not reason:
+            until_ns = now_ns + self._timing.reservation_ns
+            reason = self._interlock.reserve(deal.deal_id, wanted.type, deal.energy_wh, until_ns)
+        if reason:
+            return [DealRefused(deal.deal_id, error, reason)]
+        self._wanted[deal.deal_id] = deal
+        submission = DealSubmission(deal=deal)
+        return [Call(f"submit/{deal.deal_id}", standing.grid_master_id, submission)]
+
+    def submission_answered(self, deal_id: str, reply: SubmitReply | None) -> list[Effect]:
         """The grid master took our deal, refused it, or will never answer (None)."""
+        wanted = self._wanted.pop(deal_id, None)
+        if wanted is not None:
+            return self._wanted_answered(wanted, reply)
         deal, self._submitted = self._submitted, None
         if deal is None:
             return []
@@ -149,6 +194,25 @@ class Trader:
         return self._come_to_nothing(reply.message if reply else "the grid master does not answer")
 
     # --- inside ----------------------------------------------------------------------------------
+
+    def _why_not_wanted(self, deal: Deal, standing: Standing) -> tuple[InterchangeError, str]:
+        others = [unit for unit in self._policy.member_unit_ids if unit != self._unit_id]
+        if deal.accept_unit_id not in others:
+            right = f"it must be one of {', '.join(others)}"
+            return InterchangeError.INVALID, f"peer_unit_id is '{deal.accept_unit_id}'; {right}"
+        if not (deal.energy_wh > 0.0 and deal.current_a > 0.0):
+            return InterchangeError.INVALID, "energy_wh and current_a must be above 0"
+        if standing.grid_master_id == NOBODY:
+            return InterchangeError.NO_GRID_MASTER, "there is no grid master"
+        return InterchangeError.REFUSED, standing.why_not
+
+    def _wanted_answered(self, deal: Deal, reply: SubmitReply | None) -> list[Effect]:
+        if reply is not None and reply.error is SubmitError.NONE:
+            return []
+        if self._interlock.held(deal.deal_id) is None:
+            self._interlock.release(deal.deal_id)
+        reason = reply.message if reply else "the grid master does not answer"
+        return [DealRefused(deal.deal_id, InterchangeError.REFUSED, reason)]
 
     def _next_ns(self, now_ns: int) -> int:
         jitter = 0.5 + self._random.random()

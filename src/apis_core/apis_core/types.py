@@ -22,6 +22,7 @@ __all__ = [
     "FaultExtent",
     "FaultLevel",
     "GridMasterStrategy",
+    "InterchangeError",
     "Meter",
     "OperationMode",
     "SelectionStrategy",
@@ -231,3 +232,14 @@ class SubmitError(IntEnum):
     CURRENT_LIMIT = 305
     TIMEOUT = 306
     NO_ANSWER = 399
+
+
+class InterchangeError(IntEnum):
+    """How a deal by hand can fail."""
+
+    NONE = 0
+    INVALID = 401
+    REFUSED = 402
+    ABORTED = 403
+    CANCELLED = 404
+    NO_GRID_MASTER = 405

@@ -5,13 +5,25 @@ from dataclasses import replace
 import pytest
 from village import Village
 
-from apis_core.events import Answer, Asked, DealClosed, DealOpened, Received
+from apis_core.events import (
+    Answer,
+    Asked,
+    DealClosed,
+    DealOpened,
+    DealRefused,
+    DealUnwanted,
+    DealWanted,
+    Effect,
+    Received,
+)
 from apis_core.messages import ControlRequest, ConverterOperation, OperationModeOrder
 from apis_core.types import (
     ControlError,
     ControlOperation,
     ConverterMode,
     DealState,
+    DealType,
+    InterchangeError,
     OperationMode,
     StopCause,
 )
@@ -347,3 +359,69 @@ def test_a_queued_deal_that_ends_leaves_the_running_one_alone():
     assert village.deals[waiting.deal_id].state is DealState.ABORTED
     assert village.run_until(lambda: village.deals[running_id].state.is_over, 900.0)
     assert village.deals[running_id].state is DealState.COMPLETED
+
+
+def want(village: Village, **changes: object) -> list[Effect]:
+    """An operator asks E003 for a deal by hand; what its agent wants at once."""
+    wanted = {"deal_id": "hand", "peer_unit_id": "E002", "type": DealType.DISCHARGE}
+    event = DealWanted(**{**wanted, "energy_wh": 30.0, **changes})  # type: ignore[arg-type]
+    effects = village.agents["E003"].handle(event, village.now_ns)
+    village._do("E003", effects)
+    return effects
+
+
+def test_5_3_a_deal_by_hand_runs_also_in_soft_stop_and_below_the_minimum():
+    village = watched()
+    village.run_for(5.0)
+    order_mode(village, OperationMode.SOFT_STOP)
+    village.run_for(1.0)
+    want(village)
+    assert village.run_until(lambda: bool(village.completed()), 400.0), "\n".join(village.trace)
+    (deal,) = village.completed()
+    assert (deal.deal_id, deal.discharge_unit_id, deal.energy_wh) == ("hand", "E003", 30.0)
+    assert deal.moved_wh == pytest.approx(30.0, rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "said"),
+    [
+        ({"peer_unit_id": "E003"}, InterchangeError.INVALID, "one of E001, E002, E004"),
+        ({"energy_wh": 0.0}, InterchangeError.INVALID, "above 0"),
+        ({"current_a": -1.0}, InterchangeError.INVALID, "above 0"),
+    ],
+)
+def test_a_deal_by_hand_that_makes_no_sense_is_refused_at_once(
+    changes: dict[str, object], error: InterchangeError, said: str
+):
+    village = watched()
+    village.run_for(5.0)
+    (refused,) = [e for e in want(village, **changes) if isinstance(e, DealRefused)]
+    assert refused.error is error
+    assert said in refused.message
+    assert held_slots(village) == []
+
+
+def test_a_deal_by_hand_is_refused_without_a_grid_master_and_in_force_stop():
+    village = Village(SOCS)
+    village.run_until(lambda: bool(village.agents["E003"]._battery), 5.0)
+    village.lost = lambda _sender, _to: True
+    village.run_for(30.0)
+    (refused,) = [e for e in want(village) if isinstance(e, DealRefused)]
+    assert refused.error is InterchangeError.NO_GRID_MASTER
+    village.lost = lambda _sender, _to: False
+    village.run_for(30.0)
+    order_mode(village, OperationMode.FORCE_STOP)
+    (refused,) = [e for e in want(village) if isinstance(e, DealRefused)]
+    assert refused.error is InterchangeError.REFUSED
+
+
+@pytest.mark.parametrize("unit_id", ["E001", "E002"])
+def test_a_deal_that_is_no_longer_wanted_ends_orderly(unit_id: str):
+    village = watched()
+    deal_id = running_deal(village)
+    order_mode(village, OperationMode.SOFT_STOP)
+    village.feed(unit_id, DealUnwanted(deal_id))
+    assert village.run_until(lambda: village.deals[deal_id].state.is_over, 30.0)
+    assert "the operator ends the deal" in village.deals[deal_id].reason
+    assert village.modes() == ALL_WAIT
+    assert held_slots(village) == []

@@ -84,6 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         pass
     finally:
         executor.shutdown()
+        for shell in shells:
+            shell.close()
         for node in nodes:
             node.destroy_node()
         for journal in journals:

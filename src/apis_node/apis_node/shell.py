@@ -30,6 +30,7 @@ from apis_core.types import UnitId
 from apis_core.units import NEVER_NS
 from apis_interfaces import msg, srv
 from apis_node import qos
+from apis_node.interchange import InterchangeServer
 from apis_node.journal import Journal
 from apis_node.translate import MESSAGES, Instants, Untranslatable, from_ros, to_ros
 
@@ -94,6 +95,10 @@ class UnitShell:
         self._make_timers()
 
     # --- the process asks ------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Take off the graph what the node itself does not."""
+        self._interchange.destroy()
 
     def ask_to_stop(self) -> None:
         """Begin to end: converter to WAIT, deals given up; :attr:`is_stopped` says when."""
@@ -169,6 +174,8 @@ class UnitShell:
                         self._queue.append(events.Answered(call_id.removeprefix("own/"), reply))
                     else:
                         self._owed.pop(call_id).set_result(to_ros(reply, instants, now_ns))
+                case events.DealRefused():
+                    self._interchange.refuse(effect)
                 case events.Note(text):
                     self._log.info(text)
                 case events.Stopped():
@@ -229,6 +236,8 @@ class UnitShell:
             except Untranslatable as error:
                 self._log.warning(f"{type_.__name__} ignored: {error}")
                 return
+            if isinstance(value, messages.Deal):
+                self._interchange.hear_deal(message)
             is_own = isinstance(value, messages.ConverterReading)
             self.feed(events.ConverterRead(value) if is_own else events.Received(value))
 
@@ -357,6 +366,7 @@ class UnitShell:
             (srv.SubmitDeal, "submit_deal", messages.DealSubmission),
         ):
             node.create_service(type_, name, self._serve(request), callback_group=group)
+        self._interchange = InterchangeServer(node, self._settings.unit_id, self.feed, group)
         self._converter = node.create_client(srv.ConverterCommand, "converter/command")
 
     def _make_timers(self) -> None:
