@@ -25,6 +25,7 @@ from apis_core.units import NEVER_NS, s_from_ns
 __all__ = ["Election", "ElectionTiming", "Role"]
 
 _EARLY = 0.9  # share of a granted lease that the holder itself believes in
+_MAX_SPREAD = 8.0  # times, of the back-off after elections that came to nothing
 _REMEMBERED_CLAIMS = 64  # of which late grants still count
 
 
@@ -94,6 +95,7 @@ class Election:
         self._granted_to = granted_to
         self._granted_until_ns = now_ns + timing.lease_ns if granted_to != NOBODY else now_ns
         self._own_until_ns = 0
+        self._failures = 0  # candidacies of ours in a row that came to nothing
         self._sequence = 0
         self._sent_ns: OrderedDict[int, int] = OrderedDict()  # when each of our claims was sent
         self._acknowledged_ns: dict[
@@ -132,6 +134,8 @@ class Election:
             if now_ns >= self._own_until_ns:
                 return self._lose(now_ns, "a majority no longer answers")
             return self._claim(ClaimKind.MASTER, now_ns)
+        if self.role is Role.CANDIDATE:
+            return self._give_way(now_ns)
         if self._may_stand_now and self._lease_holder(now_ns) in (NOBODY, self._unit_id):
             return self._stand(now_ns)
         self._act_ns = max(self._granted_until_ns, now_ns) + self._back_off_ns()
@@ -155,6 +159,8 @@ class Election:
                 effects.append(Record(LeaseGranted(claim.term, claim.unit_id)))
             self.term, self._granted_to = claim.term, claim.unit_id
             self._granted_until_ns = now_ns + claim.lease_ns
+            if claim.kind is ClaimKind.MASTER:
+                self._failures = 0
             self._act_ns = self._granted_until_ns + self._back_off_ns()
         grant = LeaseGrant(
             unit_id=self._unit_id,
@@ -203,7 +209,8 @@ class Election:
         return self._may_stand and self.role is not Role.RETIRED
 
     def _back_off_ns(self) -> int:
-        return round(self._timing.heartbeat_ns * (0.5 + 1.5 * self._random.random()))
+        spread: float = 1.5 * min(2.0**self._failures, _MAX_SPREAD)
+        return round(self._timing.heartbeat_ns * (0.5 + spread * self._random.random()))
 
     def _why_not(self, claim: GridMasterClaim, now_ns: int) -> str:
         if claim.term < self.term:
@@ -229,6 +236,19 @@ class Election:
             *self._claim(ClaimKind.CANDIDATE, now_ns),
         ]
 
+    def _give_way(self, now_ns: int) -> list[Effect]:
+        """No majority in time: give the voters back.
+
+        Two candidates that kept theirs would split the vote for ever; the longer it stays split,
+        the further apart they stand again.
+        """
+        self._failures += 1
+        self.role = Role.FOLLOWER
+        effects = self._claim(ClaimKind.RESIGN, now_ns)
+        self._granted_until_ns = now_ns
+        self._act_ns = now_ns + self._back_off_ns()
+        return effects
+
     def _claim(self, kind: ClaimKind, now_ns: int) -> list[Effect]:
         self._sequence += 1
         self._sent_ns[self._sequence] = now_ns
@@ -236,7 +256,7 @@ class Election:
             self._sent_ns.popitem(last=False)
         if kind is ClaimKind.CANDIDATE:
             self._granted_until_ns = now_ns + self._timing.lease_ns
-            self._act_ns = now_ns + self._back_off_ns() + self._timing.heartbeat_ns
+            self._act_ns = now_ns + 3 * self._timing.heartbeat_ns  # less than the lease
         else:
             self._act_ns = now_ns + self._timing.heartbeat_ns
         claim = GridMasterClaim(
@@ -266,6 +286,7 @@ class Election:
         if self.role is Role.MASTER or now_ns >= self._own_until_ns:
             return []
         self.role = Role.MASTER
+        self._failures = 0
         return [
             Note(f"is the grid master of term {self.term}"),
             *self._claim(ClaimKind.MASTER, now_ns),  # the others learn at once who it is
