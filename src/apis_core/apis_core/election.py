@@ -25,7 +25,7 @@ from apis_core.units import NEVER_NS, s_from_ns
 __all__ = ["Election", "ElectionTiming", "Role"]
 
 _EARLY = 0.9  # share of a granted lease that the holder itself believes in
-_MAX_SPREAD = 8.0  # times, of the back-off after elections that came to nothing
+_MAX_DOUBLINGS = 3  # of the back-off after candidacies that came to nothing
 _REMEMBERED_CLAIMS = 64  # of which late grants still count
 
 
@@ -209,7 +209,7 @@ class Election:
         return self._may_stand and self.role is not Role.RETIRED
 
     def _back_off_ns(self) -> int:
-        spread: float = 1.5 * min(2.0**self._failures, _MAX_SPREAD)
+        spread = 1.5 * 2.0 ** min(self._failures, _MAX_DOUBLINGS)
         return round(self._timing.heartbeat_ns * (0.5 + spread * self._random.random()))
 
     def _why_not(self, claim: GridMasterClaim, now_ns: int) -> str:
