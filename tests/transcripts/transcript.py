@@ -59,7 +59,7 @@ class Scene:
         self._village = village = Village(socs, seed=seed, **policy)
         self._began_ns = village.now_ns
         self._told = 0
-        self._modes = {unit_id: ConverterMode.UNKNOWN for unit_id in socs}
+        self._modes = dict.fromkeys(socs, ConverterMode.UNKNOWN)
         self._warning = ""
         village.watchers.append(self._watch)
 

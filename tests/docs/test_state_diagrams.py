@@ -1,0 +1,13 @@
+"""docs/state-diagrams.md shows what the machines do now."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_state_diagrams_are_up_to_date():
+    script = runpy.run_path(str(ROOT / "tools" / "state_diagrams.py"))
+    assert script["text"]() == script["TARGET"].read_text(), "run tools/state_diagrams.py"

@@ -1,0 +1,273 @@
+"""Write docs/state-diagrams.md: what the machines of apis_core do, found by letting them do it.
+
+    python tools/state_diagrams.py            write the file
+    python tools/state_diagrams.py --check    say whether it is what it would become
+
+Each machine is driven by many seeded random runs: a deal by units that answer, refuse, lie and
+fall silent; an election by a network that delays and loses. Every change of state is noted with
+what brought it about. The same code gives the same text.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from pathlib import Path
+from random import Random
+
+from apis_core.deal import DealMachine, Phase
+from apis_core.election import Election, Role
+from apis_core.events import Broadcast, Call, Effect
+from apis_core.messages import ControlReply, ConverterReading, Deal, GridMasterClaim, LeaseGrant
+from apis_core.policy import parse_policy
+from apis_core.timing import Timing
+from apis_core.types import ControlError, ControlOperation, ConverterMode, StopCause
+from apis_core.units import NEVER_NS, SECOND_NS
+
+ROOT = Path(__file__).resolve().parents[1]
+TARGET = ROOT / "docs" / "state-diagrams.md"
+POLICY = ROOT / "src" / "apis_core" / "test" / "data" / "policy.json"
+DEAL_RUNS = 4000
+ELECTION_RUNS = 300
+UNITS = ("E001", "E002", "E003")
+
+Edges = dict[tuple[str, str], set[str]]
+
+INTRO = """\
+# State diagrams
+
+Written by `tools/state_diagrams.py`, which lets the machines run and notes what they do; do not
+edit. A label says what brings the change about.
+"""
+DEAL_TEXT = """\
+## A deal, as the grid master runs it
+
+`Phase` in [`deal.py`](../src/apis_core/apis_core/deal.py). *Answer* is what a unit said to an
+order, *time* is that something did not come in time (an answer, or the end of the phase), *abort*
+the grid master's wish to end it, *turn* a bus that became free.
+"""
+ELECTION_TEXT = """\
+## A unit in the election
+
+`Role` in [`election.py`](../src/apis_core/apis_core/election.py). *Claim* is a message of one who
+leads or wants to, *grant* an answer to our own claim, *time* a wake-up of our own, *end* the end
+of the process.
+"""
+
+
+class Observer:
+    """Notes the changes of one attribute of the instances of a class, and why they came."""
+
+    def __init__(self) -> None:
+        self.edges: Edges = defaultdict(set)
+        self.cause = "begin"
+
+    def watch(self, base: type, name: str) -> type:
+        """A subclass whose changes are noted."""
+        observer = self
+
+        class Watched(base):  # type: ignore[misc]
+            def __setattr__(self, key: str, value: object) -> None:
+                if key == name:
+                    before = getattr(self, name, None)
+                    if before is not value:
+                        observer.note(before, value)
+                super().__setattr__(key, value)
+
+        return Watched
+
+    def note(self, before: object, after: object) -> None:
+        """One change."""
+        source = before.name if before is not None else "[*]"  # type: ignore[attr-defined]
+        cause = self.cause if before is not None else ""
+        self.edges[source, after.name].add(cause)  # type: ignore[attr-defined]
+
+
+def explore_deals() -> Edges:
+    """Many deals, each with units that behave as they like."""
+    observer = Observer()
+    machine_class = observer.watch(DealMachine, "phase")
+    policy = parse_policy(POLICY.read_text(), POLICY.name)
+    timing = Timing.of(policy).deal
+    for seed in range(DEAL_RUNS):
+        random = Random(seed)
+        health = random.choice(
+            [0.6, 0.9, 0.97, 1.0]
+        )  # share of answers that are as they should be
+        deal = Deal(
+            deal_id="d",
+            request_unit_id="E002",
+            accept_unit_id="E001",
+            discharge_unit_id="E001",
+            charge_unit_id="E002",
+            energy_wh=50.0,
+            current_a=2.0,
+        )
+        now_ns = 1
+        machine = machine_class(deal, policy, timing, now_ns)
+        units = {unit_id: _Unit(random, health) for unit_id in deal.unit_ids}
+        observer.cause = "answer"
+        pending = _calls(machine.acquire(now_ns))
+        for _ in range(150):
+            if machine.phase is Phase.OVER:
+                break
+            chance = random.random()
+            if random.random() < 0.05:
+                now_ns += random.choice([10, 60, 200, 1000]) * SECOND_NS  # everybody was asleep
+            if chance < 0.01:
+                observer.cause = "abort"
+                pending += _calls(machine.abort("no longer wanted", now_ns))
+            elif machine.phase is Phase.QUEUED and chance < 0.5:
+                observer.cause = "turn"
+                pending += _calls(machine.begin(now_ns))
+            elif pending and chance < 0.95:
+                call = pending.pop(0)
+                now_ns += random.randrange(1, SECOND_NS // 10)
+                reply = units[call.to].obey(call)
+                if random.random() < health:
+                    observer.cause = "answer"
+                    pending += _calls(machine.answered(call.call_id, reply, now_ns))
+            elif machine.wake_ns < NEVER_NS:
+                now_ns = max(now_ns + 1, machine.wake_ns)
+                observer.cause = "time"
+                pending += _calls(machine.tick(now_ns))
+    return observer.edges
+
+
+class _Unit:
+    """One unit of a deal, as simple as can be."""
+
+    def __init__(self, random: Random, health: float) -> None:
+        self._random = random
+        self._health = health
+        self._mode = ConverterMode.WAIT
+        self._cause = StopCause.NONE
+        self._volts = 0.0
+        self._moved_wh = 0.0
+
+    def obey(self, call: Call) -> ControlReply:
+        operation = call.request.operation
+        modes = {
+            ControlOperation.VOLTAGE_REFERENCE: ConverterMode.VOLTAGE_REFERENCE,
+            ControlOperation.DISCHARGE: ConverterMode.DISCHARGE,
+            ControlOperation.WAIT: ConverterMode.WAIT,
+            ControlOperation.RELEASE: ConverterMode.WAIT,
+        }
+        if self._random.random() > self._health:
+            errors = (ControlError.CONVERTER, ControlError.BUS_ENERGISED, ControlError.NOT_DEALING)
+            return ControlReply(error=self._random.choice(errors), message="no")
+        if operation in modes:
+            self._mode, self._cause = modes[operation], StopCause.NONE
+        if self._mode is ConverterMode.DISCHARGE and self._random.random() < 0.05:
+            self._mode, self._cause = ConverterMode.WAIT, StopCause.ENERGY_REACHED
+        if self._random.random() > self._health:
+            self._mode, self._cause = ConverterMode.WAIT, StopCause.TRIP
+        if operation is ControlOperation.HOLD and self._mode is not ConverterMode.WAIT:
+            self._volts = min(self._volts + self._random.choice([100.0, 0.0]), 350.0)
+            self._moved_wh += self._random.choice([0.0, 10.0])
+        reading = ConverterReading(
+            mode=self._mode,
+            stop_cause=self._cause,
+            grid_voltage_v=self._volts,
+            grid_current_a=self._random.choice([0.0, 2.0]),
+        )
+        return ControlReply(
+            reading=reading,
+            grid_moved_wh=self._moved_wh,
+            battery_moved_wh=self._moved_wh,
+            soc_ratio=self._random.choice([0.5, 0.5, 0.5, 0.5, 0.1]),
+        )
+
+
+def _calls(effects: list[Effect]) -> list[Call]:
+    return [effect for effect in effects if isinstance(effect, Call)]
+
+
+def explore_elections() -> Edges:
+    """Many small clusters that are cut apart, healed, and ended."""
+    observer = Observer()
+    election_class = observer.watch(Election, "role")
+    policy = parse_policy(POLICY.read_text(), POLICY.name)
+    timing = Timing.of(policy).election
+    for seed in range(ELECTION_RUNS):
+        random = Random(seed)
+        observer.cause = ""
+        units = {
+            unit_id: election_class(
+                unit_id=unit_id,
+                instance_id=unit_id,
+                member_ids=UNITS,
+                timing=timing,
+                random=random,
+                now_ns=0,
+            )
+            for unit_id in UNITS
+        }
+        now_ns, loss = 0, 0.0
+        mail: list[tuple[int, int, str, object]] = []
+        for step in range(250):
+            if random.random() < 0.05:
+                loss = random.choice([0.0, 0.0, 0.3, 1.0])
+            effects: list[Effect] = []
+            next_id = min(UNITS, key=lambda unit_id: units[unit_id].wake_ns)
+            if mail and min(mail)[0] <= units[next_id].wake_ns:
+                first = min(mail)
+                mail.remove(first)
+                sent_ns, _, to, message = first
+                now_ns = max(now_ns, sent_ns)
+                who, unit = to, units[to]
+                if isinstance(message, GridMasterClaim):
+                    observer.cause = "claim"
+                    effects = unit.hear_claim(message, now_ns)
+                elif isinstance(message, LeaseGrant):
+                    observer.cause = "grant"
+                    effects = unit.hear_grant(message, now_ns)
+            elif random.random() < 0.01:
+                observer.cause, who = "end", random.choice(UNITS)
+                effects = units[who].resign(now_ns)
+            elif units[next_id].wake_ns < NEVER_NS:
+                now_ns, who = max(now_ns, units[next_id].wake_ns), next_id
+                observer.cause = "time"
+                effects = units[who].tick(now_ns)
+            for effect in effects:
+                for to in UNITS:
+                    if isinstance(effect, Broadcast) and (to == who or random.random() >= loss):
+                        delay_ns = random.randrange(1, SECOND_NS * random.choice([1, 1, 4]))
+                        mail.append((now_ns + delay_ns, 3 * step + len(mail), to, effect.message))
+    return observer.edges
+
+
+def diagram(edges: Edges, states: list[str], end: str) -> str:
+    """A Mermaid state diagram, in the order in which the states are defined."""
+    order = {name: number for number, name in enumerate(["[*]", *states])}
+    lines = ["```mermaid", "stateDiagram-v2"]
+    for (source, target), causes in sorted(
+        edges.items(), key=lambda edge: (order[edge[0][0]], order[edge[0][1]])
+    ):
+        label = ", ".join(sorted(causes - {""}))
+        lines.append(f"    {source} --> {target}" + (f": {label}" if label else ""))
+    lines += [f"    {end} --> [*]", "```", ""]
+    return "\n".join(lines)
+
+
+def text() -> str:
+    """The whole document."""
+    deals = diagram(explore_deals(), [phase.name for phase in Phase], Phase.OVER.name)
+    roles = diagram(explore_elections(), [role.name for role in Role], Role.RETIRED.name)
+    return "\n".join([INTRO, DEAL_TEXT, deals, ELECTION_TEXT, roles])
+
+
+def main() -> int:
+    """Write or check."""
+    new = text()
+    if "--check" in sys.argv[1:]:
+        if TARGET.exists() and TARGET.read_text() == new:
+            return 0
+        print(f"{TARGET.relative_to(ROOT)} is not up to date: run tools/state_diagrams.py")
+        return 1
+    TARGET.write_text(new)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
