@@ -22,6 +22,7 @@ class Pacer:
 
     def __init__(self, speed: float, now_s: float) -> None:
         self.speed = speed
+        self.kept_ratio = 1.0  # of that speed, over the last few seconds
         self._last_s = now_s
         self._window_start_s = now_s
         self._granted_s = 0.0
@@ -34,17 +35,22 @@ class Pacer:
         self._granted_s += granted_s
         return granted_s * self.speed
 
+    @property
+    def is_slow(self) -> bool:
+        """Whether simulated time falls behind what was asked for."""
+        return self.kept_ratio < SLOW_RATIO
+
     def complaint(self, now_s: float) -> str:
         """One line when the last few seconds were too slow, once; else empty."""
         elapsed_s = now_s - self._window_start_s
-        if self._has_complained or elapsed_s < WINDOW_S:
+        if elapsed_s < WINDOW_S:
             return ""
-        ratio = self._granted_s / elapsed_s
+        self.kept_ratio = self._granted_s / elapsed_s
         self._window_start_s, self._granted_s = now_s, 0.0
-        if ratio >= SLOW_RATIO:
+        if self._has_complained or not self.is_slow:
             return ""
         self._has_complained = True
         return (
             f"this machine is too slow for speed {self.speed:g}: "
-            f"simulated time goes at {ratio * self.speed:.3g} instead"
+            f"simulated time goes at {self.kept_ratio * self.speed:.3g} instead"
         )

@@ -11,6 +11,7 @@ from typing import Any
 
 import rclpy
 from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
@@ -36,6 +37,7 @@ from apis_interfaces.srv import ConverterCommand
 __all__ = ["EmulatorNode", "run"]
 
 TICK_S = 0.02
+DIAGNOSTICS_PERIOD_S = 1.0
 PUBLISH_SIMULATED_S, PUBLISH_WALL_S = 1.0, 0.1  # readings come at the slower of the two paces
 DRAIN_S = 6.0  # for all converters to reach WAIT at the end
 
@@ -77,6 +79,8 @@ class EmulatorNode(Node):
         # Not the default clock: ROS time stalls when somebody sets the system clock back.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(TICK_S, self._tick, clock=steady)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 100)
+        self.create_timer(DIAGNOSTICS_PERIOD_S, self._diagnose, clock=steady)
 
     def end(self) -> None:
         """Begin to end: all converters to WAIT. A second time: at once."""
@@ -130,6 +134,25 @@ class EmulatorNode(Node):
             self.get_logger().warning(complaint)
         if self._ends_at_s is not None:
             self._drain(now_s, self._ends_at_s)
+
+    def _diagnose(self) -> None:
+        pacer = self._pacer
+        level = DiagnosticStatus.WARN if pacer.is_slow else DiagnosticStatus.OK
+        kept = f"{pacer.kept_ratio * pacer.speed:.3g}"
+        status = DiagnosticStatus(
+            level=level,
+            name="emulator: pace",
+            message=f"simulated time goes {kept} times as fast as the clock",
+            hardware_id="emulator",
+            values=[
+                KeyValue(key="speed_asked", value=f"{pacer.speed:g}"),
+                KeyValue(key="speed_kept", value=kept),
+                KeyValue(key="converters_on", value=" ".join(self._driver.active_ids())),
+            ],
+        )
+        message = DiagnosticArray(status=[status])
+        message.header.stamp = self._stamp()
+        self._diagnostics.publish(message)
 
     def _drain(self, now_s: float, ends_at_s: float) -> None:
         if now_s >= ends_at_s and (forced := self._driver.force_wait()):

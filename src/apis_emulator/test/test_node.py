@@ -24,6 +24,7 @@ pytestmark = pytest.mark.ros
 
 rclpy = pytest.importorskip("rclpy")
 
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
 from rclpy.context import Context  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rosgraph_msgs.msg import Clock  # noqa: E402
@@ -60,6 +61,7 @@ class Client:
         for topic, kind in (
             ("/clock", Clock),
             ("bus_state", BusState),
+            ("/diagnostics", DiagnosticArray),
             *(
                 (f"{unit}/{name}", kind)
                 for unit in ("e001", "e002")
@@ -243,6 +245,13 @@ def test_clock_starts_at_the_place_and_runs_at_the_speed(client):
     assert time.monotonic() - began_s > 0.8 * 60 / SPEED
     stamps = [c.clock.sec * 10**9 + c.clock.nanosec for c in clock]
     assert all(after > before for before, after in pairwise(stamps))
+
+
+def test_diagnostics_say_how_fast_time_goes(client):
+    client.until(lambda: client.seen["/diagnostics"], "diagnostics")
+    (status,) = client.last("/diagnostics").status
+    assert status.level in (DiagnosticStatus.OK, DiagnosticStatus.WARN)  # on a busy machine
+    assert {value.key: value.value for value in status.values}["speed_asked"] == "20"
 
 
 def test_exchange_ends_by_itself_at_its_energy(client):
