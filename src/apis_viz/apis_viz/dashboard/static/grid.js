@@ -26,6 +26,17 @@ function rounded(points, radius) {
   return `${parts.join(' ')} L${points.at(-1)}`;
 }
 
+// A point of a cubic, as near to its middle as no label is yet.
+function freePlace([a, b, c, d], taken) {
+  const point = (t) => [0, 1].map((i) => {
+    const u = 1 - t;
+    return u * u * u * a[i] + 3 * u * u * t * b[i] + 3 * u * t * t * c[i] + t * t * t * d[i];
+  });
+  const places = [0.5, 0.3, 0.7, 0.2, 0.8].map(point);
+  const isFree = ([x, y]) => taken.every(([tx, ty]) => Math.abs(x - tx) > 112 || Math.abs(y - ty) > 32);
+  return places.find(isFree) || places[0];
+}
+
 export default {
   template: `
   <section class="apis-card apis-grid" ref="box">
@@ -178,6 +189,7 @@ export default {
       return found;
     },
     arcs() {
+      const labels = [];
       const at = Object.fromEntries(this.houses.map((h) => [h.u.id, h]));
       return this.state.deals.filter((d) => at[d.giver] && at[d.taker]).map((deal, i) => {
         const roof = DROP + 105;
@@ -194,11 +206,10 @@ export default {
         const reach = Math.min(Math.abs(x2 - x1) / this.width, 1);
         const rise = (52 + 40 * reach + 12 * (i % 2)) * 4 / 3; // a cubic peaks at 3/4 of its handles
         const bend = (x2 - x1) * 0.12;
-        return {
-          ...shared,
-          path: `M${x1},${y1} C${x1 + bend},${y1 - rise} ${x2 - bend},${y2 - rise} ${x2},${y2}`,
-          lx: (x1 + x2) / 2, ly: y1 - rise * 0.75,
-        };
+        const ends = [[x1, y1], [x1 + bend, y1 - rise], [x2 - bend, y2 - rise], [x2, y2]];
+        const [lx, ly] = freePlace(ends, labels);
+        labels.push([lx, ly]);
+        return { ...shared, path: `M${ends[0]} C${ends.slice(1).join(' ')}`, lx, ly };
       });
     },
     summary() {
