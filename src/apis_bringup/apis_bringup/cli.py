@@ -192,6 +192,28 @@ def sim(
 
 
 @app.command()
+def simtest(
+    seeds: Annotated[str, typer.Option(metavar="A:B", help="Seeds A to B - 1.")] = "0:100",
+    units: Annotated[int, typer.Option(min=3, max=100, help="Number of units.")] = 8,
+    hours: Annotated[float, typer.Option(help="Simulated hours of a run.")] = 1.0,
+    profile: Annotated[
+        Literal["mixed", "calm", "partition", "crash"], typer.Option(help="What goes wrong.")
+    ] = "mixed",
+    replay: Annotated[
+        int | None, typer.Option(metavar="SEED", help="This seed only, the same to the byte.")
+    ] = None,
+    trace: Annotated[bool, typer.Option("--trace", help="With --replay: every line.")] = False,
+    save: Annotated[
+        bool, typer.Option("--save", help="Keep failing seeds in tests/seeds.")
+    ] = False,
+) -> int:
+    """Hunt for a schedule that breaks the protocol, in virtual time, on all cores."""
+    from apis_bringup.simtest import SimtestOptions, run_simtest
+
+    return run_simtest(SimtestOptions(seeds, units, hours, profile, replay, trace, save))
+
+
+@app.command()
 def screenshot(
     out: Annotated[Path, typer.Option(help="PNG file.")] = Path("docs/images/dashboard.png"),
     width: Annotated[int, typer.Option(min=320, help="Of the window. [px]")] = 1440,

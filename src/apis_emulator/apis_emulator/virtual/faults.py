@@ -1,0 +1,138 @@
+"""What goes wrong, how often, and when: a profile, and the plan that a seed draws from it.
+
+The plan is made before the run, so that what the agents do cannot change what happens to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from random import Random
+
+from apis_core.types import UnitId
+
+__all__ = ["PROFILES", "Fault", "FaultKind", "Profile", "plan"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """How bad the world is while faults last. Rates are per hour, chances per message or order.
+
+    Attributes:
+        loss: Chance that a message is lost.
+        duplicate: ... comes twice.
+        straggle: ... takes up to ``straggle_s`` instead of a few milliseconds.
+        straggle_s: [s]
+        cuts: Partitions, each with an end.
+        crashes: Deaths of a process; it comes back.
+        modes: Words of an operator.
+        slow: Chance that a driver takes up to ``slow_s`` over an order.
+        slow_s: [s]
+        refuse: Chance that a driver refuses an order for no reason.
+        mute: Chance that a driver obeys, but its answer is lost.
+        drift_ratio: Greatest error of a unit's clock.
+    """
+
+    loss: float = 0.0
+    duplicate: float = 0.0
+    straggle: float = 0.0
+    straggle_s: float = 3.0
+    cuts: float = 0.0
+    crashes: float = 0.0
+    modes: float = 0.0
+    slow: float = 0.0
+    slow_s: float = 3.0
+    refuse: float = 0.0
+    mute: float = 0.0
+    drift_ratio: float = 0.0
+
+
+PROFILES = {
+    "calm": Profile(),
+    "mixed": Profile(
+        loss=0.03,
+        duplicate=0.03,
+        straggle=0.03,
+        cuts=8.0,
+        crashes=16.0,
+        modes=6.0,
+        slow=0.03,
+        refuse=0.01,
+        mute=0.01,
+        drift_ratio=0.005,
+    ),
+    "partition": Profile(
+        loss=0.10, duplicate=0.05, straggle=0.10, cuts=40.0, crashes=2.0, drift_ratio=0.005
+    ),
+    "crash": Profile(
+        loss=0.01, straggle=0.02, cuts=2.0, crashes=60.0, slow=0.05, mute=0.02, drift_ratio=0.005
+    ),
+}
+
+
+class FaultKind(Enum):
+    """What happens at an instant of the plan."""
+
+    CRASH = auto()  # of one unit, at once
+    CRASH_INSIDE = auto()  # of one unit, after some effects of whatever it does next
+    CUT = auto()  # the network falls apart into groups, or one unit becomes deaf or mute
+    MODE = auto()  # an operator speaks
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One entry of a plan.
+
+    Attributes:
+        time_s: When. [s]
+        kind: What.
+        units: Whom it hits: one unit, or one side of a partition.
+        lasts_s: How long until the process is back, or the partition heals. [s]
+        detail: CRASH_INSIDE: effects before it dies; CUT: 0 both ways, 1 they cannot speak, 2
+            they cannot hear; MODE: which word.
+    """
+
+    time_s: float
+    kind: FaultKind
+    units: tuple[UnitId, ...]
+    lasts_s: float
+    detail: int = 0
+
+
+def plan(profile: Profile, members: Sequence[UnitId], end_s: float, random: Random) -> list[Fault]:
+    """All faults from 0 to an instant; what lasts ends by then, too."""
+    faults: list[Fault] = []
+    for rate, make in (
+        (profile.crashes, _crash),
+        (profile.cuts, _cut),
+        (profile.modes, _mode),
+    ):
+        time_s = 0.0
+        while rate > 0.0:
+            time_s += random.expovariate(rate / 3600.0)
+            if time_s >= end_s:
+                break
+            fault = make(time_s, members, random)
+            if time_s + fault.lasts_s < end_s:
+                faults.append(fault)
+    return sorted(faults, key=lambda fault: fault.time_s)
+
+
+def _crash(time_s: float, members: Sequence[UnitId], random: Random) -> Fault:
+    kind = FaultKind.CRASH if random.random() < 0.5 else FaultKind.CRASH_INSIDE
+    victim = members[random.randrange(len(members))]
+    lasts_s = random.choice((0.5, 2.0, 10.0, 60.0)) * (0.5 + random.random())
+    return Fault(time_s, kind, (victim,), lasts_s, random.randrange(1, 6))
+
+
+def _cut(time_s: float, members: Sequence[UnitId], random: Random) -> Fault:
+    size = 1 if random.random() < 0.5 else random.randrange(1, max(len(members) // 2, 1) + 1)
+    side = tuple(sorted(random.sample(members, size)))
+    lasts_s = random.choice((3.0, 15.0, 60.0, 120.0)) * (0.5 + random.random())
+    return Fault(time_s, FaultKind.CUT, side, lasts_s, random.choice((0, 0, 0, 1, 2)))
+
+
+def _mode(time_s: float, members: Sequence[UnitId], random: Random) -> Fault:
+    unit = (members[random.randrange(len(members))],) if random.random() < 0.6 else ()
+    return Fault(time_s, FaultKind.MODE, unit, random.uniform(10.0, 90.0), random.randrange(1, 4))

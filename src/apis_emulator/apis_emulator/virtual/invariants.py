@@ -1,0 +1,216 @@
+"""What must be true at every instant, whatever the schedule. See docs/simulator.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from apis_core.messages import ConverterOperation, ConverterOrder, ConverterReply, Deal
+from apis_core.types import ConverterError, ConverterMode, DealState, UnitId
+from apis_emulator.physics.converter import Converter
+from apis_emulator.physics.plant import Plant
+from apis_emulator.virtual.village import Rules
+
+__all__ = ["Invariants", "Limits", "Violation"]
+
+ENERGY_RATIO = 0.001  # of the agreed energy
+BALANCE_WH = 0.01  # the plant's books may be out by so much ...
+BALANCE_RATIO = 1e-4  # ... and this much of all that was sent
+CURRENT_A = 0.01  # above the sum of the policy
+TRIP_V = 5.0  # a trip acts a sub-step late; 2 A on the terminals of 8 converters are 2.5 V then
+WS_PER_WH = 3600.0
+
+
+class Violation(Exception):
+    """An invariant does not hold.
+
+    Attributes:
+        rule: Its number in docs/simulator.md.
+        text: What was seen.
+    """
+
+    def __init__(self, rule: int, text: str) -> None:
+        super().__init__(f"invariant {rule}: {text}")
+        self.rule = rule
+        self.text = text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How long things may take. [s]
+
+    Attributes:
+        after_death: From the death of a process until its converter is off.
+        after_cut: From the loss of all contact until the converter is off.
+        after_end: How long a converter may be on for a deal that is over.
+    """
+
+    after_death: float
+    after_cut: float
+    after_end: float
+
+
+class Invariants:
+    """Looks at the plant after every step of it, and at what passes the borders.
+
+    Args:
+        plant: The hardware.
+        rules: Limits that all units go by.
+        limits: Limits of time.
+    """
+
+    def __init__(self, plant: Plant, rules: Rules, limits: Limits) -> None:
+        self._plant = plant
+        self._limits = limits
+        hardware = rules.hardware
+        self._unit_a = hardware.grid_current_capacity_a + hardware.grid_current_allowance_a
+        self._sum_a = (rules.policy.total_deal_current_max_a or 1e9) + CURRENT_A
+        # a reference takes up what the bus holds when it brings it down; that is counted, too
+        nominal_v = rules.policy.grid_voltage_v
+        self._bus_wh = 0.5 * plant.capacitance_f * nominal_v**2 / WS_PER_WH
+        self._due: dict[UnitId, tuple[float, str]] = {}  # must have been off by then, and why
+        self._driver_terms = dict.fromkeys(plant.units, 0)
+        self._node_terms = dict.fromkeys(plant.units, 0)
+        self._master: UnitId = ""
+        self._over_s: dict[str, float] = {}
+        self.deals: dict[str, Deal] = {}
+        self.settled_s = float("inf")  # from here on rule 2b holds; the faults are long over
+
+    # --- the plant -------------------------------------------------------------------------------
+
+    def step(self, now_s: float) -> None:
+        """After every step of the plant that may have had something on."""
+        plant = self._plant
+        if plant.voltage_v > plant.bus.over_voltage_trip_v + TRIP_V:
+            raise Violation(4, f"the bus is at {plant.voltage_v:.1f} V")
+        stiff, sum_a = [], 0.0
+        for unit_id, unit in plant.units.items():
+            converter = unit.converter
+            if not converter.is_active:
+                if unit_id in self._due:
+                    del self._due[unit_id]
+                continue
+            current_a = abs(converter.current_a)
+            if current_a > self._unit_a:
+                raise Violation(4, f"{unit_id} carries {current_a:.3f} A")
+            if not converter.is_reference:
+                sum_a += current_a
+            elif converter.droop_ratio == 0.0:
+                stiff.append(unit_id)
+            self._check_owner(unit_id, converter, now_s)
+        if len(stiff) > 1:
+            raise Violation(1, f"{' and '.join(stiff)} both regulate the voltage, without droop")
+        if sum_a > self._sum_a:
+            raise Violation(4, f"currents of {sum_a:.3f} A are on the bus")
+
+    def _check_owner(self, unit_id: UnitId, converter: Converter, now_s: float) -> None:
+        due_s, why = self._due.get(unit_id, (float("inf"), ""))
+        if now_s > due_s:
+            raise Violation(2, f"{unit_id} is still {converter.mode.name}: {why}")
+
+    def step_settled(self, now_s: float, deal_of: Callable[[UnitId], str]) -> None:
+        """After every step with the faults long over: what is on belongs to a deal."""
+        for unit_id, unit in self._plant.units.items():
+            if not unit.converter.is_active or unit.converter.is_stopping:
+                continue
+            deal_id = deal_of(unit_id)
+            over_s = self._over_s.get(deal_id)
+            if deal_id not in self.deals or (
+                over_s is not None and now_s > max(over_s, self.settled_s) + self._limits.after_end
+            ):
+                raise Violation(
+                    2, f"{unit_id} is {unit.converter.mode.name} for no deal that runs: {deal_id}"
+                )
+
+    def check_balance(self) -> None:
+        """What senders gave is what receivers got, plus what is stored and what was burned."""
+        plant = self._plant
+        sent_wh = sum(unit.converter.discharged_wh for unit in plant.units.values())
+        taken_wh = sum(unit.converter.charged_wh for unit in plant.units.values())
+        stored_wh = 0.5 * plant.capacitance_f * plant.voltage_v**2 / WS_PER_WH
+        gap_wh = sent_wh - taken_wh - stored_wh - plant.bled_wh
+        if abs(gap_wh) > BALANCE_WH + BALANCE_RATIO * sent_wh:
+            raise Violation(5, f"{gap_wh:.4f} Wh of {sent_wh:.3f} Wh sent are nowhere")
+
+    # --- processes -------------------------------------------------------------------------------
+
+    def died(self, unit_id: UnitId, now_s: float) -> None:
+        """A process is gone."""
+        self._must_be_off(unit_id, now_s + self._limits.after_death, now_s, "its process died")
+        if self._master == unit_id:
+            self._master = ""
+
+    def cut_off(self, unit_id: UnitId, now_s: float) -> None:
+        """Nobody can reach a unit."""
+        self._must_be_off(unit_id, now_s + self._limits.after_cut, now_s, "it was cut off")
+
+    def back(self, unit_id: UnitId) -> None:
+        """A unit that was cut off is reachable again."""
+        if self._due.get(unit_id, (0.0, ""))[1].startswith("it was cut off"):
+            del self._due[unit_id]
+
+    def _must_be_off(self, unit_id: UnitId, due_s: float, now_s: float, why: str) -> None:
+        before_s = self._due.get(unit_id, (float("inf"), ""))[0]
+        if due_s < before_s:
+            self._due[unit_id] = (due_s, f"{why} at {now_s:.3f} s, off was due by {due_s:.3f} s")
+
+    def believes(self, unit_id: UnitId, is_still: Callable[[UnitId], bool]) -> None:
+        """A unit believes that it is the grid master."""
+        other = self._master
+        if other and other != unit_id and is_still(other):
+            raise Violation(7, f"{other} and {unit_id} both believe to be the grid master")
+        self._master = unit_id
+
+    # --- orders ----------------------------------------------------------------------------------
+
+    def granted(self, unit_id: UnitId, term: int) -> None:
+        """A unit has written down that it gave its voice in a term."""
+        if term < self._node_terms[unit_id]:
+            raise Violation(3, f"{unit_id} gave its voice in term {term}, after a later one")
+        self._node_terms[unit_id] = term
+
+    def commanded(self, unit_id: UnitId, order: ConverterOrder) -> None:
+        """A node orders its converter."""
+        turns_on = order.operation is ConverterOperation.MODE and order.mode.is_active
+        if turns_on and order.term < self._node_terms[unit_id]:
+            known = self._node_terms[unit_id]
+            raise Violation(3, f"{unit_id} obeys term {order.term}, but has granted {known}")
+
+    def obeyed(self, unit_id: UnitId, order: ConverterOrder, reply: ConverterReply) -> None:
+        """A driver answered."""
+        if order.operation is ConverterOperation.READ or reply.error is not ConverterError.NONE:
+            return
+        newest = self._driver_terms[unit_id]
+        is_wait = order.operation is ConverterOperation.MODE and order.mode is ConverterMode.WAIT
+        if order.term < newest and not (is_wait and order.term == 0):
+            raise Violation(3, f"the driver of {unit_id} obeyed term {order.term} after {newest}")
+        self._driver_terms[unit_id] = max(newest, order.term)
+
+    # --- deals -----------------------------------------------------------------------------------
+
+    def published(self, deal: Deal, now_s: float) -> None:
+        """A grid master said how a deal stands."""
+        before = self.deals.get(deal.deal_id)
+        if before is not None:
+            if (deal.term, deal.sequence) <= (before.term, before.sequence):
+                raise Violation(5, f"deal {deal.deal_id} is published out of order")
+            if before.state.is_over and deal.state is not before.state:
+                raise Violation(
+                    5, f"deal {deal.deal_id} was {before.state.name} and is {deal.state.name}"
+                )
+            if deal.term == before.term and deal.moved_wh < before.moved_wh:
+                raise Violation(
+                    5, f"deal {deal.deal_id} goes from {before.moved_wh} to {deal.moved_wh} Wh"
+                )
+        self.deals[deal.deal_id] = deal
+        if not deal.state.is_over:
+            return
+        self._over_s.setdefault(deal.deal_id, now_s)
+        if deal.state is DealState.COMPLETED:
+            more_wh = deal.moved_wh - deal.energy_wh
+            margin_wh = ENERGY_RATIO * deal.energy_wh
+            if not -margin_wh <= more_wh <= margin_wh + self._bus_wh:
+                text = f"deal {deal.deal_id} moved {deal.moved_wh:.4f} of {deal.energy_wh:g} Wh"
+                raise Violation(5, text)
+        elif not deal.reason:
+            raise Violation(5, f"deal {deal.deal_id} is {deal.state.name} without a reason")

@@ -1,0 +1,172 @@
+"""What a simulated village is made of: policy, hardware, scenario, houses and their plant.
+
+Sun and load are constant, so nothing here needs weather or files. Deals are small, so that an
+hour has many.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from random import Random
+
+from apis_core.grid import Bus, ConverterLoss
+from apis_core.hardware import Hardware, parse_hardware
+from apis_core.policy import Policy, parse_policy
+from apis_core.scenario import Scenario, parse_scenario
+from apis_core.types import UnitId
+from apis_emulator.physics.battery import Battery
+from apis_emulator.physics.converter import Converter
+from apis_emulator.physics.house import House
+from apis_emulator.physics.plant import Plant, Profile, Unit
+
+__all__ = ["CAPACITY_WH", "Rules", "VirtualPlant", "make_plant", "make_rules", "unit_ids"]
+
+CAPACITY_WH = 4800.0
+SHORT_BELOW_WH, EXCESS_ABOVE_WH = 2880.0, 4320.0
+INITIAL_SOC_RATIO = (0.45, 0.94)
+SOLAR_W, LOAD_W = (0.0, 900.0), (0.0, 500.0)
+VOLTMETER_SIGMA_V = 0.2
+IDLE_STEP_S = 10.0  # of a plant with nothing on and constant profiles: nothing to resolve
+
+_POLICY = {
+    "operationMode": "autonomous",
+    "memberUnitIds": [],
+    "largeCapacityUnitIds": [],
+    "operationGridVoltageV": 350,
+    "operationGridVoltageVRange": {"min": 300, "max": 380},
+    "gridVoltageSeparationV": 10,
+    "gridVoltageAllowanceV": 4,
+    "gridVoltageDropAllowanceV": 20,
+    "gridCurrentStepA": 1,
+    "gridUvloMaskV": 10,
+    "safety": {
+        "sumOfDealingUnitGridCurrentAllowancePerUnitA": 0.125,
+        "sumOfDealGridCurrentMaxA": 4,
+        "gridTopologyBasedEvaluation": {"enabled": False},
+    },
+    "controller": {
+        "dcdc": {
+            "checkpoint": {"retryLimit": 3, "retryWaitMsec": 100},
+            "voltageReference": {
+                "rampUp": {"first": {"timeoutMsec": 180000}},
+                "authorization": {"numberOfTrials": 3},
+            },
+        },
+        "dataAcquisitionPeriodMsec": 10000,
+    },
+    "user": {"houseKeepingPeriodMsec": 10000},
+    "mediator": {
+        "deal": {"gridCurrentA": 2, "amountMinWh": 50, "amountMaxWh": 50, "amountUnitWh": 50},
+        "negotiationTimeoutMsec": 2000,
+    },
+    "gridMaster": {
+        "deal": {
+            "forceStopCondition": {
+                "dischargeUnitLowerLimitRsoc": 20,
+                "chargeUnitUpperLimitRsoc": 95,
+            },
+            "resetLimit": 3,
+        },
+        "currentCompensation": {"limitOfTrials": 3, "driftAllowanceA": 0.03},
+    },
+}
+_RANGES = {
+    "tmp": (0, 45),
+    "vg": (-4, 380),
+    "vb": (32, 58.4),
+    "ig": (-2.35, 2.35),
+    "ib": (-20, 20),
+}
+_HARDWARE = {
+    "batteryNominalCapacityWh": CAPACITY_WH,
+    "gridCurrentCapacityA": 2.3,
+    "gridCurrentAllowanceA": 0.125,
+    "droopRatio": 0.039,
+    "safety": {
+        "range": {
+            "dcdc": {
+                "meter": {name: {"min": low, "max": high} for name, (low, high) in _RANGES.items()}
+            }
+        }
+    },
+}
+_SCENARIO = {
+    "acceptSelection": {"strategy": "amount"},
+    "00:00:00-24:00:00": {
+        "batteryStatus": {
+            "4320-": "excess",
+            "3600-4320": "sufficient",
+            "2880-3600": "scarce",
+            "-2880": "short",
+        },
+        "request": {
+            "excess": {"discharge": {"limitWh": 4320, "pointPerWh": 10}},
+            "sufficient": {},
+            "scarce": {},
+            "short": {"charge": {"limitWh": 2880, "pointPerWh": 10}},
+        },
+        "accept": {
+            "excess": {"discharge": {"limitWh": 3600, "pointPerWh": 10}},
+            "sufficient": {"discharge": {"limitWh": 3600, "pointPerWh": 10}},
+            "scarce": {"charge": {"limitWh": 3600, "pointPerWh": 10}},
+            "short": {"charge": {"limitWh": 3600, "pointPerWh": 10}},
+        },
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The configuration that all units of a run share."""
+
+    policy: Policy
+    hardware: Hardware
+    scenario: Scenario
+
+
+class VirtualPlant(Plant):
+    """A plant that takes long steps while nothing is on."""
+
+    def _resolution_s(self, active: list[tuple[UnitId, Unit]]) -> float:
+        return super()._resolution_s(active) if active else IDLE_STEP_S
+
+
+def unit_ids(count: int) -> list[UnitId]:
+    """E001, E002, ..."""
+    return [f"E{index + 1:03}" for index in range(count)]
+
+
+def make_rules(count: int) -> Rules:
+    """Policy, hardware and scenario for so many units."""
+    policy = parse_policy(json.dumps(_POLICY | {"memberUnitIds": unit_ids(count)}), "policy")
+    return Rules(
+        policy=policy,
+        hardware=parse_hardware(json.dumps(_HARDWARE), "hardware"),
+        scenario=parse_scenario(json.dumps(_SCENARIO), "scenario"),
+    )
+
+
+def make_plant(count: int, random: Random) -> VirtualPlant:
+    """Houses with constant sun and load, drawn from a seed."""
+    bus = Bus()
+    units = {}
+    for unit_id in unit_ids(count):
+        solar_w, load_w = random.uniform(*SOLAR_W), random.uniform(*LOAD_W)
+        stored_wh = CAPACITY_WH * random.uniform(*INITIAL_SOC_RATIO)
+        # not gauss(): its result depends on calls before
+        offset_v = VOLTMETER_SIGMA_V * math.sqrt(3.0) * random.uniform(-1.0, 1.0)
+        units[unit_id] = Unit(
+            house=House(Battery(CAPACITY_WH, stored_wh)),
+            converter=Converter(
+                loss=ConverterLoss(), current_slew_a_per_s=bus.current_slew_a_per_s
+            ),
+            profile=_constant(solar_w, load_w),
+            voltage_offset_v=offset_v,
+        )
+    return VirtualPlant(units, bus)
+
+
+def _constant(solar_w: float, load_w: float) -> Profile:
+    return lambda _time_s: (solar_w, load_w)

@@ -1,0 +1,199 @@
+"""The simulator itself: the same again from a seed, and able to see what is wrong."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from apis_core.messages import ConverterOperation, ConverterOrder, ConverterReply, Deal
+from apis_core.types import ConverterError, ConverterMode, DealState
+from apis_emulator.virtual.__main__ import main
+from apis_emulator.virtual.faults import PROFILES, Fault, FaultKind, plan
+from apis_emulator.virtual.invariants import Invariants, Limits, Violation
+from apis_emulator.virtual.network import Network
+from apis_emulator.virtual.run import LEAST_HOURS, Case, run
+from apis_emulator.virtual.village import make_plant, make_rules
+
+IDS = ["E001", "E002", "E003", "E004"]
+LIMITS = Limits(after_death=20.0, after_cut=60.0, after_end=60.0)
+DEAL = Deal(
+    deal_id="d",
+    request_unit_id="E001",
+    accept_unit_id="E002",
+    discharge_unit_id="E001",
+    charge_unit_id="E002",
+    energy_wh=50.0,
+    current_a=2.0,
+    term=1,
+    sequence=1,
+    state=DealState.RUNNING,
+)
+COUNTS = (
+    "from apis_emulator.virtual.run import Case, run\n"
+    f"print(run(Case(3, 4, {LEAST_HOURS}, 'mixed')).digest)"
+)
+
+
+def test_a_seed_gives_the_same_trace_to_the_byte():
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-c", COUNTS],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONHASHSEED": hash_seed},
+        )
+        for hash_seed in ("1", "2")
+    ]
+    first, second = (done.communicate()[0] for done in runs)
+    assert len(first.strip()) == 64
+    assert first == second
+
+
+def test_calm_units_deal():
+    outcome = run(Case(1, 4, LEAST_HOURS, "calm"))
+    assert outcome.reason == ""
+    assert outcome.completed > 0
+
+
+def test_a_failing_seed_says_so(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("apis_emulator.virtual.run.LIVENESS_S", 1.0)
+    words = ["--seeds", "1", "--units", "3", "--hours", "0.5", "--profile", "calm", "--jobs", "1"]
+    assert main([*words, "--save", "--folder", str(tmp_path)]) == 1
+    said = capsys.readouterr().out
+    assert "invariant 7" in said
+    assert "apisctl simtest --replay 1" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["calm-3-1.json"]
+
+
+def test_a_plan_ends_before_its_end_and_is_the_same_again():
+    plans = [plan(PROFILES["mixed"], IDS, 3000.0, Random(5)) for _ in range(2)]
+    assert plans[0] == plans[1]
+    assert {fault.kind for fault in plans[0]} == set(FaultKind)
+    assert all(fault.time_s + fault.lasts_s < 3000.0 for fault in plans[0])
+
+
+def test_a_partition_has_sides():
+    network = Network(PROFILES["calm"], Random(1))
+    both = Fault(0.0, FaultKind.CUT, ("E001",), 1.0, 0)
+    mute = Fault(0.0, FaultKind.CUT, ("E002",), 1.0, 1)
+    network.cut(both)
+    network.cut(mute)
+    assert network.delays_ns("E001", "E003") == network.delays_ns("E003", "E001") == ()
+    assert network.delays_ns("E002", "E003") == ()
+    assert network.delays_ns("E003", "E002") != ()
+    assert network.is_alone("E001")
+    assert not network.is_alone("E002")
+    network.heal(both)
+    assert network.is_open("E001", "E003")
+
+
+# --- every invariant can fail --------------------------------------------------------------------
+
+
+@pytest.fixture
+def invariants() -> Invariants:
+    return Invariants(make_plant(4, Random(1)), make_rules(4), LIMITS)
+
+
+def turned_on(invariants: Invariants, unit_id: str, mode: ConverterMode, bus_v: float = 350.0):
+    converter = invariants._plant.units[unit_id].converter
+    converter.start(mode, bus_v=bus_v, energy_limit_wh=None)
+    return converter
+
+
+def test_two_voltages(invariants):
+    turned_on(invariants, "E001", ConverterMode.VOLTAGE_REFERENCE)
+    invariants.step(0.0)
+    second = turned_on(invariants, "E002", ConverterMode.VOLTAGE_REFERENCE)
+    second.droop_ratio = 0.04
+    invariants.step(0.0)
+    second.droop_ratio = 0.0
+    with pytest.raises(Violation, match="invariant 1"):
+        invariants.step(0.0)
+
+
+def test_on_after_death(invariants):
+    turned_on(invariants, "E001", ConverterMode.CHARGE)
+    invariants.died("E001", 100.0)
+    invariants.step(119.0)
+    with pytest.raises(Violation, match="invariant 2"):
+        invariants.step(121.0)
+
+
+def test_off_in_time_is_enough(invariants):
+    converter = turned_on(invariants, "E001", ConverterMode.CHARGE)
+    invariants.died("E001", 100.0)
+    converter.finish()
+    invariants.step(110.0)
+    turned_on(invariants, "E001", ConverterMode.CHARGE)
+    invariants.step(200.0)
+
+
+def test_on_for_nothing(invariants):
+    turned_on(invariants, "E001", ConverterMode.CHARGE)
+    with pytest.raises(Violation, match="invariant 2"):
+        invariants.step_settled(0.0, lambda _unit_id: "nothing")
+
+
+def test_old_terms(invariants):
+    order = ConverterOrder(
+        operation=ConverterOperation.MODE, mode=ConverterMode.CHARGE, term=4, hold_s=5.0
+    )
+    invariants.obeyed("E001", order, ConverterReply())
+    older = replace(order, term=3)
+    invariants.obeyed("E001", older, ConverterReply(error=ConverterError.OLD_TERM))
+    with pytest.raises(Violation, match="invariant 3"):
+        invariants.obeyed("E001", older, ConverterReply())
+    invariants.granted("E002", 5)
+    with pytest.raises(Violation, match="invariant 3"):
+        invariants.commanded("E002", order)
+
+
+@pytest.mark.parametrize("currents_a", [(2.5,), (1.5, 1.5, -1.5)])
+def test_too_much_current(invariants, currents_a):
+    for unit_id, current_a in zip(IDS, currents_a, strict=False):
+        turned_on(invariants, unit_id, ConverterMode.CHARGE).current_a = current_a
+    with pytest.raises(Violation, match="invariant 4"):
+        invariants.step(0.0)
+
+
+def test_too_much_voltage(invariants):
+    invariants._plant.voltage_v = 410.0
+    with pytest.raises(Violation, match="invariant 4"):
+        invariants.step(0.0)
+
+
+def test_energy_out_of_nothing(invariants):
+    invariants.check_balance()
+    invariants._plant.units["E001"].converter.count(2000.0, 60.0)
+    with pytest.raises(Violation, match="invariant 5"):
+        invariants.check_balance()
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        {"moved_wh": 10.0, "sequence": 3},
+        {"moved_wh": 30.0, "sequence": 2},
+        {"moved_wh": 49.9, "sequence": 3, "state": DealState.COMPLETED},
+        {"moved_wh": 50.4, "sequence": 3, "state": DealState.COMPLETED},
+        {"moved_wh": 30.0, "sequence": 3, "state": DealState.ABORTED},
+    ],
+)
+def test_wrong_books(invariants, then):
+    invariants.published(DEAL, 0.0)
+    invariants.published(replace(DEAL, moved_wh=20.0, sequence=2), 1.0)
+    with pytest.raises(Violation, match="invariant 5"):
+        invariants.published(replace(DEAL, **then), 2.0)
+
+
+def test_two_masters(invariants):
+    invariants.believes("E001", lambda _unit_id: False)
+    invariants.believes("E002", lambda _unit_id: False)
+    with pytest.raises(Violation, match="invariant 7"):
+        invariants.believes("E001", lambda unit_id: unit_id == "E002")
