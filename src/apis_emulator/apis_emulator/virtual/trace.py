@@ -6,7 +6,9 @@ import hashlib
 from collections import deque
 from collections.abc import Callable
 
-__all__ = ["Trace"]
+from apis_core import events as ev
+
+__all__ = ["Trace", "describe"]
 
 TAIL_LINES = 60
 
@@ -38,3 +40,17 @@ class Trace:
     def digest(self) -> str:
         """Of all lines, in hexadecimal digits."""
         return self._hash.hexdigest()
+
+
+def describe(entry: ev.Entry) -> str:
+    """A journal entry in a few words."""
+    match entry:
+        case ev.LeaseGranted(term, unit_id):
+            return f"voice for {unit_id} in term {term}"
+        case ev.DealOpened(deal):
+            return f"deal {deal.deal_id} opened"
+        case ev.DealClosed(receipt):
+            moved_wh = receipt.grid_moved_wh
+            return f"deal {receipt.deal_id} closed, {moved_wh:.6f} Wh {receipt.reason}".rstrip()
+        case _:
+            return str(entry)

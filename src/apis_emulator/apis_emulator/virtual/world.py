@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from random import Random
 from typing import Any
 
 from apis_core import events as ev
 from apis_core.agent import Agent, AgentSettings, Memory
 from apis_core.messages import (
-    BatteryReading,
-    ConverterOperation,
-    ConverterOrder,
-    ConverterReading,
-    ConverterReply,
     Deal,
     DealSubmission,
     LeaseGrant,
@@ -23,56 +16,27 @@ from apis_core.messages import (
     UnitStatus,
 )
 from apis_core.timing import Timing
-from apis_core.types import NOBODY, Alarm, ConverterError, OperationMode, StopCause, UnitId
+from apis_core.types import NOBODY, OperationMode, UnitId
 from apis_core.units import NEVER_NS, SECOND_NS
-from apis_emulator.driver import REFERENCE_GRACE_S, Driver
+from apis_emulator.driver import REFERENCE_GRACE_S
 from apis_emulator.virtual.faults import PROFILES, Fault, FaultKind, Profile
 from apis_emulator.virtual.invariants import Invariants, Limits
+from apis_emulator.virtual.machines import DRIVER_HOLD_S, Machines
 from apis_emulator.virtual.network import Network
-from apis_emulator.virtual.trace import Trace
+from apis_emulator.virtual.process import Process
+from apis_emulator.virtual.timeline import Timeline
+from apis_emulator.virtual.trace import Trace, describe
 from apis_emulator.virtual.village import Rules, make_plant, make_rules, unit_ids
 
-__all__ = ["Process", "World"]
+__all__ = ["World"]
 
-DRIVER_HOLD_S = 5.0
-DRIVER_LIMIT_NS = 5 * SECOND_NS  # a driver that has not answered by then does not
-RENEWAL_NS = round(DRIVER_HOLD_S / 3.0 * SECOND_NS)
-SOC_STEP_RATIO = 0.0005  # a battery is read out when it has changed by so much
-BUSY_STEP_NS, IDLE_STEP_NS = SECOND_NS // 2, 4 * SECOND_NS  # of the plant
-BUSY_TELEMETRY_NS, IDLE_TELEMETRY_NS = 2 * SECOND_NS, 8 * SECOND_NS
 # Slower heartbeats and polls, as under an accelerated clock: most of a run is their handling.
 NETWORK_FLOOR_NS = 5 * SECOND_NS // 2
-DEAD_BUS_V = 1.0
 RAMPS_S = 10.0  # a current and then the bus run down in this time
 CALM = PROFILES["calm"]
-_ROUTINE = (ConverterOperation.READ, ConverterOperation.HOLD)  # not worth a line if obeyed
 
 
-@dataclass(slots=True, eq=False)
-class Process:
-    """One life of a unit's node. Its clock is its own: it starts anywhere and runs a bit wrong."""
-
-    unit_id: UnitId
-    agent: Agent
-    born_ns: int
-    clock_ns: int  # what it shows at birth
-    rate: float
-    is_alive: bool = True
-    armed_ns: int = NEVER_NS  # on the clock of the world
-    dies_after: int = 0  # effects, 0 = does not
-    pending: set[str] = field(default_factory=set)  # calls that are unanswered
-    told_soc_ratio: float = -1.0
-
-    def local_ns(self, now_ns: int) -> int:
-        """Its clock now."""
-        return self.clock_ns + int((now_ns - self.born_ns) * self.rate)
-
-    def world_ns(self, local_ns: int) -> int:
-        """When its clock will show this. A hair late, never early."""
-        return self.born_ns + int((local_ns - self.clock_ns) / self.rate) + 2
-
-
-class World:
+class World(Timeline):
     """See the module's text.
 
     Args:
@@ -83,27 +47,18 @@ class World:
     """
 
     def __init__(self, seed: int, units: int, profile: Profile, trace: Trace) -> None:
-        self.now_ns = 0
+        super().__init__(trace)
         self.profile = profile
-        self.trace = trace
-        self.events = 0
         self.ids = unit_ids(units)
         self.rules: Rules = make_rules(units)
         self.plant = make_plant(units, Random(f"{seed}/plant"))
-        self.driver = Driver(self.plant)
         self.network = Network(profile, Random(f"{seed}/network"))
         self.processes: dict[UnitId, Process] = {}
         self.statuses: dict[UnitId, UnitStatus] = {}
         self._random = Random(f"{seed}/world")
-        self._heap: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
-        self._count = 0
         self._starts = 0
         self._mode_version = 0
         self._journals: dict[UnitId, Memory] = {unit_id: Memory() for unit_id in self.ids}
-        self._modes = {i: u.converter.mode for i, u in self.plant.units.items()}
-        self._line_free_ns = dict.fromkeys(self.ids, 0)  # orders to a driver keep their order
-        self._stamp_ns = 0
-        self.trips = 0
         timing = Timing.of(self.rules.policy, NETWORK_FLOOR_NS)
         self._submit_limit_ns, self._answer_limit_ns = timing.submit_ns, timing.deal.answer_ns
         driver_s = profile.slow_s + DRIVER_HOLD_S + REFERENCE_GRACE_S
@@ -119,34 +74,17 @@ class World:
                 after_end=hold_s + scram_s + driver_s + RAMPS_S,
             ),
         )
+        self.machines = Machines(
+            line=self,
+            plant=self.plant,
+            invariants=self.invariants,
+            profile=profile,
+            random=Random(f"{seed}/machines"),
+            feed=self.feed,
+            process_of=self.processes.get,
+        )
         for unit_id in self.ids:
             self.at(self._random.randrange(SECOND_NS), self._start, unit_id)
-        self.at(0, self._step)
-
-    # --- time ------------------------------------------------------------------------------------
-
-    @property
-    def now_s(self) -> float:
-        """The clock of the world. [s]"""
-        return self.now_ns / SECOND_NS
-
-    def at(self, time_ns: int, action: Callable[..., None], *args: Any) -> None:
-        """Do something then, or now if that is over."""
-        self._count += 1
-        heapq.heappush(self._heap, (max(time_ns, self.now_ns), self._count, action, args))
-
-    def run_until(self, end_ns: int) -> None:
-        """Let virtual time pass."""
-        heap = self._heap
-        while heap and heap[0][0] <= end_ns:
-            self.now_ns, _, action, args = heapq.heappop(heap)
-            self.events += 1
-            action(*args)
-        self.now_ns = end_ns
-
-    def say(self, who: str, text: str) -> None:
-        """A line of the trace."""
-        self.trace.add(self.now_ns, who, text)
 
     # --- what goes wrong -------------------------------------------------------------------------
 
@@ -185,13 +123,10 @@ class World:
 
     def calm_down(self) -> None:
         """The faults are over; everything runs and can be reached."""
-        self.profile = self.network.profile = CALM
+        self.profile = self.network.profile = self.machines.profile = CALM
         for unit_id in self.ids:
             self._start(unit_id)
-        for unit_id, unit in self.plant.units.items():
-            if unit.converter.alarm is not Alarm.NONE:
-                self.say(unit_id, "an engineer resets the alarm of its converter")
-                unit.converter.acknowledge()
+        self.machines.reset_alarms()
         self.say("*", "the faults are over")
 
     def order_mode(self, unit_id: UnitId, mode: OperationMode) -> None:
@@ -247,8 +182,7 @@ class World:
         self._do(process, agent.start(clock_ns))
         for deal in self.invariants.deals.values():  # a retained topic
             self._later(process, ev.Received(deal))
-        self.at(self.now_ns + random.randrange(SECOND_NS), self._telemetry, process)
-        self.at(self.now_ns + random.randrange(RENEWAL_NS), self._renewal, process)
+        self.machines.begin(process)
 
     def _hear(self, unit_id: UnitId, event: ev.Event) -> None:
         process = self.processes.get(unit_id)
@@ -314,16 +248,16 @@ class World:
                 is_submission = isinstance(request, DealSubmission)
                 limit_ns = self._submit_limit_ns if is_submission else self._answer_limit_ns
                 process.pending.add(call_id)
-                self.at(self.now_ns + limit_ns, self._answer, process, call_id, None)
+                self.at(self.now_ns + limit_ns, self.machines.answer, process, call_id, None)
             case ev.Answer(call_id, reply):
                 to, _, key = call_id.partition("|")
                 for delay_ns in self.network.delays_ns(unit_id, to):
                     self.at(self.now_ns + delay_ns, self._hear_answer, to, key, reply)
             case ev.Command(call_id, order):
-                self._command(process, call_id, order)
+                self.machines.command(process, call_id, order)
             case ev.Record(entry):
                 self._journals[unit_id].add(entry)
-                self.say(unit_id, f"journal: {_short(entry)}")
+                self.say(unit_id, f"journal: {describe(entry)}")
                 if isinstance(entry, ev.LeaseGranted):
                     self.invariants.granted(unit_id, entry.term)
             case ev.Note(text):
@@ -344,13 +278,7 @@ class World:
     def _hear_answer(self, to: UnitId, call_id: str, reply: Any) -> None:
         process = self.processes.get(to)
         if process is not None:
-            self._answer(process, call_id, reply)
-
-    def _answer(self, process: Process, call_id: str, reply: Any) -> None:
-        """A call is answered, or can be no more (None): whichever comes first counts."""
-        if call_id in process.pending:
-            process.pending.remove(call_id)
-            self.feed(process, ev.Answered(call_id, reply))
+            self.machines.answer(process, call_id, reply)
 
     def _later(self, process: Process, event: ev.Event) -> None:
         self.at(self.now_ns + self.network.delay_ns(), self.feed, process, event)
@@ -369,125 +297,3 @@ class World:
             self._hear(to, ev.Received(deal))
         else:
             self.at(self.now_ns + SECOND_NS, self._hear_deal, sender, to, deal)
-
-    # --- drivers ---------------------------------------------------------------------------------
-
-    def _command(self, process: Process, call_id: str, order: ConverterOrder) -> None:
-        unit_id = process.unit_id
-        self.invariants.commanded(unit_id, order)
-        profile, random = self.profile, self._random
-        delay_ns = random.randrange(1_000_000, 30_000_000)
-        if profile.slow and random.random() < profile.slow:
-            delay_ns = int(profile.slow_s * SECOND_NS * random.random())
-        due_ns = max(self._line_free_ns[unit_id], self.now_ns + delay_ns)
-        self._line_free_ns[unit_id] = due_ns + 1
-        self.at(due_ns, self._obey, process, call_id, order)
-        process.pending.add(call_id)
-        self.at(self.now_ns + DRIVER_LIMIT_NS, self._answer, process, call_id, None)
-
-    def _obey(self, process: Process, call_id: str, order: ConverterOrder) -> None:
-        unit_id, profile, random = process.unit_id, self.profile, self._random
-        self._advance()
-        refuses = profile.refuse and random.random() < profile.refuse
-        if refuses:
-            reply = ConverterReply(error=ConverterError.REFUSED, message="does not feel like it")
-        else:
-            reply = self.driver.handle(unit_id, order, self.now_s)
-            self.invariants.obeyed(unit_id, order, reply)
-        mode = order.mode.name if order.mode else ""
-        outcome = reply.error.name + (f" {reply.message}" if reply.message else "")
-        text = f"driver: {order.operation.name} {mode} term {order.term} {order.deal_id}"
-        if reply.error or order.operation not in _ROUTINE:
-            self.say(unit_id, f"{text}: {outcome}")
-        reply = replace(reply, reading=self._stamped(unit_id))
-        self._check()
-        if not (profile.mute and random.random() < profile.mute):
-            delay_ns = random.randrange(1_000_000, 30_000_000)
-            self.at(self.now_ns + delay_ns, self._answer, process, call_id, reply)
-        self._tell_changes()
-
-    def _stamped(self, unit_id: UnitId) -> ConverterReading:
-        self._stamp_ns = max(self.now_ns, self._stamp_ns + 1)
-        return replace(self.driver.read(unit_id, self.now_s), stamp_ns=self._stamp_ns)
-
-    def _telemetry(self, process: Process) -> None:
-        if not process.is_alive:
-            return
-        unit_id = process.unit_id
-        unit = self.plant.units[unit_id]
-        day_s = (36_000.0 + self.now_s) % 86_400.0
-        soc_ratio = unit.battery.soc_ratio
-        if abs(soc_ratio - process.told_soc_ratio) >= SOC_STEP_RATIO:
-            process.told_soc_ratio = soc_ratio
-            battery = BatteryReading(soc_ratio=soc_ratio, seconds_of_day=day_s)
-            self.feed(process, ev.BatteryRead(battery))
-        self.feed(process, ev.ConverterRead(self._stamped(unit_id)))
-        is_busy = unit.converter.is_active
-        self.at(
-            self.now_ns + (BUSY_TELEMETRY_NS if is_busy else IDLE_TELEMETRY_NS),
-            self._telemetry,
-            process,
-        )
-
-    def _renewal(self, process: Process) -> None:
-        if process.is_alive:
-            # with the converter off there is nothing to renew, and the agent says so at length
-            if self.plant.units[process.unit_id].converter.is_active:
-                self.feed(process, ev.RenewalDue())
-            self.at(self.now_ns + RENEWAL_NS, self._renewal, process)
-
-    # --- the plant -------------------------------------------------------------------------------
-
-    def is_busy(self) -> bool:
-        """Whether anything is on, or the bus is not dead."""
-        return self.plant.voltage_v > DEAD_BUS_V or any(self.driver.active_ids())
-
-    def _step(self) -> None:
-        self._advance()
-        if self.is_busy():
-            self._check()
-            self._tell_changes()
-            self.at(self.now_ns + BUSY_STEP_NS, self._step)
-        else:
-            self.at(self.now_ns + IDLE_STEP_NS, self._step)
-
-    def _advance(self) -> None:
-        step_s = self.now_s - self.plant.time_s
-        if step_s > 1e-6:
-            self.plant.step(step_s)
-            self.driver.watch(self.now_s)
-
-    def _check(self) -> None:
-        self.invariants.step(self.now_s)
-        self.invariants.check_balance()
-        if self.now_s > self.invariants.settled_s:
-            self.invariants.step_settled(self.now_s, self._deal_of)
-
-    def _deal_of(self, unit_id: UnitId) -> str:
-        return self.driver.read(unit_id, self.now_s).deal_id
-
-    def _tell_changes(self) -> None:
-        """Nobody should have to wait for the news that a converter has changed its mode."""
-        for unit_id, unit in self.plant.units.items():
-            mode = unit.converter.mode
-            if self._modes[unit_id] is not mode:
-                self._modes[unit_id] = mode
-                cause = unit.converter.stop_cause
-                self.trips += cause is StopCause.TRIP
-                why = f" ({cause.name}: {unit.converter.stop_detail})" if cause else ""
-                self.say(unit_id, f"converter is {mode.name}{why}")
-                reading = self._stamped(unit_id)
-                self._hear(unit_id, ev.ConverterRead(reading))
-
-
-def _short(entry: ev.Entry) -> str:
-    match entry:
-        case ev.LeaseGranted(term, unit_id):
-            return f"voice for {unit_id} in term {term}"
-        case ev.DealOpened(deal):
-            return f"deal {deal.deal_id} opened"
-        case ev.DealClosed(receipt):
-            moved_wh = receipt.grid_moved_wh
-            return f"deal {receipt.deal_id} closed, {moved_wh:.6f} Wh {receipt.reason}".rstrip()
-        case _:
-            return str(entry)

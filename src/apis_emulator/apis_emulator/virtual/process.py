@@ -1,0 +1,35 @@
+"""One life of a unit's node, with its own clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from apis_core.agent import Agent
+from apis_core.types import UnitId
+from apis_core.units import NEVER_NS
+
+__all__ = ["Process"]
+
+
+@dataclass(slots=True, eq=False)
+class Process:
+    """One life of a unit's node. Its clock is its own: it starts anywhere and runs a bit wrong."""
+
+    unit_id: UnitId
+    agent: Agent
+    born_ns: int
+    clock_ns: int  # what it shows at birth
+    rate: float
+    is_alive: bool = True
+    armed_ns: int = NEVER_NS  # on the clock of the world
+    dies_after: int = 0  # effects, 0 = does not
+    pending: set[str] = field(default_factory=set)  # calls that are unanswered
+    told_soc_ratio: float = -1.0
+
+    def local_ns(self, now_ns: int) -> int:
+        """Its clock now."""
+        return self.clock_ns + int((now_ns - self.born_ns) * self.rate)
+
+    def world_ns(self, local_ns: int) -> int:
+        """When its clock will show this. A hair late, never early."""
+        return self.born_ns + int((local_ns - self.clock_ns) / self.rate) + 2
