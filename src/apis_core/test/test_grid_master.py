@@ -1,0 +1,340 @@
+"""The grid master's office: submissions, statuses, faults and time in, effects out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from apis_core.events import Answer, Broadcast, Call, Raise
+from apis_core.grid_master import GridMaster
+from apis_core.messages import ControlReply, ConverterReading, Deal, Fault, UnitStatus
+from apis_core.timing import Timing
+from apis_core.types import (
+    ControlError,
+    ControlOperation,
+    ConverterMode,
+    DealState,
+    FaultCategory,
+    FaultExtent,
+    FaultLevel,
+    OperationMode,
+    SubmitError,
+)
+from apis_core.units import NEVER_NS, SECOND_NS
+
+S = SECOND_NS
+NOW_NS = 1_000 * S
+RUN = OperationMode.RUN
+Op = ControlOperation
+
+
+def deal(deal_id="d", giver="E001", taker="E002", **changes) -> Deal:
+    fields = {"request_unit_id": taker, "accept_unit_id": giver, "energy_wh": 50.0}
+    return Deal(
+        deal_id=deal_id,
+        discharge_unit_id=giver,
+        charge_unit_id=taker,
+        **{"current_a": 2.0, **fields, **changes},
+    )
+
+
+def status(unit_id, mode=ConverterMode.WAIT, deal_ids=(), effective=RUN) -> UnitStatus:
+    return UnitStatus(
+        unit_id=unit_id,
+        instance_id=f"{unit_id}#1",
+        sequence=1,
+        global_mode=RUN,
+        global_mode_version=1,
+        local_mode=OperationMode.UNSET,
+        effective_mode=effective,
+        capacity_wh=4800.0,
+        converter=ConverterReading(mode=mode),
+        deal_ids=tuple(deal_ids),
+    )
+
+
+def fault(unit_id, extent=FaultExtent.LOCAL, level=FaultLevel.ERROR) -> Fault:
+    return Fault(
+        unit_id=unit_id,
+        reporter_id=unit_id,
+        category=FaultCategory.HARDWARE,
+        extent=extent,
+        level=level,
+        code="trip",
+        message="it tripped",
+    )
+
+
+class Office:
+    """A grid master, the time, and what it has ordered and published."""
+
+    def __init__(self, policy, known_deals=()) -> None:
+        self.now_ns = NOW_NS
+        self.master = GridMaster(
+            unit_id="E003",
+            term=7,
+            policy=policy,
+            timing=Timing.of(policy),
+            known_deals={known.deal_id: known for known in known_deals},
+            now_ns=NOW_NS,
+        )
+        self.calls: list[Call] = []
+        self.published: dict[str, list[Deal]] = {}
+        self.replies: dict[str, object] = {}
+        self.raised: list[Fault] = []
+
+    def take(self, effects) -> list:
+        for effect in effects:
+            match effect:
+                case Call():
+                    self.calls.append(effect)
+                case Broadcast(message):
+                    self.published.setdefault(message.deal_id, []).append(message)
+                case Answer(call_id, reply):
+                    self.replies[call_id] = reply
+                case Raise(message):
+                    self.raised.append(message)
+        return effects
+
+    def submit(self, submitted: Deal, mode=RUN, call_id="c"):
+        self.take(self.master.submit(call_id, submitted, mode, self.now_ns))
+        return self.replies.get(call_id)
+
+    def answer_all(self, **reply) -> None:
+        """Answer what is open now, as units do whose converters are in WAIT."""
+        calls, self.calls = self.calls, []
+        self.now_ns += S // 100
+        reading = ConverterReading(mode=ConverterMode.WAIT, grid_voltage_v=0.0)
+        for call in calls:
+            answer = ControlReply(reading=reading, **reply)
+            self.take(self.master.answered(call.call_id, answer, self.now_ns))
+
+    def locked(self, submitted: Deal) -> Office:
+        self.submit(submitted, call_id=f"submit {submitted.deal_id}")
+        for _ in range(2):
+            self.answer_all()
+        return self
+
+    def state(self, deal_id="d") -> DealState:
+        return self.published[deal_id][-1].state
+
+    def end(self, seconds: float = 600.0) -> None:
+        end_ns = self.now_ns + round(seconds * S)
+        while self.calls or (
+            self.master.wake_ns < end_ns
+            and any(not d[-1].state.is_over for d in self.published.values())
+        ):
+            if self.calls:
+                self.answer_all()
+            else:
+                self.now_ns = max(self.now_ns, self.master.wake_ns)
+                self.take(self.master.tick(self.now_ns))
+
+
+@pytest.fixture
+def office(policy) -> Office:
+    return Office(policy)
+
+
+@pytest.mark.parametrize(
+    ("submitted", "mode", "error", "message"),
+    [
+        (deal(giver="E009"), RUN, SubmitError.INVALID, "E009 is not a member"),
+        (deal(taker=""), RUN, SubmitError.INVALID, "an unnamed unit is not a member"),
+        (deal(taker="E001"), RUN, SubmitError.INVALID, "requester and accepter must be"),
+        (deal(request_unit_id="E003"), RUN, SubmitError.INVALID, "requester and accepter must"),
+        (deal(deal_id=""), RUN, SubmitError.INVALID, "deal_id is missing"),
+        (deal(energy_wh=0.0), RUN, SubmitError.INVALID, "energy_wh and current_a must be"),
+        (deal(energy_wh=float("nan")), RUN, SubmitError.INVALID, "energy_wh and current_a must"),
+        (deal(current_a=-1.0), RUN, SubmitError.INVALID, "energy_wh and current_a must be"),
+        (deal(), OperationMode.FORCE_STOP, SubmitError.NOT_DEALING, "the cluster is in force st"),
+        (deal(), OperationMode.MANUAL, SubmitError.NOT_DEALING, "the cluster is in manual"),
+        (deal(current_a=101.0), RUN, SubmitError.CURRENT_LIMIT, "the bus carries at most 100 A"),
+    ],
+)
+def test_w33_a_deal_is_checked_before_it_is_taken(office, submitted, mode, error, message):
+    reply = office.submit(submitted, mode)
+    assert reply.error is error
+    assert reply.message.startswith(message)
+    assert office.calls == []
+
+
+def test_without_a_limit_of_the_bus_any_current_is_taken(policy):
+    office = Office(replace(policy, total_deal_current_max_a=None))
+    assert office.submit(deal(current_a=101.0)) is None  # on its way
+
+
+def test_5_3_a_deal_is_answered_when_both_units_have_locked_a_slot(office):
+    assert office.submit(deal()) is None
+    office.answer_all()
+    assert "c" not in office.replies
+    office.answer_all()
+    assert office.replies["c"].error is SubmitError.NONE
+    assert [record.state for record in office.published["d"]] == [
+        DealState.QUEUED,
+        DealState.ACTIVATING,
+    ]
+    assert {record.term for record in office.published["d"]} == {7}
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (ControlError.NO_SLOT, SubmitError.UNIT_REFUSED),
+        (ControlError.NO_ANSWER, SubmitError.TIMEOUT),
+    ],
+)
+def test_5_4_a_unit_that_gives_no_slot_is_told_to_the_submitter_and_nobody_else(
+    office, error, expected
+):
+    office.submit(deal())
+    office.answer_all(error=error, message="no")
+    office.end()
+    assert office.replies["c"].error is expected
+    assert office.replies["c"].message == "E001: no"
+    assert office.published == {}
+    assert office.master.is_idle
+
+
+def test_a_deal_that_is_sent_twice_is_taken_once(office):
+    office.locked(deal())
+    calls = list(office.calls)
+    assert office.submit(deal(), call_id="again").error is SubmitError.NONE
+    assert office.calls == calls
+
+
+def test_one_deal_is_on_the_bus_and_the_next_one_follows(office):
+    office.locked(deal())
+    office.locked(deal("e", "E004", "E003"))
+    assert office.state("e") is DealState.QUEUED
+    office.take(office.master.hear_status(status("E001", effective=OperationMode.MANUAL), NOW_NS))
+    office.answer_all()
+    assert office.published["d"][-1].reason == "E001 is in manual"
+    assert office.state("e") is DealState.ACTIVATING
+
+
+@pytest.mark.parametrize(
+    ("told", "ended", "blocks"),
+    [
+        (fault("E001"), ["d"], False),
+        (fault("E004"), ["e"], False),
+        (fault("E001", level=FaultLevel.WARN), [], False),
+        (fault("E001", FaultExtent.GLOBAL), ["d", "e"], True),
+        (fault("E009", FaultExtent.UNKNOWN), ["d", "e"], True),
+    ],
+)
+def test_11_3_which_deals_a_fault_ends(office, told, ended, blocks):
+    office.locked(deal())
+    office.locked(deal("e", "E004", "E003"))
+    office.take(office.master.hear_fault(told, office.now_ns))
+    by_fault = [key for key, all_ in office.published.items() if "trip:" in all_[-1].reason]
+    assert by_fault == ended
+    reply = office.submit(deal("f"), call_id="f")
+    assert (reply is not None and reply.error is SubmitError.NOT_DEALING) is blocks
+    office.calls.clear()
+    office.now_ns += 10**6 * S
+    assert office.submit(deal("g"), call_id="g") is None
+
+
+def test_a_global_fault_is_a_scram(office):
+    office.locked(deal())
+    office.take(office.master.hear_fault(fault("E001", FaultExtent.GLOBAL), office.now_ns))
+    office.end()
+    assert office.state() is DealState.SCRAMMED
+
+
+def test_w32_all_deals_can_be_ended_orderly(office):
+    office.locked(deal())
+    office.locked(deal("e", "E004", "E003"))
+    office.take(office.master.stop_all("its grid master E003 is stopping", office.now_ns))
+    office.end()
+    assert {office.state("d"), office.state("e")} == {DealState.ABORTED}
+    assert office.master.is_idle
+
+
+@pytest.mark.parametrize("reason", ["did not become free", "did not reach its voltage"])
+def test_11_4_a_bus_that_does_not_start_is_a_fault_of_all(office, reason):
+    office.locked(deal())
+    refuses = reason == "did not become free"
+    while not office.raised:
+        if not office.calls:
+            office.now_ns = max(office.now_ns, office.master.wake_ns)
+            office.take(office.master.tick(office.now_ns))
+        busy = any(c.request.operation is Op.VOLTAGE_REFERENCE for c in office.calls) and refuses
+        office.answer_all(**({"error": ControlError.BUS_ENERGISED} if busy else {}))
+    (raised,) = office.raised
+    assert (raised.extent, raised.unit_id, raised.deal_id) == (FaultExtent.GLOBAL, "E002", "d")
+    assert reason in raised.message
+
+
+def test_a_unit_that_turned_off_is_looked_at_at_once(office):
+    office.locked(deal())
+    office.calls.clear()
+    reference = ConverterMode.VOLTAGE_REFERENCE
+    office.take(office.master.hear_status(status("E001", reference), office.now_ns))
+    assert office.calls == []  # the first word of a unit is no change
+    office.take(office.master.hear_status(status("E001"), office.now_ns))
+    assert [call.to for call in office.calls] == ["E001"]
+    office.calls.clear()
+    office.take(office.master.hear_status(status("E004"), office.now_ns))
+    assert office.calls == []  # has no part in it
+
+
+# --- what an older grid master left --------------------------------------------------------------
+
+
+def test_leftovers_are_released_and_not_asked_again_at_once(office):
+    left = status("E001", ConverterMode.DISCHARGE, ["old"])
+    (call,) = office.take(office.master.hear_status(left, office.now_ns))
+    assert (call.to, call.request.operation) == ("E001", Op.RELEASE)
+    assert (call.request.deal_id, call.request.term) == ("old", 7)
+    assert office.master.hear_status(left, office.now_ns + 1) == []
+    assert office.master.answered(call.call_id, ControlReply(), office.now_ns) == []
+    assert len(office.master.hear_status(left, office.now_ns + 60 * S)) == 1
+
+
+def test_a_left_over_reference_waits_for_the_currents(office):
+    office.take(
+        office.master.hear_status(status("E001", ConverterMode.DISCHARGE, ["old"]), NOW_NS)
+    )
+    reference = status("E002", ConverterMode.VOLTAGE_REFERENCE, ["old"])
+    assert office.master.hear_status(reference, NOW_NS) == []
+    office.take(office.master.hear_status(status("E001"), NOW_NS))
+    (call,) = office.master.hear_status(reference, NOW_NS)
+    assert call.to == "E002"
+
+
+def test_our_own_deals_are_no_leftovers(office):
+    office.locked(deal())
+    office.calls.clear()
+    assert office.master.hear_status(status("E001", deal_ids=["d"]), office.now_ns) == []
+
+
+def test_w5_inherited_deals_are_closed_once_no_unit_has_them(policy):
+    old = deal("old", state=DealState.RUNNING, term=6, sequence=9, grid_master_id="E004")
+    over = deal("over", state=DealState.COMPLETED, term=6)
+    office = Office(policy, [old, over])
+    assert NOW_NS < office.master.wake_ns < NEVER_NS
+    assert office.master.tick(NOW_NS) == []
+    office.take(office.master.hear_status(status("E001", deal_ids=["old"]), NOW_NS))
+    office.take(office.master.hear_status(status("E002"), NOW_NS))
+    assert office.published == {}
+    office.take(office.master.hear_status(status("E001"), NOW_NS))
+    (closed,) = office.published["old"]
+    assert (closed.state, closed.term, closed.sequence) == (DealState.ABORTED, 7, 1)
+    assert closed.reason == "its grid master E004 was lost"
+    assert office.master.wake_ns == NEVER_NS
+
+
+def test_w5_inherited_deals_of_silent_units_are_closed_when_every_hold_has_run_out(policy):
+    office = Office(policy, [deal("old", state=DealState.RUNNING)])
+    office.take(office.master.hear_status(status("E001", deal_ids=["old"]), NOW_NS))
+    office.now_ns = office.master.wake_ns
+    office.take(office.master.tick(office.now_ns))
+    assert office.published == {}  # E001 still says that it has it
+    assert office.master.wake_ns > office.now_ns
+    office.take(office.master.hear_status(status("E001"), office.now_ns))
+    office.now_ns = office.master.wake_ns
+    office.take(office.master.tick(office.now_ns))
+    assert office.state("old") is DealState.ABORTED
