@@ -14,9 +14,10 @@ from apis_core.messages import GridMasterClaim
 from apis_core.types import NOBODY
 from apis_core.units import NEVER_NS, SECOND_NS
 
-TIMING = ElectionTiming(heartbeat_ns=SECOND_NS, lease_ns=4 * SECOND_NS)
-LENGTH_NS = 60 * SECOND_NS
-QUIET_NS = 60 * SECOND_NS  # without faults, in which somebody must be elected
+# the back-off is short against the lease, so that it does not hide what the lease leaves open
+TIMING = ElectionTiming(heartbeat_ns=SECOND_NS // 20, lease_ns=4 * SECOND_NS)
+LENGTH_NS = 40 * SECOND_NS
+QUIET_NS = 20 * SECOND_NS  # without faults, in which somebody must be elected
 
 
 class Cluster:
@@ -26,11 +27,12 @@ class Cluster:
         self.random = Random(seed)
         self.members = tuple(f"E{number:03}" for number in range(1, count + 1))
         self.loss, self.longest_ns = loss, round(longest_s * SECOND_NS)
-        self.rates = {unit_id: self.random.uniform(0.95, 1.05) for unit_id in self.members}
+        self.rates = {unit_id: self.random.choice([0.95, 1.0, 1.05]) for unit_id in self.members}
         self.offsets = {unit_id: self.random.randrange(10**12) for unit_id in self.members}
         self.notes: dict[str, Record | None] = dict.fromkeys(self.members)
         self.now_ns, self._count = 0, 0
         self._armed: dict[str, int] = {}
+        self._cut: set[str] = set()  # these hear only each other
         self._heap: list[tuple[int, int, str, object]] = []
         self.units: dict[str, Election] = {}
         for unit_id in self.members:
@@ -66,8 +68,13 @@ class Cluster:
                 effects = unit.hear_grant(message, local_ns)
             self._do(unit_id, effects)
             assert len(self.masters()) <= 1, self.masters()
-            if self.loss and self.random.random() < 0.002:
+            if self.loss and self.random.random() < 0.0003:
                 self.start(self.random.choice(self.members))  # killed and restarted
+            if not self.loss:
+                self._cut = set()
+            elif self.random.random() < 0.0007:
+                size = self.random.choice([0, 1, len(self.members) // 2])
+                self._cut = set(self.random.sample(self.members, size))
 
     def masters(self) -> list[str]:
         return [u for u in self.members if self.units[u].is_master(self.local_ns(u))]
@@ -78,9 +85,10 @@ class Cluster:
                 self.notes[unit_id] = effect
             if isinstance(effect, Broadcast):
                 for to in self.members:
-                    copies = 0 if self.random.random() < self.loss else 1
+                    is_cut = (unit_id in self._cut) != (to in self._cut)
+                    copies = 0 if is_cut or self.random.random() < self.loss else 1
                     for _ in range(copies + (self.random.random() < self.loss / 4)):
-                        delay_ns = self.random.randrange(1, max(self.longest_ns, 2))
+                        delay_ns = round(self.longest_ns * self.random.random() ** 4) + 1
                         self._at(self.now_ns + delay_ns, to, effect.message)
         self._arm(unit_id)
 
@@ -99,10 +107,10 @@ class Cluster:
 @given(
     seed=st.integers(0, 2**32),
     count=st.integers(1, 5),
-    loss=st.floats(0.0, 0.6),
-    longest_s=st.floats(0.001, 8.0),
+    loss=st.floats(0.01, 0.6),
+    longest_s=st.floats(0.001, 0.5),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_never_two_masters_and_with_the_faults_over_one(seed, count, loss, longest_s):
     cluster = Cluster(seed, count, loss, longest_s)
     cluster.run(LENGTH_NS)
