@@ -9,7 +9,7 @@ object runs in the ROS node, in the deterministic simulator and in the year-long
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from random import Random
 
 from apis_core.converter import ConverterKeeper
@@ -212,6 +212,7 @@ class Agent:
         ] = {}  # deals to be closed once the converter is off -> call to answer
         self._status_sequence = 0
         self._last_status: UnitStatus | None = None
+        self._last_gist: tuple[object, ...] = ()
         self._status_due_ns = now_ns
         self._force_stop_due_ns = NEVER_NS
         self._stop_due_ns = NEVER_NS
@@ -289,7 +290,8 @@ class Agent:
 
     def _tick(self, now_ns: int) -> list[Effect]:
         self._faults.tick(now_ns)
-        effects = [*self._election.tick(now_ns), *self._converter.tick(now_ns)]
+        reachable = len(self._live_peer_ids(now_ns)) + 1
+        effects = [*self._election.tick(now_ns, reachable), *self._converter.tick(now_ns)]
         if self._office is not None:
             effects += self._office.tick(now_ns)
         effects += self._drop_expired_slots(now_ns)
@@ -313,8 +315,10 @@ class Agent:
                 policy=self._policy,
                 timing=self._timing,
                 known_deals=self._deals,
+                statuses=self._known_statuses(),
                 now_ns=now_ns,
             )
+            effects += self._office.begin(now_ns)
         elif not is_master:
             self._office = None  # what it ran ends by the units' hold times, or by its successor
         stops = self._modes.effective in (OperationMode.FORCE_STOP, OperationMode.MANUAL)
@@ -428,11 +432,14 @@ class Agent:
             expected_wh=self._expected_wh,
             efficient_grid_voltage_v=self._efficient_grid_voltage_v,
             grid_master_id=self._election.grid_master_id(now_ns),
-            live_peer_ids=tuple(
-                unit_id
-                for unit_id, (_, heard_ns) in self._peers.items()
-                if now_ns - heard_ns < self._timing.silent_ns
-            ),
+            live_peer_ids=self._live_peer_ids(now_ns),
+        )
+
+    def _live_peer_ids(self, now_ns: int) -> tuple[UnitId, ...]:
+        return tuple(
+            unit_id
+            for unit_id, (_, heard_ns) in self._peers.items()
+            if now_ns - heard_ns < self._timing.silent_ns
         )
 
     def _give_up(self, deal_id: str, now_ns: int) -> list[Effect]:
@@ -563,7 +570,9 @@ class Agent:
         broken = static_violation(reading, self._hardware)
         if broken is not None:
             effects += self._converter.stop(broken[1], now_ns, at_once=True)
-            effects += self._raise_local(*broken, now_ns)
+            news = self._raise_local(*broken, now_ns)
+            # once, when it is news: an alarm that stays keeps the unit in quarantine
+            effects += [*news, *self._converter.acknowledge()] if news else []
         has_tripped = reading.mode is ConverterMode.WAIT and reading.stop_cause is StopCause.TRIP
         if has_tripped and self._interlock.held(reading.deal_id) is not None:
             effects += self._raise_local("converter_trip", reading.stop_detail, now_ns)
@@ -628,15 +637,19 @@ class Agent:
         return section_at(self._settings.scenario, self._battery.seconds_of_day)
 
     @property
+    def _band(self) -> str:
+        section, remaining_wh = self._section, self._remaining_wh
+        if section is None or remaining_wh is None:
+            return ""
+        return band_of(section, remaining_wh) or ""
+
+    @property
     def _efficient_grid_voltage_v(self) -> float | None:
         ratio = self._hardware.efficient_grid_voltage_ratio
         battery_v = self._converter.reading.battery_voltage_v
         return None if ratio is None or battery_v is None else ratio * battery_v
 
     def _status(self, now_ns: int) -> UnitStatus:
-        section, remaining_wh = self._section, self._remaining_wh
-        known = section is not None and remaining_wh is not None
-        band = band_of(section, remaining_wh) if known else None  # type: ignore[arg-type]
         return UnitStatus(
             unit_id=self._unit_id,
             instance_id=self._settings.instance_id,
@@ -650,9 +663,9 @@ class Agent:
             is_grid_master=self._office is not None,
             policy_hash=self._policy_hash,
             soc_ratio=self._soc_ratio,
-            remaining_wh=remaining_wh,
+            remaining_wh=self._remaining_wh,
             capacity_wh=self._hardware.battery_capacity_wh,
-            battery_band=band or "",
+            battery_band=self._band,
             committed_wh=self._interlock.committed_wh,
             converter=self._converter.reading,
             deal_ids=tuple(deal.deal_id for deal in self._interlock.deals),
@@ -662,31 +675,40 @@ class Agent:
             not_dealing_reason=self._why_not_dealing(now_ns),
         )
 
+    def _gist(self, now_ns: int) -> tuple[object, ...]:
+        """The part of the status whose change is news; what drifts all the time is not."""
+        reading = self._converter.reading
+        return (
+            self._modes.version,
+            self._modes.global_mode,
+            self._modes.local_mode,
+            self._election.grid_master_id(now_ns),
+            self._election.term,
+            self._office is not None,
+            self._band,
+            reading.mode,
+            reading.stop_cause,
+            tuple(deal.deal_id for deal in self._interlock.deals),
+            self._faults.codes(),
+            self._why_not_dealing(now_ns),
+        )
+
+    def _known_statuses(self) -> dict[UnitId, UnitStatus]:
+        statuses = {unit_id: status for unit_id, (status, _) in self._peers.items()}
+        return (
+            statuses
+            if self._last_status is None
+            else {self._unit_id: self._last_status, **statuses}
+        )
+
     def _tell_status(self, now_ns: int) -> list[Effect]:
         """Publish the status if it is due, or if something changed that others act upon."""
-        status, last = self._status(now_ns), self._last_status
-        if now_ns < self._status_due_ns and last is not None and _gist(status) == _gist(last):
+        gist = self._gist(now_ns)
+        if now_ns < self._status_due_ns and gist == self._last_gist:
             return []
+        self._last_gist = gist
         self._status_sequence += 1
         self._status_due_ns = now_ns + self._timing.status_ns
-        self._last_status = replace(status, sequence=self._status_sequence)
+        self._last_status = self._status(now_ns)
         told = self._office.hear_status(self._last_status, now_ns) if self._office else []
         return [Broadcast(self._last_status), *told]
-
-
-def _gist(status: UnitStatus) -> tuple[object, ...]:
-    """The part of a status whose change is news; readings that drift all the time are not."""
-    return (
-        status.global_mode,
-        status.global_mode_version,
-        status.local_mode,
-        status.grid_master_id,
-        status.term,
-        status.is_grid_master,
-        status.battery_band,
-        status.converter.mode,
-        status.converter.stop_cause,
-        status.deal_ids,
-        status.fault_codes,
-        status.not_dealing_reason,
-    )

@@ -89,6 +89,7 @@ class ConverterKeeper:
         self._retry_ns = retry_ns
         self._late_ns = late_ns
         self._order: _Order | None = None
+        self._voided: _Order | None = None  # the last one, while its reference waits for its end
         self._stop_reason = ""  # being stopped by ourselves; the order in force is void
         self._stopped_because = ""  # the last such reason, until the next order
         self._stop_now_ns = (
@@ -161,8 +162,10 @@ class ConverterKeeper:
 
     def renew(self, now_ns: int) -> list[Effect]:
         """Feed the driver's dead man, if the converter is rightly on."""
-        order = self._order
-        if order is None or self._stop_reason or now_ns >= order.until_ns or self.is_off:
+        order, until_ns = self._order, self._order.until_ns if self._order else 0
+        if self._voided is not None:  # a reference that is to go, but not before the current
+            order, until_ns = self._voided, self._stop_now_ns
+        if order is None or now_ns >= until_ns or self.is_off:
             return []
         renewal = ConverterOrder(
             operation=ConverterOperation.HOLD,
@@ -187,10 +190,18 @@ class ConverterKeeper:
         if self._stop_reason or (self.is_off and self._order is None):
             return []
         self._stop_reason = self._stopped_because = reason
-        self._order = None
+        self._voided, self._order = self._order, None
         delay_ns = 0 if at_once else self._policy.scram_reference_delay_ns
         self._stop_now_ns = now_ns + delay_ns
         return [Note(f"stops its converter: {reason}"), *self._go_on_stopping(now_ns)]
+
+    def acknowledge(self) -> list[Effect]:
+        """Say WAIT to a converter that is off: it clears the alarm that it stopped with."""
+        if not self.is_off:
+            return []
+        return self._command(
+            ConverterOrder(operation=ConverterOperation.MODE, mode=ConverterMode.WAIT)
+        )
 
     def read(self) -> list[Effect]:
         """Ask the driver for a fresh reading."""
@@ -202,8 +213,10 @@ class ConverterKeeper:
         """Stop what nobody holds any more."""
         effects: list[Effect] = []
         if self._order is not None and now_ns >= self._order.until_ns:
-            lapsed, self._order = self._order, None
-            if not self.is_off:
+            lapsed = self._order
+            if self.is_off:
+                self._order = None
+            else:
                 effects += self.stop(
                     f"{lapsed.grid_master_id} no longer renews deal {lapsed.deal_id}", now_ns
                 )
@@ -222,7 +235,7 @@ class ConverterKeeper:
         self.reading = reading
         self.ledger.count(reading)
         if self.is_off and self._stop_reason:
-            self._stop_reason = ""
+            self._stop_reason, self._voided = "", None
             self._next_stop_ns = self._stop_now_ns = NEVER_NS
         return []
 
@@ -397,6 +410,7 @@ class ConverterKeeper:
         if holds_bus and carries and now_ns < self._stop_now_ns:
             self._next_stop_ns = min(self._next_stop_ns, self._stop_now_ns)
             return self.read()
+        self._voided = None
         wait = ConverterOrder(
             operation=ConverterOperation.MODE, mode=ConverterMode.WAIT, grid_master_id=NOBODY
         )

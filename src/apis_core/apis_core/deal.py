@@ -141,6 +141,8 @@ class DealMachine:
         self._release_tries = 0
         self._samples: dict[UnitId, Sample] = {}
         self._runs = 0
+        # the energy of the bus's own capacitance, which comes back at the end, is not the deal's
+        self._counts_until_ns = NEVER_NS
         self._began_ns = now_ns
         self._entered_ns = now_ns  # the present phase
 
@@ -196,8 +198,12 @@ class DealMachine:
         if reply is None:
             reply = ControlReply(error=ControlError.NO_ANSWER, message="does not answer")
         else:
-            self._samples[unit_id] = sample = Sample(reply, call.asked_ns, now_ns)
-            self._take_counts(unit_id, sample)
+            sample = Sample(reply, call.asked_ns, now_ns)
+            newest = self._samples.get(unit_id)
+            if newest is None or sample.asked_ns >= newest.asked_ns:
+                self._samples[unit_id] = sample  # a latecomer would tell of an older state
+            if sample.asked_ns <= self._counts_until_ns:
+                self._take_counts(unit_id, sample)
         effects = self._react(unit_id, operation, reply, now_ns)
         self._arm()
         return effects
@@ -383,6 +389,7 @@ class DealMachine:
     def _stop_reference(self, now_ns: int) -> list[Effect]:
         if self.deal.started_ns and not self.deal.stopped_ns:
             self.deal = replace(self.deal, stopped_ns=now_ns)
+        self._counts_until_ns = now_ns
         self._enter(Phase.STOPPING_REFERENCE, now_ns, 2 * self._timing.hold_ns)
         return self._ask(self.deal.voltage_reference_id, ControlOperation.WAIT, now_ns)
 

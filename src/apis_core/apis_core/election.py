@@ -126,8 +126,15 @@ class Election:
         """Whether an order of that unit in that term is to be carried out now."""
         return term == self.term and grid_master_id == self.grid_master_id(now_ns) != NOBODY
 
-    def tick(self, now_ns: int) -> list[Effect]:
-        """Do what is due: stand, renew, give up."""
+    def tick(self, now_ns: int, reachable: int | None = None) -> list[Effect]:
+        """Do what is due: stand, renew, give up.
+
+        Args:
+            now_ns: Present time.
+            reachable: Members heard from lately, this unit among them; None = all. One that does
+                not hear a majority cannot win, and raising its term in vain would only keep it
+                from following the others' grid master once it hears them again.
+        """
         if now_ns < self.wake_ns:
             return []
         if self.role is Role.MASTER:
@@ -136,7 +143,9 @@ class Election:
             return self._claim(ClaimKind.MASTER, now_ns)
         if self.role is Role.CANDIDATE:
             return self._give_way(now_ns)
-        if self._may_stand_now and self._lease_holder(now_ns) in (NOBODY, self._unit_id):
+        can_win = reachable is None or reachable >= self._majority
+        is_free = self._lease_holder(now_ns) in (NOBODY, self._unit_id)
+        if self._may_stand_now and can_win and is_free:
             return self._stand(now_ns)
         self._act_ns = max(self._granted_until_ns, now_ns) + self._back_off_ns()
         return []
@@ -177,11 +186,11 @@ class Election:
         """Count a voice for us; learn of newer terms."""
         if grant.grid_master_id != self._unit_id or grant.unit_id not in self._members:
             return []
-        if grant.known_term > self.term and self.role is Role.CANDIDATE:
+        if grant.known_term > self.term and self.role in (Role.CANDIDATE, Role.MASTER):
+            # a member that has seen a newer term can follow only a newer one still
+            effects = self._lose(now_ns, f"{grant.unit_id} is in term {grant.known_term}")
             self.term, self._granted_to = grant.known_term, NOBODY
-            self.role = Role.FOLLOWER
-            self._act_ns = now_ns + self._back_off_ns()
-            return []
+            return effects
         sent_ns = self._sent_ns.get(grant.sequence)
         if grant.term != self.term or not grant.granted or sent_ns is None:
             return []
@@ -203,6 +212,10 @@ class Election:
 
     def _lease_holder(self, now_ns: int) -> UnitId:
         return self._granted_to if now_ns < self._granted_until_ns else NOBODY
+
+    @property
+    def _majority(self) -> int:
+        return len(self._members) // 2 + 1
 
     @property
     def _may_stand_now(self) -> bool:
@@ -277,7 +290,7 @@ class Election:
             return []
         before_ns = self._acknowledged_ns.get(member_id, sent_ns)
         self._acknowledged_ns[member_id] = max(before_ns, sent_ns)
-        majority = len(self._members) // 2 + 1
+        majority = self._majority
         latest = sorted(self._acknowledged_ns.values(), reverse=True)
         if len(latest) < majority:
             return []

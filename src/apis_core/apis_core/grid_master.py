@@ -51,6 +51,7 @@ class GridMaster:
         policy: Of the cluster.
         timing: Times of the agent.
         known_deals: Records of deals that an earlier grid master ran, as last heard.
+        statuses: Of all units, as last heard.
         now_ns: Present time.
     """
 
@@ -62,6 +63,7 @@ class GridMaster:
         policy: Policy,
         timing: Timing,
         known_deals: Mapping[str, Deal],
+        statuses: Mapping[UnitId, UnitStatus],
         now_ns: int,
     ) -> None:
         self.term = term
@@ -81,7 +83,8 @@ class GridMaster:
         # by then every hold of an older term has run out, heard or not
         self._inherit_until_ns = now_ns + timing.deal.hold_ns + timing.silent_ns
         self._blocked_until_ns = now_ns  # after a fault of the whole cluster
-        self._statuses: dict[UnitId, UnitStatus] = {}
+        self._statuses = dict(statuses)
+        self._heard: set[UnitId] = set()  # in this term
 
     # --- what others see -------------------------------------------------------------------------
 
@@ -97,6 +100,13 @@ class GridMaster:
     def is_idle(self) -> bool:
         """Whether no deal is under way."""
         return not self._machines
+
+    def begin(self, now_ns: int) -> list[Effect]:
+        """Take office: wind up what an older grid master left on the units."""
+        effects: list[Effect] = []
+        for status in list(self._statuses.values()):
+            effects += self._wind_up_leftovers(status, now_ns)
+        return effects
 
     # --- events ----------------------------------------------------------------------------------
 
@@ -139,6 +149,7 @@ class GridMaster:
         """
         before = self._statuses.get(status.unit_id)
         self._statuses[status.unit_id] = status
+        self._heard.add(status.unit_id)
         effects: list[Effect] = []
         for machine in list(self._machines.values()):
             if machine.deal.type_of(status.unit_id) is None:
@@ -321,9 +332,10 @@ class GridMaster:
         if is_time:
             self._inherit_until_ns = now_ns + self._timing.deal.hold_ns
         for deal_id, left in list(self._inherited.items()):
-            statuses = [self._statuses.get(unit_id) for unit_id in left.unit_ids]
+            # what they said before this term may be out of date
+            statuses = [self._statuses.get(u) for u in left.unit_ids if u in self._heard]
             is_held = any(status and deal_id in status.deal_ids for status in statuses)
-            if is_held or (None in statuses and not is_time):
+            if is_held or (len(statuses) < len(left.unit_ids) and not is_time):
                 continue
             del self._inherited[deal_id]
             ended = replace(

@@ -18,6 +18,7 @@ from apis_core.events import (
 )
 from apis_core.messages import ControlRequest, ConverterOperation, OperationModeOrder
 from apis_core.types import (
+    Alarm,
     ControlError,
     ControlOperation,
     ConverterMode,
@@ -231,7 +232,7 @@ def test_no_majority_no_master_no_deal():
     [
         ("own", -1, ControlError.OLD_TERM),
         ("own", +1, ControlError.NOT_MY_GRID_MASTER),
-        ("E004", 0, ControlError.NOT_MY_GRID_MASTER),
+        ("another", 0, ControlError.NOT_MY_GRID_MASTER),
     ],
 )
 def test_orders_of_an_older_term_or_of_somebody_else_have_no_effect(
@@ -244,7 +245,7 @@ def test_orders_of_an_older_term_or_of_somebody_else_have_no_effect(
     before = village.plants["E001"].reading
     request = ControlRequest(
         operation=ControlOperation.WAIT,
-        grid_master_id=own if master == "own" else master,
+        grid_master_id=own if master == "own" else "E004" if own == "E003" else "E003",
         term=agent._election.term + term_offset,
         deal_id=deal_id,
     )
@@ -425,3 +426,32 @@ def test_a_deal_that_is_no_longer_wanted_ends_orderly(unit_id: str):
     assert "the operator ends the deal" in village.deals[deal_id].reason
     assert village.modes() == ALL_WAIT
     assert held_slots(village) == []
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_unit_that_was_cut_off_for_long_deals_again(seed: int):
+    village = watched(seed=seed)
+    running_deal(village)
+    village.lost = lambda sender, to: (sender == "E001") != (to == "E001")
+    village.run_for(200.0)
+    village.lost = lambda _sender, _to: False
+    done = len(village.completed())
+    assert village.run_until(lambda: len(village.completed()) > done, 900.0)
+    terms = {agent._election.term for agent in village.agents.values()}
+    assert len(terms) == 1
+    assert max(terms) < 6  # nobody who cannot win raises the term
+
+
+def test_an_alarm_that_a_wait_clears_does_not_keep_its_unit_out():
+    village = watched()
+    running_deal(village)
+    plant = village.plants["E001"]
+    plant.reading = replace(plant.reading, alarm=Alarm.HEAVY, mode=ConverterMode.WAIT)
+    before = len(village.orders)
+    village.run_for(3.0)
+    waits = [
+        unit_id
+        for unit_id, order in village.orders[before:]
+        if unit_id == "E001" and order.mode is ConverterMode.WAIT
+    ]
+    assert waits

@@ -77,6 +77,7 @@ class Office:
             policy=policy,
             timing=Timing.of(policy),
             known_deals={known.deal_id: known for known in known_deals},
+            statuses={},
             now_ns=NOW_NS,
         )
         self.calls: list[Call] = []

@@ -139,6 +139,9 @@ class Village:
         self._do(unit_id, agent.start(self.now_ns))
         for deal in self.deals.values():
             self._deliver(unit_id, unit_id, Received(deal))
+        for other_id, other in self.agents.items():  # their status is a retained topic, too
+            if other_id != unit_id and other._last_status is not None:
+                self._deliver(other_id, unit_id, Received(other._last_status))
         self._telemetry(unit_id, agent)
         self._renewal(unit_id, agent)
 

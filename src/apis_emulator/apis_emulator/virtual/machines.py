@@ -15,7 +15,7 @@ from apis_core.messages import (
     ConverterReading,
     ConverterReply,
 )
-from apis_core.types import Alarm, ConverterError, StopCause, UnitId
+from apis_core.types import ConverterError, StopCause, UnitId
 from apis_core.units import SECOND_NS
 from apis_emulator.driver import Driver
 from apis_emulator.virtual.faults import Profile
@@ -81,13 +81,6 @@ class Machines:
         now_ns, random = self._line.now_ns, self._random
         self._line.at(now_ns + random.randrange(SECOND_NS), self._telemetry, process)
         self._line.at(now_ns + random.randrange(RENEWAL_NS), self._renewal, process)
-
-    def reset_alarms(self) -> None:
-        """Somebody goes to every converter that has tripped."""
-        for unit_id, unit in self._plant.units.items():
-            if unit.converter.alarm is not Alarm.NONE:
-                self._line.say(unit_id, "an engineer resets the alarm of its converter")
-                unit.converter.acknowledge()
 
     # --- drivers ---------------------------------------------------------------------------------
 

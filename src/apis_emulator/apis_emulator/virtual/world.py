@@ -126,7 +126,6 @@ class World(Timeline):
         self.profile = self.network.profile = self.machines.profile = CALM
         for unit_id in self.ids:
             self._start(unit_id)
-        self.machines.reset_alarms()
         self.say("*", "the faults are over")
 
     def order_mode(self, unit_id: UnitId, mode: OperationMode) -> None:
