@@ -1,4 +1,4 @@
-"""The action on real nodes: a deal by hand, followed and cancelled."""
+"""A unit's services on real nodes: bad requests, and deals by hand, followed and cancelled."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from rclpy.node import Node
 
 from apis_interfaces.action import Interchange
 from apis_interfaces.msg import Deal
+from apis_interfaces.srv import SubmitDeal, UnitControl
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -54,6 +55,14 @@ class Operator:
         self.wait_for(ended.done)
         return ended.result().status, ended.result().result
 
+    def call(self, type_: type, name: str, **fields: object) -> object:
+        """The answer of a service of E003."""
+        client = self._node.create_client(type_, f"/apis/village/e003/{name}")
+        self.wait_for(client.service_is_ready)
+        answer = client.call_async(type_.Request(**fields))
+        self.wait_for(answer.done)
+        return answer.result()
+
     def close(self) -> None:
         self._executor.shutdown()
         self._node.destroy_node()
@@ -70,7 +79,13 @@ def operator(apisctl, domains) -> Iterator[Operator]:
     operator.close()
 
 
-def test_deals_by_hand(operator):
+def test_bad_requests_are_refused_and_deals_by_hand_run(operator):
+    malformed = operator.call(UnitControl, "control", operation=99)
+    assert malformed.error_code == UnitControl.Response.ERROR_OUT_OF_RANGE
+    assert malformed.error_msg.startswith("operation is 99; it must be one of 1 ACQUIRE")
+    malformed = operator.call(SubmitDeal, "submit_deal", deal=Deal(deal_id="d", state=99))
+    assert malformed.error_code == SubmitDeal.Response.ERROR_INVALID
+
     status, result = operator.result(operator.ask(peer_unit_id="E009"))
     assert (status, result.error_code) == (
         GoalStatus.STATUS_ABORTED,

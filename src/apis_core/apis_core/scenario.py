@@ -18,7 +18,7 @@ from pydantic import ConfigDict, Field
 
 from apis_core.errors import ConfigError, Problem
 from apis_core.jsonc import parse_object
-from apis_core.types import SelectionStrategy, UnitId
+from apis_core.types import SelectionStrategy
 from apis_core.validation import Key, Number, UnitIdText, read_fields
 from apis_core.wording import shown, suggestion
 
@@ -105,17 +105,6 @@ class Scenario:
 
     sections: tuple[Section, ...]
     warnings: tuple[Problem, ...] = field(default=(), compare=False)
-
-    @property
-    def pair_unit_ids(self) -> frozenset[UnitId]:
-        """Every unit that a rule names."""
-        return frozenset(
-            rule.pair_unit_id
-            for section in self.sections
-            for rules in (*section.request.values(), *section.accept.values())
-            for rule in (rules.charge, rules.discharge)
-            if rule and rule.pair_unit_id
-        )
 
 
 def section_at(scenario: Scenario, seconds_of_day: float) -> Section | None:

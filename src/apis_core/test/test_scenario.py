@@ -104,7 +104,6 @@ def test_every_key_of_the_original():
         )
     )
     assert scenario.warnings == ()
-    assert scenario.pair_unit_ids == {"E002", "E003"}
 
 
 def test_without_a_strategy_the_amount_decides():
@@ -265,4 +264,3 @@ def test_a_scenario_needs_a_section(text):
 def test_our_own_files_are_right(path):
     scenario = parse_scenario(path.read_text(), path.name)
     assert scenario.warnings == ()
-    assert scenario.pair_unit_ids == frozenset()

@@ -40,6 +40,15 @@ _COMMAND_LIMIT_S = 2.0  # steady; a driver that has not answered by then never w
 _CALL_LIMIT_S = 20.0  # steady; the core gives up earlier, this only forgets the call
 _DIAGNOSTICS_PERIOD_S = 1.0
 _RENEWALS_PER_HOLD = 4.0
+# what a service says before the agent is asked
+_MALFORMED = {
+    srv.UnitControl.Response: srv.UnitControl.Response.ERROR_OUT_OF_RANGE,
+    srv.SubmitDeal.Response: srv.SubmitDeal.Response.ERROR_INVALID,
+}
+_NOT_READY = {
+    srv.UnitControl.Response: srv.UnitControl.Response.ERROR_NOT_READY,
+    srv.SubmitDeal.Response: srv.SubmitDeal.Response.ERROR_NOT_DEALING,
+}
 _MIN_WAIT_NS = 1_000  # rcl takes no period of 0
 
 
@@ -256,9 +265,9 @@ class UnitShell:
             try:
                 value = from_ros(request, type_, self._instants())
             except Untranslatable as error:
-                return self._refuse(response, str(error))
+                return _refuse(response, _MALFORMED, str(error))
             if self._agent is None or self.is_stopped:
-                return self._refuse(response, "this unit is not ready")
+                return _refuse(response, _NOT_READY, "this unit is not ready")
             self._asked += 1
             call_id = f"peer/{self._asked}"
             future: Future[Any] = Future()
@@ -267,12 +276,6 @@ class UnitShell:
             return await future
 
         return serve
-
-    def _refuse(self, response: Any, reason: str) -> Any:
-        is_control = isinstance(response, srv.UnitControl.Response)
-        not_ready = response.ERROR_NOT_READY if is_control else response.ERROR_INVALID
-        response.error_code, response.error_msg = not_ready, reason
-        return response
 
     # --- time ------------------------------------------------------------------------------------
 
@@ -422,6 +425,11 @@ class UnitShell:
             )
         )
         self._diagnostics.publish(message)
+
+
+def _refuse(response: Any, codes: dict[type, int], reason: str) -> Any:
+    response.error_code, response.error_msg = codes[type(response)], reason
+    return response
 
 
 def journal_path(text: str, unit_id: UnitId) -> Path:

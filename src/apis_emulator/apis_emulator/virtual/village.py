@@ -24,7 +24,6 @@ from apis_emulator.physics.plant import Plant, Profile, Unit
 __all__ = ["CAPACITY_WH", "Rules", "VirtualPlant", "make_plant", "make_rules", "unit_ids"]
 
 CAPACITY_WH = 4800.0
-SHORT_BELOW_WH, EXCESS_ABOVE_WH = 2880.0, 4320.0
 INITIAL_SOC_RATIO = (0.45, 0.94)
 SOLAR_W, LOAD_W = (0.0, 900.0), (0.0, 500.0)
 VOLTMETER_SIGMA_V = 0.2
