@@ -210,6 +210,8 @@ class Agent:
         self._closing: dict[
             str, str
         ] = {}  # deals to be closed once the converter is off -> call to answer
+        # deals that the grid master is asked to end: why, and when we do it ourselves
+        self._ending: dict[str, tuple[str, int]] = {}
         self._status_sequence = 0
         self._last_status: UnitStatus | None = None
         self._last_gist: tuple[object, ...] = ()
@@ -248,6 +250,7 @@ class Agent:
             self._office.wake_ns if self._office else NEVER_NS,
             self._trader.wake_ns,
             self._status_due_ns,
+            min((due_ns for _, due_ns in self._ending.values()), default=NEVER_NS),
             self._force_stop_due_ns,
             self._stop_due_ns,
         )
@@ -295,6 +298,7 @@ class Agent:
         if self._office is not None:
             effects += self._office.tick(now_ns)
         effects += self._drop_expired_slots(now_ns)
+        effects += self._end_overdue(now_ns)
         effects += self._trader.tick(self._standing(now_ns), now_ns)
         if now_ns >= self._force_stop_due_ns:
             self._force_stop_due_ns = NEVER_NS
@@ -314,6 +318,7 @@ class Agent:
                 term=self._election.term,
                 policy=self._policy,
                 timing=self._timing,
+                random=self._random,
                 known_deals=self._deals,
                 statuses=self._known_statuses(),
                 now_ns=now_ns,
@@ -443,13 +448,25 @@ class Agent:
         )
 
     def _give_up(self, deal_id: str, now_ns: int) -> list[Effect]:
-        """End our part of a deal; the grid master sees the refusal and ends the rest, orderly."""
-        if self._interlock.held(deal_id) is None:
-            return []
-        if self._converter.works_for(deal_id):
-            return self._converter.stop("the operator ends the deal", now_ns)
-        self._closing.setdefault(deal_id, "")  # still in the queue
+        """Ask the grid master to end a deal; what it does not do in time we do ourselves."""
+        if self._interlock.held(deal_id) is not None:
+            self._ending.setdefault(
+                deal_id, ("the operator ends the deal", now_ns + self._timing.force_stop_ns)
+            )
         return []
+
+    def _end_overdue(self, now_ns: int) -> list[Effect]:
+        """Leave the deals that the grid master was asked to end and has not."""
+        effects: list[Effect] = []
+        for deal_id, (reason, due_ns) in list(self._ending.items()):
+            if self._interlock.held(deal_id) is None:
+                del self._ending[deal_id]
+            elif now_ns >= due_ns:
+                del self._ending[deal_id]
+                self._closing.setdefault(deal_id, "")
+                if self._converter.works_for(deal_id):
+                    effects += self._converter.leave(deal_id, reason, now_ns)
+        return effects
 
     def _take_submission(self, call_id: str, deal: Deal, now_ns: int) -> list[Effect]:
         if self._office is None or self._is_stopping:
@@ -482,10 +499,10 @@ class Agent:
             self._closing[request.deal_id] = call_id
             if not self._converter.works_for(request.deal_id):
                 return []
-            return self._converter.stop("its slot is released", now_ns)
+            return self._converter.leave(request.deal_id, "its slot is released", now_ns)
         if slot is not None:
             slot.until_ns = now_ns + max(request.hold_ns, self._timing.deal.hold_ns)
-        return self._converter.obey(call_id, request, slot.type if slot else None, now_ns)
+        return self._converter.obey(call_id, request, slot.deal if slot else None, now_ns)
 
     def _why_not_obeying(self, request: ControlRequest, now_ns: int) -> tuple[ControlError, str]:
         if request.term < self._election.term:
@@ -537,7 +554,7 @@ class Agent:
             del self._closing[deal_id]
             report = self._report(deal_id, ControlError.NONE, "")
             if self._interlock.release(deal_id) is not None:
-                receipt = self._converter.ledger.close(deal_id)
+                receipt = self._converter.close(deal_id)
                 effects.append(Record(DealClosed(receipt)))
             if call_id:
                 effects.append(Answer(call_id, report))
@@ -551,7 +568,7 @@ class Agent:
                 continue
             effects.append(Note(f"gives up deal {deal_id}: nobody renews it"))
             if self._converter.works_for(deal_id):
-                effects += self._converter.stop(f"nobody renews deal {deal_id}", now_ns)
+                effects += self._converter.leave(deal_id, f"nobody renews deal {deal_id}", now_ns)
             self._closing.setdefault(deal_id, "")
             slot = self._interlock.held(deal_id)
             if slot is not None:
@@ -670,6 +687,9 @@ class Agent:
             converter=self._converter.reading,
             deal_ids=tuple(deal.deal_id for deal in self._interlock.deals),
             slot_capacity=self._interlock.capacity,
+            flowing_deal_ids=self._converter.deal_ids,
+            ending_deal_ids=tuple(self._ending),
+            ending_reason=next((reason for reason, _ in self._ending.values()), ""),
             in_quarantine=bool(self._faults.why_not()),
             fault_codes=self._faults.codes(),
             not_dealing_reason=self._why_not_dealing(now_ns),
@@ -688,6 +708,8 @@ class Agent:
             self._band,
             reading.mode,
             reading.stop_cause,
+            self._converter.deal_ids,
+            tuple(self._ending),
             tuple(deal.deal_id for deal in self._interlock.deals),
             self._faults.codes(),
             self._why_not_dealing(now_ns),

@@ -1,10 +1,14 @@
 """The unit's keeping of its own converter: the only path to it.
 
-An order of the grid master reaches the converter only through here, and lasts no longer than its
-hold time: if the grid master does not renew it, the keeper stops the converter (a voltage
+Each deal that uses the converter has a *share* of its current, ordered by the grid master, and the
+converter carries their sum. A share lasts no longer than its hold time: if the grid master does
+not renew it, the keeper takes it off, and with the last one it stops the converter (a voltage
 reference a little later than a current, so that no current is left on a dead bus). Below that, the
-driver has a dead man of its own on a steady clock, which :meth:`renew` feeds only while the keeper
-lives and the grid master's order lasts.
+driver has a dead man of its own on a steady clock, which :meth:`ConverterKeeper.renew` feeds only
+while the keeper lives and some share lasts.
+
+On the voltage reference a share orders no current: the bus decides what flows. It says how to book
+it.
 """
 
 from __future__ import annotations
@@ -13,7 +17,8 @@ from dataclasses import dataclass, replace
 
 from apis_core.events import Answer, Command, Effect, Note
 from apis_core.hardware import Hardware
-from apis_core.ledger import Ledger
+from apis_core.landing import OwnMeter
+from apis_core.ledger import Ledger, Receipt
 from apis_core.messages import (
     ControlReply,
     ControlRequest,
@@ -21,6 +26,7 @@ from apis_core.messages import (
     ConverterOrder,
     ConverterReading,
     ConverterReply,
+    Deal,
 )
 from apis_core.policy import Policy
 from apis_core.types import (
@@ -30,30 +36,44 @@ from apis_core.types import (
     ConverterError,
     ConverterMode,
     DealType,
+    Side,
+    StopCause,
     UnitId,
 )
-from apis_core.units import NEVER_NS, SECOND_NS
+from apis_core.units import NEVER_NS, SECOND_NS, wh_from_w
 
 __all__ = ["ConverterKeeper"]
 
 _NO_CURRENT_A = 0.125  # a reference that carries less may be switched off
+_SAME_WH = 1e-6
+_SAME_A = 1e-6
+_TOGETHER_NS = 3 * SECOND_NS // 2
 
-_MODE_OF = {
-    ControlOperation.VOLTAGE_REFERENCE: ConverterMode.VOLTAGE_REFERENCE,
-    ControlOperation.CHARGE: ConverterMode.CHARGE,
-    ControlOperation.DISCHARGE: ConverterMode.DISCHARGE,
-}
+_Op = ControlOperation
+_MODE_OF = {DealType.CHARGE: ConverterMode.CHARGE, DealType.DISCHARGE: ConverterMode.DISCHARGE}
+_TYPE_OF = {_Op.CHARGE: DealType.CHARGE, _Op.DISCHARGE: DealType.DISCHARGE}
+_TAKES_VOLTAGE = (_Op.VOLTAGE_REFERENCE, _Op.VOLTAGE)
+_OF_THE_REFERENCE = (_Op.VOLTAGE, _Op.WILL_HAND_OVER, _Op.DID_HAND_OVER, _Op.DID_TAKE_OVER)
 
 
 @dataclass(slots=True)
-class _Order:
-    """The grid master's order in force."""
+class _Share:
+    """What one deal has of the converter's current.
+
+    Attributes:
+        current_a: >= 0; 0 = it only keeps the reference in office. [A]
+        limit_wh: What the deal has moved when its share ends by itself; None = never. [Wh]
+        counted_by: How this unit's meter counts for the deal; None = the other unit's does.
+    """
 
     deal_id: str
+    type: DealType
+    current_a: float
     term: int
     grid_master_id: UnitId
     until_ns: int
-    base_wh: float  # what the deal had moved when the converter's own limit counter began
+    limit_wh: float | None = None
+    counted_by: OwnMeter | None = None
 
 
 class ConverterKeeper:
@@ -82,21 +102,27 @@ class ConverterKeeper:
     ) -> None:
         self.reading = ConverterReading()
         self.ledger = Ledger()
+        self.policy = policy
         self._unit_id = unit_id
         self._hardware = hardware
-        self._policy = policy
         self._driver_hold_s = driver_hold_s
         self._retry_ns = retry_ns
         self._late_ns = late_ns
-        self._order: _Order | None = None
-        self._voided: _Order | None = None  # the last one, while its reference waits for its end
-        self._stop_reason = ""  # being stopped by ourselves; the order in force is void
+        self._shares: dict[str, _Share] = {}
+        self._landed: set[str] = set()  # whose shares ended at their limits while others went on
+        self._is_reference = False  # ordered to be; the reading follows
+        self._base_wh: float | None = None  # the counters when the driver's limit began to count
+        # the newest share that was voided, while its reference waits for its end
+        self._voided: _Share | None = None
+        self._stop_reason = ""  # being stopped by ourselves; all shares are void
         self._stopped_because = ""  # the last such reason, until the next order
         self._stop_now_ns = (
             NEVER_NS  # when a reference that still carries current is stopped all the same
         )
         self._next_stop_ns = NEVER_NS
         self._answers: dict[str, tuple[str, ControlRequest]] = {}  # command id -> whom to answer
+        self._leaving: dict[str, list[str]] = {}  # command id -> deals whose current it takes off
+        self._mode_orders: set[str] = set()  # commands after which the driver counts anew
         self._count = 0
 
     # --- what others see -------------------------------------------------------------------------
@@ -111,70 +137,115 @@ class ConverterKeeper:
         """Whether we are stopping it by ourselves."""
         return bool(self._stop_reason)
 
+    @property
+    def is_reference(self) -> bool:
+        """Whether it is ordered to hold the bus voltage."""
+        return self._is_reference
+
     def works_for(self, deal_id: str) -> bool:
         """Whether the converter is on for this deal, or on for nobody knows what."""
         if self.is_off:
             return False
-        return self._order is None or self._order.deal_id == deal_id
+        return not self._shares or deal_id in self._shares
+
+    @property
+    def deal_ids(self) -> tuple[str, ...]:
+        """Deals that have a share of its current."""
+        return tuple(share.deal_id for share in self._shares.values() if share.current_a > 0.0)
+
+    @property
+    def _newest(self) -> _Share:
+        """The share of the newest term: the driver obeys no older one any more."""
+        return max(self._shares.values(), key=lambda share: share.term)
+
+    def current_types(self) -> set[DealType]:
+        """Directions in which deals use the converter now."""
+        return {share.type for share in self._shares.values()}
 
     @property
     def wake_ns(self) -> int:
         """When :meth:`tick` wants to be called."""
-        hold_ns = self._order.until_ns if self._order else NEVER_NS
+        hold_ns = min((share.until_ns for share in self._shares.values()), default=NEVER_NS)
         return min(hold_ns, self._next_stop_ns)
 
     # --- orders of the grid master ---------------------------------------------------------------
 
     def obey(
-        self, call_id: str, request: ControlRequest, type: DealType | None, now_ns: int
+        self, call_id: str, request: ControlRequest, deal: Deal | None, now_ns: int
     ) -> list[Effect]:
         """Carry out a lawful order; the answer follows when the converter has spoken.
 
         Args:
             call_id: Whom to answer.
-            request: VOLTAGE_REFERENCE, CHARGE, DISCHARGE, CURRENT, VOLTAGE, WAIT or HOLD.
-            type: This unit's direction in the deal; None for a WAIT of the whole unit.
+            request: Anything but ACQUIRE and RELEASE.
+            deal: That holds the slot; None for a WAIT of the whole unit.
             now_ns: Present time.
         """
-        refusal = self._why_not(request, type)
+        type_ = deal.type_of(self._unit_id) if deal is not None else None
+        refusal = self._why_not(request, type_)
         if refusal is not None:
             return [Answer(call_id, replace(refusal, reading=self.reading))]
-        operation = request.operation
-        if operation in _MODE_OF and type is not None:
-            current_a = request.grid_current_a or self._hardware.grid_current_capacity_a
-            self.ledger.open(request.deal_id, type, current_a)
-            self._stopped_because = ""
-            self._order = _Order(
-                deal_id=request.deal_id,
+        answer = (call_id, request)
+        operation, deal_id = request.operation, request.deal_id
+        if operation is _Op.WAIT:
+            return self._leave(deal_id, answer)
+        share = self._shares.get(deal_id)
+        if share is not None:
+            share.until_ns = now_ns + request.hold_ns
+            share.term, share.grid_master_id = request.term, request.grid_master_id
+        if operation in (_Op.HOLD, _Op.ADOPT):
+            return self._hold(share, request, answer)
+        if operation is _Op.DID_HAND_OVER:
+            return self._hand_over(request, answer)
+        if operation not in _OF_THE_REFERENCE and deal is not None and type_ is not None:
+            is_joining = operation in (_Op.VOLTAGE_REFERENCE, _Op.WILL_TAKE_OVER)
+            current_a = request.grid_current_a
+            if current_a is None:
+                current_a = share.current_a if share and is_joining else deal.current_a
+            limit_wh = request.energy_limit_wh
+            if operation is _Op.CURRENT and limit_wh is None and share is not None:
+                limit_wh = share.limit_wh
+            self._shares[deal_id] = _Share(
+                deal_id=deal_id,
+                type=type_,
+                current_a=current_a,
                 term=request.term,
                 grid_master_id=request.grid_master_id,
                 until_ns=now_ns + request.hold_ns,
-                base_wh=self._moved_wh(request.deal_id),
+                limit_wh=limit_wh,
+                counted_by=self._own_meter(deal, type_),
             )
-        elif operation is ControlOperation.WAIT:
-            self._order = None
-        elif operation is ControlOperation.CURRENT and type is not None:
-            assert request.grid_current_a is not None  # _why_not has seen to it
-            self.ledger.open(request.deal_id, type, request.grid_current_a)  # its share changes
-        elif self._order is not None and self._order.deal_id == request.deal_id:
-            self._order.until_ns = now_ns + request.hold_ns
-        return self._command(self._order_for(request), (call_id, request))
+            self.ledger.open(deal_id, type_, current_a)
+            self.ledger.limit(deal_id, limit_wh)
+            self._stopped_because = ""
+            self._landed.discard(deal_id)
+            if not is_joining:
+                return self._carry(request, answer)
+        return self._command(self._reference_order(request), answer)
 
     def renew(self, now_ns: int) -> list[Effect]:
         """Feed the driver's dead man, if the converter is rightly on."""
-        order, until_ns = self._order, self._order.until_ns if self._order else 0
+        share = self._newest if self._shares else None
+        until_ns = max((share.until_ns for share in self._shares.values()), default=0)
         if self._voided is not None:  # a reference that is to go, but not before the current
-            order, until_ns = self._voided, self._stop_now_ns
-        if order is None or now_ns >= until_ns or self.is_off:
+            share, until_ns = self._voided, self._stop_now_ns
+        if share is None or now_ns >= until_ns or self.is_off:
             return []
-        renewal = ConverterOrder(
-            operation=ConverterOperation.HOLD,
-            hold_s=self._driver_hold_s,
-            term=order.term,
-            grid_master_id=order.grid_master_id,
-            deal_id=order.deal_id,
-        )
-        return self._command(renewal)
+        self._refine_limits()
+        return self._command(self._order(ConverterOperation.HOLD, share))
+
+    def leave(self, deal_id: str, reason: str, now_ns: int) -> list[Effect]:
+        """Take a deal's share off by our own will; with the last one the converter stops."""
+        if self._stop_reason or self.is_off:
+            return []
+        if any(share.deal_id != deal_id for share in self._shares.values()):
+            return self._leave(deal_id, None)
+        return self.stop(reason, now_ns)
+
+    def close(self, deal_id: str) -> Receipt:
+        """Forget a deal that the converter has left; returns what it moved."""
+        self._landed.discard(deal_id)
+        return self.ledger.close(deal_id)
 
     # --- our own will ----------------------------------------------------------------------------
 
@@ -187,11 +258,12 @@ class ConverterKeeper:
         if self._stop_reason and at_once:
             self._stop_now_ns = now_ns
             return self._go_on_stopping(now_ns)
-        if self._stop_reason or (self.is_off and self._order is None):
+        if self._stop_reason or (self.is_off and not self._shares):
             return []
         self._stop_reason = self._stopped_because = reason
-        self._voided, self._order = self._order, None
-        delay_ns = 0 if at_once else self._policy.scram_reference_delay_ns
+        self._voided = max(self._shares.values(), key=lambda share: share.term, default=None)
+        self._drop_all()
+        delay_ns = 0 if at_once else self.policy.scram_reference_delay_ns
         self._stop_now_ns = now_ns + delay_ns
         return [Note(f"stops its converter: {reason}"), *self._go_on_stopping(now_ns)]
 
@@ -212,14 +284,12 @@ class ConverterKeeper:
     def tick(self, now_ns: int) -> list[Effect]:
         """Stop what nobody holds any more."""
         effects: list[Effect] = []
-        if self._order is not None and now_ns >= self._order.until_ns:
-            lapsed = self._order
+        for lapsed in [s for s in self._shares.values() if now_ns >= s.until_ns]:
             if self.is_off:
-                self._order = None
-            else:
-                effects += self.stop(
-                    f"{lapsed.grid_master_id} no longer renews deal {lapsed.deal_id}", now_ns
-                )
+                self._drop(lapsed.deal_id)
+                continue
+            reason = f"{lapsed.grid_master_id} no longer renews deal {lapsed.deal_id}"
+            effects += self.leave(lapsed.deal_id, reason, now_ns)
         if now_ns >= self._next_stop_ns:
             effects += self._go_on_stopping(now_ns)
         return effects
@@ -232,20 +302,35 @@ class ConverterKeeper:
         age_ns = self.reading.stamp_ns - reading.stamp_ns
         if 0 < age_ns < self._late_ns:
             return []
-        self.reading = reading
+        was_on, self.reading = self.reading.mode.is_active, reading
         self.ledger.count(reading)
+        if self.is_off and was_on:
+            for deal_id in list(self._shares):
+                self._drop(deal_id)  # it stopped by itself; what follows is ordered anew
+            self._is_reference = False
         if self.is_off and self._stop_reason:
             self._stop_reason, self._voided = "", None
             self._next_stop_ns = self._stop_now_ns = NEVER_NS
-        return []
+        return self._end_full_shares()
 
     def answered(
         self, call_id: str, reply: ConverterReply | None, soc_ratio: float | None, now_ns: int
     ) -> list[Effect]:
         """The driver answered a command of ours, or never will (None)."""
         effects: list[Effect] = []
+        has_begun_anew = call_id in self._mode_orders and reply is not None
+        self._mode_orders.discard(call_id)
         if reply is not None and reply.reading is not None:
+            if has_begun_anew and reply.error is ConverterError.NONE:
+                self._base_wh = _counters_wh(reply.reading)
             effects += self.hear_reading(reply.reading, now_ns)
+        if has_begun_anew and self._shares and not self._is_reference and not self.is_off:
+            # on the way its counters may have moved on: now the limit can be told
+            share = self._newest
+            effects += self._command(self._order(ConverterOperation.HOLD, share))
+        for deal_id in self._leaving.pop(call_id, ()):
+            if deal_id not in self._shares:
+                self.ledger.freeze(deal_id)
         waiting = self._answers.pop(call_id, None)
         if waiting is None:
             return effects
@@ -253,7 +338,8 @@ class ConverterKeeper:
         if reply is None:
             error, message = ControlError.CONVERTER, "its converter does not answer"
         elif reply.error is ConverterError.NONE or (
-            request.operation is ControlOperation.HOLD and reply.error is ConverterError.WRONG_MODE
+            request.operation in (_Op.HOLD, _Op.ADOPT)
+            and reply.error is ConverterError.WRONG_MODE
         ):
             # a converter that has just stopped by itself cannot be held; its reading says why
             error, message = ControlError.NONE, ""
@@ -275,62 +361,68 @@ class ConverterKeeper:
         reading = self.reading
         if self.is_off and self._stopped_because:
             reading = replace(reading, stop_detail=self._stopped_because)
+        share = self._shares.get(deal_id)
+        if share is None and deal_id in self._landed:
+            reading = replace(reading, stop_cause=StopCause.ENERGY_REACHED)
         return ControlReply(
             error=error,
             message=message,
             reading=reading,
             grid_moved_wh=receipt.grid_moved_wh if receipt else None,
             battery_moved_wh=receipt.battery_moved_wh if receipt else None,
+            deal_current_a=share.current_a if share and not self.is_off else 0.0,
             soc_ratio=soc_ratio,
         )
 
-    # --- inside ----------------------------------------------------------------------------------
+    # --- inside: what may be ordered -------------------------------------------------------------
 
     def _why_not(self, request: ControlRequest, type: DealType | None) -> ControlReply | None:
         def refuse(error: ControlError, message: str) -> ControlReply:
             return ControlReply(error=error, message=message)
 
         operation = request.operation
-        if self._stop_reason and operation is not ControlOperation.WAIT:
+        if self._stop_reason and operation is not _Op.WAIT:
             return refuse(ControlError.NOT_DEALING, f"is stopping: {self._stop_reason}")
-        if operation in (ControlOperation.WAIT, ControlOperation.HOLD):
+        if operation in (_Op.WAIT, _Op.HOLD):
             return None
         if request.hold_ns <= 0:
             return refuse(ControlError.OUT_OF_RANGE, "hold_s must be above 0 s")
-        if operation in (ControlOperation.CHARGE, ControlOperation.DISCHARGE):
-            expected = (
-                DealType.CHARGE if operation is ControlOperation.CHARGE else DealType.DISCHARGE
+        if operation in _TYPE_OF and type is not _TYPE_OF[operation]:
+            return refuse(
+                ControlError.OTHER_DIRECTION, f"its part in the deal is not to {operation.name}"
             )
-            if type is not expected:
-                return refuse(
-                    ControlError.OTHER_DIRECTION,
-                    f"its part in the deal is not to {operation.name}",
-                )
-        if operation in (
-            ControlOperation.CHARGE,
-            ControlOperation.DISCHARGE,
-            ControlOperation.CURRENT,
-        ):
-            capacity_a = self._hardware.grid_current_capacity_a
-            current_a = request.grid_current_a
-            if current_a is None or not 0.0 < current_a <= capacity_a:
-                return refuse(
-                    ControlError.OUT_OF_RANGE,
-                    f"grid_current_a is {current_a}; it must be above 0 and <= {capacity_a:g} A",
-                )
-        if operation in (ControlOperation.VOLTAGE_REFERENCE, ControlOperation.VOLTAGE):
-            low_v, high_v = self._policy.grid_voltage_min_v, self._policy.grid_voltage_max_v
-            voltage_v = request.grid_voltage_v
+        if operation in _OF_THE_REFERENCE and not self._is_reference:
+            return refuse(ControlError.OUT_OF_RANGE, "it is not the voltage reference")
+        if operation in (_Op.CHARGE, _Op.DISCHARGE, _Op.CURRENT):
+            reason = self._why_not_current(request)
+            if reason:
+                return refuse(ControlError.OUT_OF_RANGE, reason)
+        voltage_v = request.grid_voltage_v
+        if operation is _Op.WILL_TAKE_OVER and voltage_v is None:
+            voltage_v = self.reading.grid_voltage_v
+        if operation in _TAKES_VOLTAGE or operation is _Op.WILL_TAKE_OVER:
+            low_v, high_v = self.policy.grid_voltage_min_v, self.policy.grid_voltage_max_v
             if voltage_v is None or not low_v <= voltage_v <= high_v:
                 return refuse(
                     ControlError.OUT_OF_RANGE,
                     f"grid_voltage_v is {voltage_v}; it must be within {low_v:g}..{high_v:g} V",
                 )
-        if operation is ControlOperation.VOLTAGE_REFERENCE and request.droop_ratio == 0.0:
+        if operation is _Op.VOLTAGE_REFERENCE:
             reason = self._bus_in_the_way()
             if reason:
                 return refuse(ControlError.BUS_ENERGISED, reason)
         return None
+
+    def _why_not_current(self, request: ControlRequest) -> str:
+        capacity_a, current_a = self._hardware.grid_current_capacity_a, request.grid_current_a
+        may_be_zero = self._is_reference and request.operation is _Op.CURRENT
+        if current_a is None or not (0.0 < current_a or (may_be_zero and current_a == 0.0)):
+            return f"grid_current_a is {current_a}; it must be above 0 A"
+        others_a = sum(s.current_a for s in self._shares.values() if s.deal_id != request.deal_id)
+        if others_a + current_a > capacity_a + _SAME_A:
+            others = f" beside {others_a:g} A for other deals" if others_a else ""
+            return f"grid_current_a is {current_a:g}{others}; it must be <= {capacity_a:g} A"
+        return ""
 
     def _bus_in_the_way(self) -> str:
         """Why the bus forbids a first reference.
@@ -342,7 +434,7 @@ class ConverterKeeper:
         bus_v = self.reading.grid_voltage_v
         if bus_v is None:
             return "the bus voltage has not been read"
-        policy = self._policy
+        policy = self.policy
         dead_v = policy.grid_voltage_min_v + 2.0 * policy.grid_voltage_separation_v
         if bus_v > dead_v:
             return f"the bus is at {bus_v:.1f} V, above {dead_v:g} V: another source holds it"
@@ -350,55 +442,202 @@ class ConverterKeeper:
             return f"the bus is at {bus_v:.1f} V, in the under-voltage lock-out band"
         return ""
 
-    def _order_for(self, request: ControlRequest) -> ConverterOrder:
-        operation = request.operation
-        if operation is ControlOperation.WAIT:
-            # as an order of our own it is obeyed whatever terms the driver has seen
-            return ConverterOrder(operation=ConverterOperation.MODE, mode=ConverterMode.WAIT)
-        order = self._order
-        is_ours = order is not None and order.deal_id == request.deal_id
-        if operation is ControlOperation.HOLD and (not is_ours or self.is_off):
-            return ConverterOrder(operation=ConverterOperation.READ)
-        limit_wh = request.energy_limit_wh
-        if limit_wh is not None and order is not None:
-            limit_wh = max(limit_wh - order.base_wh, 1e-6)
-        common = ConverterOrder(
-            operation=ConverterOperation.HOLD,
-            energy_limit_wh=limit_wh,
+    # --- inside: what is ordered -----------------------------------------------------------------
+
+    def _hold(
+        self, share: _Share | None, request: ControlRequest, answer: tuple[str, ControlRequest]
+    ) -> list[Effect]:
+        if share is None or self.is_off:
+            return self._command(ConverterOrder(operation=ConverterOperation.READ), answer)
+        if request.energy_limit_wh is not None:
+            share.limit_wh = request.energy_limit_wh
+            self.ledger.limit(share.deal_id, share.limit_wh)
+        self._refine_limits()
+        return self._command(self._order(ConverterOperation.HOLD, share), answer)
+
+    def _carry(
+        self, request: ControlRequest, answer: tuple[str, ControlRequest] | None
+    ) -> list[Effect]:
+        """Let the converter carry the sum of the shares."""
+        share = self._shares[request.deal_id]
+        if self._is_reference:
+            return self._command(ConverterOrder(operation=ConverterOperation.READ), answer)
+        total_a = sum(share.current_a for share in self._shares.values())
+        mode = _MODE_OF[share.type]
+        if self.reading.mode is mode and self._base_wh is not None:
+            order = self._order(ConverterOperation.CURRENT, share)
+            return self._command(replace(order, grid_current_a=total_a), answer)
+        return self._change_mode(mode, request, total_a, answer)
+
+    def _change_mode(
+        self,
+        mode: ConverterMode,
+        request: ControlRequest,
+        total_a: float,
+        answer: tuple[str, ControlRequest] | None,
+    ) -> list[Effect]:
+        policy = self.policy
+        until_wh, next_a = self._next_end()
+        order = ConverterOrder(
+            operation=ConverterOperation.MODE,
+            mode=mode,
+            grid_voltage_v=(
+                policy.grid_voltage_max_v
+                if mode is ConverterMode.DISCHARGE
+                else policy.grid_voltage_v
+            ),
+            grid_current_a=total_a,
+            # while it is on its counters move on until the order arrives
+            energy_limit_wh=until_wh if self.is_off else None,
+            next_current_a=next_a if self.is_off else None,
             hold_s=self._driver_hold_s,
             term=request.term,
             grid_master_id=request.grid_master_id,
             deal_id=request.deal_id,
         )
-        if operation is ControlOperation.HOLD:
-            return common
-        if operation is ControlOperation.CURRENT:
-            return replace(
-                common, operation=ConverterOperation.CURRENT, grid_current_a=request.grid_current_a
-            )
-        if operation is ControlOperation.VOLTAGE:
-            return replace(
-                common,
-                operation=ConverterOperation.VOLTAGE,
-                grid_voltage_v=request.grid_voltage_v,
-                droop_ratio=request.droop_ratio,
-            )
-        is_reference = operation is ControlOperation.VOLTAGE_REFERENCE
-        nominal_v = (
-            self._policy.grid_voltage_max_v
-            if operation is ControlOperation.DISCHARGE
-            else self._policy.grid_voltage_v
+        return self._command(order, answer)
+
+    def _reference_order(self, request: ControlRequest) -> ConverterOrder:
+        operation = request.operation
+        voltage_v = request.grid_voltage_v
+        order = ConverterOrder(
+            operation=ConverterOperation.VOLTAGE,
+            grid_voltage_v=voltage_v,
+            hold_s=self._driver_hold_s,
+            term=request.term,
+            grid_master_id=request.grid_master_id,
+            deal_id=request.deal_id,
         )
+        if operation is _Op.WILL_HAND_OVER:
+            return replace(order, droop_ratio=self._hardware.droop_ratio)
+        if operation in (_Op.VOLTAGE, _Op.DID_TAKE_OVER):
+            return order
+        self._is_reference = True
+        self._base_wh = None
+        is_first = operation is _Op.VOLTAGE_REFERENCE
         return replace(
-            common,
+            order,
             operation=ConverterOperation.MODE,
-            mode=_MODE_OF[operation],
-            grid_voltage_v=request.grid_voltage_v if is_reference else nominal_v,
-            grid_current_a=(
-                self._hardware.grid_current_capacity_a if is_reference else request.grid_current_a
-            ),
-            droop_ratio=request.droop_ratio,
+            mode=ConverterMode.VOLTAGE_REFERENCE,
+            grid_voltage_v=self.reading.grid_voltage_v if voltage_v is None else voltage_v,
+            grid_current_a=self._hardware.grid_current_capacity_a,
+            droop_ratio=0.0 if is_first else self._hardware.droop_ratio,
         )
+
+    def _hand_over(
+        self, request: ControlRequest, answer: tuple[str, ControlRequest]
+    ) -> list[Effect]:
+        """Another unit holds the voltage now: go back to the currents of our deals."""
+        self._is_reference = False
+        for share in [s for s in self._shares.values() if s.current_a == 0.0]:
+            self._drop(share.deal_id)
+        if not self._shares:
+            return self._command(_WAIT, answer)
+        share = self._newest
+        total_a = sum(share.current_a for share in self._shares.values())
+        return self._change_mode(_MODE_OF[share.type], request, total_a, answer)
+
+    def _leave(self, deal_id: str, answer: tuple[str, ControlRequest] | None) -> list[Effect]:
+        """Take a share off (all of them if no deal is named)."""
+        leaving = [deal_id] if deal_id else list(self._shares)
+        for key in leaving:
+            self._shares.pop(key, None)
+            if self._is_reference:
+                self.ledger.freeze(key)  # what flows through it now is the others'
+        if not self._shares:
+            self._is_reference = False
+            # as an order of our own it is obeyed whatever terms the driver has seen
+            return self._command(_WAIT, answer)
+        share = self._newest
+        if self._is_reference or self.is_off:
+            return self._command(ConverterOrder(operation=ConverterOperation.READ), answer)
+        total_a = sum(share.current_a for share in self._shares.values())
+        order = self._order(ConverterOperation.CURRENT, share)
+        effects = self._command(replace(order, grid_current_a=total_a), answer)
+        # until the driver has lowered the current, it still flows for those that leave
+        self._leaving[f"converter/{self._count}"] = leaving
+        return effects
+
+    def _drop(self, deal_id: str) -> None:
+        self._shares.pop(deal_id, None)
+        self.ledger.freeze(deal_id)
+
+    def _drop_all(self) -> None:
+        self._shares.clear()
+        self._is_reference = False
+
+    def _own_meter(self, deal: Deal, type_: DealType) -> OwnMeter | None:
+        counts = DealType.CHARGE if self.policy.reference_side is Side.CHARGE else DealType.DISCHARGE
+        return OwnMeter(deal.energy_wh, deal.meter) if type_ is counts else None
+
+    def _refine_limits(self) -> None:
+        """Of the deals that our own meter counts, we know best where they end."""
+        for share in self._shares.values():
+            receipt = self.ledger.receipt(share.deal_id)
+            if share.counted_by is None or receipt is None:
+                continue
+            limit_wh = share.counted_by.limit_wh(receipt)
+            if limit_wh is not None:
+                share.limit_wh = limit_wh
+                self.ledger.limit(share.deal_id, limit_wh)
+
+    def _end_full_shares(self) -> list[Effect]:
+        """A share that has reached its limit is over; the others go on."""
+        if self._is_reference or self.is_off or len(self._shares) < 2:
+            return []
+        full = [
+            share.deal_id
+            for share in self._shares.values()
+            if share.limit_wh is not None
+            and self.ledger.moved_wh(share.deal_id) >= share.limit_wh - _SAME_WH
+        ]
+        effects: list[Effect] = []
+        for deal_id in full[: len(self._shares) - 1]:
+            self._landed.add(deal_id)
+            effects = self._leave(deal_id, None)
+        return effects
+
+    def _order(self, operation: ConverterOperation, share: _Share) -> ConverterOrder:
+        """An order to a converter that is on, with where the first of its shares ends."""
+        order = ConverterOrder(
+            operation=operation,
+            hold_s=self._driver_hold_s,
+            term=share.term,
+            grid_master_id=share.grid_master_id,
+            deal_id=share.deal_id,
+        )
+        until_wh, next_a = self._next_end()
+        if self._is_reference or until_wh is None or self._base_wh is None:
+            return order
+        moved_wh = _counters_wh(self.reading) - self._base_wh
+        return replace(
+            order,
+            energy_limit_wh=max(moved_wh + until_wh, 1e-6),
+            next_current_a=next_a,
+        )
+
+    def _next_end(self) -> tuple[float | None, float | None]:
+        """What still flows until the first share ends, and the current after that. [Wh, A]"""
+        total_a = sum(share.current_a for share in self._shares.values())
+        ends = [
+            (max(share.limit_wh - self.ledger.moved_wh(share.deal_id), 0.0) / share.current_a, share)
+            for share in self._shares.values()
+            if share.limit_wh is not None and share.current_a > 0.0
+        ]
+        if not ends:
+            return None, None
+        first_wh_per_a = min(wh_per_a for wh_per_a, _ in ends)
+        # those that would end while the current still runs down for the first end with it
+        soon_wh_per_a = first_wh_per_a + wh_from_w(self.policy.grid_voltage_v, _TOGETHER_NS)
+        next_a = total_a
+        for wh_per_a, share in ends:
+            if wh_per_a <= soon_wh_per_a:
+                next_a -= share.current_a
+                early_wh = (wh_per_a - first_wh_per_a) * share.current_a
+                share.limit_wh = (share.limit_wh or 0.0) - early_wh
+                self.ledger.limit(share.deal_id, share.limit_wh)
+        until_wh = max(first_wh_per_a * total_a, _SAME_WH)
+        return until_wh, next_a if next_a > _SAME_A else None
 
     def _go_on_stopping(self, now_ns: int) -> list[Effect]:
         if not self._stop_reason:
@@ -411,14 +650,7 @@ class ConverterKeeper:
             self._next_stop_ns = min(self._next_stop_ns, self._stop_now_ns)
             return self.read()
         self._voided = None
-        wait = ConverterOrder(
-            operation=ConverterOperation.MODE, mode=ConverterMode.WAIT, grid_master_id=NOBODY
-        )
-        return self._command(wait)
-
-    def _moved_wh(self, deal_id: str) -> float:
-        receipt = self.ledger.receipt(deal_id)
-        return receipt.grid_moved_wh if receipt else 0.0
+        return self._command(_WAIT)
 
     def _command(
         self, order: ConverterOrder, answer: tuple[str, ControlRequest] | None = None
@@ -427,4 +659,16 @@ class ConverterKeeper:
         call_id = f"converter/{self._count}"
         if answer is not None:
             self._answers[call_id] = answer
+        if order.operation is ConverterOperation.MODE:
+            self._base_wh = None
+            if order.mode is not ConverterMode.WAIT:
+                self._mode_orders.add(call_id)
         return [Command(call_id, order)]
+
+
+_WAIT = ConverterOrder(operation=ConverterOperation.MODE, mode=ConverterMode.WAIT)
+
+
+def _counters_wh(reading: ConverterReading) -> float:
+    """Both counters of the bus terminal together. [Wh]"""
+    return (reading.grid_charged_wh or 0.0) + (reading.grid_discharged_wh or 0.0)

@@ -1,24 +1,30 @@
 """One deal, as the grid master runs it.
 
-    ACQUIRING ─► QUEUED ─► ACTIVATING ─► RAMPING_UP ─► STARTING ─► RUNNING
-        │           │           └─────────────┴───────────┴───────────┤ done, or abort
-        │           │                                                 ▼
-        └───────────┴─ refused, or abort ─────► RELEASING ◄─────── STOPPING
-                                                    └─► over
+    ACQUIRING ─► QUEUED ─► (bus comes up) ─► STARTING ─► COMPENSATING ─► RUNNING
+        │          │ ▲           │               └─────────────┴────────────┤ done, or abort
+        │          │ └── reset ──┤                                          ▼
+        │          │             └──────────────► LEAVING ◄────────────  STOPPING
+        └──────────┴─ refused, or abort ─► RELEASING ◄─┘
+                                               └─► over
+
+A deal has one or two units that hold a current: the voltage reference of the bus, if it takes part,
+only lets flow what the others leave. Which unit that is, and when the deal gets its turn on the
+bus, is the grid master's business, not the deal's.
 
 The machine never trusts silence: every state has a wake-up, every order a hold time, and what a
 unit does not confirm is asked again or waited out until that unit's own dead man has stopped it.
 Energy is what the units' converters counted; here it is only read. So that the agreed amount is
-met without waiting for a poll, the current side gets an energy limit for its own counter, refined
-from the ratio of both meters while the deal runs; it stops itself at that instant.
+met without waiting for a poll, a unit that holds a current gets an energy limit for its own
+counter, refined from the ratio of both meters while the deal runs; it stops itself at that instant.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum, auto
 
-from apis_core.events import Call, Effect
+from apis_core.calls import Calls, DealTiming
+from apis_core.events import Effect
 from apis_core.landing import (
     Sample,
     first_limit_wh,
@@ -26,26 +32,36 @@ from apis_core.landing import (
     is_comparable,
     resting_limit_wh,
 )
-from apis_core.messages import ControlReply, ControlRequest, Deal
+from apis_core.messages import ControlReply, ConverterReading, Deal
 from apis_core.policy import Policy
 from apis_core.types import (
+    NOBODY,
     ControlError,
     ControlOperation,
     ConverterMode,
     DealState,
+    DealType,
     Side,
     StopCause,
     UnitId,
 )
-from apis_core.units import NEVER_NS, s_from_ns
+from apis_core.units import NEVER_NS, wh_from_w
 
-__all__ = ["DealMachine", "DealTiming", "Phase"]
+__all__ = ["DealMachine", "Phase"]
 
 _COMPLETE_RATIO = 0.9995  # of the agreed energy counts as all of it
+_EXACT_RATIO = 0.001  # more than so much beyond the agreed energy wants a word
 _TIME_MARGIN_RATIO = 2.0  # a deal may take this many times what its current promises ...
 _TIME_MARGIN_S = 300.0  # ... and this much more
 _NO_CURRENT_A = 0.125  # below this a converter that is ramping down counts as stopped
+_METER_ERROR_A = 0.25  # more than that is not for compensation to mend
+_STEADY_A = 0.01  # a reference whose current changes by less has settled
 _RELEASE_TRIES = 3
+_NEAR_POLLS = 3  # before the end the deal is polled quickly
+
+_Op = ControlOperation
+_MODES = {DealType.CHARGE: ConverterMode.CHARGE, DealType.DISCHARGE: ConverterMode.DISCHARGE}
+_ORDERS = {DealType.CHARGE: _Op.CHARGE, DealType.DISCHARGE: _Op.DISCHARGE}
 
 
 class Phase(Enum):
@@ -55,10 +71,12 @@ class Phase(Enum):
     QUEUED = auto()
     ACTIVATING = auto()
     RAMPING_UP = auto()
+    AUTHORISING = auto()
     STARTING = auto()
+    COMPENSATING = auto()
     RUNNING = auto()
-    STOPPING_CURRENT = auto()
-    STOPPING_REFERENCE = auto()
+    STOPPING = auto()
+    LEAVING = auto()
     RELEASING = auto()
     OVER = auto()
 
@@ -68,41 +86,17 @@ _STATE_OF = {
     Phase.QUEUED: DealState.QUEUED,
     Phase.ACTIVATING: DealState.ACTIVATING,
     Phase.RAMPING_UP: DealState.RAMPING_UP,
+    Phase.AUTHORISING: DealState.RAMPING_UP,
     Phase.STARTING: DealState.STARTING,
+    Phase.COMPENSATING: DealState.STARTING,
     Phase.RUNNING: DealState.RUNNING,
-    Phase.STOPPING_CURRENT: DealState.STOPPING,
-    Phase.STOPPING_REFERENCE: DealState.STOPPING,
+    Phase.STOPPING: DealState.STOPPING,
+    Phase.LEAVING: DealState.STOPPING,
     Phase.RELEASING: DealState.RELEASING,
 }
-_ENERGISED = (Phase.ACTIVATING, Phase.RAMPING_UP, Phase.STARTING, Phase.RUNNING)
-_STOPPING = (Phase.STOPPING_CURRENT, Phase.STOPPING_REFERENCE)
-
-
-@dataclass(frozen=True, slots=True)
-class DealTiming:
-    """Times of running a deal.
-
-    Attributes:
-        poll_ns: Between two looks at the units while nothing changes quickly.
-        quick_poll_ns: The same while the bus or a current ramps.
-        answer_ns: A unit that has not answered an order for this long does not.
-        hold_ns: How long an order lasts without a renewal; several polls.
-    """
-
-    poll_ns: int
-    quick_poll_ns: int
-    answer_ns: int
-    hold_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """An order of ours that is unanswered."""
-
-    unit_id: UnitId
-    operation: ControlOperation
-    asked_ns: int
-    until_ns: int
+_AWAITING_BUS = (Phase.ACTIVATING, Phase.RAMPING_UP, Phase.AUTHORISING)
+_FLOWING = (Phase.STARTING, Phase.COMPENSATING, Phase.RUNNING, Phase.STOPPING)
+_ENDING = (Phase.STOPPING, Phase.LEAVING, Phase.RELEASING, Phase.OVER)
 
 
 class DealMachine:
@@ -113,33 +107,46 @@ class DealMachine:
         policy: Of the cluster.
         timing: See :class:`DealTiming`.
         now_ns: Present time.
+
+    Attributes:
+        deal: As the world sees it, but for its state.
+        phase: See :class:`Phase`.
+        refusal: Why a unit gave no slot, once the phase is OVER without one.
+        resets: How often it was put back into the queue.
+        is_alone: Whether no other deal is on the bus.
+        stops_first: The direction whose current goes first when it ends.
     """
 
     def __init__(self, deal: Deal, policy: Policy, timing: DealTiming, now_ns: int) -> None:
-        reference_is_charge = policy.voltage_reference_side is Side.CHARGE
-        self.deal = replace(
-            deal,
-            voltage_reference_id=deal.charge_unit_id
-            if reference_is_charge
-            else deal.discharge_unit_id,
-        )
+        self.deal = deal
         self.phase = Phase.ACQUIRING
-        self.refusal: ControlReply | None = (
-            None  # why a unit gave no slot, once phase is OVER without one
-        )
+        self.refusal: ControlReply | None = None
+        self.resets = 0
+        self.is_alone = False
+        self.stops_first = DealType.DISCHARGE
         self.wake_ns = NEVER_NS
         self._policy = policy
         self._timing = timing
+        self._calls = Calls(deal.deal_id, deal.grid_master_id, deal.term, timing)
         self._outcome = DealState.COMPLETED
-        self._calls: dict[str, _Call] = {}  # ours that are unanswered
-        self._call_count = 0
         self._next_poll_ns = NEVER_NS
         self._deadline_ns = NEVER_NS  # of the phase
-        self._to_acquire = list(self.deal.unit_ids)
+        self._to_acquire = list(deal.unit_ids)
         self._asked: list[UnitId] = []  # units that may hold a slot for us
         self._released: set[UnitId] = set()
         self._release_tries = 0
+        self._to_start: list[UnitId] = []
+        self._started: list[UnitId] = []  # units that may carry a current for us
+        self._to_stop: list[UnitId] = []
+        self._shares_a: dict[UnitId, float] = {}  # ordered, once compensated
+        self._landed_ns: dict[UnitId, int] = {}  # when a share was seen to have ended by itself
+        self._is_frozen = False  # the reference books nothing for us
+        self._since_ns: dict[UnitId, int] = {}  # answers to older orders say nothing any more
         self._samples: dict[UnitId, Sample] = {}
+        self._earlier: dict[UnitId, Sample] = {}  # the ones before
+        self._last_reference: Sample | None = None  # while compensating
+        self._fresh_ns = now_ns  # older readings of the reference say nothing
+        self._trials = 0
         self._runs = 0
         # the energy of the bus's own capacitance, which comes back at the end, is not the deal's
         self._counts_until_ns = NEVER_NS
@@ -149,49 +156,132 @@ class DealMachine:
     # --- what others see -------------------------------------------------------------------------
 
     @property
-    def is_on_the_bus(self) -> bool:
-        """Whether it uses the bus, or may."""
-        return self.phase in _ENERGISED or self.phase in _STOPPING
+    def needs_bus(self) -> bool:
+        """Whether a current of it flows or is about to, or the bus is being brought up for it."""
+        return self.phase in _FLOWING or self.phase in _AWAITING_BUS
 
     @property
-    def current_id(self) -> UnitId:
-        """The unit that holds a current, while the other holds the voltage."""
-        deal = self.deal
-        is_charge = deal.voltage_reference_id == deal.charge_unit_id
-        return deal.discharge_unit_id if is_charge else deal.charge_unit_id
+    def awaits_bus(self) -> bool:
+        """Whether the bus is being brought up for it."""
+        return self.phase in _AWAITING_BUS
 
-    # --- events ----------------------------------------------------------------------------------
+    @property
+    def is_in_transition(self) -> bool:
+        """Whether its currents are just being started."""
+        return self.phase in (Phase.STARTING, Phase.COMPENSATING)
+
+    @property
+    def reference_id(self) -> UnitId:
+        """Who holds the bus that it uses."""
+        return self.deal.voltage_reference_id
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether the bus is held by one of its own units."""
+        return self.deal.type_of(self.reference_id) is not None
+
+    @property
+    def current_ids(self) -> tuple[UnitId, ...]:
+        """The units that hold a current, in the order in which they stop."""
+        deal = self.deal
+        sides = [deal.discharge_unit_id, deal.charge_unit_id]
+        if self.stops_first is DealType.CHARGE:
+            sides.reverse()
+        return tuple(unit_id for unit_id in sides if unit_id != self.reference_id)
+
+    @property
+    def meter_id(self) -> UnitId:
+        """The unit whose meter counts."""
+        is_charge = self._policy.reference_side is Side.CHARGE
+        return self.deal.charge_unit_id if is_charge else self.deal.discharge_unit_id
+
+    def share_a(self, unit_id: UnitId) -> float:
+        """Signed current that the deal brings to a unit. [A, + = from the bus into the unit]"""
+        current_a = self._shares_a.get(unit_id, self.deal.current_a)
+        return current_a if self.deal.type_of(unit_id) is DealType.CHARGE else -current_a
+
+    # --- what the grid master wants --------------------------------------------------------------
 
     def acquire(self, now_ns: int) -> list[Effect]:
         """Begin: lock a slot on each unit, in the order of their ids."""
         unit_id = self._to_acquire.pop(0)
         self._asked.append(unit_id)
-        return self._ask(unit_id, ControlOperation.ACQUIRE, now_ns, deal=self.deal)
+        return self._ask(unit_id, _Op.ACQUIRE, now_ns, deal=self.deal)
 
-    def begin(self, now_ns: int) -> list[Effect]:
-        """The bus is ours: make the deal flow."""
-        if self.phase is not Phase.QUEUED:
-            return []
-        self._began_ns = now_ns
-        self._enter(Phase.ACTIVATING, now_ns, self._policy.ramp_up_timeout_ns)
-        return self._order_reference(now_ns)
+    def await_bus(self, reference_id: UnitId, phase: Phase, now_ns: int) -> None:
+        """The bus is being brought up for this deal; how far that is."""
+        if self.phase is Phase.QUEUED:
+            self._began_ns = now_ns
+        self.deal = replace(self.deal, voltage_reference_id=reference_id)
+        if self.phase is not phase:
+            self._enter(phase, now_ns)
+
+    def start(self, reference_id: UnitId, now_ns: int) -> list[Effect]:
+        """The bus is up, held by that unit, and it is this deal's turn: make it flow."""
+        self.deal = replace(self.deal, voltage_reference_id=reference_id)
+        first = tuple(reversed(self.current_ids))  # what starts first stops last
+        self._to_start = [reference_id, *first] if self.has_reference else [*first]
+        self._started = []
+        self._shares_a.clear()
+        self._trials = 0
+        self._enter(Phase.STARTING, now_ns, self._timing.hold_ns)
+        return self._start_next(now_ns)
+
+    def reference_moved(self, reference_id: UnitId, now_ns: int) -> None:
+        """Another unit holds the bus now."""
+        self.deal = replace(self.deal, voltage_reference_id=reference_id)
+        for unit_id in self.deal.unit_ids:
+            self._since_ns[unit_id] = now_ns
+
+    def reset(self, reason: str, now_ns: int) -> list[Effect]:
+        """Back into the queue; once too often, and it is aborted."""
+        self.resets += 1
+        if self.resets > self._policy.deal_reset_limit:
+            return self.abort(reason, now_ns)
+        self.deal = replace(self.deal, voltage_reference_id=NOBODY)
+        self._enter(Phase.QUEUED, now_ns)
+        return []
+
+    def adopt(self, now_ns: int) -> list[Effect]:
+        """An earlier grid master made it flow: ask both units to go on with it under us."""
+        self._to_acquire.clear()
+        self._asked = list(self.deal.unit_ids)
+        self._started = [unit for unit in self.deal.unit_ids if unit != self.reference_id]
+        self._runs = 1
+        self._enter(Phase.RUNNING, now_ns, self._longest_ns())
+        effects: list[Effect] = []
+        for unit_id in self.deal.unit_ids:
+            effects += self._ask(unit_id, _Op.ADOPT, now_ns, deal=self.deal)
+        return effects
 
     def abort(self, reason: str, now_ns: int, *, scram: bool = False) -> list[Effect]:
         """End it early, orderly.
 
-        The current first, then the voltage, then the locks. Once ending, the first reason stays.
+        The currents first, then the voltage, then the locks. Once ending, the first reason stays.
         """
-        if self.phase in _STOPPING or self.phase in (Phase.RELEASING, Phase.OVER):
+        if self.phase in _ENDING:
             return []
         self._outcome = DealState.SCRAMMED if scram else DealState.ABORTED
         self.deal = replace(self.deal, reason=reason)
         if self.phase in (Phase.ACQUIRING, Phase.QUEUED):
             return self._release(now_ns)
-        return self._stop_current(now_ns)
+        return self._stop_currents(now_ns)
+
+    def leave_reference(self, now_ns: int) -> list[Effect]:
+        """Its unit stays the reference for other deals: take only our share off it."""
+        if self.phase is not Phase.LEAVING or self.reference_id in self._calls.busy():
+            return []
+        return self._ask(self.reference_id, _Op.WAIT, now_ns)
+
+    def left(self, now_ns: int) -> list[Effect]:
+        """Its unit is the reference no more."""
+        return self._release(now_ns) if self.phase is Phase.LEAVING else []
+
+    # --- events ----------------------------------------------------------------------------------
 
     def answered(self, call_id: str, reply: ControlReply | None, now_ns: int) -> list[Effect]:
         """A unit answered an order of ours, or never will (None)."""
-        call = self._calls.pop(call_id, None)
+        call = self._calls.take(call_id)
         if call is None:
             return []  # late: already given up
         unit_id, operation = call.unit_id, call.operation
@@ -201,10 +291,35 @@ class DealMachine:
             sample = Sample(reply, call.asked_ns, now_ns)
             newest = self._samples.get(unit_id)
             if newest is None or sample.asked_ns >= newest.asked_ns:
+                if newest is not None:
+                    self._earlier[unit_id] = newest
                 self._samples[unit_id] = sample  # a latecomer would tell of an older state
             if sample.asked_ns <= self._counts_until_ns:
                 self._take_counts(unit_id, sample)
         effects = self._react(unit_id, operation, reply, now_ns)
+        self._arm()
+        return effects
+
+    def hear_reference(self, sample: Sample, target_a: float, now_ns: int) -> list[Effect]:
+        """The bus's reference was read; while compensating its current matters.
+
+        Args:
+            sample: What it answered.
+            target_a: What all deals together should bring it. [A, + = from the bus]
+            now_ns: Present time.
+        """
+        if self.phase is not Phase.COMPENSATING or sample.asked_ns < self._fresh_ns:
+            return []
+        last = self._last_reference
+        if last is not None and sample.asked_ns < last.asked_ns + self._timing.quick_poll_ns // 2:
+            return []  # too soon to tell whether it has settled
+        self._last_reference = sample
+        current_a = sample.reading.grid_current_a
+        last_a = last.reading.grid_current_a if last is not None else None
+        if current_a is None:
+            return []
+        is_steady = last_a is not None and abs(current_a - last_a) <= _STEADY_A
+        effects = self._compensate(current_a - target_a, is_steady, now_ns)
         self._arm()
         return effects
 
@@ -213,7 +328,7 @@ class DealMachine:
 
         Poll at once instead of waiting for the next turn.
         """
-        if not self.is_on_the_bus:
+        if self.phase not in (*_FLOWING, Phase.LEAVING):
             return []
         self._next_poll_ns = now_ns
         return self.tick(now_ns)
@@ -221,7 +336,7 @@ class DealMachine:
     def tick(self, now_ns: int) -> list[Effect]:
         """Do what is due."""
         effects: list[Effect] = []
-        for call_id in [key for key, call in self._calls.items() if now_ns >= call.until_ns]:
+        for call_id in self._calls.overdue(now_ns):
             effects += self.answered(call_id, None, now_ns)
         if now_ns >= self._deadline_ns:
             effects += self._too_late(now_ns)
@@ -233,10 +348,10 @@ class DealMachine:
     # --- reactions -------------------------------------------------------------------------------
 
     def _react(
-        self, unit_id: UnitId, operation: ControlOperation, reply: ControlReply, now_ns: int
+        self, unit_id: UnitId, operation: _Op, reply: ControlReply, now_ns: int
     ) -> list[Effect]:
         failed = reply.error is not ControlError.NONE
-        if operation is ControlOperation.ACQUIRE and self.phase is Phase.ACQUIRING:
+        if operation is _Op.ACQUIRE and self.phase is Phase.ACQUIRING:
             if failed:
                 self.refusal = replace(reply, message=f"{unit_id}: {reply.message}")
                 self.deal = replace(self.deal, reason=self.refusal.message)
@@ -246,26 +361,25 @@ class DealMachine:
                 return self.acquire(now_ns)
             self._enter(Phase.QUEUED, now_ns)
             return []
-        if operation is ControlOperation.RELEASE:
+        if operation is _Op.RELEASE:
             if not failed or reply.error is ControlError.UNKNOWN_DEAL:
                 self._released.add(unit_id)
             return self._release_rest(now_ns)
-        if self.phase in _STOPPING:
+        if self.phase is Phase.STOPPING:
             return self._go_on_stopping(now_ns)
-        if reply.error is ControlError.BUS_ENERGISED and self.phase is Phase.ACTIVATING:
-            return []  # another source, or a bus that still decays: ask again until the deadline
-        if failed and not (
-            operation is ControlOperation.HOLD and self._is_patient(unit_id, reply, now_ns)
-        ):
+        if self.phase is Phase.LEAVING:
+            has_left = operation is _Op.WAIT and (
+                not failed or reply.error is ControlError.UNKNOWN_DEAL
+            )
+            return self._release(now_ns) if has_left and unit_id == self.reference_id else []
+        if self.phase in (Phase.RELEASING, Phase.OVER):
+            return []
+        is_poll = operation in (_Op.HOLD, _Op.ADOPT)
+        if failed and not (is_poll and self._is_patient(unit_id, reply, now_ns)):
             return self.abort(f"{unit_id}: {reply.message}", now_ns)
-        if operation is ControlOperation.VOLTAGE_REFERENCE and self.phase is Phase.ACTIVATING:
-            self._enter(Phase.RAMPING_UP, now_ns, self._policy.ramp_up_timeout_ns)
-        elif self.phase is Phase.RAMPING_UP and self._bus_is_up():
-            return self._start_current(now_ns)
-        elif self.phase is Phase.STARTING and unit_id == self.current_id and not failed:
-            if operation is not ControlOperation.HOLD:
-                self._run(now_ns)
-        elif self.phase is Phase.RUNNING:
+        if self.phase is Phase.STARTING:
+            return self._start_next(now_ns) if not failed else []
+        if self.phase in (Phase.COMPENSATING, Phase.RUNNING):
             return self._count(now_ns)
         return []
 
@@ -286,69 +400,144 @@ class DealMachine:
             deal = replace(deal, sent_wh=max(deal.sent_wh or 0.0, sent_wh))
         if unit_id == deal.charge_unit_id and moved_wh is not None:
             deal = replace(deal, received_wh=max(deal.received_wh or 0.0, moved_wh))
-        if unit_id == self._reference_meter_id and moved_wh is not None:
+        if unit_id == self.meter_id and moved_wh is not None:
             deal = replace(deal, moved_wh=max(deal.moved_wh, moved_wh))
         self.deal = deal
 
+    def _reading(self, unit_id: UnitId) -> ConverterReading | None:
+        """The newest reading that tells of what was ordered last."""
+        sample = self._samples.get(unit_id)
+        if sample is None or sample.asked_ns < self._since_ns.get(unit_id, 0):
+            return None
+        return sample.reading
+
+    # --- starting --------------------------------------------------------------------------------
+
+    def _start_next(self, now_ns: int) -> list[Effect]:
+        """One unit after the other: the next begins once the last one's current flows."""
+        if self._started:
+            last_id = self._started[-1]
+            if last_id in self._calls.busy() or not self._flows(last_id):
+                return []
+        if not self._to_start:
+            self._compensate_anew(now_ns)
+            return []
+        return self._order_current(self._to_start.pop(0), now_ns)
+
+    def _order_current(self, unit_id: UnitId, now_ns: int) -> list[Effect]:
+        type_ = DealType.CHARGE if unit_id == self.deal.charge_unit_id else DealType.DISCHARGE
+        self._started.append(unit_id)
+        self._since_ns[unit_id] = now_ns
+        self._landed_ns.pop(unit_id, None)
+        if unit_id == self.reference_id:
+            self._is_frozen = False
+        limit_wh = self._limit_wh(unit_id, is_at_rest=True)
+        return self._ask(
+            unit_id,
+            _ORDERS[type_],
+            now_ns,
+            grid_current_a=abs(self.share_a(unit_id)),
+            energy_limit_wh=limit_wh,
+        )
+
+    def _flows(self, unit_id: UnitId) -> bool:
+        """Whether a unit carries what it was ordered, in the right direction."""
+        reading = self._reading(unit_id)
+        if reading is None:
+            return False
+        if unit_id == self.reference_id:
+            return reading.mode is ConverterMode.VOLTAGE_REFERENCE
+        type_ = self.deal.type_of(unit_id)
+        if type_ is None or reading.mode is not _MODES[type_]:
+            return False
+        setpoint_a, current_a = reading.grid_current_setpoint_a, reading.grid_current_a
+        if setpoint_a is None or current_a is None:
+            return True  # a converter that does not say
+        goal_a = setpoint_a if type_ is DealType.CHARGE else -setpoint_a
+        return abs(current_a - goal_a) <= _NO_CURRENT_A
+
+    def _compensate_anew(self, now_ns: int) -> None:
+        self._last_reference = None
+        if self._adjusted_id == NOBODY:
+            self._run(now_ns)
+        else:
+            self._fresh_ns = now_ns
+            self._enter(Phase.COMPENSATING, now_ns, self._timing.hold_ns)
+
     @property
-    def _reference_meter_id(self) -> UnitId:
-        is_charge = self._policy.reference_side is Side.CHARGE
-        return self.deal.charge_unit_id if is_charge else self.deal.discharge_unit_id
+    def _adjusted_id(self) -> UnitId:
+        """Whose current makes up for the meters' errors (the protocol, 7.5); nobody's if the one
+        current that there is counts as exact.
+        """
+        others = [unit_id for unit_id in self.current_ids if unit_id != self.meter_id]
+        return others[0] if others else NOBODY
 
-    def _bus_is_up(self) -> bool:
-        reading = self._samples[self.deal.voltage_reference_id].reading
-        enough_v = self._policy.grid_voltage_v - self._policy.grid_voltage_allowance_v
-        return (
-            reading.mode is ConverterMode.VOLTAGE_REFERENCE
-            and reading.grid_voltage_v is not None
-            and reading.grid_voltage_v >= enough_v
-        )
+    def _compensate(self, error_a: float, is_steady: bool, now_ns: int) -> list[Effect]:
+        """Bring the reference's current to where it should be.
 
-    def _order_reference(self, now_ns: int) -> list[Effect]:
+        So a meter's error does not run through the reference for as long as the deal lasts.
+        """
+        if abs(error_a) <= self._policy.compensation_drift_allowance_a:
+            self._run(now_ns)
+            return []
+        unit_id = self._adjusted_id
+        if not is_steady or unit_id in self._calls.busy() or not self._flows(unit_id):
+            return []
+        if abs(error_a) > _METER_ERROR_A:
+            # no meter is so wrong: another deal's current has changed meanwhile
+            self._run(now_ns)
+            return []
+        if self._trials >= self._policy.compensation_trials:
+            return self.abort(
+                f"the current of {self.reference_id} stays {error_a:+.3f} A off after "
+                f"{self._trials} corrections of {unit_id}",
+                now_ns,
+            )
+        self._trials += 1
+        # too much runs into the reference: give less, or take more
+        sign = -1.0 if self.deal.type_of(unit_id) is DealType.DISCHARGE else 1.0
+        self._shares_a[unit_id] = max(abs(self.share_a(unit_id)) + sign * error_a, 1e-3)
+        self._since_ns[unit_id] = now_ns
+        self._compensate_anew(now_ns)
         return self._ask(
-            self.deal.voltage_reference_id,
-            ControlOperation.VOLTAGE_REFERENCE,
-            now_ns,
-            grid_voltage_v=self._policy.grid_voltage_v,
+            unit_id, _Op.CURRENT, now_ns, grid_current_a=self._shares_a[unit_id]
         )
 
-    def _start_current(self, now_ns: int) -> list[Effect]:
-        gives = self.current_id == self.deal.discharge_unit_id
-        self._enter(Phase.STARTING, now_ns, self._timing.hold_ns)
-        return self._ask(
-            self.current_id,
-            ControlOperation.DISCHARGE if gives else ControlOperation.CHARGE,
-            now_ns,
-            grid_current_a=self.deal.current_a,
-            energy_limit_wh=self._energy_limit_wh(),
-        )
-
-    def _run(self, now_ns: int) -> None:
+    def _longest_ns(self) -> int:
         deal = self.deal
         expected_s = deal.energy_wh / (deal.current_a * self._policy.grid_voltage_v) * 3600.0
-        limit_s = expected_s * _TIME_MARGIN_RATIO + _TIME_MARGIN_S
-        self._enter(Phase.RUNNING, now_ns, round(limit_s * 1e9))
-        self._runs += 1
-        if not deal.started_ns:
+        return round((expected_s * _TIME_MARGIN_RATIO + _TIME_MARGIN_S) * 1e9)
+
+    def _run(self, now_ns: int) -> None:
+        self._enter(Phase.RUNNING, now_ns, self._longest_ns())
+        self._runs = 1
+        if not self.deal.started_ns:
             self.deal = replace(self.deal, started_ns=now_ns)
+
+    # --- running ---------------------------------------------------------------------------------
 
     def _count(self, now_ns: int) -> list[Effect]:
         deal = self.deal
         if deal.moved_wh >= deal.energy_wh * _COMPLETE_RATIO:
-            return self._stop_current(now_ns)
-        for unit_id, sample in self._samples.items():
-            reading = sample.reading
-            if reading.mode is not ConverterMode.WAIT:
+            return self._stop_currents(now_ns)
+        for unit_id in deal.unit_ids:
+            reading = self._reading(unit_id)
+            if reading is None:
                 continue
-            if unit_id == self.current_id and reading.stop_cause is StopCause.ENERGY_REACHED:
-                # the rest, if the limit was short, is reckoned from meters that stand still
-                return self._start_current(now_ns) if self._is_settled else []
+            is_on = self._samples[unit_id].reply.deal_current_a > 0.0
+            if unit_id == self.reference_id:
+                is_on = reading.mode is ConverterMode.VOLTAGE_REFERENCE
+            if is_on:
+                continue
+            if unit_id != self.reference_id and self._has_landed(unit_id):
+                effects = self._land(unit_id, now_ns)
+                if effects or self.phase is not Phase.RUNNING:
+                    return effects
+                continue
             why = reading.stop_detail or "its converter went to WAIT by itself"
             return self.abort(f"{unit_id}: {why}", now_ns)
-        giver_soc, taker_soc = (
-            self._soc_ratio(deal.discharge_unit_id),
-            self._soc_ratio(deal.charge_unit_id),
-        )
+        giver_soc = self._soc_ratio(deal.discharge_unit_id)
+        taker_soc = self._soc_ratio(deal.charge_unit_id)
         if giver_soc is not None and giver_soc < self._policy.discharge_soc_min_ratio:
             return self.abort(
                 f"{deal.discharge_unit_id} is down to {giver_soc:.1%} of charge", now_ns
@@ -361,76 +550,109 @@ class DealMachine:
         sample = self._samples.get(unit_id)
         return sample.reply.soc_ratio if sample else None
 
-    @property
-    def _is_settled(self) -> bool:
-        """Whether the reference meter was read after the current side had stopped by itself."""
-        stopped, meter = self._samples[self.current_id], self._samples[self._reference_meter_id]
-        current_a = abs(meter.reading.grid_current_a or 0.0)
-        return meter.heard_ns >= stopped.heard_ns and current_a <= _NO_CURRENT_A
+    def _has_landed(self, unit_id: UnitId) -> bool:
+        """Whether a unit's share ended by itself at its energy limit."""
+        return self._samples[unit_id].reading.stop_cause is StopCause.ENERGY_REACHED
 
-    def _energy_limit_wh(self) -> float | None:
-        """Where the current side is to stop by itself; None = where it was told before."""
-        own = self._samples.get(self.current_id)
-        meter = self._samples.get(self._reference_meter_id)
-        if own is None or meter is None or not is_comparable(self.deal, own, meter):
+    def _land(self, unit_id: UnitId, now_ns: int) -> list[Effect]:
+        """A share has reached its limit, but what counts is not complete."""
+        if unit_id != self.meter_id and len(self.current_ids) > 1:
+            # the metering unit has a limit of its own and is about to reach it
+            self._deadline_ns = min(self._deadline_ns, now_ns + self._timing.hold_ns)
+            return []
+        landed_ns = self._landed_ns.setdefault(unit_id, now_ns)
+        if not self.is_alone and self.has_reference and not self._is_frozen:
+            # the others' energy still runs through the reference: it is none of ours
+            self._is_frozen = True
+            return self._ask(self.reference_id, _Op.CURRENT, now_ns, grid_current_a=0.0)
+        meter = self._samples.get(self.meter_id)
+        is_freezing = self.reference_id in self._calls.busy(_Op.CURRENT)
+        if meter is None or meter.heard_ns < landed_ns or is_freezing:
+            return []
+        flows_a = abs(meter.reading.grid_current_a or 0.0)
+        if meter.asked_ns < landed_ns and flows_a > _NO_CURRENT_A:
+            return []
+        # the rest, if the limit was short, is reckoned from meters that stand still
+        self._runs += 1
+        rejoins = self._order_current(self.reference_id, now_ns) if self._is_frozen else []
+        return [*rejoins, *self._order_current(unit_id, now_ns)]
+
+    def _limit_wh(self, unit_id: UnitId, *, is_at_rest: bool) -> float | None:
+        """Where a unit's share is to end by itself; None = where it was told before."""
+        own, meter = self._samples.get(unit_id), self._samples.get(self.meter_id)
+        if unit_id == self.reference_id:
+            return None
+        is_lander = unit_id in (self.meter_id, self.current_ids[0])
+        if own is None or meter is None:
             return first_limit_wh(self.deal, own.grid_wh if own else 0.0)
-        if own is meter or self.phase is not Phase.RUNNING:
+        if not is_lander or not is_comparable(self.deal, own, meter):
+            return first_limit_wh(self.deal, own.grid_wh)
+        if is_at_rest:
             return resting_limit_wh(self.deal, own, meter)
-        return flowing_limit_wh(self.deal, own, meter) if self._runs == 1 else None
+        if own is meter or self._runs > 1:
+            return None  # it knows best itself, or the limit is exact already
+        before = self._earlier.get(unit_id), self._earlier.get(self.meter_id)
+        earlier = (before[0], before[1]) if before[0] and before[1] else None
+        return flowing_limit_wh(self.deal, own, meter, earlier)
 
     # --- stopping --------------------------------------------------------------------------------
 
-    def _stop_current(self, now_ns: int) -> list[Effect]:
-        if self.phase in (Phase.ACTIVATING, Phase.RAMPING_UP):
-            return self._stop_reference(now_ns)  # the current side was never started
-        self._enter(Phase.STOPPING_CURRENT, now_ns, 2 * self._timing.hold_ns)
-        return self._ask(self.current_id, ControlOperation.WAIT, now_ns)
-
-    def _stop_reference(self, now_ns: int) -> list[Effect]:
-        if self.deal.started_ns and not self.deal.stopped_ns:
-            self.deal = replace(self.deal, stopped_ns=now_ns)
-        self._counts_until_ns = now_ns
-        self._enter(Phase.STOPPING_REFERENCE, now_ns, 2 * self._timing.hold_ns)
-        return self._ask(self.deal.voltage_reference_id, ControlOperation.WAIT, now_ns)
+    def _stop_currents(self, now_ns: int) -> list[Effect]:
+        self._to_stop = [unit_id for unit_id in self.current_ids if unit_id in self._started]
+        if not self._to_stop:
+            return self._leave_bus(now_ns)
+        self._enter(Phase.STOPPING, now_ns, 2 * self._timing.hold_ns)
+        return self._ask(self._to_stop[0], _Op.WAIT, now_ns)
 
     def _go_on_stopping(self, now_ns: int) -> list[Effect]:
-        if self.phase is Phase.STOPPING_CURRENT and (
-            self._is_off(self.current_id) or self._bus_carries_nothing()
-        ):
-            return self._stop_reference(now_ns)
-        if self.phase is Phase.STOPPING_REFERENCE and self._is_off(self.deal.voltage_reference_id):
-            return self._release(now_ns)
-        return []
+        if not (self._has_left(self._to_stop[0]) or self._bus_carries_nothing()):
+            return []
+        self._to_stop.pop(0)
+        if not self._to_stop:
+            return self._leave_bus(now_ns)
+        return self._ask(self._to_stop[0], _Op.WAIT, now_ns)
 
-    def _is_off(self, unit_id: UnitId) -> bool:
+    def _has_left(self, unit_id: UnitId) -> bool:
+        """Whether a unit carries nothing for us any more."""
         sample = self._samples.get(unit_id)
-        if sample is None or sample.reading.mode is not ConverterMode.WAIT:
+        if sample is None or sample.asked_ns < self._entered_ns:
             return False
-        return abs(sample.reading.grid_current_a or 0.0) <= _NO_CURRENT_A
+        if sample.reply.deal_current_a > 0.0:
+            return False
+        reading = sample.reading
+        current_a = abs(reading.grid_current_a or 0.0)
+        if reading.mode is ConverterMode.WAIT:
+            return current_a <= _NO_CURRENT_A
+        # what it still carries belongs to others, and it is at what they want
+        return current_a <= (reading.grid_current_setpoint_a or 0.0) + _NO_CURRENT_A
 
     def _bus_carries_nothing(self) -> bool:
         """Whether a silent current side has stopped for all that the reference can see."""
-        sample = self._samples.get(self.deal.voltage_reference_id)
-        if sample is None or sample.asked_ns < self._entered_ns:
+        sample = self._samples.get(self.reference_id)
+        if not self.is_alone or sample is None or sample.asked_ns < self._entered_ns:
             return False
         current_a = sample.reading.grid_current_a
         return current_a is not None and abs(current_a) <= _NO_CURRENT_A
 
+    def _leave_bus(self, now_ns: int) -> list[Effect]:
+        if self.deal.started_ns and not self.deal.stopped_ns:
+            self.deal = replace(self.deal, stopped_ns=now_ns)
+        self._counts_until_ns = now_ns
+        if not self.has_reference:
+            return self._release(now_ns)
+        self._enter(Phase.LEAVING, now_ns)
+        # what it carries from now on is none of ours
+        return self._ask(self.reference_id, _Op.CURRENT, now_ns, grid_current_a=0.0)
+
     def _release(self, now_ns: int) -> list[Effect]:
+        self._counts_until_ns = min(self._counts_until_ns, now_ns)
         self._enter(Phase.RELEASING, now_ns)
         return self._release_rest(now_ns)
 
     def _release_rest(self, now_ns: int) -> list[Effect]:
-        if self.phase is not Phase.RELEASING:
+        if self.phase is not Phase.RELEASING or self._calls.busy(_Op.RELEASE):
             return []
-        busy = {
-            call.unit_id
-            for call in self._calls.values()
-            if call.operation is ControlOperation.RELEASE
-        }
         left = [unit for unit in reversed(self._asked) if unit not in self._released]
-        if busy:
-            return []
         if not left or self._release_tries >= _RELEASE_TRIES:
             # a unit that does not answer gives its slot back by itself when nothing renews it
             self.phase, self._next_poll_ns, self._deadline_ns = Phase.OVER, NEVER_NS, NEVER_NS
@@ -438,12 +660,16 @@ class DealMachine:
             if self._outcome is DealState.COMPLETED and not moved_all:
                 self._outcome = DealState.ABORTED
                 self.deal = replace(self.deal, reason="less than agreed was counted")
+            more_wh = self.deal.moved_wh - self.deal.energy_wh
+            if more_wh > _EXACT_RATIO * self.deal.energy_wh and not self.deal.reason:
+                words = f"{more_wh:.3f} Wh more than agreed flowed before {self.meter_id} stopped"
+                self.deal = replace(self.deal, reason=words)
             self.deal = replace(self.deal, ended_ns=now_ns)
             return []
         self._release_tries += 1
         effects: list[Effect] = []
         for unit_id in left:
-            effects += self._ask(unit_id, ControlOperation.RELEASE, now_ns, deal=self.record())
+            effects += self._ask(unit_id, _Op.RELEASE, now_ns, deal=self.record())
         return effects
 
     def record(self) -> Deal:
@@ -464,86 +690,70 @@ class DealMachine:
         if self.phase in (Phase.ACQUIRING, Phase.RELEASING, Phase.OVER):
             self._next_poll_ns = NEVER_NS
             return
-        calm = self.phase in (Phase.QUEUED, Phase.RUNNING)
-        self._next_poll_ns = now_ns + (
-            self._timing.poll_ns if calm else self._timing.quick_poll_ns
-        )
+        timing = self._timing
+        is_quick = self.phase in (Phase.STARTING, Phase.COMPENSATING, Phase.STOPPING)
+        if self.phase is Phase.RUNNING:
+            # near the end the limits want to be as fresh as can be
+            deal = self.deal
+            flow_w = deal.current_a * self._policy.grid_voltage_v
+            near_wh = wh_from_w(flow_w, _NEAR_POLLS * timing.poll_ns)
+            is_quick = deal.energy_wh - deal.moved_wh < near_wh
+        self._next_poll_ns = now_ns + (timing.quick_poll_ns if is_quick else timing.poll_ns)
 
     def _poll(self, now_ns: int) -> list[Effect]:
         self._plan_poll(now_ns)
-        busy = {call.unit_id for call in self._calls.values()}
+        busy = self._calls.busy()
+        stopping = self._to_stop[0] if self.phase is Phase.STOPPING else NOBODY
         effects: list[Effect] = []
-        # the current side first: when it has stopped by itself, the reference's meter is read
-        # after that
-        for unit_id in (self.current_id, self.deal.voltage_reference_id):
+        # those that hold a current first: when one has stopped by itself, the meter is read after
+        for unit_id in sorted(self.deal.unit_ids, key=lambda unit: unit == self.reference_id):
             if unit_id in busy:
                 continue
-            if self.phase is Phase.ACTIVATING and unit_id == self.deal.voltage_reference_id:
-                effects += self._order_reference(now_ns)
-            elif (self.phase is Phase.STOPPING_CURRENT and unit_id == self.current_id) or (
-                self.phase is Phase.STOPPING_REFERENCE
-                and unit_id == self.deal.voltage_reference_id
-            ):
-                effects += self._ask(unit_id, ControlOperation.WAIT, now_ns)
-            elif self.phase is Phase.RUNNING and unit_id == self.current_id:
-                limit_wh = self._energy_limit_wh()
-                effects += self._ask(
-                    unit_id, ControlOperation.HOLD, now_ns, energy_limit_wh=limit_wh
-                )
+            if unit_id == stopping:
+                effects += self._ask(unit_id, _Op.WAIT, now_ns)
+            elif self.phase is Phase.RUNNING:
+                limit_wh = self._limit_wh(unit_id, is_at_rest=False)
+                effects += self._ask(unit_id, _Op.HOLD, now_ns, energy_limit_wh=limit_wh)
             else:
-                effects += self._ask(unit_id, ControlOperation.HOLD, now_ns)
+                effects += self._ask(unit_id, _Op.HOLD, now_ns)
         return effects
 
     def _too_late(self, now_ns: int) -> list[Effect]:
         self._deadline_ns = NEVER_NS
         match self.phase:
-            case Phase.ACTIVATING:
-                return self.abort("the bus did not become free", now_ns)
-            case Phase.RAMPING_UP:
-                limit_s = s_from_ns(self._policy.ramp_up_timeout_ns)
-                return self.abort(
-                    f"the bus did not reach its voltage within {limit_s:g} s", now_ns
-                )
             case Phase.STARTING:
-                return self.abort(f"{self.current_id} did not start", now_ns)
+                return self.abort(f"{self._started[-1]} did not start", now_ns)
+            case Phase.COMPENSATING:
+                return self.abort(f"the current of {self.reference_id} does not settle", now_ns)
             case Phase.RUNNING:
                 return self.abort(
                     "it took more than twice the time that its current promised", now_ns
                 )
-            case Phase.STOPPING_CURRENT:
-                return self._stop_reference(now_ns)  # its own dead man has stopped it by now
-            case Phase.STOPPING_REFERENCE:
-                return self._release(now_ns)
+            case Phase.STOPPING:
+                return self._leave_bus(now_ns)  # their own dead men have stopped them by now
         return []
 
     def _arm(self) -> None:
-        calls_ns = min((call.until_ns for call in self._calls.values()), default=NEVER_NS)
-        self.wake_ns = min(calls_ns, self._next_poll_ns, self._deadline_ns)
+        self.wake_ns = min(self._calls.wake_ns, self._next_poll_ns, self._deadline_ns)
 
     def _ask(
         self,
         unit_id: UnitId,
-        operation: ControlOperation,
+        operation: _Op,
         now_ns: int,
         *,
         deal: Deal | None = None,
-        grid_voltage_v: float | None = None,
         grid_current_a: float | None = None,
         energy_limit_wh: float | None = None,
     ) -> list[Effect]:
-        self._call_count += 1
-        call_id = f"{self.deal.deal_id}/{self.deal.term}/{self._call_count}"
-        self._calls[call_id] = _Call(unit_id, operation, now_ns, now_ns + self._timing.answer_ns)
-        request = ControlRequest(
-            operation=operation,
-            grid_master_id=self.deal.grid_master_id,
-            term=self.deal.term,
-            deal_id=self.deal.deal_id,
+        call = self._calls.ask(
+            unit_id,
+            operation,
+            self.deal.deal_id,
+            now_ns,
             deal=deal,
-            grid_voltage_v=grid_voltage_v,
             grid_current_a=grid_current_a,
             energy_limit_wh=energy_limit_wh,
-            hold_ns=self._timing.hold_ns,
         )
         self._arm()
-        return [Call(call_id, unit_id, request)]
+        return [call]

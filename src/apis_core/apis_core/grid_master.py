@@ -1,16 +1,20 @@
 """The grid master's office: takes in deals, gives each its turn on the bus, ends what must end.
 
 It exists only while the unit holds the lease of a term, and knows nothing that it could not learn
-anew: a new grid master starts with empty hands, and what an older one left behind on the units it
-winds up (currents first, then the reference). One deal is on the bus at a time; the others wait
-with their slots held.
+anew. A new grid master goes on with the deals that it finds running, and winds up what else an
+older one left behind on the units (currents first, then the reference).
+
+Several deals share the bus. What makes a current start or the voltage move from one unit to
+another happens one at a time; :meth:`GridMaster._go_on` says after every event what comes next.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from random import Random
 
+from apis_core.calls import Calls
 from apis_core.deal import DealMachine, Phase
 from apis_core.events import Answer, Broadcast, Call, Effect, Note, Raise
 from apis_core.messages import (
@@ -22,12 +26,15 @@ from apis_core.messages import (
     UnitStatus,
 )
 from apis_core.policy import Policy
+from apis_core.succession import better_reference, first_reference, successor
 from apis_core.timing import Timing
 from apis_core.types import (
+    NOBODY,
     ControlError,
     ControlOperation,
     ConverterMode,
     DealState,
+    DealType,
     FaultCategory,
     FaultExtent,
     FaultLevel,
@@ -36,10 +43,16 @@ from apis_core.types import (
     UnitId,
 )
 from apis_core.units import NEVER_NS
+from apis_core.voltage_reference import CALL_NAME, Stage, VoltageReference
 
 __all__ = ["GridMaster"]
 
 _DEALING_MODES = (OperationMode.RUN, OperationMode.SOFT_STOP)
+_PHASE_AT = {
+    Stage.ACTIVATING: Phase.ACTIVATING,
+    Stage.RAMPING_UP: Phase.RAMPING_UP,
+    Stage.AUTHORISING: Phase.AUTHORISING,
+}
 
 
 class GridMaster:
@@ -50,6 +63,7 @@ class GridMaster:
         term: Its term.
         policy: Of the cluster.
         timing: Times of the agent.
+        random: For voltages drawn by lot.
         known_deals: Records of deals that an earlier grid master ran, as last heard.
         statuses: Of all units, as last heard.
         now_ns: Present time.
@@ -62,6 +76,7 @@ class GridMaster:
         term: int,
         policy: Policy,
         timing: Timing,
+        random: Random,
         known_deals: Mapping[str, Deal],
         statuses: Mapping[UnitId, UnitStatus],
         now_ns: int,
@@ -70,7 +85,12 @@ class GridMaster:
         self._unit_id = unit_id
         self._policy = policy
         self._timing = timing
+        calls = Calls(CALL_NAME, unit_id, term, timing.deal)
+        self._reference = VoltageReference(calls, policy, timing.deal, random)
+        self._held_by: UnitId = NOBODY  # the reference, as the deals know it
         self._machines: dict[str, DealMachine] = {}
+        self._is_given_up = False  # the bus is to end as soon as no current is on it
+        self._turn: str | None = None  # the deal whose currents start next
         self._published: dict[str, Deal] = {}
         self._submitters: dict[str, str] = {}  # deal id -> call to be answered
         self._inherited = {
@@ -91,19 +111,20 @@ class GridMaster:
     @property
     def wake_ns(self) -> int:
         """When :meth:`tick` wants to be called."""
-        inherited_ns = self._inherit_until_ns if self._inherited else NEVER_NS
         return min(
-            inherited_ns, *(machine.wake_ns for machine in self._machines.values()), NEVER_NS
+            self._inherit_until_ns if self._inherited else NEVER_NS,
+            self._reference.wake_ns,
+            *(machine.wake_ns for machine in self._machines.values()),
         )
 
     @property
     def is_idle(self) -> bool:
         """Whether no deal is under way."""
-        return not self._machines
+        return not self._machines and self._reference.stage is Stage.OFF
 
     def begin(self, now_ns: int) -> list[Effect]:
-        """Take office: wind up what an older grid master left on the units."""
-        effects: list[Effect] = []
+        """Take office: go on with the deals that run, wind up what else is left on the units."""
+        effects = self._adopt_running(now_ns)
         for status in list(self._statuses.values()):
             effects += self._wind_up_leftovers(status, now_ns)
         return effects
@@ -127,19 +148,24 @@ class GridMaster:
             grid_master_id=self._unit_id,
             created_ns=now_ns,
             state=DealState.UNKNOWN,
+            voltage_reference_id=NOBODY,
         )
         machine = DealMachine(accepted, self._policy, self._timing.deal, now_ns)
         self._machines[deal.deal_id] = machine
         self._submitters[deal.deal_id] = call_id
-        return self._after(machine, machine.acquire(now_ns), now_ns)
+        return [*self._after(machine, machine.acquire(now_ns)), *self._go_on(now_ns)]
 
     def answered(self, call_id: str, reply: ControlReply | None, now_ns: int) -> list[Effect]:
         """A unit answered one of our orders."""
-        deal_id = call_id.split("/", 1)[0]
-        machine = self._machines.get(deal_id)
-        if machine is None:
-            return []
-        return self._after(machine, machine.answered(call_id, reply, now_ns), now_ns)
+        name = call_id.split("/", 1)[0]
+        if name == CALL_NAME:
+            effects = self._reference.answered(call_id, reply, now_ns)
+        else:
+            machine = self._machines.get(name)
+            if machine is None:
+                return []
+            effects = self._after(machine, machine.answered(call_id, reply, now_ns))
+        return [*effects, *self._go_on(now_ns)]
 
     def hear_status(self, status: UnitStatus, now_ns: int) -> list[Effect]:
         """A unit speaks.
@@ -151,16 +177,28 @@ class GridMaster:
         self._statuses[status.unit_id] = status
         self._heard.add(status.unit_id)
         effects: list[Effect] = []
+        has_changed = before is not None and _works_otherwise(before, status)
+        if has_changed and status.unit_id == self._reference.unit_id:
+            effects += self._reference.look_now(now_ns)
         for machine in list(self._machines.values()):
             if machine.deal.type_of(status.unit_id) is None:
                 continue
+            reason = ""
             if status.effective_mode not in _DEALING_MODES:
-                name = status.effective_mode.name.replace("_", " ").lower()
-                reason = f"{status.unit_id} is in {name}"
-                effects += self._after(machine, machine.abort(reason, now_ns), now_ns)
-            elif before is not None and before.converter.mode is not status.converter.mode:
-                effects += self._after(machine, machine.look_now(now_ns), now_ns)
-        return [*effects, *self._wind_up_leftovers(status, now_ns), *self._close_inherited(now_ns)]
+                reason = f"is in {status.effective_mode.name.replace('_', ' ').lower()}"
+            elif machine.deal.deal_id in status.ending_deal_ids:
+                reason = status.ending_reason or "wants the deal to end"
+            if reason:
+                reason = f"{status.unit_id}: {reason}"
+                effects += self._after(machine, machine.abort(reason, now_ns))
+            elif has_changed:
+                effects += self._after(machine, machine.look_now(now_ns))
+        return [
+            *effects,
+            *self._wind_up_leftovers(status, now_ns),
+            *self._close_inherited(now_ns),
+            *self._go_on(now_ns),
+        ]
 
     def hear_fault(self, fault: Fault, now_ns: int) -> list[Effect]:
         """A fault ends the deals that it concerns.
@@ -177,23 +215,215 @@ class GridMaster:
             if is_global or machine.deal.type_of(fault.unit_id) is not None:
                 reason = f"{fault.code}: {fault.message}"
                 aborted = machine.abort(reason, now_ns, scram=is_global)
-                effects += self._after(machine, aborted, now_ns)
-        return effects
+                effects += self._after(machine, aborted)
+        return [*effects, *self._go_on(now_ns)]
 
     def stop_all(self, reason: str, now_ns: int) -> list[Effect]:
         """End every deal, orderly."""
         effects: list[Effect] = []
         for machine in list(self._machines.values()):
-            effects += self._after(machine, machine.abort(reason, now_ns), now_ns)
-        return effects
+            effects += self._after(machine, machine.abort(reason, now_ns))
+        return [*effects, *self._go_on(now_ns)]
 
     def tick(self, now_ns: int) -> list[Effect]:
         """Do what is due."""
         effects = self._close_inherited(now_ns)
+        if now_ns >= self._reference.wake_ns:
+            effects += self._reference.tick(now_ns)
         for machine in list(self._machines.values()):
             if now_ns >= machine.wake_ns:
-                effects += self._after(machine, machine.tick(now_ns), now_ns)
+                effects += self._after(machine, machine.tick(now_ns))
+        return [*effects, *self._go_on(now_ns)]
+
+    # --- the bus ---------------------------------------------------------------------------------
+
+    def _go_on(self, now_ns: int) -> list[Effect]:
+        """What has become possible, or necessary, on the bus."""
+        effects = self._give_in(now_ns)
+        self._tell_deals(now_ns)
+        sample = self._reference.sample
+        if sample is not None and self._reference.stage is Stage.UP:
+            for machine in [m for m in self._machines.values() if m.phase is Phase.COMPENSATING]:
+                heard = machine.hear_reference(sample, self._reference_target_a(), now_ns)
+                effects += self._after(machine, heard)
+        effects += self._let_go(now_ns)
+        effects += self._next_turn(now_ns)
+        for machine in list(self._machines.values()):
+            effects += self._after(machine, [])
         return effects
+
+    def _on_bus(self) -> list[DealMachine]:
+        return [machine for machine in self._machines.values() if machine.needs_bus]
+
+    def _users_of(self, unit_id: UnitId) -> list[DealMachine]:
+        """Deals on the bus in which a unit takes part."""
+        return [m for m in self._on_bus() if m.deal.type_of(unit_id) is not None]
+
+    def _reference_target_a(self) -> float:
+        """What the deals together should bring the reference. [A, + = from the bus]"""
+        unit_id = self._reference.unit_id
+        return sum(
+            machine.share_a(unit_id)
+            for machine in self._users_of(unit_id)
+            if machine.phase in (Phase.COMPENSATING, Phase.RUNNING)
+        )
+
+    def _give_in(self, now_ns: int) -> list[Effect]:
+        """The voltage could not be held, or not be brought up: end what hangs on it."""
+        reference = self._reference
+        if not reference.failure:
+            return []
+        reason, reference.failure = reference.failure, ""
+        effects: list[Effect] = []
+        for machine in self._on_bus():
+            if machine.awaits_bus and reference.is_unproven:
+                effects += [Note(f"resets deal {machine.deal.deal_id}: {reason}")]
+                effects += self._after(machine, machine.reset(reason, now_ns))
+                continue
+            if machine.awaits_bus and reference.is_bus_fault:
+                effects.append(self._bus_fault(machine.deal, reason))
+                self._blocked_until_ns = now_ns + self._policy.global_quarantine_ns
+            effects += self._after(machine, machine.abort(reason, now_ns))
+        self._is_given_up = True
+        return effects
+
+    def _tell_deals(self, now_ns: int) -> None:
+        """Let the deals know who holds the bus, and what follows from that."""
+        reference = self._reference
+        unit_id, on_bus = reference.unit_id, self._on_bus()
+        if unit_id != self._held_by:
+            self._held_by = unit_id
+            for machine in self._machines.values():
+                if unit_id != NOBODY and machine.needs_bus and not machine.awaits_bus:
+                    machine.reference_moved(unit_id, now_ns)
+        phase = _PHASE_AT.get(reference.stage)
+        anchor = self._machines.get(reference.deal_id)
+        if phase is not None and anchor is not None and anchor.awaits_bus:
+            anchor.await_bus(unit_id, phase, now_ns)
+        net_a = self._reference_target_a()
+        for machine in on_bus:
+            machine.is_alone = len(on_bus) == 1
+            # whose current goes first relieves the reference, and does not burden it
+            machine.stops_first = DealType.DISCHARGE if net_a >= 0.0 else DealType.CHARGE
+        users = self._users_of(unit_id)
+        if users and reference.stage is Stage.UP:
+            ids = [machine.deal.deal_id for machine in users]
+            if reference.deal_id not in ids:
+                reference.deal_id = ids[0]
+
+    def _let_go(self, now_ns: int) -> list[Effect]:
+        """Deals of the reference's unit that end, and the end of the bus itself."""
+        reference = self._reference
+        effects: list[Effect] = []
+        on_bus = self._on_bus()
+        leaving = [m for m in self._machines.values() if m.phase is Phase.LEAVING]
+        for machine in leaving:
+            is_held = reference.unit_id == machine.reference_id
+            if reference.stage is Stage.OFF or not is_held:
+                effects += self._after(machine, machine.left(now_ns))
+            elif self._users_of(reference.unit_id) and not self._is_given_up:
+                effects += self._after(machine, machine.leave_reference(now_ns))
+        if reference.stage in (Stage.OFF, Stage.ENDING):
+            self._is_given_up = self._is_given_up and reference.stage is not Stage.OFF
+            return effects
+        if not on_bus:
+            return [*effects, *reference.end(now_ns)]
+        if reference.stage is Stage.UP and not self._users_of(reference.unit_id):
+            effects += self._pass_on(now_ns)
+        return effects
+
+    def _pass_on(self, now_ns: int) -> list[Effect]:
+        """The reference has no deal of its own any more, but others go on."""
+        running = [m.deal for m in self._on_bus() if m.phase is Phase.RUNNING]
+        if not running or self._is_given_up:
+            return []  # the rest are ending, or about to run
+        reference = self._reference
+        heir = successor(running, reference.unit_id, self._policy, reference.unwilling_ids)
+        if heir is None:
+            reference.failure = f"nobody takes the bus over from {reference.unit_id}"
+            return self._give_in(now_ns)
+        note = Note(f"hands the bus over from {reference.unit_id} to {heir[0]}")
+        return [note, *reference.hand_over(*heir, now_ns)]
+
+    def _next_turn(self, now_ns: int) -> list[Effect]:
+        """Start the currents of one deal, if nothing else is in transition."""
+        reference = self._reference
+        if self._turn is not None:
+            machine = self._machines.get(self._turn)
+            if machine is None or not (machine.awaits_bus or machine.phase is Phase.QUEUED):
+                self._turn = None
+        in_transition = any(machine.is_in_transition for machine in self._machines.values())
+        if self._turn is None and not in_transition:
+            reference.is_watched = False
+        if self._is_given_up or in_transition or reference.stage not in (Stage.OFF, Stage.UP):
+            return []
+        if self._turn is None:
+            machine = self._first_that_fits()
+            if machine is None:
+                return []
+            self._turn = machine.deal.deal_id
+        deal_id = self._turn
+        machine = self._machines[deal_id]
+        if reference.stage is Stage.OFF:
+            self._turn = None
+            unit_id = first_reference(machine.deal, self._policy)
+            machine.await_bus(unit_id, Phase.ACTIVATING, now_ns)
+            self._held_by = unit_id
+            return reference.start(unit_id, deal_id, now_ns)
+        better = better_reference(machine.deal, reference.unit_id, self._policy)
+        if better != NOBODY and better not in reference.unwilling_ids:
+            note = Note(f"hands the bus over from {reference.unit_id} to {better}")
+            return [note, *reference.hand_over(better, deal_id, now_ns)]
+        started = self._after(machine, machine.start(reference.unit_id, now_ns))
+        return [*started, *reference.watch(now_ns)]
+
+    def _first_that_fits(self) -> DealMachine | None:
+        """The first deal in the queue whose current the lines can carry beside the others'."""
+        flowing = [machine.deal for machine in self._on_bus() if not machine.awaits_bus]
+        in_turn = sorted(self._machines.values(), key=lambda m: not m.awaits_bus)
+        for machine in in_turn:
+            is_next = machine.awaits_bus or machine.phase is Phase.QUEUED
+            if is_next and not why_not_activate(flowing, machine.deal, self._policy):
+                return machine
+        return None
+
+    def _adopt_running(self, now_ns: int) -> list[Effect]:
+        """Go on with deals of an older grid master, if the bus is as their records say."""
+        running = [
+            deal
+            for deal in self._inherited.values()
+            if deal.state is DealState.RUNNING and all(map(self._holds(deal), deal.unit_ids))
+        ]
+        references = {deal.voltage_reference_id for deal in running}
+        if len(references) != 1:
+            return []  # none, or one was just being replaced: all are wound up
+        (unit_id,) = references
+        own = [deal for deal in running if deal.type_of(unit_id) is not None]
+        status = self._statuses.get(unit_id)
+        is_held = status and status.converter.mode is ConverterMode.VOLTAGE_REFERENCE
+        if not own or not is_held:
+            return []
+        effects: list[Effect] = [Note(f"goes on with {len(running)} deals, {unit_id} holds the bus")]
+        self._reference.adopt(unit_id, own[0].deal_id, now_ns)
+        self._held_by = unit_id
+        for deal in running:
+            del self._inherited[deal.deal_id]
+            taken = replace(deal, term=self.term, grid_master_id=self._unit_id)
+            machine = DealMachine(taken, self._policy, self._timing.deal, now_ns)
+            self._machines[deal.deal_id] = machine
+            effects += self._after(machine, machine.adopt(now_ns))
+        return effects
+
+    def _holds(self, deal: Deal) -> Callable[[UnitId], bool]:
+        def holds(unit_id: UnitId) -> bool:
+            status = self._statuses.get(unit_id)
+            return (
+                status is not None
+                and deal.deal_id in status.deal_ids
+                and status.converter.mode.is_active
+            )
+
+        return holds
 
     # --- inside ----------------------------------------------------------------------------------
 
@@ -219,35 +449,20 @@ class GridMaster:
             )
         if now_ns < self._blocked_until_ns:
             return SubmitError.NOT_DEALING, "a fault of the whole cluster is not over"
-        limit_a = self._policy.total_deal_current_max_a
-        if limit_a is not None and deal.current_a > limit_a:
-            return SubmitError.CURRENT_LIMIT, f"the bus carries at most {limit_a:g} A"
-        return SubmitError.NONE, ""
+        reason = why_not_activate((), deal, self._policy)
+        return (SubmitError.CURRENT_LIMIT, reason) if reason else (SubmitError.NONE, "")
 
-    def _after(self, machine: DealMachine, effects: list[Effect], now_ns: int) -> list[Effect]:
-        """What follows from a step of a deal.
-
-        News for the world, the answer to its submitter, the next one's turn.
-        """
+    def _after(self, machine: DealMachine, effects: list[Effect]) -> list[Effect]:
+        """What follows from a step of a deal: news for the world, the answer to its submitter."""
         record = machine.record()
         deal_id = record.deal_id
-        if machine.phase is not Phase.ACQUIRING:
-            effects = [*effects, *self._answer_submitter(machine)]
-        was_locked = deal_id in self._published or machine.refusal is None
-        if machine.phase is not Phase.ACQUIRING and was_locked:
+        if machine.phase is Phase.ACQUIRING:
+            return effects
+        effects = [*effects, *self._answer_submitter(machine)]
+        if deal_id in self._published or machine.refusal is None:
             effects = [*effects, *self._publish(record)]
-        if machine.phase is Phase.OVER and deal_id in self._machines:
-            del self._machines[deal_id]
-            if (
-                "did not reach its voltage" in record.reason
-                or "did not become free" in record.reason
-            ):
-                effects = [*effects, self._bus_fault(record)]
-        if not any(other.is_on_the_bus for other in self._machines.values()):
-            queued = (m for m in self._machines.values() if m.phase is Phase.QUEUED)
-            following = next(queued, None)
-            if following is not None:
-                effects = [*effects, *self._after(following, following.begin(now_ns), now_ns)]
+        if machine.phase is Phase.OVER:
+            self._machines.pop(deal_id, None)
         return effects
 
     def _publish(self, record: Deal) -> list[Effect]:
@@ -285,7 +500,7 @@ class GridMaster:
             )
         ]
 
-    def _bus_fault(self, record: Deal) -> Effect:
+    def _bus_fault(self, record: Deal, reason: str) -> Effect:
         return Raise(
             Fault(
                 unit_id=record.voltage_reference_id,
@@ -294,7 +509,7 @@ class GridMaster:
                 extent=FaultExtent.GLOBAL,
                 level=FaultLevel.ERROR,
                 code="bus_start_failed",
-                message=record.reason,
+                message=reason,
                 deal_id=record.deal_id,
             )
         )
@@ -309,10 +524,9 @@ class GridMaster:
             key = (status.unit_id, deal_id)
             if deal_id in self._machines or now_ns < self._wind_up.get(key, now_ns):
                 continue
-            if (
-                status.converter.mode is ConverterMode.VOLTAGE_REFERENCE
-                and self._carries_current()
-            ):
+            holds_bus = status.converter.mode is ConverterMode.VOLTAGE_REFERENCE
+            is_ours = status.unit_id == self._reference.unit_id
+            if holds_bus and not is_ours and self._carries_current():
                 continue
             self._wind_up[key] = now_ns + self._timing.deal.answer_ns
             self._calls_out += 1
@@ -353,3 +567,19 @@ class GridMaster:
     def _carries_current(self) -> bool:
         currents = (ConverterMode.CHARGE, ConverterMode.DISCHARGE)
         return any(status.converter.mode in currents for status in self._statuses.values())
+
+
+def _works_otherwise(before: UnitStatus, now: UnitStatus) -> bool:
+    """Whether a unit's converter does something else than before."""
+    return (
+        before.converter.mode is not now.converter.mode
+        or before.flowing_deal_ids != now.flowing_deal_ids
+    )
+
+
+def why_not_activate(running: Sequence[Deal], new: Deal, policy: Policy) -> str:
+    total_a = sum(deal.current_a for deal in running) + new.current_a
+    limit_a = policy.total_deal_current_max_a
+    if limit_a is not None and total_a > limit_a + 1e-9:
+        return f"the bus carries at most {limit_a:g} A"
+    return ""

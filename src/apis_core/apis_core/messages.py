@@ -119,6 +119,7 @@ class ConverterOrder:
     grid_current_a: float | None = None
     droop_ratio: float = 0.0
     energy_limit_wh: float | None = None
+    next_current_a: float | None = None
     hold_s: float | None = None
     term: int = 0
     grid_master_id: UnitId = NOBODY
@@ -296,6 +297,9 @@ class UnitStatus:
     converter: ConverterReading = ConverterReading()
     deal_ids: tuple[str, ...] = ()
     slot_capacity: int = 0
+    flowing_deal_ids: tuple[str, ...] = ()
+    ending_deal_ids: tuple[str, ...] = ()
+    ending_reason: str = ""
     in_quarantine: bool = False
     fault_codes: tuple[str, ...] = ()
     not_dealing_reason: str = ""
@@ -312,7 +316,6 @@ class ControlRequest:
     deal: Deal | None = None
     grid_voltage_v: float | None = None
     grid_current_a: float | None = None
-    droop_ratio: float = 0.0
     energy_limit_wh: float | None = None
     hold_ns: int = 0
 
@@ -326,6 +329,7 @@ class ControlReply:
     reading: ConverterReading = ConverterReading()
     grid_moved_wh: float | None = None
     battery_moved_wh: float | None = None
+    deal_current_a: float = 0.0
     soc_ratio: float | None = None
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from apis_core.deal import DealTiming
+from apis_core.calls import DealTiming
 from apis_core.election import ElectionTiming
 from apis_core.policy import Policy
 from apis_core.units import SECOND_NS

@@ -183,6 +183,11 @@ class ControlOperation(IntEnum):
     VOLTAGE = 7
     WAIT = 8
     HOLD = 9
+    WILL_HAND_OVER = 10
+    WILL_TAKE_OVER = 11
+    DID_HAND_OVER = 12
+    DID_TAKE_OVER = 13
+    ADOPT = 14
 
 
 class ControlError(IntEnum):

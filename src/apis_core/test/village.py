@@ -80,6 +80,7 @@ class Plant:
     capacity_wh: float
     reading: ConverterReading = IDLE
     energy_limit_wh: float | None = None
+    next_current_a: float | None = None
     moved_wh: float = 0.0
     hold_until_ns: int = 0
 
@@ -274,8 +275,18 @@ class Village:
             )
             plant.moved_wh = 0.0
             plant.energy_limit_wh = order.energy_limit_wh
+            plant.next_current_a = order.next_current_a
         elif order.energy_limit_wh is not None:
             plant.energy_limit_wh = order.energy_limit_wh
+            plant.next_current_a = order.next_current_a
+        if order.operation is ConverterOperation.CURRENT:
+            plant.reading = replace(plant.reading, grid_current_setpoint_a=order.grid_current_a)
+        if order.operation is ConverterOperation.VOLTAGE:
+            plant.reading = replace(plant.reading, droop_ratio=order.droop_ratio)
+            if order.grid_voltage_v is not None:
+                plant.reading = replace(
+                    plant.reading, grid_voltage_setpoint_v=order.grid_voltage_v
+                )
         if order.operation is not ConverterOperation.READ:
             plant.hold_until_ns = self.now_ns + ns_from_s(order.hold_s or 0.0)
         return ConverterReply(reading=self._reading(plant))
@@ -308,6 +319,12 @@ class Village:
             is_on = plant.reading.mode is not ConverterMode.WAIT
             limit_wh = plant.energy_limit_wh
             if is_on and limit_wh is not None and plant.moved_wh >= limit_wh:
+                if plant.next_current_a:
+                    plant.energy_limit_wh = None
+                    plant.reading = replace(
+                        plant.reading, grid_current_setpoint_a=plant.next_current_a
+                    )
+                    continue
                 self._stop(plant, StopCause.ENERGY_REACHED, "energy reached")
             elif is_on and self.now_ns > plant.hold_until_ns:
                 self._stop(plant, StopCause.HOLD_EXPIRED, "nobody renewed its order")

@@ -49,9 +49,9 @@ def command(plant: Plant, unit_id: UnitId, order: ConverterOrder) -> None:
             _change_mode(plant, unit_id, unit, order)
         case ConverterOperation.CURRENT:
             _must_run(unit.converter)
-            current_a, limit_wh = _current_a(order, unit.converter.mode), _energy_limit_wh(order)
+            current_a = _current_a(order, unit.converter.mode)
+            _set_limit(unit.converter, order)
             unit.converter.current_setpoint_a = current_a
-            _set_limit(unit.converter, limit_wh)
         case ConverterOperation.VOLTAGE:
             _must_run(unit.converter)
             if not unit.converter.is_reference:
@@ -62,7 +62,7 @@ def command(plant: Plant, unit_id: UnitId, order: ConverterOrder) -> None:
             _set_voltage(unit.converter, order)
         case ConverterOperation.HOLD:
             _must_run(unit.converter)
-            _set_limit(unit.converter, _energy_limit_wh(order))
+            _set_limit(unit.converter, order)
 
 
 def read_converter(plant: Plant, unit_id: UnitId) -> ConverterReading:
@@ -123,6 +123,7 @@ def _change_mode(plant: Plant, unit_id: UnitId, unit: Unit, order: ConverterOrde
             "mode is UNKNOWN, it must be WAIT, VOLTAGE_REFERENCE, DISCHARGE or CHARGE",
         )
     current_a, limit_wh = _current_a(order, mode), _energy_limit_wh(order)
+    next_a = _next_current_a(order)
     if mode is ConverterMode.VOLTAGE_REFERENCE:
         voltage_v, droop_ratio = _voltage_v(order), _droop_ratio(order)
         _must_be_free(plant, unit_id, converter, droop_ratio)
@@ -132,7 +133,7 @@ def _change_mode(plant: Plant, unit_id: UnitId, unit: Unit, order: ConverterOrde
     else:
         _must_be_able(plant, unit_id, unit, mode)
         converter.start(mode, bus_v=plant.voltage_v, energy_limit_wh=limit_wh)
-    converter.current_setpoint_a = current_a
+    converter.current_setpoint_a, converter.next_current_a = current_a, next_a
 
 
 def _must_be_free(plant: Plant, unit_id: UnitId, converter: Converter, droop_ratio: float) -> None:
@@ -198,10 +199,18 @@ def _energy_limit_wh(order: ConverterOrder) -> float | None:
     return in_range("energy_limit_wh", order.energy_limit_wh, 0.0, math.inf, "Wh", above=True)
 
 
-def _set_limit(converter: Converter, limit_wh: float | None) -> None:
+def _next_current_a(order: ConverterOrder) -> float:
+    """Current once the limit is reached; 0 = WAIT. [A]"""
+    if order.next_current_a is None:
+        return 0.0
+    return in_range("next_current_a", order.next_current_a, 0.0, RATED_CURRENT_A, "A")
+
+
+def _set_limit(converter: Converter, order: ConverterOrder) -> None:
     """On HOLD and CURRENT no limit means: keep the one that is there."""
+    limit_wh, next_a = _energy_limit_wh(order), _next_current_a(order)
     if limit_wh is not None:
-        converter.energy_limit_wh = limit_wh
+        converter.energy_limit_wh, converter.next_current_a = limit_wh, next_a
 
 
 def _set_voltage(converter: Converter, order: ConverterOrder) -> None:

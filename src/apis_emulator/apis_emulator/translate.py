@@ -47,6 +47,7 @@ def order(request: Any) -> ConverterOrder | None:
         grid_current_a=_known(request.grid_current_a),
         droop_ratio=_known(request.droop_ratio) or 0.0,
         energy_limit_wh=_known(request.energy_limit_wh),
+        next_current_a=_known(request.next_current_a),
         hold_s=_known(request.hold_s),
         term=request.term,
         grid_master_id=request.grid_master_id,

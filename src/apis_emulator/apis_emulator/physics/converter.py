@@ -50,6 +50,7 @@ class Converter:
             fault from now on.
         saturated_s: For how long a reference has been at its current limit. [s]
         energy_limit_wh: It stops by itself when so much has moved; None = never. [Wh]
+        next_current_a: Setpoint that it goes to there instead; 0 = it stops. [A]
         stop_cause: Why it left its last active mode by itself.
         temp_degc: Inside. [degC]
     """
@@ -73,6 +74,7 @@ class Converter:
         self.has_held = False
         self.saturated_s = 0.0
         self.energy_limit_wh: float | None = None
+        self.next_current_a = 0.0
         self.temp_degc = AMBIENT_DEGC + THERMAL_RESISTANCE_K_PER_W * loss.waiting_w
 
     # --- what it is ------------------------------------------------------------------------------
@@ -149,6 +151,7 @@ class Converter:
         self.mode = mode
         self._pending = None
         self.energy_limit_wh = energy_limit_wh
+        self.next_current_a = 0.0
         self._base_wh = self.charged_wh + self.discharged_wh
         self.stop_cause, self.stop_detail = StopCause.NONE, ""
         self.acknowledge()
@@ -181,6 +184,11 @@ class Converter:
         self._off(StopCause.TRIP, detail)
         self.alarm = Alarm.HEAVY
 
+    def go_on_with_less(self) -> None:
+        """The limit is reached, but others want its current still."""
+        self.current_setpoint_a, self.next_current_a = self.next_current_a, 0.0
+        self.energy_limit_wh = None
+
     def finish(self) -> None:
         """End an orderly stop now, wherever it is."""
         self._off(*(self._pending or (StopCause.NONE, "")))
@@ -192,6 +200,7 @@ class Converter:
         self.current_a = self.current_setpoint_a = 0.0
         self.voltage_setpoint_v = self.droop_ratio = self.regulated_v = 0.0
         self.energy_limit_wh = None
+        self.next_current_a = 0.0
         self._slew.reset(0.0)
 
     # --- what it does ----------------------------------------------------------------------------
@@ -240,6 +249,13 @@ class Converter:
             return 0.0
         if bus_v <= 0.0:
             return math.inf
+        if self.next_current_a > 0.0:
+            # Of the current i the part x leaves, in x/s seconds, and moves V*x^2/(2 s) meanwhile;
+            # that is x/i of the last V*x*i/(2 s) before the limit.
+            power_w = abs(self.current_a) * bus_v
+            leaving_a = max(abs(self.current_a) - self.next_current_a, 0.0)
+            left_ws -= power_w * leaving_a / (2.0 * self._slew.rate_per_s)
+            return max(left_ws / power_w, 0.0) if power_w > 0.0 else math.inf
         if self.is_reference:
             power_w = abs(self.current_a) * bus_v
             return left_ws / power_w if power_w > 0.0 else math.inf

@@ -178,6 +178,8 @@ class Plant:
             due_s = unit.converter.time_to_stop(self.voltage_v)
             if due_s > _SHORTEST_STEP_S:
                 next_s = min(next_s, due_s)
+            elif unit.converter.next_current_a > 0.0:
+                unit.converter.go_on_with_less()
             else:
                 limit_wh = unit.converter.energy_limit_wh
                 self.stop(unit_id, StopCause.ENERGY_REACHED, f"{limit_wh:.6g} Wh have moved")

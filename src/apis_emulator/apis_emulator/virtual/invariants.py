@@ -43,11 +43,13 @@ class Limits:
         after_death: From the death of a process until its converter is off.
         after_cut: From the loss of all contact until the converter is off.
         after_end: How long a converter may be on for a deal that is over.
+        late_wh: The most that a slow driver can let flow beyond the agreed energy. [Wh]
     """
 
     after_death: float
     after_cut: float
     after_end: float
+    late_wh: float
 
 
 class Invariants:
@@ -80,7 +82,7 @@ class Invariants:
         plant = self._plant
         if plant.voltage_v > plant.bus.over_voltage_trip_v + TRIP_V:
             raise Violation(4, f"the bus is at {plant.voltage_v:.1f} V")
-        stiff, sum_a = [], 0.0
+        stiff, given_a, taken_a = [], 0.0, 0.0
         for unit_id, unit in plant.units.items():
             converter = unit.converter
             if not converter.is_active:
@@ -90,15 +92,15 @@ class Invariants:
             current_a = abs(converter.current_a)
             if current_a > self._unit_a:
                 raise Violation(4, f"{unit_id} carries {current_a:.3f} A")
-            if not converter.is_reference:
-                sum_a += current_a
-            elif converter.droop_ratio == 0.0:
+            given_a += max(-converter.current_a, 0.0)
+            taken_a += max(converter.current_a, 0.0)
+            if converter.is_reference and converter.droop_ratio == 0.0:
                 stiff.append(unit_id)
             self._check_owner(unit_id, converter, now_s)
         if len(stiff) > 1:
             raise Violation(1, f"{' and '.join(stiff)} both regulate the voltage, without droop")
-        if sum_a > self._sum_a:
-            raise Violation(4, f"currents of {sum_a:.3f} A are on the bus")
+        if min(given_a, taken_a) > self._sum_a:
+            raise Violation(4, f"{given_a:.3f} A are given to the bus")
 
     def _check_owner(self, unit_id: UnitId, converter: Converter, now_s: float) -> None:
         due_s, why = self._due.get(unit_id, (float("inf"), ""))
@@ -206,7 +208,8 @@ class Invariants:
         if deal.state is DealState.COMPLETED:
             more_wh = deal.moved_wh - deal.energy_wh
             margin_wh = ENERGY_RATIO * deal.energy_wh
-            if abs(more_wh) > margin_wh:
+            is_wrong = -more_wh > margin_wh or (more_wh > margin_wh and not deal.reason)
+            if is_wrong or more_wh > self._limits.late_wh:
                 text = f"deal {deal.deal_id} moved {deal.moved_wh:.4f} of {deal.energy_wh:g} Wh"
                 raise Violation(5, text)
         elif not deal.reason:

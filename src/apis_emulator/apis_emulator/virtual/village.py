@@ -57,7 +57,7 @@ _POLICY = {
     },
     "user": {"houseKeepingPeriodMsec": 10000},
     "mediator": {
-        "deal": {"gridCurrentA": 2, "amountMinWh": 50, "amountMaxWh": 50, "amountUnitWh": 50},
+        "deal": {"gridCurrentA": 1, "amountMinWh": 25, "amountMaxWh": 25, "amountUnitWh": 25},
         "negotiationTimeoutMsec": 2000,
     },
     "gridMaster": {

@@ -72,6 +72,7 @@ class World(Timeline):
                 after_death=driver_s + RAMPS_S,
                 after_cut=hold_s + scram_s + driver_s + RAMPS_S,
                 after_end=hold_s + scram_s + driver_s + RAMPS_S,
+                late_wh=350.0 * (2.0 * profile.slow_s + 1.0) / 3600.0,
             ),
         )
         self.machines = Machines(

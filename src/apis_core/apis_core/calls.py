@@ -1,0 +1,104 @@
+"""The grid master's orders to units that are unanswered, for one machine of his."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from apis_core.events import Call
+from apis_core.messages import ControlRequest
+from apis_core.types import ControlOperation, UnitId
+from apis_core.units import NEVER_NS
+
+__all__ = ["Calls", "DealTiming", "Pending"]
+
+
+@dataclass(frozen=True, slots=True)
+class DealTiming:
+    """Times of running a deal.
+
+    Attributes:
+        poll_ns: Between two looks at the units while nothing changes quickly.
+        quick_poll_ns: The same while the bus or a current ramps.
+        answer_ns: A unit that has not answered an order for this long does not.
+        hold_ns: How long an order lasts without a renewal; several polls.
+    """
+
+    poll_ns: int
+    quick_poll_ns: int
+    answer_ns: int
+    hold_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """An order that is unanswered."""
+
+    unit_id: UnitId
+    operation: ControlOperation
+    asked_ns: int
+    until_ns: int
+
+
+class Calls:
+    """Gives orders ids, and knows which are still to be answered.
+
+    Args:
+        name: Of the machine; its orders' ids are ``name/term/number``.
+        grid_master_id: Who orders.
+        term: Its term.
+        timing: How long to wait for an answer, and how long an order lasts.
+    """
+
+    def __init__(
+        self, name: str, grid_master_id: UnitId, term: int, timing: DealTiming
+    ) -> None:
+        self._name = name
+        self._grid_master_id = grid_master_id
+        self._term = term
+        self._timing = timing
+        self._pending: dict[str, Pending] = {}
+        self._count = 0
+
+    @property
+    def wake_ns(self) -> int:
+        """When the first of them is overdue."""
+        return min((call.until_ns for call in self._pending.values()), default=NEVER_NS)
+
+    def busy(self, operation: ControlOperation | None = None) -> set[UnitId]:
+        """Units that owe an answer (to that kind of order)."""
+        return {
+            call.unit_id
+            for call in self._pending.values()
+            if operation is None or call.operation is operation
+        }
+
+    def ask(
+        self,
+        unit_id: UnitId,
+        operation: ControlOperation,
+        deal_id: str,
+        now_ns: int,
+        **fields: Any,
+    ) -> Call:
+        """An order. ``fields`` are further ones of :class:`ControlRequest`."""
+        self._count += 1
+        call_id = f"{self._name}/{self._term}/{self._count}"
+        self._pending[call_id] = Pending(unit_id, operation, now_ns, now_ns + self._timing.answer_ns)
+        request = ControlRequest(
+            operation=operation,
+            grid_master_id=self._grid_master_id,
+            term=self._term,
+            deal_id=deal_id,
+            hold_ns=self._timing.hold_ns,
+            **fields,
+        )
+        return Call(call_id, unit_id, request)
+
+    def take(self, call_id: str) -> Pending | None:
+        """The order that is answered; None = it was given up already."""
+        return self._pending.pop(call_id, None)
+
+    def overdue(self, now_ns: int) -> list[str]:
+        """Orders that are answered no more."""
+        return [key for key, call in self._pending.items() if now_ns >= call.until_ns]

@@ -1,0 +1,353 @@
+"""Who holds the voltage of the bus, as the grid master sees it.
+
+    OFF ─► ACTIVATING ─► RAMPING_UP ─► AUTHORISING ─► UP ─► ENDING ─► OFF
+                                                     │  ▲
+                                                     ▼  │
+                                                HANDING_OVER
+
+Exactly one unit holds the voltage. It proves after ramp-up that it alone does so: the bus must
+follow it to voltages drawn by lot (the protocol, 8.6). When its own deals are over while others
+go on, another unit takes over without the bus going down: for a moment both hold the voltage, and
+droop makes them share the load (7.6.1).
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from random import Random
+
+from apis_core.calls import Calls, DealTiming
+from apis_core.events import Effect
+from apis_core.landing import Sample
+from apis_core.messages import ControlReply
+from apis_core.policy import Policy
+from apis_core.types import NOBODY, ControlError, ControlOperation, ConverterMode, UnitId
+from apis_core.units import NEVER_NS, SECOND_NS, s_from_ns
+
+__all__ = ["CALL_NAME", "Stage", "VoltageReference", "trial_voltages_v"]
+
+CALL_NAME = "reference"
+_TRIAL_NS = 30 * SECOND_NS  # for the bus to follow to a voltage; drivers ramp
+_NO_CURRENT_A = 0.125
+_Op = ControlOperation
+_STEPS = (_Op.WILL_HAND_OVER, _Op.WILL_TAKE_OVER, _Op.DID_HAND_OVER, _Op.DID_TAKE_OVER)
+
+
+class Stage(Enum):
+    """What is being done with the bus voltage."""
+
+    OFF = auto()
+    ACTIVATING = auto()
+    RAMPING_UP = auto()
+    AUTHORISING = auto()
+    UP = auto()
+    HANDING_OVER = auto()
+    ENDING = auto()
+
+
+def trial_voltages_v(policy: Policy, present_v: float, random: Random) -> list[float]:
+    """Voltages to try, in the order of trial, and the nominal one at last.
+
+    From ``min + 3*separation`` to ``max - separation`` in steps of the separation, without those
+    next to the present voltage, drawn without repetition (the protocol, 8.6, mended: a trial at
+    the voltage that is there already proves nothing).
+    """
+    step_v = policy.grid_voltage_separation_v
+    low_v, high_v = policy.grid_voltage_min_v + 3.0 * step_v, policy.grid_voltage_max_v - step_v
+    count = int((high_v - low_v) / step_v + 1e-9) + 1
+    apart_v = max(0.5 * step_v, 2.0 * policy.grid_voltage_allowance_v)
+    steps = [low_v + index * step_v for index in range(count)]
+    candidates = [voltage_v for voltage_v in steps if abs(voltage_v - present_v) > apart_v]
+    number = min(policy.authorization_trials, len(candidates))
+    return [*random.sample(candidates, number), policy.grid_voltage_v]
+
+
+class VoltageReference:
+    """Steers it.
+
+    Args:
+        calls: For orders of this machine.
+        policy: Of the cluster.
+        timing: Times of running a deal.
+        random: For the voltages to try; injected so that a seed fixes them.
+
+    Attributes:
+        stage: What is being done.
+        unit_id: Who holds the voltage, or is to.
+        deal_id: One of its deals, in whose name it is ordered.
+        failure: Why it is to be ended, once something went wrong; empty = nothing has.
+        is_bus_fault: Whether the bus itself is at fault, and not a unit that would not.
+        is_unproven: Whether the voltage did not follow while it was tried.
+        unwilling_ids: Units that refused to take over from the present one.
+        is_watched: Whether its current is wanted at short intervals.
+        sample: Its newest answer.
+    """
+
+    def __init__(
+        self, calls: Calls, policy: Policy, timing: DealTiming, random: Random
+    ) -> None:
+        self.stage = Stage.OFF
+        self.unit_id: UnitId = NOBODY
+        self.deal_id = ""
+        self.failure = ""
+        self.is_bus_fault = False
+        self.is_unproven = False
+        self.unwilling_ids: set[UnitId] = set()
+        self.is_watched = False
+        self.sample: Sample | None = None
+        self.voltage_v = policy.grid_voltage_v
+        self.wake_ns = NEVER_NS
+        self._calls = calls
+        self._policy = policy
+        self._timing = timing
+        self._random = random
+        self._next: tuple[UnitId, str] = (NOBODY, "")  # who takes over, for which deal
+        self._step = 0  # of a hand-over
+        self._trials: list[float] = []
+        self._off: set[UnitId] = set()  # of those that are to end
+        self._deadline_ns = NEVER_NS
+        self._next_poll_ns = NEVER_NS
+
+    @property
+    def next_unit_id(self) -> UnitId:
+        """Who is taking over; nobody if no hand-over is under way."""
+        return self._next[0]
+
+    # --- what is wanted --------------------------------------------------------------------------
+
+    def start(self, unit_id: UnitId, deal_id: str, now_ns: int) -> list[Effect]:
+        """Bring a dead bus up."""
+        self.unit_id, self.deal_id, self.sample = unit_id, deal_id, None
+        self.failure, self.is_bus_fault, self.is_unproven = "", False, False
+        self.voltage_v = self._policy.grid_voltage_v
+        self.unwilling_ids.clear()
+        self._enter(Stage.ACTIVATING, now_ns, self._policy.ramp_up_timeout_ns)
+        return self._order(now_ns)
+
+    def adopt(self, unit_id: UnitId, deal_id: str, now_ns: int) -> None:
+        """Go on with a bus that an earlier grid master brought up."""
+        self.unit_id, self.deal_id, self.failure = unit_id, deal_id, ""
+        self._enter(Stage.UP, now_ns)
+
+    def hand_over(self, unit_id: UnitId, deal_id: str, now_ns: int) -> list[Effect]:
+        """Let another unit hold the voltage; one that refuses is noted as unwilling."""
+        self._next, self._step = (unit_id, deal_id), 0
+        return self._do_step(now_ns)
+
+    def set_voltage(self, voltage_v: float, now_ns: int) -> list[Effect]:
+        """Move a bus that is up to another voltage. [V]"""
+        self.voltage_v = voltage_v
+        return self._ask(self.unit_id, _Op.VOLTAGE, self.deal_id, now_ns, voltage_v)
+
+    def end(self, now_ns: int) -> list[Effect]:
+        """Bring the voltage down; in a hand-over that of both."""
+        if self.stage in (Stage.OFF, Stage.ENDING):
+            return []
+        self._off.clear()
+        self._enter(Stage.ENDING, now_ns, 2 * self._timing.hold_ns)
+        return self._poll(now_ns)
+
+    def watch(self, now_ns: int) -> list[Effect]:
+        """Its current is wanted now, and often, until :attr:`is_watched` is cleared."""
+        if self.is_watched or self.stage is not Stage.UP:
+            return []
+        self.is_watched = True
+        return self._poll(now_ns)
+
+    def look_now(self, now_ns: int) -> list[Effect]:
+        """Something changed at the unit that holds the voltage: ask it."""
+        return self._poll(now_ns) if self.stage is Stage.UP else []
+
+    # --- events ----------------------------------------------------------------------------------
+
+    def answered(self, call_id: str, reply: ControlReply | None, now_ns: int) -> list[Effect]:
+        """A unit answered an order of ours, or never will (None)."""
+        call = self._calls.take(call_id)
+        if call is None:
+            return []
+        if reply is None:
+            reply = ControlReply(error=ControlError.NO_ANSWER, message="does not answer")
+        elif call.unit_id == self.unit_id:
+            self.sample = Sample(reply, call.asked_ns, now_ns)
+        effects = self._react(call.unit_id, call.operation, reply, now_ns)
+        self._arm()
+        return effects
+
+    def tick(self, now_ns: int) -> list[Effect]:
+        """Do what is due."""
+        effects: list[Effect] = []
+        for call_id in self._calls.overdue(now_ns):
+            effects += self.answered(call_id, None, now_ns)
+        if now_ns >= self._deadline_ns:
+            effects += self._too_late(now_ns)
+        if now_ns >= self._next_poll_ns:
+            effects += self._poll(now_ns)
+        self._arm()
+        return effects
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _react(
+        self, unit_id: UnitId, operation: _Op, reply: ControlReply, now_ns: int
+    ) -> list[Effect]:
+        if self.stage is Stage.ENDING:
+            if reply.error is not ControlError.NO_ANSWER and _is_off(reply):
+                self._off.add(unit_id)
+            if {self.unit_id, self.next_unit_id} - {NOBODY} <= self._off:
+                self._enter(Stage.OFF, now_ns)
+            return []
+        if self.stage is Stage.HANDING_OVER:
+            return self._react_to_step(unit_id, operation, reply, now_ns)
+        if reply.error is ControlError.BUS_ENERGISED and self.stage is Stage.ACTIVATING:
+            return []  # another source, or a bus that still decays: ask again until the deadline
+        if reply.error is not ControlError.NONE:
+            is_patient = reply.error is ControlError.NO_ANSWER
+            if self.stage is not Stage.UP and not is_patient:
+                self.failure = f"{unit_id}: {reply.message}"
+            return []  # of a bus that is up the deals themselves judge
+        reading = reply.reading
+        if self.stage is Stage.ACTIVATING and operation is _Op.VOLTAGE_REFERENCE:
+            self._enter(Stage.RAMPING_UP, now_ns, self._policy.ramp_up_timeout_ns)
+        elif operation is not _Op.HOLD:
+            return []
+        elif reading.mode is not ConverterMode.VOLTAGE_REFERENCE:
+            why = reading.stop_detail or "its converter went to WAIT by itself"
+            self.failure = f"{unit_id}: {why}"
+        elif self.stage is not Stage.UP and self._follows(reading.grid_voltage_v):
+            return self._try_next(now_ns)
+        return []
+
+    def _follows(self, bus_v: float | None) -> bool:
+        """Whether the bus is where its reference is to hold it."""
+        if bus_v is None:
+            return False
+        gap_v = bus_v - self.voltage_v
+        allowance_v = self._policy.grid_voltage_allowance_v
+        return gap_v >= -allowance_v and (self.stage is Stage.RAMPING_UP or gap_v <= allowance_v)
+
+    def _try_next(self, now_ns: int) -> list[Effect]:
+        if self.stage is Stage.RAMPING_UP:
+            self._trials = trial_voltages_v(self._policy, self.voltage_v, self._random)
+            self.stage = Stage.AUTHORISING
+        if not self._trials:
+            self._enter(Stage.UP, now_ns)
+            return []
+        self.voltage_v = self._trials.pop(0)
+        self._enter(Stage.AUTHORISING, now_ns, _TRIAL_NS)
+        return self._ask(self.unit_id, _Op.VOLTAGE, self.deal_id, now_ns, self.voltage_v)
+
+    def _do_step(self, now_ns: int) -> list[Effect]:
+        self._enter(Stage.HANDING_OVER, now_ns, 2 * self._timing.answer_ns)
+        return self._ask_step(now_ns)
+
+    def _ask_step(self, now_ns: int) -> list[Effect]:
+        operation = _STEPS[self._step]
+        is_old = operation in (_Op.WILL_HAND_OVER, _Op.DID_HAND_OVER)
+        unit_id, deal_id = (self.unit_id, self.deal_id) if is_old else self._next
+        takes_v = operation is _Op.WILL_TAKE_OVER and self._policy.take_over_dvg == "theoretical"
+        voltage_v = self.voltage_v if takes_v else None
+        return self._ask(unit_id, operation, deal_id, now_ns, voltage_v)
+
+    def _react_to_step(
+        self, unit_id: UnitId, operation: _Op, reply: ControlReply, now_ns: int
+    ) -> list[Effect]:
+        if operation is not _STEPS[self._step] or reply.error is ControlError.NO_ANSWER:
+            return []  # a late word, or asked again until the deadline
+        if reply.error is not ControlError.NONE:
+            if operation is _Op.WILL_TAKE_OVER:
+                self.unwilling_ids.add(unit_id)  # nothing has happened yet: the old one goes on
+                self._next = (NOBODY, "")
+                self._enter(Stage.UP, now_ns)
+                return self._ask(self.unit_id, _Op.DID_TAKE_OVER, self.deal_id, now_ns)
+            self.failure = f"{unit_id}: {reply.message}"
+            return []
+        self._step += 1
+        if self._step < len(_STEPS):
+            return self._do_step(now_ns)
+        (self.unit_id, self.deal_id), self._next = self._next, (NOBODY, "")
+        self.sample = None
+        if reply.reading.grid_voltage_setpoint_v:
+            self.voltage_v = reply.reading.grid_voltage_setpoint_v
+        self.unwilling_ids.clear()
+        self._enter(Stage.UP, now_ns)
+        return []
+
+    def _too_late(self, now_ns: int) -> list[Effect]:
+        self._deadline_ns = NEVER_NS
+        match self.stage:
+            case Stage.ACTIVATING:
+                self.failure, self.is_bus_fault = "the bus did not become free", True
+            case Stage.RAMPING_UP:
+                limit_s = s_from_ns(self._policy.ramp_up_timeout_ns)
+                self.failure = f"the bus did not reach its voltage within {limit_s:g} s"
+                self.is_bus_fault = True
+            case Stage.AUTHORISING:
+                self.failure = (
+                    f"the bus did not follow {self.unit_id} to {self.voltage_v:g} V: "
+                    "another source holds it"
+                )
+                self.is_unproven = True
+            case Stage.HANDING_OVER:
+                self.failure = f"the hand-over to {self.next_unit_id} did not go on"
+            case Stage.ENDING:
+                self._enter(Stage.OFF, now_ns)  # their own dead men have stopped them by now
+        return []
+
+    def _order(self, now_ns: int) -> list[Effect]:
+        return self._ask(
+            self.unit_id, _Op.VOLTAGE_REFERENCE, self.deal_id, now_ns, self.voltage_v
+        )
+
+    def _poll(self, now_ns: int) -> list[Effect]:
+        self._plan_poll(now_ns)
+        busy = self._calls.busy()
+        match self.stage:
+            case Stage.ACTIVATING if self.unit_id not in busy:
+                return self._order(now_ns)
+            case Stage.RAMPING_UP | Stage.AUTHORISING | Stage.UP if self.unit_id not in busy:
+                return self._ask(self.unit_id, _Op.HOLD, self.deal_id, now_ns)
+            case Stage.HANDING_OVER if not busy:
+                return self._ask_step(now_ns)
+            case Stage.ENDING:
+                effects: list[Effect] = []
+                for unit_id, deal_id in ((self.unit_id, self.deal_id), self._next):
+                    if unit_id not in (NOBODY, *self._off, *busy):
+                        effects += self._ask(unit_id, _Op.WAIT, deal_id, now_ns)
+                return effects
+        return []
+
+    def _enter(self, stage: Stage, now_ns: int, limit_ns: int = NEVER_NS) -> None:
+        self.stage = stage
+        self._deadline_ns = now_ns + limit_ns if limit_ns < NEVER_NS else NEVER_NS
+        if stage is Stage.OFF:
+            self.unit_id, self.deal_id, self._next = NOBODY, "", (NOBODY, "")
+            self.sample, self.is_watched = None, False
+        self._plan_poll(now_ns)
+        self._arm()
+
+    def _plan_poll(self, now_ns: int) -> None:
+        is_quiet = self.stage is Stage.OFF or (self.stage is Stage.UP and not self.is_watched)
+        self._next_poll_ns = NEVER_NS if is_quiet else now_ns + self._timing.quick_poll_ns
+
+    def _arm(self) -> None:
+        self.wake_ns = min(self._calls.wake_ns, self._deadline_ns, self._next_poll_ns)
+
+    def _ask(
+        self,
+        unit_id: UnitId,
+        operation: _Op,
+        deal_id: str,
+        now_ns: int,
+        voltage_v: float | None = None,
+    ) -> list[Effect]:
+        call = self._calls.ask(unit_id, operation, deal_id, now_ns, grid_voltage_v=voltage_v)
+        self._arm()
+        return [call]
+
+
+def _is_off(reply: ControlReply) -> bool:
+    if reply.error is ControlError.UNKNOWN_DEAL:
+        return True  # it has closed our deal already, which it does with the converter off
+    reading = reply.reading
+    is_dead = abs(reading.grid_current_a or 0.0) <= _NO_CURRENT_A
+    return reading.mode is ConverterMode.WAIT and is_dead
