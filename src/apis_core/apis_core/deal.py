@@ -525,9 +525,7 @@ class DealMachine:
             if reading is None:
                 continue
             is_on = self._samples[unit_id].reply.deal_current_a > 0.0
-            if unit_id == self.reference_id:
-                is_on = reading.mode is ConverterMode.VOLTAGE_REFERENCE
-            if is_on:
+            if is_on or reading.mode is ConverterMode.VOLTAGE_REFERENCE:
                 continue
             if unit_id != self.reference_id and self._has_landed(unit_id):
                 effects = self._land(unit_id, now_ns)

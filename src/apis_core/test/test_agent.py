@@ -170,7 +170,7 @@ def test_6_a_unit_that_was_away_learns_the_global_mode_from_the_others():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_w5_a_lost_grid_master_is_replaced_and_its_deal_closed(seed: int):
+def test_w5_a_lost_grid_master_is_replaced_and_its_deal_goes_on(seed: int):
     village = watched(seed=seed)
     deal_id = running_deal(village)
     (master,) = masters(village)
@@ -179,9 +179,13 @@ def test_w5_a_lost_grid_master_is_replaced_and_its_deal_closed(seed: int):
     order_mode(village, OperationMode.SOFT_STOP)
     assert village.run_until(lambda: bool(masters(village)), 60.0)
     assert village.now_ns - lost_ns < 10 * SECOND_NS
-    assert village.run_until(lambda: village.deals[deal_id].state.is_over, 120.0)
-    assert village.deals[deal_id].state is DealState.ABORTED
-    village.run_for(10.0)
+    assert village.run_until(lambda: village.deals[deal_id].state.is_over, 900.0)
+    deal = village.deals[deal_id]
+    # unless it was a party: then the deal ends by its drivers' dead men
+    is_party = master in deal.unit_ids
+    assert deal.state is (DealState.ABORTED if is_party else DealState.COMPLETED)
+    assert is_party or deal.grid_master_id != master
+    village.run_for(30.0)
     assert village.modes() == ALL_WAIT
     village.start(master)
     village.run_for(10.0)
@@ -348,7 +352,8 @@ def test_loss_and_crashes_leave_nothing_on_and_no_slot_held(seed: int):
 
 
 def test_a_queued_deal_that_ends_leaves_the_running_one_alone():
-    village = watched(deal_current_a=1.0)  # two slots a unit
+    # two slots a unit, and a bus that carries one deal at a time
+    village = watched(deal_current_a=1.0, total_deal_current_max_a=1.5)
     village.plants["E003"].soc_ratio = 0.5  # wants, too
     queued = lambda: [d for d in village.deals.values() if d.state is DealState.QUEUED]  # noqa: E731
     assert village.run_until(lambda: bool(queued()), 120.0), "\n".join(village.trace)

@@ -12,6 +12,7 @@ from apis_core.messages import (
     ConverterOrder,
     ConverterReading,
     ConverterReply,
+    Deal,
 )
 from apis_core.timing import Timing
 from apis_core.types import (
@@ -20,6 +21,7 @@ from apis_core.types import (
     ConverterError,
     ConverterMode,
     DealType,
+    StopCause,
 )
 from apis_core.units import NEVER_NS
 from apis_core.units import SECOND_NS as S
@@ -55,12 +57,27 @@ def order(operation, **changes):
     needs = {
         Op.VOLTAGE_REFERENCE: {"grid_voltage_v": 350.0},
         Op.VOLTAGE: {"grid_voltage_v": 340.0},
+        Op.WILL_TAKE_OVER: {"grid_voltage_v": 350.0},
         Op.CHARGE: {"grid_current_a": 2.0},
         Op.DISCHARGE: {"grid_current_a": 2.0},
         Op.CURRENT: {"grid_current_a": 1.5},
     }.get(operation, {})
     fields = {"grid_master_id": "E009", "term": 3, "deal_id": "d", "hold_ns": HOLD_NS}
     return ControlRequest(operation=operation, **{**fields, **needs, **changes})
+
+
+def deal(type_=CHARGE, deal_id="d", **changes):
+    """A deal in which E001 has that direction; None = it has no part in it."""
+    sides = {CHARGE: ("E002", "E001"), DISCHARGE: ("E001", "E002"), None: ("E002", "E003")}[type_]
+    fields = {"energy_wh": 50.0, "current_a": 2.0, **changes}
+    return Deal(
+        deal_id=deal_id,
+        request_unit_id=sides[0],
+        accept_unit_id=sides[1],
+        discharge_unit_id=sides[0],
+        charge_unit_id=sides[1],
+        **fields,
+    )
 
 
 def orders(effects):
@@ -76,9 +93,10 @@ def run(keeper, mode, now_ns=0, *, type_=None, **changes):
     }[mode]
     type_ = type_ or (DISCHARGE if mode is M.DISCHARGE else CHARGE)
     keeper.hear_reading(reading(), now_ns)
-    (command,) = keeper.obey("ask", order(operation, **changes), type_, now_ns)
-    reply = ConverterReply(reading=reading(mode, stamp_ns=now_ns + 1))
-    (answer,) = keeper.answered(command.call_id, reply, None, now_ns)
+    (command,) = keeper.obey("ask", order(operation, **changes), deal(type_), now_ns)
+    counters = {"grid_charged_wh": 0.0, "grid_discharged_wh": 0.0}
+    reply = ConverterReply(reading=reading(mode, stamp_ns=now_ns + 1, **counters))
+    answer = keeper.answered(command.call_id, reply, None, now_ns)[-1]
     assert answer.reply.error is ControlError.NONE
     assert keeper.reading.mode is mode
 
@@ -104,13 +122,18 @@ def run(keeper, mode, now_ns=0, *, type_=None, **changes):
         (order(Op.VOLTAGE_REFERENCE, grid_voltage_v=None), CHARGE, ControlError.OUT_OF_RANGE),
         (order(Op.VOLTAGE_REFERENCE, grid_voltage_v=299.9), CHARGE, ControlError.OUT_OF_RANGE),
         (order(Op.VOLTAGE_REFERENCE, grid_voltage_v=380.1), CHARGE, ControlError.OUT_OF_RANGE),
-        (order(Op.VOLTAGE, grid_voltage_v=math.nan), CHARGE, ControlError.OUT_OF_RANGE),
+        (order(Op.WILL_TAKE_OVER, grid_voltage_v=390.0), CHARGE, ControlError.OUT_OF_RANGE),
+        (order(Op.VOLTAGE), CHARGE, ControlError.OUT_OF_RANGE),  # not the reference
+        (order(Op.WILL_HAND_OVER), CHARGE, ControlError.OUT_OF_RANGE),
+        (order(Op.DID_HAND_OVER), CHARGE, ControlError.OUT_OF_RANGE),
+        (order(Op.DID_TAKE_OVER), CHARGE, ControlError.OUT_OF_RANGE),
+        (order(Op.CURRENT, grid_current_a=0.0), CHARGE, ControlError.OUT_OF_RANGE),
     ],
 )
 def test_8_4_an_order_that_makes_no_sense_is_refused(keeper, request_, type_, error):
     now = reading()
     keeper.hear_reading(now, 0)
-    (answer,) = keeper.obey("ask", request_, type_, 0)
+    (answer,) = keeper.obey("ask", request_, deal(type_), 0)
     assert isinstance(answer, Answer)
     assert answer.call_id == "ask"
     assert answer.reply.error is error
@@ -121,9 +144,10 @@ def test_8_4_an_order_that_makes_no_sense_is_refused(keeper, request_, type_, er
 
 
 def test_a_refusal_says_what_would_be_right(keeper):
-    (answer,) = keeper.obey("ask", order(Op.CHARGE, grid_current_a=9.0), CHARGE, 0)
-    assert answer.reply.message == "grid_current_a is 9.0; it must be above 0 and <= 2.3 A"
-    (answer,) = keeper.obey("ask", order(Op.VOLTAGE, grid_voltage_v=9.0), CHARGE, 0)
+    (answer,) = keeper.obey("ask", order(Op.CHARGE, grid_current_a=9.0), deal(CHARGE), 0)
+    assert answer.reply.message == "grid_current_a is 9; it must be <= 2.3 A"
+    voltage = order(Op.VOLTAGE_REFERENCE, grid_voltage_v=9.0)
+    (answer,) = keeper.obey("ask", voltage, deal(CHARGE), 0)
     assert answer.reply.message == "grid_voltage_v is 9.0; it must be within 300..380 V"
 
 
@@ -146,7 +170,7 @@ def test_a_refusal_says_what_would_be_right(keeper):
 )
 def test_8_5_the_bus_must_be_dead_for_a_first_reference(keeper, bus_v, is_refused):
     keeper.hear_reading(reading(grid_voltage_v=bus_v), 0)
-    (effect,) = keeper.obey("ask", order(Op.VOLTAGE_REFERENCE), CHARGE, 0)
+    (effect,) = keeper.obey("ask", order(Op.VOLTAGE_REFERENCE), deal(CHARGE), 0)
     if is_refused:
         assert effect.reply.error is ControlError.BUS_ENERGISED
     else:
@@ -155,10 +179,10 @@ def test_8_5_the_bus_must_be_dead_for_a_first_reference(keeper, bus_v, is_refuse
 
 def test_8_5_a_reference_that_takes_over_or_holds_the_bus_already_may_find_it_up(keeper):
     keeper.hear_reading(reading(grid_voltage_v=350.0), 0)
-    taking_over = order(Op.VOLTAGE_REFERENCE, droop_ratio=0.039)
-    assert orders(keeper.obey("ask", taking_over, CHARGE, 0))[0].droop_ratio == 0.039
+    taking_over = order(Op.WILL_TAKE_OVER)
+    assert orders(keeper.obey("ask", taking_over, deal(CHARGE), 0))[0].droop_ratio == 0.039
     keeper.hear_reading(reading(M.VOLTAGE_REFERENCE, grid_voltage_v=350.0), 0)
-    assert orders(keeper.obey("ask", order(Op.VOLTAGE_REFERENCE), CHARGE, 0))
+    assert orders(keeper.obey("ask", order(Op.VOLTAGE_REFERENCE), deal(CHARGE), 0))
 
 
 # --- what the driver is told ---
@@ -196,26 +220,6 @@ COMMON = ConverterOrder(
             DISCHARGE,
             replace(COMMON, mode=M.VOLTAGE_REFERENCE, grid_current_a=2.3, grid_voltage_v=345.0),
         ),
-        (
-            order(Op.CURRENT, energy_limit_wh=7.0),
-            CHARGE,
-            replace(
-                COMMON,
-                operation=ConverterOperation.CURRENT,
-                grid_current_a=1.5,
-                energy_limit_wh=7.0,
-            ),
-        ),
-        (
-            order(Op.VOLTAGE, droop_ratio=0.02),
-            CHARGE,
-            replace(
-                COMMON,
-                operation=ConverterOperation.VOLTAGE,
-                grid_voltage_v=340.0,
-                droop_ratio=0.02,
-            ),
-        ),
         (order(Op.WAIT), CHARGE, WAIT),
         (order(Op.WAIT, deal_id="", hold_ns=0), None, WAIT),
         (order(Op.HOLD), CHARGE, READ),  # nothing is on that could be held
@@ -223,35 +227,152 @@ COMMON = ConverterOrder(
 )
 def test_8_4_what_the_driver_is_told(keeper, request_, type_, expected):
     keeper.hear_reading(reading(), 0)
-    assert orders(keeper.obey("ask", request_, type_, 0)) == [expected]
+    assert orders(keeper.obey("ask", request_, deal(type_), 0)) == [expected]
+
+
+HOLD = replace(COMMON, operation=ConverterOperation.HOLD)
+VOLTAGE = replace(COMMON, operation=ConverterOperation.VOLTAGE)
+
+
+@pytest.mark.parametrize(
+    ("operation", "expected"),
+    [
+        (Op.VOLTAGE, replace(VOLTAGE, grid_voltage_v=340.0)),
+        (Op.WILL_HAND_OVER, replace(VOLTAGE, droop_ratio=0.039)),
+        (Op.DID_TAKE_OVER, VOLTAGE),
+        (Op.CURRENT, READ),  # its current is the bus's business
+        (Op.HOLD, HOLD),
+    ],
+)
+def test_7_6_1_what_the_driver_of_the_reference_is_told(keeper, operation, expected):
+    run(keeper, M.VOLTAGE_REFERENCE)
+    assert orders(keeper.obey("ask", order(operation), deal(CHARGE), 0)) == [expected]
+
+
+def test_7_6_1_without_a_given_voltage_the_new_reference_takes_the_one_it_measures(keeper):
+    keeper.hear_reading(reading(grid_voltage_v=347.5), 0)
+    taking_over = order(Op.WILL_TAKE_OVER, grid_voltage_v=None)
+    (told,) = orders(keeper.obey("ask", taking_over, deal(CHARGE), 0))
+    assert told.grid_voltage_v == 347.5
+
+
+def test_7_6_1_an_old_reference_goes_back_to_the_currents_of_its_deals(keeper):
+    run(keeper, M.VOLTAGE_REFERENCE)
+    keeper.obey("ask", order(Op.CURRENT, grid_current_a=0.0), deal(CHARGE), 0)
+    joins = order(Op.CHARGE, deal_id="e", grid_current_a=1.0)
+    assert orders(keeper.obey("ask", joins, deal(CHARGE, "e"), 0)) == [READ]
+    (told,) = orders(keeper.obey("ask", order(Op.DID_HAND_OVER), deal(CHARGE), 0))
+    assert (told.mode, told.grid_current_a) == (M.CHARGE, 1.0)
+    assert keeper.deal_ids == ("e",)
+
+
+def test_7_6_1_an_old_reference_without_deals_goes_to_wait(keeper):
+    run(keeper, M.VOLTAGE_REFERENCE)
+    keeper.obey("ask", order(Op.CURRENT, grid_current_a=0.0), deal(CHARGE), 0)
+    assert orders(keeper.obey("ask", order(Op.DID_HAND_OVER), deal(CHARGE), 0)) == [WAIT]
+
+
+def add(keeper, deal_id, **changes):
+    """A second deal joins."""
+    request = order(Op.CHARGE, deal_id=deal_id, grid_current_a=1.0, **changes)
+    (command,) = keeper.obey("ask", request, deal(CHARGE, deal_id), 0)
+    return command
+
+
+def test_7_3_the_converter_carries_the_sum_of_its_deals(keeper):
+    run(keeper, M.CHARGE, grid_current_a=1.0)
+    assert add(keeper, "e").order == replace(
+        COMMON, operation=ConverterOperation.CURRENT, grid_current_a=2.0, deal_id="e"
+    )
+    over = order(Op.CHARGE, deal_id="f", grid_current_a=0.5)
+    (answer,) = keeper.obey("ask", over, deal(CHARGE, "f"), 0)
+    assert answer.reply.message == (
+        "grid_current_a is 0.5 beside 2 A for other deals; it must be <= 2.3 A"
+    )
+
+
+def test_7_4_one_deal_leaves_and_the_other_goes_on(keeper):
+    run(keeper, M.CHARGE, grid_current_a=1.0)
+    add(keeper, "e")
+    (told,) = orders(keeper.obey("ask", order(Op.WAIT), deal(CHARGE), 0))
+    assert (told.operation, told.grid_current_a) == (ConverterOperation.CURRENT, 1.0)
+    assert orders(keeper.obey("ask", order(Op.WAIT, deal_id="e"), deal(CHARGE, "e"), 0)) == [WAIT]
+
+
+def test_a_share_lapses_alone(keeper):
+    run(keeper, M.CHARGE, grid_current_a=1.0)
+    add(keeper, "e")
+    keeper.obey("ask", order(Op.HOLD, deal_id="e"), deal(CHARGE, "e"), 5 * S)
+    (told,) = orders(keeper.tick(HOLD_NS))
+    assert (told.operation, told.grid_current_a) == (ConverterOperation.CURRENT, 1.0)
+    assert orders(keeper.tick(5 * S + HOLD_NS)) == [WAIT]
+
+
+def test_7_4_the_driver_knows_where_the_first_deal_ends_and_what_follows(keeper):
+    run(keeper, M.CHARGE, grid_current_a=1.0, energy_limit_wh=10.0)
+    told = add(keeper, "e", energy_limit_wh=30.0).order
+    assert (told.energy_limit_wh, told.next_current_a) == (20.0, 1.0)
+    keeper.hear_reading(reading(M.CHARGE, 10, grid_charged_wh=21.0, grid_current_a=1.0), 0)
+    assert keeper.deal_ids == ("e",)  # all beyond 10 Wh is the other's
+    assert keeper.ledger.moved_wh("d") == 10.0
+    assert keeper.ledger.moved_wh("e") == 11.0
+    assert keeper.report("d", None).reading.stop_cause is StopCause.ENERGY_REACHED
+
+
+def test_7_4_deals_that_end_within_a_ramp_end_together(keeper):
+    run(keeper, M.CHARGE, grid_current_a=1.0, energy_limit_wh=10.0)
+    told = add(keeper, "e", energy_limit_wh=10.1).order
+    assert (told.energy_limit_wh, told.next_current_a) == (20.0, None)
+
+
+def test_a_limit_for_a_converter_that_is_on_is_told_once_its_counters_are_known(keeper):
+    run(keeper, M.VOLTAGE_REFERENCE)
+    keeper.obey("ask", order(Op.CURRENT, grid_current_a=0.0), deal(CHARGE), 0)
+    joins = order(Op.CHARGE, deal_id="e", grid_current_a=1.0, energy_limit_wh=10.0)
+    keeper.obey("ask", joins, deal(CHARGE, "e"), 0)
+    (command,) = keeper.obey("ask", order(Op.DID_HAND_OVER), deal(CHARGE), 0)
+    assert command.order.energy_limit_wh is None
+    now = reading(M.CHARGE, 10, grid_charged_wh=3.0)
+    effects = keeper.answered(command.call_id, ConverterReply(reading=now), None, 0)
+    (told,) = orders(effects)
+    assert told.operation is ConverterOperation.HOLD
+    assert told.energy_limit_wh == pytest.approx(10.0 - keeper.ledger.moved_wh("e"))
+
+
+def test_the_order_of_the_newest_term_renews_the_driver(keeper):
+    run(keeper, M.CHARGE, grid_current_a=1.0)
+    add(keeper, "e")
+    adopted = order(Op.ADOPT, term=4, grid_master_id="E008")
+    keeper.obey("ask", adopted, deal(CHARGE), 0)
+    (renewal,) = orders(keeper.renew(1))
+    assert (renewal.term, renewal.grid_master_id) == (4, "E008")
 
 
 def test_a_hold_renews_what_is_on(keeper):
     run(keeper, M.CHARGE)
     expected = replace(COMMON, operation=ConverterOperation.HOLD, energy_limit_wh=9.0)
-    effects = keeper.obey("ask", order(Op.HOLD, energy_limit_wh=9.0), CHARGE, 5 * S)
+    effects = keeper.obey("ask", order(Op.HOLD, energy_limit_wh=9.0), deal(CHARGE), 5 * S)
     assert orders(effects) == [expected]
     assert keeper.wake_ns == 5 * S + HOLD_NS
 
 
 def test_a_hold_for_another_deal_does_not_prolong_the_order_in_force(keeper):
     run(keeper, M.CHARGE)
-    keeper.obey("ask", order(Op.HOLD, deal_id="another"), CHARGE, 5 * S)
+    keeper.obey("ask", order(Op.HOLD, deal_id="another"), deal(CHARGE), 5 * S)
     assert keeper.wake_ns == HOLD_NS
 
 
 def test_the_energy_limit_counts_from_the_order_that_set_the_mode(keeper):
     """The grid master counts per deal, the converter per order."""
     run(keeper, M.CHARGE)
-    keeper.hear_reading(reading(M.CHARGE, 10, grid_charged_wh=100.0), 0)
-    keeper.hear_reading(reading(M.CHARGE, 20, grid_charged_wh=130.0), 0)
+    keeper.hear_reading(reading(M.CHARGE, 20, grid_charged_wh=30.0), 0)
+    keeper.hear_reading(reading(M.WAIT, 30, grid_charged_wh=30.0), 0)
     limit = {"energy_limit_wh": 50.0}
-    (held,) = orders(keeper.obey("ask", order(Op.HOLD, **limit), CHARGE, 0))
-    assert held.energy_limit_wh == 50.0
-    (again,) = orders(keeper.obey("ask", order(Op.CHARGE, **limit), CHARGE, 0))
+    (again,) = orders(keeper.obey("ask", order(Op.CHARGE, **limit), deal(CHARGE), 0))
     assert again.energy_limit_wh == 20.0
-    keeper.hear_reading(reading(M.CHARGE, 30, grid_charged_wh=160.0), 0)
-    (over,) = orders(keeper.obey("ask", order(Op.CHARGE, **limit), CHARGE, 0))
+    (over,) = orders(
+        keeper.obey("ask", order(Op.CHARGE, energy_limit_wh=30.0), deal(CHARGE), 0)
+    )
     assert 0.0 < over.energy_limit_wh < 0.001  # at once, and still a limit
 
 
@@ -277,7 +398,7 @@ def test_the_energy_limit_counts_from_the_order_that_set_the_mode(keeper):
 )
 def test_the_grid_master_is_answered_when_the_driver_has_spoken(keeper, reply, error, message):
     keeper.hear_reading(reading(), 0)
-    (command,) = keeper.obey("ask", order(Op.CHARGE), CHARGE, 0)
+    (command,) = keeper.obey("ask", order(Op.CHARGE), deal(CHARGE), 0)
     assert keeper.answered(command.call_id, reply, 0.5, 0) == [
         Answer(
             "ask",
@@ -287,6 +408,7 @@ def test_the_grid_master_is_answered_when_the_driver_has_spoken(keeper, reply, e
                 reading=reading(),
                 grid_moved_wh=0.0,
                 battery_moved_wh=0.0,
+                deal_current_a=0.0,  # the converter is off
                 soc_ratio=0.5,
             ),
         )
@@ -296,10 +418,10 @@ def test_the_grid_master_is_answered_when_the_driver_has_spoken(keeper, reply, e
 
 def test_an_answer_brings_the_newest_reading_and_what_was_moved(keeper):
     run(keeper, M.CHARGE)
-    counters = {"grid_charged_wh": 100.0, "battery_charged_wh": 90.0}
+    counters = {"grid_charged_wh": 0.0, "battery_charged_wh": 90.0}
     keeper.hear_reading(reading(M.CHARGE, 10, **counters), 0)
-    (command,) = keeper.obey("ask", order(Op.HOLD), CHARGE, 0)
-    counters = {"grid_charged_wh": 110.0, "battery_charged_wh": 99.0}
+    (command,) = keeper.obey("ask", order(Op.HOLD), deal(CHARGE), 0)
+    counters = {"grid_charged_wh": 10.0, "battery_charged_wh": 99.0}
     now = reading(M.CHARGE, 20, **counters)
     (answer,) = keeper.answered(command.call_id, ConverterReply(reading=now), None, 0)
     assert answer.reply.reading is now
@@ -364,7 +486,7 @@ def test_a_hold_time_that_ends_while_the_converter_is_off_changes_nothing(keeper
 
 def test_wait_ends_the_order_in_force(keeper):
     run(keeper, M.CHARGE)
-    keeper.obey("ask", order(Op.WAIT), CHARGE, 0)
+    keeper.obey("ask", order(Op.WAIT), deal(CHARGE), 0)
     assert keeper.wake_ns == NEVER_NS
     assert keeper.renew(1) == []
 
@@ -382,10 +504,10 @@ def test_the_drivers_dead_man_is_not_fed_when_off_or_stopping(keeper):
     run(keeper, M.CHARGE)
     keeper.hear_reading(reading(M.WAIT, 10), 0)
     assert keeper.renew(1) == []
-    keeper.hear_reading(reading(M.CHARGE, 20), 0)
-    assert keeper.renew(1)
-    keeper.stop("because", 1)
-    assert keeper.renew(1) == []
+    run(keeper, M.CHARGE, 20)
+    assert keeper.renew(21)
+    keeper.stop("because", 21)
+    assert keeper.renew(21) == []
 
 
 # --- stopping by ourselves ---
@@ -420,7 +542,7 @@ def test_a_converter_that_may_be_on_is_stopped(keeper):
 
 def test_an_order_that_may_still_arrive_is_stopped(keeper):
     keeper.hear_reading(reading(), 0)
-    keeper.obey("ask", order(Op.CHARGE), CHARGE, 0)
+    keeper.obey("ask", order(Op.CHARGE), deal(CHARGE), 0)
     assert orders(keeper.stop("because", 0)) == [WAIT]
 
 
@@ -428,7 +550,7 @@ def test_an_order_that_may_still_arrive_is_stopped(keeper):
 def test_while_it_stops_only_wait_is_obeyed(keeper, operation):
     run(keeper, M.CHARGE)
     keeper.stop("because", 0)
-    (effect,) = keeper.obey("ask", order(operation), CHARGE, 0)
+    (effect,) = keeper.obey("ask", order(operation), deal(CHARGE), 0)
     if operation is Op.WAIT:
         assert effect.order == WAIT
     else:
@@ -495,10 +617,10 @@ def test_a_hard_stop_overtakes_an_orderly_one(keeper):
 
 def test_a_poll_for_another_deal_does_not_feed_the_dead_man(keeper):
     keeper.hear_reading(reading(), 0)
-    keeper.obey("ask", order(Op.CHARGE, grid_current_a=2.0), CHARGE, 0)
+    keeper.obey("ask", order(Op.CHARGE, grid_current_a=2.0), deal(CHARGE), 0)
     keeper.hear_reading(reading(mode=M.CHARGE), 1)
     other = replace(order(Op.HOLD), deal_id="another")
-    (command,) = keeper.obey("ask", other, CHARGE, 2)
+    (command,) = keeper.obey("ask", other, deal(CHARGE), 2)
     assert command.order.operation is ConverterOperation.READ
 
 
@@ -506,9 +628,9 @@ def test_a_changed_current_changes_the_share(keeper):
     keeper.hear_reading(reading(), 0)
     for deal_id in ("d", "e"):
         request = replace(order(Op.CHARGE, grid_current_a=1.0), deal_id=deal_id)
-        keeper.obey("ask", request, CHARGE, 0)
+        keeper.obey("ask", request, deal(CHARGE), 0)
     request = replace(order(Op.CURRENT, grid_current_a=0.5), deal_id="e")
-    keeper.obey("ask", request, CHARGE, 0)
+    keeper.obey("ask", request, deal(CHARGE), 0)
     keeper.hear_reading(reading(stamp_ns=1, grid_charged_wh=0.0), 1)
     keeper.hear_reading(reading(stamp_ns=2, grid_charged_wh=3.0), 2)
     assert keeper.ledger.receipt("d").grid_moved_wh == pytest.approx(2.0)

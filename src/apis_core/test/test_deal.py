@@ -6,14 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from apis_core.deal import DealMachine, DealTiming, Phase
+from apis_core.calls import DealTiming
+from apis_core.deal import DealMachine, Phase
 from apis_core.events import Call
+from apis_core.landing import Sample
 from apis_core.messages import ControlReply, ConverterReading, Deal
 from apis_core.types import (
     ControlError,
     ControlOperation,
     ConverterMode,
     DealState,
+    DealType,
     Meter,
     Side,
     StopCause,
@@ -44,9 +47,10 @@ class Run:
             grid_master_id="E003",
         )
         self.machine = DealMachine(replace(deal, **changes), policy, TIMING, self.now_ns)
+        self.reference = TAKER
         self.open: list[Call] = []
         self.modes = {GIVER: WAIT, TAKER: WAIT}
-        self.volts = 0.0
+        self.shares = {GIVER: 0.0, TAKER: 0.0}
 
     @property
     def orders(self) -> list[tuple[str, ControlOperation]]:
@@ -63,31 +67,38 @@ class Run:
             if operation in (None, c.request.operation) and unit_id in (None, c.to)
         )
         self.open.remove(call)
-        modes = {
-            Op.VOLTAGE_REFERENCE: ConverterMode.VOLTAGE_REFERENCE,
-            Op.DISCHARGE: ConverterMode.DISCHARGE,
-            Op.CHARGE: ConverterMode.CHARGE,
-            Op.WAIT: WAIT,
-        }
         if "error" not in reply:
-            mode = modes.get(call.request.operation, self.modes[call.to])
-            self.modes[call.to] = reply.pop("mode", mode)
+            self._obey(call, reply.pop("mode", None))
+        mode, share_a = self.modes[call.to], reply.pop("share_a", self.shares[call.to])
+        sign = {ConverterMode.CHARGE: 1.0, ConverterMode.DISCHARGE: -1.0}.get(mode, 0.0)
         reading = ConverterReading(
-            mode=self.modes[call.to],
-            grid_voltage_v=self.volts,
-            grid_current_a=reply.pop("current_a", 0.0),
+            mode=mode,
+            grid_current_a=reply.pop("current_a", sign * self.shares[call.to]),
+            grid_current_setpoint_a=reply.pop("setpoint_a", self.shares[call.to]),
             stop_cause=reply.pop("cause", StopCause.NONE),
             stop_detail=reply.pop("detail", ""),
         )
         self.now_ns += S // 100
-        answer = ControlReply(reading=reading, **reply)
+        share_a = share_a if mode is not WAIT else 0.0
+        answer = ControlReply(reading=reading, deal_current_a=share_a, **reply)
         self.take(self.machine.answered(call.call_id, answer, self.now_ns))
+
+    def _obey(self, call: Call, mode: ConverterMode | None) -> None:
+        operation, unit_id = call.request.operation, call.to
+        is_reference = self.modes[unit_id] is ConverterMode.VOLTAGE_REFERENCE
+        if operation in (Op.DISCHARGE, Op.CHARGE, Op.CURRENT):
+            self.shares[unit_id] = call.request.grid_current_a
+        if not is_reference and operation in (Op.DISCHARGE, Op.CHARGE):
+            self.modes[unit_id] = ConverterMode[operation.name]
+        if operation is Op.WAIT:
+            self.modes[unit_id], self.shares[unit_id] = WAIT, 0.0
+        self.modes[unit_id] = mode or self.modes[unit_id]
 
     def wait(self) -> None:
         """Let time pass until the machine wants to be called."""
         self.now_ns = max(self.now_ns, self.machine.wake_ns)
         self.take(self.machine.tick(self.now_ns))
-        calls = self.machine._calls
+        calls = self.machine._calls._pending
         self.open = [call for call in self.open if call.call_id in calls]  # given up
 
     def to(self, phase: Phase) -> Run:
@@ -95,42 +106,64 @@ class Run:
         steps = {
             Phase.ACQUIRING: lambda: self.take(self.machine.acquire(self.now_ns)),
             Phase.QUEUED: lambda: (self.answer(), self.answer()),
-            Phase.ACTIVATING: lambda: self.take(self.machine.begin(self.now_ns)),
-            Phase.RAMPING_UP: self.answer,
-            Phase.STARTING: self.bus_up,
-            Phase.RUNNING: lambda: self.answer(self.start),
-            Phase.STOPPING_CURRENT: lambda: self.abort("enough"),
-            Phase.STOPPING_REFERENCE: lambda: self.answer(Op.WAIT),
-            Phase.RELEASING: lambda: self.answer(Op.WAIT),
+            Phase.ACTIVATING: lambda: self.bus(Phase.ACTIVATING),
+            Phase.RAMPING_UP: lambda: self.bus(Phase.RAMPING_UP),
+            Phase.AUTHORISING: lambda: self.bus(Phase.AUTHORISING),
+            Phase.STARTING: self.begin,
+            Phase.COMPENSATING: self.start,
+            Phase.RUNNING: lambda: self.hear_reference(2.0),
+            Phase.STOPPING: lambda: (self.forget(), self.abort("enough")),
+            Phase.LEAVING: lambda: self.answer(Op.WAIT),
+            Phase.RELEASING: lambda: self.take(self.machine.left(self.now_ns)),
             Phase.OVER: lambda: (self.answer(Op.RELEASE), self.answer(Op.RELEASE)),
         }
         for name, step in steps.items():
             step()
+            if name is Phase.COMPENSATING and self.machine._adjusted_id == "":
+                continue
             assert self.machine.phase is name
             if name is phase:
                 break
         return self
 
-    @property
-    def start(self) -> ControlOperation:
-        gives = self.machine.current_id == GIVER
-        return Op.DISCHARGE if gives else Op.CHARGE
+    def bus(self, phase: Phase) -> None:
+        self.modes[self.reference] = ConverterMode.VOLTAGE_REFERENCE
+        self.machine.await_bus(self.reference, phase, self.now_ns)
 
-    def bus_up(self) -> None:
-        self.volts = 350.0
-        while self.machine.phase is Phase.RAMPING_UP:
-            self.wait()
-            while self.orders and self.machine.phase is Phase.RAMPING_UP:
-                self.answer()
-        self.open = [c for c in self.open if c.request.operation is not Op.HOLD]
+    def begin(self) -> None:
+        self.machine.is_alone = True
+        self.take(self.machine.start(self.reference, self.now_ns))
+
+    def start(self) -> None:
+        """Both sides do as they are told."""
+        while self.machine.phase is Phase.STARTING:
+            self.answer() if self.open else self.wait()
+        self.forget()
+
+    def hear_reference(self, current_a: float, target_a: float = 2.0) -> None:
+        self.now_ns += S
+        reading = ConverterReading(
+            mode=ConverterMode.VOLTAGE_REFERENCE, grid_current_a=current_a
+        )
+        sample = Sample(ControlReply(reading=reading), self.now_ns - S // 100, self.now_ns)
+        self.take(self.machine.hear_reference(sample, target_a, self.now_ns))
+
+    def forget(self) -> None:
+        """Polls that are under way are of no interest."""
+        self.open.clear()
+        self.machine._calls._pending.clear()
 
     def abort(self, reason: str) -> None:
         self.take(self.machine.abort(reason, self.now_ns))
 
     def end(self) -> Deal:
-        """Answer everything until it is over."""
+        """Answer everything until it is over; the grid master sees to the reference."""
         while self.machine.phase is not Phase.OVER:
-            if self.open:
+            if self.machine.phase is Phase.LEAVING:
+                self.modes[self.reference] = WAIT
+                self.forget()
+                self.take(self.machine.left(self.now_ns))
+            elif self.open:
                 self.answer()
             else:
                 self.wait()
@@ -149,16 +182,19 @@ def test_7_the_whole_way_of_a_deal(run):
     assert run.orders == [(TAKER, Op.ACQUIRE)]  # one after the other, in the order of their ids
     run.answer()
     assert run.machine.phase is Phase.QUEUED
-    run.take(run.machine.begin(run.now_ns))
-    assert run.orders == [(TAKER, Op.VOLTAGE_REFERENCE)]
+    run.bus(Phase.RAMPING_UP)
+    assert run.machine.record().state is DealState.RAMPING_UP
+    run.begin()
+    assert run.orders == [(TAKER, Op.CHARGE)]  # the reference books it
     run.answer()
-    run.bus_up()
-    assert run.orders[-1] == (GIVER, Op.DISCHARGE)
-    run.answer(Op.DISCHARGE)
+    assert run.orders == [(GIVER, Op.DISCHARGE)]
+    run.answer()
+    assert run.machine.phase is Phase.COMPENSATING
+    run.hear_reference(2.0)
     assert run.machine.record().state is DealState.RUNNING
     run.wait()
     run.answer(unit_id=TAKER, battery_moved_wh=50.0, grid_moved_wh=51.0)
-    assert run.machine.phase is Phase.STOPPING_CURRENT
+    assert run.machine.phase is Phase.STOPPING
     deal = run.end()
     assert (deal.state, deal.moved_wh, deal.received_wh) == (DealState.COMPLETED, 50.0, 50.0)
     assert deal.created_ns <= deal.started_ns < deal.stopped_ns < deal.ended_ns
@@ -166,17 +202,98 @@ def test_7_the_whole_way_of_a_deal(run):
 
 
 @pytest.mark.parametrize(
-    ("side", "reference", "current", "start"),
+    ("reference", "stops_first", "started"),
     [
-        (Side.CHARGE, TAKER, GIVER, Op.DISCHARGE),
-        (Side.DISCHARGE, GIVER, TAKER, Op.CHARGE),
+        (TAKER, DealType.DISCHARGE, [(TAKER, Op.CHARGE), (GIVER, Op.DISCHARGE)]),
+        (GIVER, DealType.DISCHARGE, [(GIVER, Op.DISCHARGE), (TAKER, Op.CHARGE)]),
+        ("E004", DealType.DISCHARGE, [(TAKER, Op.CHARGE), (GIVER, Op.DISCHARGE)]),
+        ("E004", DealType.CHARGE, [(GIVER, Op.DISCHARGE), (TAKER, Op.CHARGE)]),
     ],
 )
-def test_7_2_the_policy_says_which_side_holds_the_voltage(policy, side, reference, current, start):
-    run = Run(replace(policy, voltage_reference_side=side)).to(Phase.STARTING)
-    assert run.machine.deal.voltage_reference_id == reference
-    assert run.machine.current_id == current
-    assert run.orders[-1] == (current, start)
+def test_7_3_the_units_start_in_the_order_that_relieves_the_reference(
+    run, reference, stops_first, started
+):
+    run.to(Phase.QUEUED)
+    run.reference = reference
+    run.modes[reference] = ConverterMode.VOLTAGE_REFERENCE
+    run.machine.stops_first = stops_first
+    run.begin()
+    seen = []
+    while run.machine.phase is Phase.STARTING:
+        if run.open:
+            seen += run.orders
+            run.answer()
+        else:
+            run.wait()
+    assert [order for order in seen if order[1] is not Op.HOLD] == started
+    run.machine.abort("enough", run.now_ns)
+    running = [unit for unit, _ in reversed(started) if unit != reference]
+    assert run.machine._to_stop == running
+
+
+def test_7_3_the_second_unit_waits_until_the_first_ones_current_flows(run):
+    run.to(Phase.STARTING)
+    run.answer(Op.CHARGE)
+    run.answer(Op.DISCHARGE, current_a=-0.5)  # ramping up
+    assert run.machine.phase is Phase.STARTING
+    run.wait()
+    run.answer(Op.HOLD, GIVER, current_a=2.0)  # a current of the wrong sign is no current
+    assert run.machine.phase is Phase.STARTING
+    run.wait()
+    run.answer(Op.HOLD, GIVER)
+    assert run.machine.phase is Phase.COMPENSATING
+
+
+def test_7_5_the_current_is_corrected_until_the_reference_carries_what_it_should(run):
+    run.to(Phase.COMPENSATING)
+    run.hear_reference(2.1)
+    assert run.open == []  # perhaps it has not settled yet
+    run.hear_reference(2.1)
+    (call,) = run.open
+    assert (call.to, call.request.operation) == (GIVER, Op.CURRENT)
+    assert call.request.grid_current_a == pytest.approx(1.9)
+    run.answer()
+    run.hear_reference(2.02)
+    assert run.machine.phase is Phase.RUNNING
+    assert run.machine.share_a(GIVER) == pytest.approx(-1.9)
+
+
+def test_7_5_out_of_trials_the_deal_is_aborted(run):
+    run.to(Phase.COMPENSATING)
+    trials = 0
+    while run.machine.phase is Phase.COMPENSATING:
+        run.hear_reference(2.1)
+        if run.open:
+            trials += 1
+            run.answer()
+    assert trials - 1 == run.machine._policy.compensation_trials  # the last is the first WAIT
+    assert "corrections of E001" in run.machine.deal.reason
+
+
+def test_7_5_an_error_that_no_meter_has_is_another_deals_current(run):
+    run.to(Phase.COMPENSATING)
+    run.hear_reference(1.0)
+    run.hear_reference(1.0)
+    assert run.machine.phase is Phase.RUNNING
+    assert run.machine.share_a(GIVER) == -2.0
+
+
+def test_7_5_a_current_that_counts_is_not_corrected(policy):
+    run = Run(replace(policy, reference_side=Side.DISCHARGE)).to(Phase.STARTING)
+    run.start()
+    assert run.machine.phase is Phase.RUNNING
+
+
+def test_7_8_a_reset_goes_back_into_the_queue_until_the_limit(policy):
+    run = Run(replace(policy, deal_reset_limit=2)).to(Phase.QUEUED)
+    for _ in range(2):
+        run.bus(Phase.AUTHORISING)
+        run.take(run.machine.reset("not alone", run.now_ns))
+        assert run.machine.phase is Phase.QUEUED
+        assert run.machine.deal.voltage_reference_id == ""
+    run.bus(Phase.AUTHORISING)
+    run.take(run.machine.reset("not alone", run.now_ns))
+    assert run.end().reason == "not alone"
 
 
 def test_5_4_a_unit_that_gives_no_slot_ends_the_deal_with_its_words(run):
@@ -187,7 +304,7 @@ def test_5_4_a_unit_that_gives_no_slot_ends_the_deal_with_its_words(run):
     assert run.machine.refusal.message == "E001: all 1 slots are taken"
 
 
-@pytest.mark.parametrize("phase", list(Phase)[1:6])
+@pytest.mark.parametrize("phase", list(Phase)[1:8])
 def test_w4_an_abort_in_any_phase_ends_with_both_slots_released(run, phase):
     run.to(phase)
     run.abort("no longer wanted")
@@ -195,7 +312,7 @@ def test_w4_an_abort_in_any_phase_ends_with_both_slots_released(run, phase):
     deal = run.end()
     assert (deal.state, deal.reason) == (DealState.ABORTED, "no longer wanted")
     assert run.machine._released == {GIVER, TAKER}
-    assert run.modes == {GIVER: WAIT, TAKER: WAIT}
+    assert set(run.modes.values()) == {WAIT} or phase is Phase.QUEUED
 
 
 @pytest.mark.parametrize("phase", [Phase.ACQUIRING, Phase.QUEUED])
@@ -211,9 +328,9 @@ def test_w26_an_abort_before_the_bus_was_used_orders_no_converter(run, phase):
 @pytest.mark.parametrize("phase", [Phase.ACTIVATING, Phase.RAMPING_UP])
 def test_an_abort_before_the_current_was_started_leaves_the_current_side_alone(run, phase):
     run.to(phase)
-    run.open.clear()
     run.abort("no longer wanted")
-    assert run.orders == [(TAKER, Op.WAIT)]
+    assert run.machine.phase is Phase.LEAVING
+    assert {unit_id for unit_id, _ in run.orders} == {TAKER}
 
 
 def test_a_scram_is_told_from_an_abort(run):
@@ -222,42 +339,21 @@ def test_a_scram_is_told_from_an_abort(run):
     assert run.end().state is DealState.SCRAMMED
 
 
-@pytest.mark.parametrize("phase", [Phase.STOPPING_CURRENT, Phase.RELEASING, Phase.OVER])
+@pytest.mark.parametrize("phase", [Phase.STOPPING, Phase.RELEASING, Phase.OVER])
 def test_what_is_ending_is_not_aborted(run, phase):
     run.to(phase)
     assert run.machine.abort("too late", run.now_ns) == []
     assert run.machine.deal.reason == "enough"
 
 
-@pytest.mark.parametrize("phase", [Phase.ACQUIRING, Phase.RUNNING])
-def test_only_a_queued_deal_begins(run, phase):
-    run.to(phase)
-    assert run.machine.begin(run.now_ns) == []
-
-
-def test_7_2_a_bus_that_is_up_is_tried_until_it_is_free(run):
-    run.to(Phase.ACTIVATING)
-    for _ in range(3):
-        run.answer(
-            Op.VOLTAGE_REFERENCE, error=ControlError.BUS_ENERGISED, message="the bus is at 340 V"
-        )
-        assert run.machine.phase is Phase.ACTIVATING
-        while (TAKER, Op.VOLTAGE_REFERENCE) not in run.orders:
-            run.wait()
-    run.answer(Op.VOLTAGE_REFERENCE)
-    assert run.machine.phase is Phase.RAMPING_UP
-
-
 @pytest.mark.parametrize(
-    ("phase", "error", "reason"),
-    [
-        (Phase.ACTIVATING, ControlError.CONVERTER, "E002: tripped"),
-        (Phase.STARTING, ControlError.NOT_DEALING, "E001: tripped"),
-    ],
+    ("operation", "reason"), [(Op.CHARGE, "E002: tripped"), (Op.DISCHARGE, "E001: tripped")]
 )
-def test_7_8_a_unit_that_refuses_ends_the_deal(run, phase, error, reason):
-    run.to(phase)
-    run.answer(error=error, message="tripped")
+def test_7_8_a_unit_that_refuses_ends_the_deal(run, operation, reason):
+    run.to(Phase.STARTING)
+    while operation not in [ordered for _, ordered in run.orders]:
+        run.answer()
+    run.answer(operation, error=ControlError.CONVERTER, message="tripped")
     assert run.machine.deal.reason == reason
     assert run.end().state is DealState.ABORTED
 
@@ -265,9 +361,8 @@ def test_7_8_a_unit_that_refuses_ends_the_deal(run, phase, error, reason):
 @pytest.mark.parametrize(
     ("phase", "reason"),
     [
-        (Phase.ACTIVATING, "the bus did not become free"),
-        (Phase.RAMPING_UP, "the bus did not reach its voltage within 180 s"),
         (Phase.STARTING, "E001 did not start"),
+        (Phase.COMPENSATING, "the current of E002 does not settle"),
         (Phase.RUNNING, "it took more than twice the time that its current promised"),
     ],
 )
@@ -275,14 +370,10 @@ def test_w16_no_phase_lasts_for_ever(run, phase, reason):
     run.to(phase)
     began_ns = run.now_ns
     while run.machine.phase is phase:
-        if run.open and run.open[0].request.operation not in (Op.DISCHARGE,):
-            busy = run.open[0].request.operation is Op.VOLTAGE_REFERENCE
-            run.answer(**({"error": ControlError.BUS_ENERGISED} if busy else {}))
-        elif run.open:
-            # the order to start is never answered, and is not asked again; polls are
-            run.machine._calls.pop(run.open.pop(0).call_id)
+        if run.open:
+            # the current never comes up
+            run.answer(**({"current_a": 0.0} if phase is Phase.STARTING else {}))
         else:
-            run.volts = 0.0 if phase is Phase.RAMPING_UP else 350.0
             run.wait()
         assert run.now_ns - began_ns < 1_000 * S
     assert run.machine.deal.reason == reason
@@ -308,6 +399,7 @@ def test_7_4_silence_shorter_than_the_hold_time_is_forgiven_and_longer_is_not(ru
             {"mode": WAIT, "cause": StopCause.ENERGY_REACHED},
             "E002: its converter went to WAIT by itself",
         ),
+        (GIVER, {"share_a": 0.0}, "E001: its converter went to WAIT by itself"),
         (GIVER, {"soc_ratio": 0.19}, "E001 is down to 19.0% of charge"),
         (TAKER, {"soc_ratio": 0.96}, "E002 is up to 96.0% of charge"),
         (TAKER, {"soc_ratio": 0.19}, ""),
@@ -335,15 +427,36 @@ def test_7_4_a_limit_that_was_short_is_followed_by_a_second_run_once_both_meters
     while (TAKER, Op.HOLD) not in run.orders:
         run.wait()
     run.answer(unit_id=TAKER, battery_moved_wh=48.5, grid_moved_wh=49.5)
-    assert run.machine.phase is Phase.STARTING
     (call,) = [call for call in run.open if call.request.operation is Op.DISCHARGE]
     assert call.request.energy_limit_wh == pytest.approx(49.0 + 1.5 * 49.0 / 48.5)
+
+
+def test_7_4_beside_other_deals_the_reference_books_nothing_more_while_a_second_run_waits(run):
+    run.to(Phase.RUNNING)
+    run.machine.is_alone = False
+    run.wait()
+    run.answer(unit_id=TAKER, battery_moved_wh=48.5, grid_moved_wh=49.5, current_a=2.0)
+    run.answer(unit_id=GIVER, grid_moved_wh=49.0, share_a=0.0, cause=StopCause.ENERGY_REACHED)
+    assert run.orders == [(TAKER, Op.CURRENT)]
+    assert run.open[0].request.grid_current_a == 0.0
+    run.answer(battery_moved_wh=48.5, grid_moved_wh=49.5, current_a=2.0)
+    started = [order for order in run.orders if order[1] is not Op.HOLD]
+    assert started == [(TAKER, Op.CHARGE), (GIVER, Op.DISCHARGE)]
+
+
+def test_7_4_more_than_agreed_wants_a_word(run):
+    run.to(Phase.RUNNING)
+    run.wait()
+    run.answer(unit_id=TAKER, battery_moved_wh=50.2)
+    deal = run.end()
+    assert deal.state is DealState.COMPLETED
+    assert deal.reason == "0.200 Wh more than agreed flowed before E002 stopped"
 
 
 def test_7_4_less_than_agreed_is_not_completed(run):
     run.to(Phase.RUNNING)
     run.machine._outcome = DealState.COMPLETED
-    run.take(run.machine._stop_current(run.now_ns))
+    run.take(run.machine._stop_currents(run.now_ns))
     deal = run.end()
     assert (deal.state, deal.reason) == (DealState.ABORTED, "less than agreed was counted")
 
@@ -373,34 +486,54 @@ def test_7_4_which_meter_counts(policy, side, meter, moved_wh):
 def test_a_unit_that_still_carries_current_is_not_off_yet(run):
     run.to(Phase.RUNNING)
     run.abort("enough")
-    run.answer(Op.WAIT, current_a=1.0)  # ramping down
-    assert run.machine.phase is Phase.STOPPING_CURRENT
+    run.answer(Op.WAIT, mode=ConverterMode.DISCHARGE, current_a=-1.0)  # ramping down
+    assert run.machine.phase is Phase.STOPPING
     while (GIVER, Op.WAIT) not in run.orders:
         run.wait()
     run.answer(Op.WAIT)
-    assert run.machine.phase is Phase.STOPPING_REFERENCE
+    assert run.machine.phase is Phase.LEAVING
+
+
+def test_a_converter_that_goes_on_for_others_has_left_once_it_is_at_their_current(run):
+    run.to(Phase.STOPPING)
+    on = {"mode": ConverterMode.DISCHARGE, "share_a": 0.0, "setpoint_a": 1.0}
+    run.answer(Op.WAIT, **on, current_a=-1.5)
+    assert run.machine.phase is Phase.STOPPING
+    while (GIVER, Op.WAIT) not in run.orders:
+        run.wait()
+    run.answer(Op.WAIT, **on, current_a=-1.05)
+    assert run.machine.phase is Phase.LEAVING
 
 
 def test_a_silent_current_side_is_off_when_the_reference_sees_no_current(run):
-    run.to(Phase.STOPPING_CURRENT)
+    run.to(Phase.STOPPING)
     while (TAKER, Op.HOLD) not in run.orders:
         run.wait()
     run.answer(Op.HOLD, TAKER, current_a=1.5)
-    assert run.machine.phase is Phase.STOPPING_CURRENT
+    assert run.machine.phase is Phase.STOPPING
     while (TAKER, Op.HOLD) not in run.orders:
         run.wait()
     run.answer(Op.HOLD, TAKER, current_a=0.0)
-    assert run.machine.phase is Phase.STOPPING_REFERENCE
+    assert run.machine.phase is Phase.LEAVING
 
 
-@pytest.mark.parametrize("phase", [Phase.STOPPING_CURRENT, Phase.STOPPING_REFERENCE])
-def test_w1_units_that_stay_silent_are_waited_out_until_their_own_dead_man_has_acted(run, phase):
-    run.to(phase)
+def test_w1_units_that_stay_silent_are_waited_out_until_their_own_dead_man_has_acted(run):
+    run.to(Phase.STOPPING)
     began_ns = run.now_ns
-    while run.machine.phase is not Phase.OVER:
+    while run.machine.phase is Phase.STOPPING:
         run.wait()
     assert run.now_ns - began_ns >= 2 * TIMING.hold_ns
-    assert run.machine.record().state is DealState.ABORTED
+    assert run.end().state is DealState.ABORTED
+
+
+def test_a_reference_that_stays_for_others_is_only_left(run):
+    run.to(Phase.LEAVING)
+    while run.open:
+        run.answer()
+    run.take(run.machine.leave_reference(run.now_ns))
+    assert run.orders == [(TAKER, Op.WAIT)]
+    run.answer(mode=ConverterMode.VOLTAGE_REFERENCE)
+    assert run.machine.phase is Phase.RELEASING
 
 
 @pytest.mark.parametrize("error", [ControlError.NONE, ControlError.UNKNOWN_DEAL])
@@ -413,6 +546,7 @@ def test_a_slot_that_is_gone_is_as_good_as_released(run, error):
 
 def test_a_release_that_fails_is_tried_three_times(run):
     run.to(Phase.RELEASING)
+    run.open = [call for call in run.open if call.request.operation is Op.RELEASE]
     tries = 0
     while run.machine.phase is not Phase.OVER:
         tries += 1
@@ -438,7 +572,7 @@ def test_a_late_answer_changes_nothing(run):
 def test_news_of_a_unit_makes_a_deal_on_the_bus_look_at_once(run, phase, looks):
     run.to(phase)
     run.open.clear()
-    run.machine._calls.clear()
+    run.machine._calls._pending.clear()
     assert bool(run.machine.look_now(run.now_ns)) is looks
 
 

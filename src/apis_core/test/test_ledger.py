@@ -1,6 +1,8 @@
 import math
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from apis_core.errors import ProtocolMisuse
 from apis_core.ledger import Ledger, Receipt
@@ -113,7 +115,51 @@ def test_a_receipt_is_a_copy():
     assert before == Receipt("d", 0.0, 0.0, "so far")
 
 
-@pytest.mark.parametrize("current_a", [0.0, -0.0, -1.0, math.nan])
+@pytest.mark.parametrize("current_a", [-1.0, float("nan")])
 def test_a_share_needs_a_current(current_a):
-    with pytest.raises(ProtocolMisuse, match="deal d: a share needs a current above 0 A"):
-        Ledger().open("d", CHARGE, current_a)
+    with pytest.raises(ProtocolMisuse, match="deal d: a share needs a current of at least 0 A"):
+        Ledger().open("d", DealType.CHARGE, current_a)
+
+
+def test_a_frozen_account_keeps_what_it_has_and_gets_no_more():
+    ledger = Ledger()
+    ledger.open("d", DealType.CHARGE, 1.0)
+    ledger.open("e", DealType.CHARGE, 1.0)
+    ledger.count(ConverterReading(grid_charged_wh=0.0, battery_charged_wh=0.0))
+    ledger.count(ConverterReading(grid_charged_wh=2.0, battery_charged_wh=1.8))
+    ledger.freeze("d")
+    ledger.freeze("unheard of")
+    ledger.count(ConverterReading(grid_charged_wh=5.0, battery_charged_wh=4.5))
+    assert ledger.moved_wh("d") == 1.0
+    assert ledger.moved_wh("e") == 4.0
+
+
+@given(
+    currents_a=st.lists(st.floats(0.1, 3.0), min_size=1, max_size=4),
+    limits_wh=st.lists(st.none() | st.floats(0.0, 20.0), min_size=4, max_size=4),
+    growths_wh=st.lists(st.floats(0.0, 10.0), min_size=1, max_size=10),
+)
+def test_w15_all_that_flows_is_booked_once_and_not_beyond_a_limit(
+    currents_a, limits_wh, growths_wh
+):
+    ledger = Ledger()
+    for index, current_a in enumerate(currents_a):
+        ledger.open(str(index), DealType.DISCHARGE, current_a)
+        ledger.limit(str(index), limits_wh[index])
+    total_wh = 0.0
+    ledger.count(ConverterReading(grid_charged_wh=0.0, grid_discharged_wh=0.0))
+    for growth_wh in growths_wh:
+        total_wh += growth_wh
+        ledger.count(ConverterReading(grid_charged_wh=0.0, grid_discharged_wh=total_wh))
+    moved_wh = [ledger.moved_wh(str(index)) for index in range(len(currents_a))]
+    assert sum(moved_wh) == pytest.approx(total_wh)
+    over = [
+        index
+        for index, limit_wh in enumerate(limits_wh[: len(currents_a)])
+        if limit_wh is not None and moved_wh[index] > limit_wh + 1e-6
+    ]
+    if over:  # only what nobody else can take
+        assert all(
+            limits_wh[index] is not None and moved_wh[index] >= limits_wh[index] - 1e-6
+            for index in range(len(currents_a))
+        )

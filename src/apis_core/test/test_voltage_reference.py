@@ -1,0 +1,220 @@
+"""Who holds the bus: answers and time in, orders out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from apis_core.calls import Calls, DealTiming
+from apis_core.events import Call
+from apis_core.messages import ControlReply, ConverterReading
+from apis_core.types import ControlError, ControlOperation, ConverterMode
+from apis_core.units import NEVER_NS, SECOND_NS
+from apis_core.voltage_reference import Stage, VoltageReference, trial_voltages_v
+
+S = SECOND_NS
+TIMING = DealTiming(poll_ns=5 * S, quick_poll_ns=1 * S, answer_ns=2 * S, hold_ns=15 * S)
+Op = ControlOperation
+
+
+class Bus:
+    """The machine, the time, and the orders that nobody has answered yet."""
+
+    def __init__(self, policy, seed=1) -> None:
+        self.now_ns = 1_000 * S
+        calls = Calls("reference", "E009", 3, TIMING)
+        self.machine = VoltageReference(calls, policy, TIMING, Random(seed))
+        self.open: list[Call] = []
+        self.bus_v = 0.0
+        self.follows = True
+        self.tried: list[float] = []
+
+    def take(self, effects) -> None:
+        self.open += effects
+
+    @property
+    def orders(self) -> list[tuple[str, str, ControlOperation]]:
+        return [(call.to, call.request.deal_id, call.request.operation) for call in self.open]
+
+    def answer(self, **reply) -> None:
+        call = self.open.pop(0)
+        voltage_v = call.request.grid_voltage_v
+        if call.request.operation is Op.VOLTAGE:
+            self.tried.append(voltage_v)
+        if voltage_v is not None and self.follows and "error" not in reply:
+            self.bus_v = voltage_v
+        is_off = call.request.operation in (Op.WAIT,)
+        mode = ConverterMode.WAIT if is_off else ConverterMode.VOLTAGE_REFERENCE
+        reading = ConverterReading(mode=reply.pop("mode", mode), grid_voltage_v=self.bus_v)
+        self.now_ns += S // 100
+        answer = ControlReply(reading=reading, **reply)
+        self.take(self.machine.answered(call.call_id, answer, self.now_ns))
+
+    def wait(self) -> None:
+        self.now_ns = max(self.now_ns, self.machine.wake_ns)
+        self.take(self.machine.tick(self.now_ns))
+
+    def until(self, *stages: Stage) -> Bus:
+        for _ in range(1000):
+            if self.machine.stage in stages or self.machine.failure:
+                return self
+            self.answer() if self.open else self.wait()
+        raise AssertionError(f"stays {self.machine.stage}")
+
+    def up(self) -> Bus:
+        self.take(self.machine.start("E002", "d", self.now_ns))
+        return self.until(Stage.UP)
+
+
+@pytest.fixture
+def bus(policy) -> Bus:
+    return Bus(policy)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_8_6_the_voltages_to_try_differ_and_prove_something(policy, seed):
+    """W12: neither the same twice, nor the one that is there already."""
+    trials = trial_voltages_v(policy, 350.0, Random(seed))
+    assert trials[-1] == policy.grid_voltage_v
+    assert len(set(trials[:-1])) == policy.authorization_trials
+    assert set(trials[:-1]) <= {330.0, 340.0, 360.0, 370.0}
+
+
+def test_8_6_with_few_voltages_to_try_all_are_tried(policy):
+    narrow = replace(policy, grid_voltage_min_v=320.0, authorization_trials=5)
+    assert sorted(trial_voltages_v(narrow, 350.0, Random(1))[:-1]) == [360.0, 370.0]
+
+
+def test_7_3_the_bus_comes_up_and_is_proven(bus):
+    bus.up()
+    assert bus.machine.failure == ""
+    assert len(bus.tried) == 4
+    assert bus.tried[-1] == bus.bus_v == 350.0
+    assert bus.machine.wake_ns == NEVER_NS  # nothing to do until somebody wants something
+
+
+def test_8_6_a_bus_that_does_not_follow_has_another_source(bus):
+    bus.take(bus.machine.start("E002", "d", bus.now_ns))
+    bus.until(Stage.AUTHORISING)
+    bus.follows = False
+    bus.until(Stage.UP)
+    assert bus.machine.is_unproven
+    assert "another source holds it" in bus.machine.failure
+
+
+def test_7_2_a_bus_that_is_up_is_tried_until_it_is_free(bus):
+    bus.take(bus.machine.start("E002", "d", bus.now_ns))
+    for _ in range(3):
+        bus.answer(error=ControlError.BUS_ENERGISED, message="the bus is at 340 V")
+        assert bus.machine.stage is Stage.ACTIVATING
+        bus.wait()
+        assert bus.orders == [("E002", "d", Op.VOLTAGE_REFERENCE)]
+    bus.until(Stage.UP)
+    assert bus.machine.failure == ""
+
+
+@pytest.mark.parametrize(
+    ("stage", "failure", "is_bus_fault"),
+    [
+        (Stage.ACTIVATING, "the bus did not become free", True),
+        (Stage.RAMPING_UP, "the bus did not reach its voltage within 180 s", True),
+    ],
+)
+def test_w16_no_stage_lasts_for_ever(bus, stage, failure, is_bus_fault):
+    bus.take(bus.machine.start("E002", "d", bus.now_ns))
+    bus.follows = False
+    began_ns = bus.now_ns
+    while not bus.machine.failure:
+        if not bus.open:
+            bus.wait()
+        elif stage is Stage.ACTIVATING:
+            bus.answer(error=ControlError.BUS_ENERGISED)
+        else:
+            bus.answer()
+        assert bus.now_ns - began_ns < 1_000 * S
+    assert (bus.machine.failure, bus.machine.is_bus_fault) == (failure, is_bus_fault)
+
+
+def test_a_unit_that_refuses_or_trips_is_named(bus):
+    bus.take(bus.machine.start("E002", "d", bus.now_ns))
+    bus.answer(error=ControlError.CONVERTER, message="tripped")
+    assert bus.machine.failure == "E002: tripped"
+    bus.up()
+    bus.take(bus.machine.look_now(bus.now_ns))
+    bus.answer(mode=ConverterMode.WAIT)
+    assert bus.machine.failure == "E002: its converter went to WAIT by itself"
+
+
+@pytest.mark.parametrize(("take_over", "voltage_v"), [("theoretical", 350.0), ("actual", None)])
+def test_7_6_1_the_four_steps_of_a_hand_over(policy, take_over, voltage_v):
+    bus = Bus(replace(policy, take_over_dvg=take_over)).up()
+    bus.take(bus.machine.hand_over("E003", "e", bus.now_ns))
+    seen = []
+    while bus.machine.stage is Stage.HANDING_OVER:
+        seen += bus.orders
+        assert len(bus.open) == 1  # strictly one after the other
+        if bus.open[0].request.operation is Op.WILL_TAKE_OVER:
+            assert bus.open[0].request.grid_voltage_v == voltage_v
+        bus.answer()
+    assert seen == [
+        ("E002", "d", Op.WILL_HAND_OVER),
+        ("E003", "e", Op.WILL_TAKE_OVER),
+        ("E002", "d", Op.DID_HAND_OVER),
+        ("E003", "e", Op.DID_TAKE_OVER),
+    ]
+    assert (bus.machine.stage, bus.machine.unit_id) == (Stage.UP, "E003")
+
+
+def test_w27_an_heir_that_refuses_leaves_all_as_it_was(bus):
+    bus.up()
+    bus.take(bus.machine.hand_over("E003", "e", bus.now_ns))
+    bus.answer()
+    bus.answer(error=ControlError.NOT_DEALING, message="no")
+    assert bus.orders == [("E002", "d", Op.DID_TAKE_OVER)]  # droop off again
+    assert (bus.machine.stage, bus.machine.unit_id) == (Stage.UP, "E002")
+    assert bus.machine.unwilling_ids == {"E003"}
+    assert bus.machine.failure == ""
+
+
+@pytest.mark.parametrize("step", range(4))
+def test_w27_a_hand_over_that_does_not_go_on_takes_both_to_wait(bus, step):
+    bus.up()
+    bus.take(bus.machine.hand_over("E003", "e", bus.now_ns))
+    for _ in range(step):
+        bus.answer()
+    began_ns = bus.now_ns
+    while not bus.machine.failure:
+        bus.open.clear()  # silence
+        bus.wait()
+    assert bus.now_ns - began_ns <= 3 * TIMING.answer_ns
+    bus.open.clear()
+    bus.take(bus.machine.end(bus.now_ns))
+    while {unit_id for unit_id, _, operation in bus.orders if operation is Op.WAIT} != {
+        "E002",
+        "E003",
+    }:
+        bus.wait()
+    while bus.open:
+        bus.answer()
+    assert bus.machine.stage is Stage.OFF
+
+
+def test_7_6_the_end_is_waited_for(bus):
+    bus.up()
+    bus.take(bus.machine.end(bus.now_ns))
+    bus.answer(mode=ConverterMode.VOLTAGE_REFERENCE)  # still ramping down
+    assert bus.machine.stage is Stage.ENDING
+    bus.until(Stage.OFF)
+    assert bus.machine.unit_id == ""
+
+
+def test_w1_a_reference_that_stays_silent_is_waited_out(bus):
+    bus.up()
+    bus.take(bus.machine.end(bus.now_ns))
+    began_ns = bus.now_ns
+    while bus.machine.stage is not Stage.OFF:
+        bus.open.clear()
+        bus.wait()
+    assert bus.now_ns - began_ns >= 2 * TIMING.hold_ns
