@@ -328,7 +328,10 @@ class GridMaster:
             return effects
         if not on_bus:
             return [*effects, *reference.end(now_ns)]
-        if reference.stage is Stage.UP and not self._users_of(reference.unit_id):
+        next_ = self._machines.get(self._turn or "")
+        is_about_to = next_ is not None and next_.deal.type_of(reference.unit_id) is not None
+        is_used = self._users_of(reference.unit_id) or is_about_to
+        if reference.stage is Stage.UP and not is_used:
             effects += self._pass_on(now_ns)
         return effects
 
