@@ -10,7 +10,7 @@ another happens one at a time; :meth:`GridMaster._go_on` says after every event 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from random import Random
 
@@ -28,6 +28,7 @@ from apis_core.messages import (
 from apis_core.policy import Policy
 from apis_core.succession import better_reference, first_reference, successor
 from apis_core.timing import Timing
+from apis_core.topology import why_not_activate
 from apis_core.types import (
     NOBODY,
     ControlError,
@@ -578,11 +579,3 @@ def _works_otherwise(before: UnitStatus, now: UnitStatus) -> bool:
         before.converter.mode is not now.converter.mode
         or before.flowing_deal_ids != now.flowing_deal_ids
     )
-
-
-def why_not_activate(running: Sequence[Deal], new: Deal, policy: Policy) -> str:
-    total_a = sum(deal.current_a for deal in running) + new.current_a
-    limit_a = policy.total_deal_current_max_a
-    if limit_a is not None and total_a > limit_a + 1e-9:
-        return f"the bus carries at most {limit_a:g} A"
-    return ""
