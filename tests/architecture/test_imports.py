@@ -81,14 +81,16 @@ LAYERS = (
         "grid",
     ),
     # rules: pure functions
-    ("topology", "negotiation", "compensation", "voltage_optimisation", "safety"),
+    ("topology", "succession", "negotiation", "safety", "voltage_optimisation", "fault_rules"),
     # machines
     (
-        "deal",
-        "election",
-        "voltage_reference",
-        "timing",
         "landing",
+        "calls",
+        "election",
+        "timing",
+        "bus_watch",
+        "deal",
+        "voltage_reference",
         "grid_master",
         "interlock",
         "operation_mode",

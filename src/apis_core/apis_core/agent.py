@@ -63,7 +63,7 @@ from apis_core.messages import (
 )
 from apis_core.operation_mode import OperationModes
 from apis_core.policy import Policy, policy_hash
-from apis_core.safety import static_violation
+from apis_core.safety import Debounce, dynamic_violation, mode_violation, static_violation
 from apis_core.scenario import Scenario, Section, band_of, section_at
 from apis_core.timing import Timing
 from apis_core.trader import Standing, Trader
@@ -205,6 +205,8 @@ class Agent:
             now_ns=now_ns,
         )
         self._battery: BatteryReading | None = None
+        self._section: Section | None = None  # of the scenario, for the battery's time of day
+        self._band = ""  # of the battery in it
         self._peers: dict[UnitId, tuple[UnitStatus, int]] = {}
         self._deals: dict[str, Deal] = {}  # last records heard, of deals that are not over
         self._closing: dict[
@@ -212,6 +214,7 @@ class Agent:
         ] = {}  # deals to be closed once the converter is off -> call to answer
         # deals that the grid master is asked to end: why, and when we do it ourselves
         self._ending: dict[str, tuple[str, int]] = {}
+        self._debounce = Debounce(timing.debounce_ns)
         self._status_sequence = 0
         self._last_status: UnitStatus | None = None
         self._last_gist: tuple[object, ...] = ()
@@ -276,7 +279,7 @@ class Agent:
                     *self._check_converter(now_ns),
                 ]
             case BatteryRead(battery):
-                self._battery = battery
+                self._take_battery(battery)
                 effects = []
             case RenewalDue():
                 effects = self._converter.renew(now_ns)
@@ -590,10 +593,42 @@ class Agent:
             news = self._raise_local(*broken, now_ns)
             # once, when it is news: an alarm that stays keeps the unit in quarantine
             effects += [*news, *self._converter.acknowledge()] if news else []
+        else:
+            effects += self._check_obedience(now_ns)
         has_tripped = reading.mode is ConverterMode.WAIT and reading.stop_cause is StopCause.TRIP
         if has_tripped and self._interlock.held(reading.deal_id) is not None:
             effects += self._raise_local("converter_trip", reading.stop_detail, now_ns)
         return effects
+
+    def _check_obedience(self, now_ns: int) -> list[Effect]:
+        """Whether the converter does what it was told, and that for somebody."""
+        reading, keeper = self._converter.reading, self._converter
+        if self._modes.effective is OperationMode.MANUAL or keeper.is_stopping:
+            self._debounce.keep_only(())
+            return []
+        seen = dynamic_violation(
+            reading,
+            self._hardware,
+            self._policy,
+            is_voltage_masked=keeper.is_voltage_masked(now_ns),
+        )
+        amiss = [seen, mode_violation(reading.mode, keeper.types)]
+        violations = [violation for violation in amiss if violation is not None]
+        self._debounce.keep_only([code for code, _ in violations])
+        effects: list[Effect] = []
+        for code, message in violations:
+            if self._debounce.is_real(code, reading.stamp_ns, now_ns):
+                effects += self._raise_local(code, message, now_ns)
+                if not keeper.types:
+                    effects += keeper.stop(message, now_ns)
+                self._ask_to_end(message, now_ns)
+        return effects
+
+    def _ask_to_end(self, reason: str, now_ns: int) -> None:
+        """Ask the grid master to end all our deals; later we do it ourselves."""
+        for deal in self._interlock.deals:
+            due_ns = now_ns + self._timing.force_stop_ns
+            self._ending.setdefault(deal.deal_id, (reason, due_ns))
 
     def _raise_local(self, code: str, message: str, now_ns: int) -> list[Effect]:
         fault = Fault(
@@ -647,18 +682,14 @@ class Agent:
         remaining_wh = self._remaining_wh
         return None if remaining_wh is None else remaining_wh + self._interlock.committed_wh
 
-    @property
-    def _section(self) -> Section | None:
-        if self._battery is None:
-            return None
-        return section_at(self._settings.scenario, self._battery.seconds_of_day)
-
-    @property
-    def _band(self) -> str:
-        section, remaining_wh = self._section, self._remaining_wh
-        if section is None or remaining_wh is None:
-            return ""
-        return band_of(section, remaining_wh) or ""
+    def _take_battery(self, battery: BatteryReading) -> None:
+        """What follows from a reading is worked out once, and asked for often."""
+        self._battery = battery
+        self._section = section_at(self._settings.scenario, battery.seconds_of_day)
+        remaining_wh = self._remaining_wh
+        self._band = ""
+        if self._section is not None and remaining_wh is not None:
+            self._band = band_of(self._section, remaining_wh) or ""
 
     @property
     def _efficient_grid_voltage_v(self) -> float | None:

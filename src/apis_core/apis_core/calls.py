@@ -95,6 +95,10 @@ class Calls:
         )
         return Call(call_id, unit_id, request)
 
+    def find(self, call_id: str) -> Pending | None:
+        """An order that is unanswered; None = it is not."""
+        return self._pending.get(call_id)
+
     def take(self, call_id: str) -> Pending | None:
         """The order that is answered; None = it was given up already."""
         return self._pending.pop(call_id, None)

@@ -47,6 +47,7 @@ __all__ = ["ConverterKeeper"]
 _NO_CURRENT_A = 0.125  # a reference that carries less may be switched off
 _SAME_WH = 1e-6
 _SAME_A = 1e-6
+_MASK_NS = 30 * SECOND_NS
 _TOGETHER_NS = 3 * SECOND_NS // 2
 
 _Op = ControlOperation
@@ -121,6 +122,8 @@ class ConverterKeeper:
         )
         self._next_stop_ns = NEVER_NS
         self._answers: dict[str, tuple[str, ControlRequest]] = {}  # command id -> whom to answer
+        # while the reference's voltage is being moved nobody may judge it, but not for ever
+        self._voltage_masked_until_ns = 0
         self._leaving: dict[str, list[str]] = {}  # command id -> deals whose current it takes off
         self._mode_orders: set[str] = set()  # commands after which the driver counts anew
         self._count = 0
@@ -142,6 +145,10 @@ class ConverterKeeper:
         """Whether it is ordered to hold the bus voltage."""
         return self._is_reference
 
+    def is_voltage_masked(self, now_ns: int) -> bool:
+        """Whether the voltage that it holds is being moved or handed over."""
+        return now_ns < self._voltage_masked_until_ns
+
     def works_for(self, deal_id: str) -> bool:
         """Whether the converter is on for this deal, or on for nobody knows what."""
         if self.is_off:
@@ -154,11 +161,20 @@ class ConverterKeeper:
         return tuple(share.deal_id for share in self._shares.values() if share.current_a > 0.0)
 
     @property
+    def _has_settled(self) -> bool:
+        """Whether the voltage is where it is to be, and nobody else holds it."""
+        bus_v, setpoint_v = self.reading.grid_voltage_v, self.reading.grid_voltage_setpoint_v
+        if bus_v is None or not setpoint_v or self.reading.droop_ratio:
+            return False
+        return abs(bus_v - setpoint_v) <= self.policy.grid_voltage_allowance_v
+
+    @property
     def _newest(self) -> _Share:
         """The share of the newest term: the driver obeys no older one any more."""
         return max(self._shares.values(), key=lambda share: share.term)
 
-    def current_types(self) -> set[DealType]:
+    @property
+    def types(self) -> set[DealType]:
         """Directions in which deals use the converter now."""
         return {share.type for share in self._shares.values()}
 
@@ -221,6 +237,9 @@ class ConverterKeeper:
             self._landed.discard(deal_id)
             if not is_joining:
                 return self._carry(request, answer)
+        is_first = operation is _Op.VOLTAGE_REFERENCE
+        mask_ns = self.policy.ramp_up_timeout_ns if is_first else max(request.hold_ns, _MASK_NS)
+        self._voltage_masked_until_ns = now_ns + mask_ns
         return self._command(self._reference_order(request), answer)
 
     def renew(self, now_ns: int) -> list[Effect]:
@@ -303,6 +322,8 @@ class ConverterKeeper:
         if 0 < age_ns < self._late_ns:
             return []
         was_on, self.reading = self.reading.mode.is_active, reading
+        if self._voltage_masked_until_ns and self._has_settled:
+            self._voltage_masked_until_ns = 0
         self.ledger.count(reading)
         if self.is_off and was_on:
             for deal_id in list(self._shares):

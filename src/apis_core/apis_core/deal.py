@@ -127,6 +127,7 @@ class DealMachine:
         self.wake_ns = NEVER_NS
         self._policy = policy
         self._timing = timing
+        self._told: tuple[Phase, int] | None = None
         self._calls = Calls(deal.deal_id, deal.grid_master_id, deal.term, timing)
         self._outcome = DealState.COMPLETED
         self._next_poll_ns = NEVER_NS
@@ -154,6 +155,15 @@ class DealMachine:
         self._entered_ns = now_ns  # the present phase
 
     # --- what others see -------------------------------------------------------------------------
+
+    @property
+    def has_news(self) -> bool:
+        """Whether something has changed since :meth:`has_been_told`."""
+        return self._told != (self.phase, id(self.deal))
+
+    def has_been_told(self) -> None:
+        """The world knows it as it is now."""
+        self._told = (self.phase, id(self.deal))
 
     @property
     def needs_bus(self) -> bool:
@@ -194,6 +204,11 @@ class DealMachine:
         """The unit whose meter counts."""
         is_charge = self._policy.reference_side is Side.CHARGE
         return self.deal.charge_unit_id if is_charge else self.deal.discharge_unit_id
+
+    def asked_unit(self, call_id: str) -> UnitId:
+        """Whom an order of ours went to; nobody if it is answered or given up."""
+        call = self._calls.find(call_id)
+        return call.unit_id if call is not None else NOBODY
 
     def share_a(self, unit_id: UnitId) -> float:
         """Signed current that the deal brings to a unit. [A, + = from the bus into the unit]"""

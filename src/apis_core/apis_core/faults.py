@@ -61,6 +61,8 @@ class FaultBook:
 
     def codes(self) -> tuple[str, ...]:
         """Codes of the faults that concern this unit or all."""
+        if not self._until_ns:
+            return ()
         return tuple(
             sorted(
                 {

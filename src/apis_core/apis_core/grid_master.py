@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from random import Random
 
+from apis_core.bus_watch import BusWatch
 from apis_core.calls import Calls
 from apis_core.deal import DealMachine, Phase
 from apis_core.events import Answer, Broadcast, Call, Effect, Note, Raise
@@ -88,6 +89,8 @@ class GridMaster:
         self._timing = timing
         calls = Calls(CALL_NAME, unit_id, term, timing.deal)
         self._reference = VoltageReference(calls, policy, timing.deal, random)
+        self._watch = BusWatch(policy, 2 * timing.deal.poll_ns + timing.deal.answer_ns)
+        self._look_ns = NEVER_NS  # at the bus as a whole
         self._held_by: UnitId = NOBODY  # the reference, as the deals know it
         self._machines: dict[str, DealMachine] = {}
         self._is_given_up = False  # the bus is to end as soon as no current is on it
@@ -115,6 +118,7 @@ class GridMaster:
         return min(
             self._inherit_until_ns if self._inherited else NEVER_NS,
             self._reference.wake_ns,
+            self._look_ns,
             *(machine.wake_ns for machine in self._machines.values()),
         )
 
@@ -158,13 +162,16 @@ class GridMaster:
 
     def answered(self, call_id: str, reply: ControlReply | None, now_ns: int) -> list[Effect]:
         """A unit answered one of our orders."""
-        name = call_id.split("/", 1)[0]
+        name = call_id.partition("/")[0]
         if name == CALL_NAME:
             effects = self._reference.answered(call_id, reply, now_ns)
         else:
             machine = self._machines.get(name)
             if machine is None:
                 return []
+            unit_id = machine.asked_unit(call_id)
+            if reply is not None and unit_id != NOBODY:
+                self._watch.hear(unit_id, reply.reading, now_ns)
             effects = self._after(machine, machine.answered(call_id, reply, now_ns))
         return [*effects, *self._go_on(now_ns)]
 
@@ -177,6 +184,7 @@ class GridMaster:
         before = self._statuses.get(status.unit_id)
         self._statuses[status.unit_id] = status
         self._heard.add(status.unit_id)
+        self._watch.hear(status.unit_id, status.converter, now_ns)
         effects: list[Effect] = []
         has_changed = before is not None and _works_otherwise(before, status)
         if has_changed and status.unit_id == self._reference.unit_id:
@@ -231,6 +239,8 @@ class GridMaster:
         effects = self._close_inherited(now_ns)
         if now_ns >= self._reference.wake_ns:
             effects += self._reference.tick(now_ns)
+        if now_ns >= self._look_ns:
+            effects += self._look_at_bus(now_ns)
         for machine in list(self._machines.values()):
             if now_ns >= machine.wake_ns:
                 effects += self._after(machine, machine.tick(now_ns))
@@ -249,8 +259,11 @@ class GridMaster:
                 effects += self._after(machine, heard)
         effects += self._let_go(now_ns)
         effects += self._next_turn(now_ns)
+        if self._look_ns == NEVER_NS and self._on_bus():
+            self._look_ns = now_ns + self._policy.data_collection_period_ns
         for machine in list(self._machines.values()):
-            effects += self._after(machine, [])
+            if machine.has_news:
+                effects += self._after(machine, [])
         return effects
 
     def _on_bus(self) -> list[DealMachine]:
@@ -269,6 +282,24 @@ class GridMaster:
             if machine.phase in (Phase.COMPENSATING, Phase.RUNNING)
         )
 
+    def _look_at_bus(self, now_ns: int) -> list[Effect]:
+        """At a rate of its own, whatever the deals are doing."""
+        on_bus = self._on_bus()
+        self._look_ns = NEVER_NS  # until _go_on sees that there is something to look at
+        steady = [machine for machine in on_bus if machine.phase is Phase.RUNNING]
+        is_steady = len(steady) == len(on_bus) and self._reference.stage is Stage.UP
+        dealing_ids = {u for machine in steady for u in machine.deal.unit_ids} if is_steady else ()
+        assumed_a: dict[UnitId, float] = {}
+        for machine in on_bus:
+            for unit_id in machine.deal.unit_ids:
+                share_a = abs(machine.share_a(unit_id))
+                assumed_a[unit_id] = assumed_a.get(unit_id, 0.0) + share_a
+        effects: list[Effect] = []
+        for code, message in self._watch.look(dealing_ids, assumed_a, now_ns):
+            fault = self._bus_fault(code, message)
+            effects += [Raise(fault), *self.hear_fault(fault, now_ns)]
+        return effects
+
     def _give_in(self, now_ns: int) -> list[Effect]:
         """The voltage could not be held, or not be brought up: end what hangs on it."""
         reference = self._reference
@@ -282,7 +313,8 @@ class GridMaster:
                 effects += self._after(machine, machine.reset(reason, now_ns))
                 continue
             if machine.awaits_bus and reference.is_bus_fault:
-                effects.append(self._bus_fault(machine.deal, reason))
+                fault = self._bus_fault("bus_start_failed", reason, machine.deal.deal_id)
+                effects.append(Raise(fault))
                 self._blocked_until_ns = now_ns + self._policy.global_quarantine_ns
             effects += self._after(machine, machine.abort(reason, now_ns))
         self._is_given_up = True
@@ -458,10 +490,11 @@ class GridMaster:
 
     def _after(self, machine: DealMachine, effects: list[Effect]) -> list[Effect]:
         """What follows from a step of a deal: news for the world, the answer to its submitter."""
+        if machine.phase is Phase.ACQUIRING or not (effects or machine.has_news):
+            return effects
+        machine.has_been_told()
         record = machine.record()
         deal_id = record.deal_id
-        if machine.phase is Phase.ACQUIRING:
-            return effects
         effects = [*effects, *self._answer_submitter(machine)]
         if deal_id in self._published or machine.refusal is None:
             effects = [*effects, *self._publish(record)]
@@ -504,18 +537,16 @@ class GridMaster:
             )
         ]
 
-    def _bus_fault(self, record: Deal, reason: str) -> Effect:
-        return Raise(
-            Fault(
-                unit_id=record.voltage_reference_id,
-                reporter_id=self._unit_id,
-                category=FaultCategory.HARDWARE,
-                extent=FaultExtent.GLOBAL,
-                level=FaultLevel.ERROR,
-                code="bus_start_failed",
-                message=reason,
-                deal_id=record.deal_id,
-            )
+    def _bus_fault(self, code: str, message: str, deal_id: str = "") -> Fault:
+        return Fault(
+            unit_id=self._reference.unit_id or self._unit_id,
+            reporter_id=self._unit_id,
+            category=FaultCategory.HARDWARE,
+            extent=FaultExtent.GLOBAL,
+            level=FaultLevel.ERROR,
+            code=code,
+            message=message,
+            deal_id=deal_id,
         )
 
     def _wind_up_leftovers(self, status: UnitStatus, now_ns: int) -> list[Effect]:

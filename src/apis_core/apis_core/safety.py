@@ -1,15 +1,46 @@
-"""Limits that must hold at every reading, whatever the mode.
+"""What a unit checks of its own converter, at every reading.
 
-Breaking one stops the converter at once, without asking anybody.
+Static limits hold whatever the mode; breaking one stops the converter at once, without asking
+anybody. Dynamic ones say that the converter does what it was told; they are broken only when they
+have been so for a while (:class:`Debounce`), and the deals are then ended orderly.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
 from apis_core.hardware import Hardware
 from apis_core.messages import ConverterReading
-from apis_core.types import Alarm
+from apis_core.policy import Policy
+from apis_core.types import Alarm, ConverterMode, DealType
 
-__all__ = ["static_violation"]
+__all__ = ["Debounce", "dynamic_violation", "mode_violation", "static_violation"]
+
+_MODE_OF = {DealType.CHARGE: ConverterMode.CHARGE, DealType.DISCHARGE: ConverterMode.DISCHARGE}
+
+
+@dataclass(slots=True)
+class Debounce:
+    """Tells what lasts from what passes, by time and not by the number of looks.
+
+    Attributes:
+        lasts_ns: What has been seen for so long without a good reading in between is real, if at
+            least two readings of the converter say so. [ns]
+    """
+
+    lasts_ns: int
+    _since: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def is_real(self, code: str, stamp_ns: int, now_ns: int) -> bool:
+        """A violation was seen in the reading of that stamp; whether it is to be believed."""
+        first_ns, first_stamp_ns = self._since.setdefault(code, (now_ns, stamp_ns))
+        return now_ns - first_ns >= self.lasts_ns and stamp_ns != first_stamp_ns
+
+    def keep_only(self, codes: Collection[str]) -> None:
+        """What was not seen this time is good again."""
+        for code in [code for code in self._since if code not in codes]:
+            del self._since[code]
 
 
 def static_violation(reading: ConverterReading, hardware: Hardware) -> tuple[str, str] | None:
@@ -39,3 +70,73 @@ def static_violation(reading: ConverterReading, hardware: Hardware) -> tuple[str
                 f"outside {range_.min:g}..{range_.max:g} {unit}",
             )
     return None
+
+
+def dynamic_violation(
+    reading: ConverterReading, hardware: Hardware, policy: Policy, *, is_voltage_masked: bool
+) -> tuple[str, str] | None:
+    """How the converter does not do what it was told, as (code, message); None = it does.
+
+    The protocol, 10.4; currents are compared with their signs.
+
+    Args:
+        reading: Of the own converter.
+        hardware: With the allowance of its current.
+        policy: With the allowance of the bus voltage, and its range.
+        is_voltage_masked: The reference's voltage is being moved, or handed over.
+    """
+    mode, current_a, bus_v = reading.mode, reading.grid_current_a, reading.grid_voltage_v
+    if mode in (ConverterMode.CHARGE, ConverterMode.DISCHARGE):
+        setpoint_a = reading.grid_current_setpoint_a
+        if setpoint_a is None or current_a is None:
+            return "setpoint_unknown", "the converter does not say its current or its setpoint"
+        goal_a = setpoint_a if mode is ConverterMode.CHARGE else -setpoint_a
+        low_v, high_v = policy.grid_voltage_min_v, policy.grid_voltage_max_v
+        if bus_v is not None and not low_v <= bus_v <= high_v:
+            return (
+                "bus_voltage_out_of_range",
+                f"the bus is at {bus_v:.1f} V, outside {low_v:g}..{high_v:g} V",
+            )
+    elif mode is ConverterMode.WAIT:
+        goal_a = 0.0
+    elif mode is ConverterMode.VOLTAGE_REFERENCE:
+        setpoint_v = reading.grid_voltage_setpoint_v
+        if is_voltage_masked or setpoint_v is None or bus_v is None:
+            return None
+        if abs(bus_v - setpoint_v) > policy.grid_voltage_allowance_v:
+            return (
+                "voltage_off_setpoint",
+                f"the bus is at {bus_v:.1f} V, its reference is to hold {setpoint_v:g} V",
+            )
+        return None
+    else:
+        return "mode_unknown", "the converter does not say its mode"
+    if current_a is not None and abs(current_a - goal_a) > hardware.grid_current_allowance_a:
+        return (
+            "current_off_setpoint",
+            f"in {mode.name} it carries {current_a:+.3f} A, it is to carry {goal_a:+.3f} A",
+        )
+    return None
+
+
+def mode_violation(
+    mode: ConverterMode, types: Collection[DealType]
+) -> tuple[str, str] | None:
+    """How the converter's mode does not fit the deals that use it, as (code, message).
+
+    The protocol, 10.3. A converter that is off fits: its deals are about to start or have landed.
+
+    Args:
+        mode: Of the converter.
+        types: This unit's directions in the deals that have a share of its current.
+    """
+    if mode in (ConverterMode.WAIT, ConverterMode.VOLTAGE_REFERENCE) and types:
+        return None
+    if not types:
+        fits = mode is ConverterMode.WAIT
+        return None if fits else ("on_without_deal", f"it is in {mode.name} for no deal")
+    wanted = {_MODE_OF[type_] for type_ in types}
+    if wanted == {mode}:
+        return None
+    names = " and ".join(sorted(type_.name for type_ in types))
+    return "mode_against_deal", f"it is in {mode.name}, its deals want it to {names}"

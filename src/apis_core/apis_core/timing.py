@@ -36,6 +36,7 @@ class Timing:
         retry_ns: Between two tries to stop the own converter.
         late_ns: The longest that a reading may be under way.
         stop_ns: The longest that stopping the process may take on this clock.
+        debounce_ns: What a converter does wrong for less than this may pass.
         force_stop_ns: In Force stop, how long the grid master has to end our deals before we do it
             ourselves.
         election: See :class:`ElectionTiming`.
@@ -51,6 +52,7 @@ class Timing:
     retry_ns: int
     late_ns: int
     stop_ns: int
+    debounce_ns: int
     force_stop_ns: int
     election: ElectionTiming
     deal: DealTiming
@@ -81,6 +83,7 @@ class Timing:
             retry_ns=max(SECOND_NS, pace_ns),
             late_ns=max(60 * SECOND_NS, 10 * network_floor_ns),
             stop_ns=max(policy.scram_reference_delay_ns, 4 * network_floor_ns) + 2 * SECOND_NS,
+            debounce_ns=max(policy.data_acquisition_period_ns, pace_ns),
             force_stop_ns=max(policy.stop_me_timeout_ns, 8 * network_floor_ns),
             election=ElectionTiming(heartbeat_ns, _LEASE_HEARTBEATS * heartbeat_ns),
             deal=DealTiming(

@@ -45,7 +45,7 @@ class Stage(Enum):
     ENDING = auto()
 
 
-def trial_voltages_v(policy: Policy, present_v: float, random: Random) -> list[float]:
+def trial_voltages_v(policy: Policy, present_v: float, lot: Random) -> list[float]:
     """Voltages to try, in the order of trial, and the nominal one at last.
 
     From ``min + 3*separation`` to ``max - separation`` in steps of the separation, without those
@@ -59,7 +59,7 @@ def trial_voltages_v(policy: Policy, present_v: float, random: Random) -> list[f
     steps = [low_v + index * step_v for index in range(count)]
     candidates = [voltage_v for voltage_v in steps if abs(voltage_v - present_v) > apart_v]
     number = min(policy.authorization_trials, len(candidates))
-    return [*random.sample(candidates, number), policy.grid_voltage_v]
+    return [*lot.sample(candidates, number), policy.grid_voltage_v]
 
 
 class VoltageReference:

@@ -3,8 +3,9 @@ import math
 import pytest
 
 from apis_core.messages import ConverterReading
-from apis_core.safety import static_violation
-from apis_core.types import Alarm, ConverterMode
+from apis_core.safety import Debounce, dynamic_violation, mode_violation, static_violation
+from apis_core.types import Alarm, ConverterMode, DealType
+from apis_core.units import SECOND_NS as S
 
 GOOD = {
     "alarm": Alarm.NONE,
@@ -68,3 +69,75 @@ def test_the_alarm_is_told_before_what_it_may_have_caused(hardware):
 
 def test_a_converter_that_says_nothing_breaks_nothing_here(hardware):
     assert static_violation(ConverterReading(), hardware) is None
+
+
+# --- dynamic limits ------------------------------------------------------------------------------
+
+M = ConverterMode
+
+
+def doing(mode, **changes) -> ConverterReading:
+    fields = {"grid_voltage_v": 350.0, "grid_current_a": 0.0, "grid_current_setpoint_a": 0.0}
+    return ConverterReading(mode=mode, **{**fields, **changes})
+
+
+@pytest.mark.parametrize(
+    ("reading", "code"),
+    [
+        (doing(M.WAIT), ""),
+        (doing(M.WAIT, grid_current_a=0.12), ""),
+        (doing(M.WAIT, grid_current_a=-0.13), "current_off_setpoint"),
+        (doing(M.CHARGE, grid_current_a=1.1, grid_current_setpoint_a=1.0), ""),
+        (doing(M.CHARGE, grid_current_a=1.2, grid_current_setpoint_a=1.0), "current_off_setpoint"),
+        (doing(M.DISCHARGE, grid_current_a=-1.0, grid_current_setpoint_a=1.0), ""),
+        # W11: the size alone is not enough
+        (doing(M.DISCHARGE, grid_current_a=1.0, grid_current_setpoint_a=1.0), "current_off_setpoi"),
+        (doing(M.CHARGE, grid_current_setpoint_a=None), "setpoint_unknown"),
+        (doing(M.CHARGE, grid_voltage_v=299.0), "bus_voltage_out_of_range"),
+        (doing(M.DISCHARGE, grid_voltage_v=381.0), "bus_voltage_out_of_range"),
+        (doing(M.VOLTAGE_REFERENCE, grid_voltage_setpoint_v=353.9), ""),
+        (doing(M.VOLTAGE_REFERENCE, grid_voltage_setpoint_v=354.1), "voltage_off_setpoint"),
+        (doing(M.VOLTAGE_REFERENCE, grid_voltage_setpoint_v=350.0, grid_current_a=2.0), ""),
+        (doing(M.UNKNOWN), "mode_unknown"),
+    ],
+)
+def test_10_4_what_a_converter_does_is_compared_with_what_it_was_told(
+    policy, hardware, reading, code
+):
+    found = dynamic_violation(reading, hardware, policy, is_voltage_masked=False)
+    assert (found[0] if found else "").startswith(code) if code else found is None
+
+
+def test_w10_the_mask_hides_the_voltage_of_a_reference_and_nothing_else(policy, hardware):
+    moving = doing(M.VOLTAGE_REFERENCE, grid_voltage_setpoint_v=370.0)
+    assert dynamic_violation(moving, hardware, policy, is_voltage_masked=True) is None
+    stray = doing(M.CHARGE, grid_current_a=2.0)
+    assert dynamic_violation(stray, hardware, policy, is_voltage_masked=True) is not None
+
+
+@pytest.mark.parametrize(
+    ("mode", "types", "code"),
+    [
+        (M.WAIT, [], None),
+        (M.WAIT, [DealType.CHARGE], None),
+        (M.VOLTAGE_REFERENCE, [DealType.CHARGE], None),
+        (M.CHARGE, [DealType.CHARGE], None),
+        (M.DISCHARGE, [DealType.CHARGE], "mode_against_deal"),
+        (M.CHARGE, [DealType.CHARGE, DealType.DISCHARGE], "mode_against_deal"),
+        (M.CHARGE, [], "on_without_deal"),
+        (M.VOLTAGE_REFERENCE, [], "on_without_deal"),
+    ],
+)
+def test_10_3_the_mode_fits_the_deals(mode, types, code):
+    found = mode_violation(mode, types)
+    assert (found[0] if found else None) == code
+
+
+def test_w13_what_is_seen_twice_in_a_moment_is_not_real():
+    debounce = Debounce(5 * S)
+    assert not debounce.is_real("a", 1, 0)
+    assert not debounce.is_real("a", 2, S // 1000)
+    assert not debounce.is_real("a", 1, 6 * S)  # the same reading once more
+    assert debounce.is_real("a", 3, 6 * S)
+    debounce.keep_only(["b"])
+    assert not debounce.is_real("a", 4, 7 * S)
