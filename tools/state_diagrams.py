@@ -15,19 +15,23 @@ from collections import defaultdict
 from pathlib import Path
 from random import Random
 
+from apis_core.calls import Calls
 from apis_core.deal import DealMachine, Phase
 from apis_core.election import Election, Role
 from apis_core.events import Broadcast, Call, Effect
+from apis_core.landing import Sample
 from apis_core.messages import ControlReply, ConverterReading, Deal, GridMasterClaim, LeaseGrant
 from apis_core.policy import parse_policy
 from apis_core.timing import Timing
 from apis_core.types import ControlError, ControlOperation, ConverterMode, StopCause
 from apis_core.units import NEVER_NS, SECOND_NS
+from apis_core.voltage_reference import Stage, VoltageReference
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "docs" / "state-diagrams.md"
 POLICY = ROOT / "src" / "apis_core" / "test" / "data" / "policy.json"
 DEAL_RUNS = 4000
+BUS_RUNS = 1500
 ELECTION_RUNS = 300
 UNITS = ("E001", "E002", "E003")
 
@@ -44,7 +48,14 @@ DEAL_TEXT = """\
 
 `Phase` in [`deal.py`](../src/apis_core/apis_core/deal.py). *Answer* is what a unit said to an
 order, *time* is that something did not come in time (an answer, or the end of the phase), *abort*
-the grid master's wish to end it, *turn* a bus that became free.
+the grid master's wish to end it, *bus* what the grid master did with the bus for it, *reference*
+a reading of the unit that holds the bus.
+"""
+BUS_TEXT = """\
+## The voltage of the bus, as the grid master steers it
+
+`Stage` in [`voltage_reference.py`](../src/apis_core/apis_core/voltage_reference.py). *Deals* is
+what the deals ask for: a bus, another unit to hold it, its end.
 """
 ELECTION_TEXT = """\
 ## A unit in the election
@@ -105,6 +116,8 @@ def explore_deals() -> Edges:
         )
         now_ns = 1
         machine = machine_class(deal, policy, timing, now_ns)
+        machine.is_alone = random.random() < 0.5
+        holder = random.choice(["E001", "E002", "E002", "E003"])
         units = {unit_id: _Unit(random, health) for unit_id in deal.unit_ids}
         observer.cause = "answer"
         pending = _calls(machine.acquire(now_ns))
@@ -117,9 +130,18 @@ def explore_deals() -> Edges:
             if chance < 0.01:
                 observer.cause = "abort"
                 pending += _calls(machine.abort("no longer wanted", now_ns))
-            elif machine.phase is Phase.QUEUED and chance < 0.5:
-                observer.cause = "turn"
-                pending += _calls(machine.begin(now_ns))
+            elif chance < 0.5 and (machine.phase is Phase.QUEUED or machine.awaits_bus):
+                observer.cause = "bus"
+                pending += _calls(_bus(machine, holder, random, now_ns))
+            elif machine.phase is Phase.COMPENSATING and chance < 0.5:
+                observer.cause = "reference"
+                now_ns += SECOND_NS
+                reading = ConverterReading(grid_current_a=random.choice([2.0, 2.1, 0.0]))
+                sample = Sample(ControlReply(reading=reading), now_ns, now_ns)
+                pending += _calls(machine.hear_reference(sample, 2.0, now_ns))
+            elif machine.phase is Phase.LEAVING and chance < 0.5:
+                observer.cause = "bus"
+                pending += _calls(machine.left(now_ns))
             elif pending and chance < 0.95:
                 call = pending.pop(0)
                 now_ns += random.randrange(1, SECOND_NS // 10)
@@ -130,6 +152,66 @@ def explore_deals() -> Edges:
             elif machine.wake_ns < NEVER_NS:
                 now_ns = max(now_ns + 1, machine.wake_ns)
                 observer.cause = "time"
+                pending += _calls(machine.tick(now_ns))
+    return observer.edges
+
+
+def _bus(machine: DealMachine, holder: str, random: Random, now_ns: int) -> list[Effect]:
+    """The bus comes up for a deal, is up already, or proves not to be alone."""
+    order = [Phase.ACTIVATING, Phase.RAMPING_UP, Phase.AUTHORISING]
+    if machine.phase is Phase.QUEUED and random.random() < 0.5:
+        machine.await_bus(holder, Phase.ACTIVATING, now_ns)
+    elif machine.phase in order[:2]:
+        machine.await_bus(holder, order[order.index(machine.phase) + 1], now_ns)
+    elif machine.phase is Phase.AUTHORISING and random.random() < 0.3:
+        return machine.reset("another source holds it", now_ns)
+    else:
+        return machine.start(holder, now_ns)
+    return []
+
+
+def explore_buses() -> Edges:
+    """Many buses that are brought up, handed over and ended."""
+    observer = Observer()
+    machine_class = observer.watch(VoltageReference, "stage")
+    policy = parse_policy(POLICY.read_text(), POLICY.name)
+    timing = Timing.of(policy).deal
+    for seed in range(BUS_RUNS):
+        random = Random(seed)
+        health = random.choice([0.9, 0.97, 1.0])
+        observer.cause = ""
+        machine = machine_class(Calls("reference", "E009", 1, timing), policy, timing, random)
+        now_ns, bus_v = SECOND_NS, 0.0
+        pending: list[Call] = []
+        for _ in range(80):
+            chance = random.random()
+            observer.cause = "deals"
+            if machine.stage is Stage.OFF and chance < 0.3:
+                pending = _calls(machine.start("E001", "d", now_ns))
+            elif machine.stage is Stage.UP and chance < 0.2:
+                pending += _calls(machine.hand_over("E002", "e", now_ns))
+            elif machine.failure or chance < 0.03:
+                machine.failure = ""
+                pending += _calls(machine.end(now_ns))
+            elif pending and chance < 0.95:
+                observer.cause = "answer"
+                call = pending.pop(0)
+                now_ns += SECOND_NS // 10
+                goal_v = call.request.grid_voltage_v
+                if random.random() < health and goal_v is not None:
+                    bus_v = goal_v
+                is_off = call.request.operation is ControlOperation.WAIT
+                is_off = is_off or random.random() > health
+                mode = ConverterMode.WAIT if is_off else ConverterMode.VOLTAGE_REFERENCE
+                is_well = random.random() < health
+                reply = ControlReply(
+                    error=ControlError.NONE if is_well else ControlError.CONVERTER,
+                    reading=ConverterReading(mode=mode, grid_voltage_v=bus_v),
+                )
+                pending += _calls(machine.answered(call.call_id, reply, now_ns))
+            elif machine.wake_ns < NEVER_NS:
+                observer.cause = "time"
+                now_ns = max(now_ns + 1, machine.wake_ns)
                 pending += _calls(machine.tick(now_ns))
     return observer.edges
 
@@ -150,6 +232,7 @@ class _Unit:
         modes = {
             ControlOperation.VOLTAGE_REFERENCE: ConverterMode.VOLTAGE_REFERENCE,
             ControlOperation.DISCHARGE: ConverterMode.DISCHARGE,
+            ControlOperation.CHARGE: ConverterMode.VOLTAGE_REFERENCE,
             ControlOperation.WAIT: ConverterMode.WAIT,
             ControlOperation.RELEASE: ConverterMode.WAIT,
         }
@@ -169,10 +252,12 @@ class _Unit:
             mode=self._mode,
             stop_cause=self._cause,
             grid_voltage_v=self._volts,
-            grid_current_a=self._random.choice([0.0, 2.0]),
+            grid_current_a=self._random.choice([0.0, 2.0, -2.0]),
+            grid_current_setpoint_a=2.0 if self._mode.is_active else 0.0,
         )
         return ControlReply(
             reading=reading,
+            deal_current_a=2.0 if self._mode.is_active else 0.0,
             grid_moved_wh=self._moved_wh,
             battery_moved_wh=self._moved_wh,
             soc_ratio=self._random.choice([0.5, 0.5, 0.5, 0.5, 0.1]),
@@ -253,8 +338,9 @@ def diagram(edges: Edges, states: list[str], end: str) -> str:
 def text() -> str:
     """The whole document."""
     deals = diagram(explore_deals(), [phase.name for phase in Phase], Phase.OVER.name)
+    stages = diagram(explore_buses(), [stage.name for stage in Stage], Stage.OFF.name)
     roles = diagram(explore_elections(), [role.name for role in Role], Role.RETIRED.name)
-    return "\n".join([INTRO, DEAL_TEXT, deals, ELECTION_TEXT, roles])
+    return "\n".join([INTRO, DEAL_TEXT, deals, BUS_TEXT, stages, ELECTION_TEXT, roles])
 
 
 def main() -> int:

@@ -111,8 +111,14 @@ class Scene:
         """Say it when something is on the bus that should not be."""
         modes = list(self._modes.values())
         references = modes.count(ConverterMode.VOLTAGE_REFERENCE)
+        stiff = [
+            unit_id
+            for unit_id, plant in self._village.plants.items()
+            if self._modes[unit_id] is ConverterMode.VOLTAGE_REFERENCE
+            and not plant.reading.droop_ratio
+        ]
         currents = modes.count(ConverterMode.CHARGE) + modes.count(ConverterMode.DISCHARGE)
-        warning = "two voltage references" if references > 1 else ""
+        warning = "two voltage references without droop" if len(stiff) > 1 else ""
         if currents and not references:
             warning = "a current without a voltage reference"
         if warning and warning != self._warning:

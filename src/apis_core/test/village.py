@@ -269,6 +269,7 @@ class Village:
                 deal_id=order.deal_id or reading.deal_id,
                 grid_current_setpoint_a=order.grid_current_a if is_on else 0.0,
                 grid_voltage_setpoint_v=order.grid_voltage_v if is_on else 0.0,
+                droop_ratio=order.droop_ratio,
                 stop_cause=StopCause.NONE,
                 stop_detail="",
                 grid_current_a=0.0,

@@ -1,0 +1,237 @@
+"""Small bugs, each planted at run time: does anything notice?
+
+A mutant is a patch of one function, and a run of the simulator that is known to break an invariant
+with it and to hold them all without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from apis_core import agent, converter, deal, election, grid_master, interlock, landing, ledger
+from apis_core.types import ControlError, ConverterMode
+from apis_core.units import NEVER_NS
+from apis_emulator import driver, orders
+from apis_emulator.virtual.run import Case, Outcome, run
+
+__all__ = ["MUTANTS", "Mutant", "planted"]
+
+Patch = tuple[Any, str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One planted bug.
+
+    Attributes:
+        name: In words.
+        patches: Owner, attribute and what stands there instead.
+        case: The run that notices.
+    """
+
+    name: str
+    patches: tuple[Patch, ...]
+    case: Case
+
+    def run(self) -> Outcome:
+        """The run with the bug in place."""
+        with planted(self):
+            return run(self.case)
+
+
+@contextmanager
+def planted(mutant: Mutant) -> Iterator[None]:
+    """The bug is there."""
+    before = [(owner, name, owner.__dict__[name]) for owner, name, _ in mutant.patches]
+    try:
+        for owner, name, value in mutant.patches:
+            setattr(owner, name, value)
+        yield
+    finally:
+        for owner, name, value in before:
+            setattr(owner, name, value)
+
+
+def _original(owner: Any, name: str) -> Callable[..., Any]:
+    function: Callable[..., Any] = owner.__dict__[name]
+    return function
+
+
+_obey = _original(driver.Driver, "_obey")
+_share_out = _original(ledger.Ledger, "_share_out")
+_reference_order = _original(converter.ConverterKeeper, "_reference_order")
+_first_limit_wh = landing.first_limit_wh
+_abort = _original(deal.DealMachine, "abort")
+_take_counts = _original(deal.DealMachine, "_take_counts")
+_memory_add = _original(agent.Memory, "add")
+_change_mode = orders._change_mode
+
+
+def _forget_terms(self: Any, unit_id: str, order: Any, now_s: float) -> None:
+    self._held[unit_id].term = 0
+    _obey(self, unit_id, order, now_s)
+
+
+def _without_droop(self: Any, request: Any) -> Any:
+    return replace(_reference_order(self, request), droop_ratio=0.0)
+
+
+def _without_a_word(self: Any, reason: str, now_ns: int, *, scram: bool = False) -> Any:
+    return _abort(self, "", now_ns, scram=scram)
+
+
+def _counts_go_back(self: Any, unit_id: str, sample: Any) -> None:
+    _take_counts(self, unit_id, sample)
+    moved_wh = sample.metered_wh(self.deal.meter)
+    if unit_id == self.meter_id and moved_wh is not None:
+        self.deal = replace(self.deal, moved_wh=moved_wh * 0.999)
+
+
+def _forget_voices(self: Any, entry: Any) -> None:
+    if type(entry).__name__ != "LeaseGranted":
+        _memory_add(self, entry)
+
+
+def _wait_goes_unheard(plant: Any, unit_id: str, unit: Any, order: Any) -> None:
+    if order.mode is not ConverterMode.WAIT:
+        _change_mode(plant, unit_id, unit, order)
+
+
+def _twice(self: Any, type_: Any, grid_wh: float, battery_wh: float) -> None:
+    _share_out(self, type_, 2.0 * grid_wh, 2.0 * battery_wh)
+
+
+def _wrong_sign(self: Any, type_: Any, grid_wh: float, battery_wh: float) -> None:
+    for account in self._accounts.values():
+        account.grid_moved_wh -= grid_wh
+        account.battery_moved_wh -= battery_wh
+
+
+def _mutant(name: str, *patches: Patch, seed: int, profile: str, units: int = 5) -> Mutant:
+    return Mutant(name, patches, Case(seed, units, 0.9, profile))
+
+
+_NOTHING = (ControlError.NONE, "")
+
+MUTANTS = (
+    _mutant(
+        "nobody looks at the term of an order",
+        (agent.Agent, "_why_not_obeying", lambda *_: _NOTHING),
+        (driver.Driver, "_obey", _forget_terms),
+        seed=0,
+        profile="partition",
+    ),
+    _mutant(
+        "the driver has no dead man",
+        (driver.Driver, "watch", lambda *_: None),
+        seed=0,
+        profile="crash",
+    ),
+    _mutant(
+        "a unit holds its current for ever",
+        (converter.ConverterKeeper, "tick", lambda *_: []),
+        (agent.Agent, "_drop_expired_slots", lambda *_: []),
+        seed=0,
+        profile="partition",
+    ),
+    _mutant(
+        "the bus is handed over without droop",
+        (converter.ConverterKeeper, "_reference_order", _without_droop),
+        (orders, "_must_be_free", lambda *_: None),
+        seed=0,
+        profile="calm",
+    ),
+    _mutant(
+        "energy is counted with the wrong sign",
+        (ledger.Ledger, "_share_out", _wrong_sign),
+        seed=0,
+        profile="calm",
+    ),
+    _mutant(
+        "energy is counted twice",
+        (ledger.Ledger, "_share_out", _twice),
+        seed=0,
+        profile="calm",
+    ),
+    _mutant(
+        "a member gives two voices in a term",
+        (election.Election, "_why_not", lambda *_: ""),
+        seed=0,
+        profile="partition",
+    ),
+    _mutant(
+        "a lease never ends for its holder",
+        (
+            election.Election,
+            "is_master",
+            lambda self, _: self.role is election.Role.MASTER,
+        ),
+        seed=0,
+        profile="partition",
+    ),
+    _mutant(
+        "a restarted unit has forgotten its voices",
+        (agent.Memory, "add", _forget_voices),
+        seed=0,
+        profile="crash",
+    ),
+    _mutant(
+        "the limit of the bus is ignored",
+        (grid_master, "why_not_activate", lambda *_: ""),
+        seed=0,
+        profile="calm",
+        units=8,
+    ),
+    _mutant(
+        "the energy limit is never refined",
+        (deal, "flowing_limit_wh", lambda deal, own, *_: _first_limit_wh(deal, own.grid_wh)),
+        seed=0,
+        profile="calm",
+    ),
+    _mutant(
+        "reservations never fall back",
+        (interlock.Interlock, "expired", lambda *_: []),
+        seed=0,
+        profile="mixed",
+    ),
+    _mutant(
+        "a deal is aborted without a reason",
+        (deal.DealMachine, "abort", _without_a_word),
+        seed=0,
+        profile="mixed",
+    ),
+    _mutant(
+        "the counted energy may decrease",
+        (deal.DealMachine, "_take_counts", _counts_go_back),
+        seed=0,
+        profile="mixed",
+    ),
+    _mutant(
+        "nobody looks whether the bus is free",
+        (converter.ConverterKeeper, "_bus_in_the_way", lambda *_: ""),
+        (orders, "_must_be_free", lambda *_: None),
+        seed=0,
+        profile="partition",
+    ),
+    _mutant(
+        "a slot is given back only once",
+        (deal.DealMachine, "_release_rest", lambda *_: []),
+        seed=0,
+        profile="calm",
+    ),
+    _mutant(
+        "a converter that is told WAIT goes on",
+        (orders, "_change_mode", _wait_goes_unheard),
+        seed=0,
+        profile="calm",
+    ),
+    _mutant(
+        "a unit never asks for its wake-up",
+        (agent.Agent, "next_wakeup_ns", lambda *_: NEVER_NS),
+        seed=0,
+        profile="calm",
+    ),
+)
