@@ -69,9 +69,10 @@ class Scene:
         while self._timed or village.now_ns < self._end_ns:
             self._timed.sort(key=lambda timed: timed[0])  # stable: in the order of the header
             due_s = self._timed[0][0] if self._timed else self._run_s
-            is_due = lambda: bool(self._timed) and self._timed[0][0] <= self._now_s  # noqa: E731
+            is_due = lambda: any(due_s <= self._now_s for due_s, _ in self._timed)  # noqa: E731
             village.run_until(is_due, max(due_s - self._now_s, 0.0))
             while is_due():
+                self._timed.sort(key=lambda timed: timed[0])
                 self._act(self._timed.pop(0)[1])
         self._write_end()
         return self.lines

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from apis_core.messages import ConverterOperation, ConverterOrder, ConverterReply, Deal
 from apis_core.types import ConverterError, ConverterMode, DealState, UnitId
 from apis_emulator.physics.converter import Converter
-from apis_emulator.physics.plant import Plant
+from apis_emulator.physics.plant import STIFF_STEP_S, Plant
 from apis_emulator.virtual.village import Rules
 
 __all__ = ["Invariants", "Limits", "Violation"]
@@ -17,7 +17,7 @@ ENERGY_RATIO = 0.001  # of the agreed energy
 BALANCE_WH = 0.01  # the plant's books may be out by so much ...
 BALANCE_RATIO = 1e-4  # ... and this much of all that was sent
 CURRENT_A = 0.01  # above the sum of the policy
-TRIP_V = 5.0  # a trip acts a sub-step late; 2 A on the terminals of 8 converters are 2.5 V then
+TRIP_V = 1.0  # a trip acts a sub-step late, and a bit
 WS_PER_WH = 3600.0
 
 
@@ -80,7 +80,8 @@ class Invariants:
     def step(self, now_s: float) -> None:
         """After every step of the plant that may have had something on."""
         plant = self._plant
-        if plant.voltage_v > plant.bus.over_voltage_trip_v + TRIP_V:
+        late_v = self._sum_a * STIFF_STEP_S / plant.capacitance_f
+        if plant.voltage_v > plant.bus.over_voltage_trip_v + late_v + TRIP_V:
             raise Violation(4, f"the bus is at {plant.voltage_v:.1f} V")
         stiff, given_a, taken_a = [], 0.0, 0.0
         for unit_id, unit in plant.units.items():
