@@ -214,6 +214,7 @@ class Agent:
         ] = {}  # deals to be closed once the converter is off -> call to answer
         # deals that the grid master is asked to end: why, and when we do it ourselves
         self._ending: dict[str, tuple[str, int]] = {}
+        self._namesake = ("", 0)  # another process of our name: its instance, its last sequence
         self._debounce = Debounce(timing.debounce_ns)
         self._status_sequence = 0
         self._last_status: UnitStatus | None = None
@@ -363,13 +364,32 @@ class Agent:
         return []
 
     def _hear_status(self, status: UnitStatus, now_ns: int) -> list[Effect]:
-        if status.unit_id == self._unit_id or status.unit_id not in self._policy.member_unit_ids:
-            return []  # our own came to the office when it was sent
+        if status.unit_id == self._unit_id:
+            return self._hear_namesake(status, now_ns)
+        if status.unit_id not in self._policy.member_unit_ids:
+            return []
         self._peers[status.unit_id] = (status, now_ns)
         effects = self._modes.hear_status(status)
         if self._office is not None:
             effects += self._office.hear_status(status, now_ns)
         return effects
+
+    def _hear_namesake(self, status: UnitStatus, now_ns: int) -> list[Effect]:
+        """Our own status came to the office when it was sent; another process's is a fault.
+
+        One word may be the last of an earlier process of ours. Who speaks twice is alive.
+        """
+        if status.instance_id == self._settings.instance_id:
+            return []
+        instance_id, sequence = self._namesake
+        self._namesake = (status.instance_id, status.sequence)
+        if (instance_id, sequence) == self._namesake or instance_id != status.instance_id:
+            return []
+        message = f"another process says that it is {self._unit_id}; ids must differ"
+        effects = self._raise_local(
+            "duplicate_unit_id", message, now_ns, FaultCategory.USER, FaultLevel.FATAL
+        )
+        return [*effects, *self._converter.stop(message, now_ns)]
 
     def _hear_deal(self, deal: Deal) -> None:
         known = self._deals.get(deal.deal_id)
@@ -425,8 +445,12 @@ class Agent:
         reason = self._faults.why_not()
         if reason:
             return reason
-        if self._election.grid_master_id(now_ns) == NOBODY:
+        grid_master_id = self._election.grid_master_id(now_ns)
+        if grid_master_id == NOBODY:
             return "there is no grid master"
+        peer = self._peers.get(grid_master_id)
+        if peer is not None and peer[0].policy_hash not in ("", self._policy_hash):
+            return f"its policy differs from that of {grid_master_id}"
         return (
             "" if self._section is not None else "the scenario has no section for this time of day"
         )
@@ -630,13 +654,20 @@ class Agent:
             due_ns = now_ns + self._timing.force_stop_ns
             self._ending.setdefault(deal.deal_id, (reason, due_ns))
 
-    def _raise_local(self, code: str, message: str, now_ns: int) -> list[Effect]:
+    def _raise_local(
+        self,
+        code: str,
+        message: str,
+        now_ns: int,
+        category: FaultCategory = FaultCategory.HARDWARE,
+        level: FaultLevel = FaultLevel.ERROR,
+    ) -> list[Effect]:
         fault = Fault(
             unit_id=self._unit_id,
             reporter_id=self._unit_id,
-            category=FaultCategory.HARDWARE,
+            category=category,
             extent=FaultExtent.LOCAL,
-            level=FaultLevel.ERROR,
+            level=level,
             code=code,
             message=message,
         )

@@ -50,9 +50,7 @@ class Calls:
         timing: How long to wait for an answer, and how long an order lasts.
     """
 
-    def __init__(
-        self, name: str, grid_master_id: UnitId, term: int, timing: DealTiming
-    ) -> None:
+    def __init__(self, name: str, grid_master_id: UnitId, term: int, timing: DealTiming) -> None:
         self._name = name
         self._grid_master_id = grid_master_id
         self._term = term
@@ -84,7 +82,9 @@ class Calls:
         """An order. ``fields`` are further ones of :class:`ControlRequest`."""
         self._count += 1
         call_id = f"{self._name}/{self._term}/{self._count}"
-        self._pending[call_id] = Pending(unit_id, operation, now_ns, now_ns + self._timing.answer_ns)
+        self._pending[call_id] = Pending(
+            unit_id, operation, now_ns, now_ns + self._timing.answer_ns
+        )
         request = ControlRequest(
             operation=operation,
             grid_master_id=self._grid_master_id,

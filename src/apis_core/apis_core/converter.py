@@ -30,7 +30,6 @@ from apis_core.messages import (
 )
 from apis_core.policy import Policy
 from apis_core.types import (
-    NOBODY,
     ControlError,
     ControlOperation,
     ConverterError,
@@ -359,8 +358,7 @@ class ConverterKeeper:
         if reply is None:
             error, message = ControlError.CONVERTER, "its converter does not answer"
         elif reply.error is ConverterError.NONE or (
-            request.operation in (_Op.HOLD, _Op.ADOPT)
-            and reply.error is ConverterError.WRONG_MODE
+            request.operation in (_Op.HOLD, _Op.ADOPT) and reply.error is ConverterError.WRONG_MODE
         ):
             # a converter that has just stopped by itself cannot be held; its reading says why
             error, message = ControlError.NONE, ""
@@ -437,7 +435,7 @@ class ConverterKeeper:
     def _why_not_current(self, request: ControlRequest) -> str:
         capacity_a, current_a = self._hardware.grid_current_capacity_a, request.grid_current_a
         may_be_zero = self._is_reference and request.operation is _Op.CURRENT
-        if current_a is None or not (0.0 < current_a or (may_be_zero and current_a == 0.0)):
+        if current_a is None or not (current_a > 0.0 or (may_be_zero and current_a == 0.0)):
             return f"grid_current_a is {current_a}; it must be above 0 A"
         others_a = sum(s.current_a for s in self._shares.values() if s.deal_id != request.deal_id)
         if others_a + current_a > capacity_a + _SAME_A:
@@ -588,7 +586,9 @@ class ConverterKeeper:
         self._is_reference = False
 
     def _own_meter(self, deal: Deal, type_: DealType) -> OwnMeter | None:
-        counts = DealType.CHARGE if self.policy.reference_side is Side.CHARGE else DealType.DISCHARGE
+        counts = (
+            DealType.CHARGE if self.policy.reference_side is Side.CHARGE else DealType.DISCHARGE
+        )
         return OwnMeter(deal.energy_wh, deal.meter) if type_ is counts else None
 
     def _refine_limits(self) -> None:
@@ -641,7 +641,10 @@ class ConverterKeeper:
         """What still flows until the first share ends, and the current after that. [Wh, A]"""
         total_a = sum(share.current_a for share in self._shares.values())
         ends = [
-            (max(share.limit_wh - self.ledger.moved_wh(share.deal_id), 0.0) / share.current_a, share)
+            (
+                max(share.limit_wh - self.ledger.moved_wh(share.deal_id), 0.0) / share.current_a,
+                share,
+            )
             for share in self._shares.values()
             if share.limit_wh is not None and share.current_a > 0.0
         ]

@@ -7,15 +7,16 @@
         └──────────┴─ refused, or abort ─► RELEASING ◄─┘
                                                └─► over
 
-A deal has one or two units that hold a current: the voltage reference of the bus, if it takes part,
-only lets flow what the others leave. Which unit that is, and when the deal gets its turn on the
-bus, is the grid master's business, not the deal's.
+A deal has one or two units that hold a current: the voltage reference of the bus, if it takes
+part, only lets flow what the others leave. Which unit that is, and when the deal gets its turn on
+the bus, is the grid master's business, not the deal's.
 
 The machine never trusts silence: every state has a wake-up, every order a hold time, and what a
 unit does not confirm is asked again or waited out until that unit's own dead man has stopped it.
 Energy is what the units' converters counted; here it is only read. So that the agreed amount is
 met without waiting for a poll, a unit that holds a current gets an energy limit for its own
-counter, refined from the ratio of both meters while the deal runs; it stops itself at that instant.
+counter, refined from the ratio of both meters while the deal runs; it stops itself at that
+instant.
 """
 
 from __future__ import annotations
@@ -514,9 +515,7 @@ class DealMachine:
         self._shares_a[unit_id] = max(abs(self.share_a(unit_id)) + sign * error_a, 1e-3)
         self._since_ns[unit_id] = now_ns
         self._compensate_anew(now_ns)
-        return self._ask(
-            unit_id, _Op.CURRENT, now_ns, grid_current_a=self._shares_a[unit_id]
-        )
+        return self._ask(unit_id, _Op.CURRENT, now_ns, grid_current_a=self._shares_a[unit_id])
 
     def _longest_ns(self) -> int:
         deal = self.deal

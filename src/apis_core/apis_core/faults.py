@@ -1,8 +1,9 @@
 """The faults that a unit knows of, and the quarantine that follows them.
 
 A fault of level ERROR or worse keeps the unit concerned (LOCAL) or the whole cluster (GLOBAL) from
-new deals until it has not been seen for the policy's sustaining time. The state is derived from
-the faults themselves: there is no flag that could disagree.
+new deals until it has not been seen for the policy's sustaining time; one that comes back soon
+after it was over, for twice as long each time, so that what flaps does not start the bus for ever.
+The state is derived from the faults themselves: there is no flag that could disagree.
 """
 
 from __future__ import annotations
@@ -14,6 +15,11 @@ from apis_core.types import FaultExtent, FaultLevel, UnitId
 from apis_core.units import NEVER_NS
 
 __all__ = ["FaultBook"]
+
+_SOON = 10  # times the sustaining time after its end: the fault has come back
+_MAX_DOUBLINGS = 6
+
+_Key = tuple[UnitId, str, bool]
 
 
 @dataclass(slots=True)
@@ -29,7 +35,8 @@ class FaultBook:
     unit_id: UnitId
     local_quarantine_ns: int
     global_quarantine_ns: int
-    _until_ns: dict[tuple[UnitId, str, bool], tuple[Fault, int]] = field(default_factory=dict)
+    _until_ns: dict[_Key, tuple[Fault, int]] = field(default_factory=dict)
+    _returns: dict[_Key, tuple[int, int]] = field(default_factory=dict)  # how often, last end
 
     def add(self, fault: Fault, now_ns: int) -> bool:
         """Note a fault; whether it is news (not just seen again). Warnings are not kept."""
@@ -39,7 +46,12 @@ class FaultBook:
         lasts_ns = self.global_quarantine_ns if is_global else self.local_quarantine_ns
         key = (fault.unit_id, fault.code, is_global)
         is_news = key not in self._until_ns or now_ns >= self._until_ns[key][1]
-        self._until_ns[key] = (fault, now_ns + lasts_ns)
+        times, ended_ns = self._returns.get(key, (0, now_ns))
+        if is_news and key in self._returns:
+            times = times + 1 if now_ns - ended_ns < _SOON * lasts_ns else 0
+        until_ns = now_ns + lasts_ns * 2 ** min(times, _MAX_DOUBLINGS)
+        self._until_ns[key] = (fault, until_ns)
+        self._returns[key] = (times, until_ns)
         return is_news
 
     @property

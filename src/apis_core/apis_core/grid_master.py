@@ -439,7 +439,9 @@ class GridMaster:
         is_held = status and status.converter.mode is ConverterMode.VOLTAGE_REFERENCE
         if not own or not is_held:
             return []
-        effects: list[Effect] = [Note(f"goes on with {len(running)} deals, {unit_id} holds the bus")]
+        effects: list[Effect] = [
+            Note(f"goes on with {len(running)} deals, {unit_id} holds the bus")
+        ]
         self._reference.adopt(unit_id, own[0].deal_id, now_ns)
         self._held_by = unit_id
         for deal in running:

@@ -17,7 +17,14 @@ from apis_core.messages import ControlReply, ConverterReading, Deal
 from apis_core.types import Meter
 from apis_core.units import wh_from_w
 
-__all__ = ["OwnMeter", "Sample", "first_limit_wh", "flowing_limit_wh", "is_comparable", "resting_limit_wh"]
+__all__ = [
+    "OwnMeter",
+    "Sample",
+    "first_limit_wh",
+    "flowing_limit_wh",
+    "is_comparable",
+    "resting_limit_wh",
+]
 
 _COMPARABLE = 0.1  # of the agreed energy on both meters, before their ratio is trusted ...
 _TELLING = 0.002  # of the agreed energy between two answers tells the ratio of the day

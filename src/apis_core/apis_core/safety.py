@@ -119,9 +119,7 @@ def dynamic_violation(
     return None
 
 
-def mode_violation(
-    mode: ConverterMode, types: Collection[DealType]
-) -> tuple[str, str] | None:
+def mode_violation(mode: ConverterMode, types: Collection[DealType]) -> tuple[str, str] | None:
     """How the converter's mode does not fit the deals that use it, as (code, message).
 
     The protocol, 10.3. A converter that is off fits: its deals are about to start or have landed.

@@ -83,9 +83,7 @@ class VoltageReference:
         sample: Its newest answer.
     """
 
-    def __init__(
-        self, calls: Calls, policy: Policy, timing: DealTiming, random: Random
-    ) -> None:
+    def __init__(self, calls: Calls, policy: Policy, timing: DealTiming, random: Random) -> None:
         self.stage = Stage.OFF
         self.unit_id: UnitId = NOBODY
         self.deal_id = ""
@@ -294,9 +292,7 @@ class VoltageReference:
         return []
 
     def _order(self, now_ns: int) -> list[Effect]:
-        return self._ask(
-            self.unit_id, _Op.VOLTAGE_REFERENCE, self.deal_id, now_ns, self.voltage_v
-        )
+        return self._ask(self.unit_id, _Op.VOLTAGE_REFERENCE, self.deal_id, now_ns, self.voltage_v)
 
     def _poll(self, now_ns: int) -> list[Effect]:
         self._plan_poll(now_ns)

@@ -460,3 +460,28 @@ def test_an_alarm_that_a_wait_clears_does_not_keep_its_unit_out():
         if unit_id == "E001" and order.mode is ConverterMode.WAIT
     ]
     assert waits
+
+
+def test_9_4_a_second_process_of_the_same_name_is_a_fault_and_stops_the_converter():
+    village = watched(seed=2)
+    running_deal(village)
+    own = village.agents["E001"]._last_status
+    village.feed("E001", Received(own))  # our own word, come back
+    foreign = replace(own, instance_id="another", sequence=7)
+    village.feed("E001", Received(foreign))
+    village.feed("E001", Received(foreign))  # perhaps the last word of an earlier process
+    assert "duplicate_unit_id" not in village.agents["E001"]._last_status.fault_codes
+    village.feed("E001", Received(replace(foreign, sequence=8)))
+    assert "duplicate_unit_id" in village.agents["E001"]._last_status.fault_codes
+    village.run_for(30.0)
+    assert village.modes() == ALL_WAIT
+
+
+def test_w30_a_unit_whose_policy_differs_from_the_grid_masters_does_not_deal():
+    village = watched(seed=2)
+    running_deal(village)
+    (master,) = masters(village)
+    agent = next(a for unit_id, a in village.agents.items() if unit_id != master)
+    status = replace(village.agents[master]._last_status, policy_hash="f" * 64)
+    agent.handle(Received(status), village.now_ns)
+    assert agent._last_status.not_dealing_reason == f"its policy differs from that of {master}"

@@ -370,9 +370,7 @@ def test_the_energy_limit_counts_from_the_order_that_set_the_mode(keeper):
     limit = {"energy_limit_wh": 50.0}
     (again,) = orders(keeper.obey("ask", order(Op.CHARGE, **limit), deal(CHARGE), 0))
     assert again.energy_limit_wh == 20.0
-    (over,) = orders(
-        keeper.obey("ask", order(Op.CHARGE, energy_limit_wh=30.0), deal(CHARGE), 0)
-    )
+    (over,) = orders(keeper.obey("ask", order(Op.CHARGE, energy_limit_wh=30.0), deal(CHARGE), 0))
     assert 0.0 < over.energy_limit_wh < 0.001  # at once, and still a limit
 
 

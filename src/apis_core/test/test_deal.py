@@ -142,9 +142,7 @@ class Run:
 
     def hear_reference(self, current_a: float, target_a: float = 2.0) -> None:
         self.now_ns += S
-        reading = ConverterReading(
-            mode=ConverterMode.VOLTAGE_REFERENCE, grid_current_a=current_a
-        )
+        reading = ConverterReading(mode=ConverterMode.VOLTAGE_REFERENCE, grid_current_a=current_a)
         sample = Sample(ControlReply(reading=reading), self.now_ns - S // 100, self.now_ns)
         self.take(self.machine.hear_reference(sample, target_a, self.now_ns))
 

@@ -105,3 +105,23 @@ def test_a_local_fault_does_not_end_the_global_one_of_the_same_name():
     book.add(fault(unit_id="E002", extent=FaultExtent.LOCAL), 1)
     book.tick(500)
     assert book.why_not()
+
+
+def test_w38_a_fault_that_keeps_coming_back_lasts_longer_each_time():
+    faults, now_ns, lasted = book(), 0, []
+    for _ in range(9):
+        faults.add(fault(), now_ns)
+        lasted.append(faults.wake_ns - now_ns)
+        now_ns = faults.wake_ns + 1
+        faults.tick(now_ns)
+    assert lasted == [LOCAL_NS * 2 ** min(times, 6) for times in range(9)]
+    now_ns += 100 * LOCAL_NS
+    faults.add(fault(), now_ns)
+    assert faults.wake_ns - now_ns == LOCAL_NS  # long forgotten
+
+
+def test_w38_a_fault_that_lasts_has_not_come_back():
+    faults = book()
+    for now_ns in range(0, 10 * LOCAL_NS, LOCAL_NS // 2):
+        faults.add(fault(), now_ns)
+        assert faults.wake_ns == now_ns + LOCAL_NS

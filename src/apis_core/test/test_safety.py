@@ -91,7 +91,10 @@ def doing(mode, **changes) -> ConverterReading:
         (doing(M.CHARGE, grid_current_a=1.2, grid_current_setpoint_a=1.0), "current_off_setpoint"),
         (doing(M.DISCHARGE, grid_current_a=-1.0, grid_current_setpoint_a=1.0), ""),
         # W11: the size alone is not enough
-        (doing(M.DISCHARGE, grid_current_a=1.0, grid_current_setpoint_a=1.0), "current_off_setpoi"),
+        (
+            doing(M.DISCHARGE, grid_current_a=1.0, grid_current_setpoint_a=1.0),
+            "current_off_setpoi",
+        ),
         (doing(M.CHARGE, grid_current_setpoint_a=None), "setpoint_unknown"),
         (doing(M.CHARGE, grid_voltage_v=299.0), "bus_voltage_out_of_range"),
         (doing(M.DISCHARGE, grid_voltage_v=381.0), "bus_voltage_out_of_range"),

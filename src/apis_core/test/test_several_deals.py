@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from village import Village
 
-from apis_core.events import DealClosed, DealWanted
-from apis_core.messages import Deal
+from apis_core.events import DealClosed, DealWanted, Received
+from apis_core.messages import Deal, OperationModeOrder
 from apis_core.types import ConverterMode, DealState, DealType, OperationMode
 
 SOCS = {"E001": 0.9, "E002": 0.5, "E003": 0.5, "E004": 0.9}
@@ -75,7 +75,8 @@ class Market(Village):
         (entry,) = (
             record.entry
             for record in self.journals[unit_id]
-            if isinstance(record.entry, DealClosed) and record.entry.receipt.deal_id == deal.deal_id
+            if isinstance(record.entry, DealClosed)
+            and record.entry.receipt.deal_id == deal.deal_id
         )
         return entry.receipt.grid_moved_wh
 
@@ -149,7 +150,8 @@ def test_w26_a_deal_that_is_aborted_leaves_the_others_flowing():
     market = Market()
     kept = market.want("E001", "E002", 30.0)
     ended = market.want("E001", "E003", 30.0)
-    market.feed("E003", OperationModeHeard("E003", OperationMode.FORCE_STOP))
+    order = OperationModeOrder(unit_id="E003", mode=OperationMode.FORCE_STOP)
+    market.feed("E003", Received(order))
     assert market.run_until(lambda: market.state(ended).is_over, 30.0)
     assert market.state(kept) is DealState.RUNNING
     assert market.finish()[kept].state is DealState.COMPLETED
@@ -179,10 +181,3 @@ def test_w5_all_deals_go_on_under_the_next_grid_master(seed):
     if master not in busy:
         assert {deal.state for deal in ended} == {DealState.COMPLETED}
     assert {deal.grid_master_id for deal in ended} != {master}
-
-
-def OperationModeHeard(unit_id: str, mode: OperationMode):  # noqa: N802
-    from apis_core.events import Received
-    from apis_core.messages import OperationModeOrder
-
-    return Received(OperationModeOrder(unit_id=unit_id, mode=mode))

@@ -76,7 +76,9 @@ def test_10_2_each_of_the_four_sums_of_a_branch_is_limited(tree, line, side, giv
     policy = replace(
         policy,
         topology=tuple(
-            replace(branch, capacity_a=2.0 if branch.id == f"{line['from']}-{line['to']}" else 99.0)
+            replace(
+                branch, capacity_a=2.0 if branch.id == f"{line['from']}-{line['to']}" else 99.0
+            )
             for branch in policy.topology
         ),
     )

@@ -20,7 +20,7 @@ from apis_emulator.virtual.run import LEAST_HOURS, Case, run
 from apis_emulator.virtual.village import make_plant, make_rules
 
 IDS = ["E001", "E002", "E003", "E004"]
-LIMITS = Limits(after_death=20.0, after_cut=60.0, after_end=60.0)
+LIMITS = Limits(after_death=20.0, after_cut=60.0, after_end=60.0, late_wh=0.1)
 DEAL = Deal(
     deal_id="d",
     request_unit_id="E001",

@@ -351,9 +351,9 @@ class UnitShell:
         # retained: a unit that becomes the grid master must know what an older one left
         listen(msg.Deal, self._topic("deals"), self._hear(messages.Deal), qos.RECORD)
         for unit_id in self._settings.policy.member_unit_ids:
-            if unit_id != self._settings.unit_id:
-                topic = self._unit_topic(unit_id, "status")
-                listen(msg.UnitStatus, topic, self._hear(messages.UnitStatus), qos.STATE)
+            # our own, too: another process may use our name
+            topic = self._unit_topic(unit_id, "status")
+            listen(msg.UnitStatus, topic, self._hear(messages.UnitStatus), qos.STATE)
         hear_accept = self._hear(messages.InterchangeAccept)
         listen(msg.InterchangeAccept, "accepts", hear_accept, qos.EVENT)
         hear_reading = self._hear(messages.ConverterReading)

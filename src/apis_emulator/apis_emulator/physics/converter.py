@@ -52,6 +52,8 @@ class Converter:
         energy_limit_wh: It stops by itself when so much has moved; None = never. [Wh]
         next_current_a: Setpoint that it goes to there instead; 0 = it stops. [A]
         stop_cause: Why it left its last active mode by itself.
+        current_offset_a: Error of its current control: it carries so much more than its setpoint,
+            in its direction. [A]
         temp_degc: Inside. [degC]
     """
 
@@ -75,6 +77,7 @@ class Converter:
         self.saturated_s = 0.0
         self.energy_limit_wh: float | None = None
         self.next_current_a = 0.0
+        self.current_offset_a = 0.0
         self.temp_degc = AMBIENT_DEGC + THERMAL_RESISTANCE_K_PER_W * loss.waiting_w
 
     # --- what it is ------------------------------------------------------------------------------
@@ -210,7 +213,10 @@ class Converter:
         if self._pending is not None:
             return 0.0
         limit_a = RATED_POWER_W / bus_v if bus_v > 0.0 else 0.0
-        return _CURRENT_SIDES.get(self.mode, 0.0) * min(self.current_setpoint_a, limit_a)
+        wanted_a = self.current_setpoint_a
+        if wanted_a > 0.0:
+            wanted_a = max(wanted_a + self.current_offset_a, 0.0)
+        return _CURRENT_SIDES.get(self.mode, 0.0) * min(wanted_a, limit_a)
 
     def move_current(self, bus_v: float, dt_s: float) -> float:
         """Let a current source follow its target; returns the exact mean of its current. [A]"""

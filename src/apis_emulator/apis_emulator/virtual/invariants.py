@@ -9,14 +9,14 @@ from apis_core.messages import ConverterOperation, ConverterOrder, ConverterRepl
 from apis_core.types import ConverterError, ConverterMode, DealState, UnitId
 from apis_emulator.physics.converter import Converter
 from apis_emulator.physics.plant import STIFF_STEP_S, Plant
-from apis_emulator.virtual.village import Rules
+from apis_emulator.virtual.village import CURRENT_ERROR_A, Rules
 
 __all__ = ["Invariants", "Limits", "Violation"]
 
 ENERGY_RATIO = 0.001  # of the agreed energy
 BALANCE_WH = 0.01  # the plant's books may be out by so much ...
 BALANCE_RATIO = 1e-4  # ... and this much of all that was sent
-CURRENT_A = 0.01  # above the sum of the policy
+CURRENT_A = CURRENT_ERROR_A * 4  # above the sum of the policy: four converters at most give
 TRIP_V = 1.0  # a trip acts a sub-step late, and a bit
 WS_PER_WH = 3600.0
 

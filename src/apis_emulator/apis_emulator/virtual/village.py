@@ -27,6 +27,7 @@ CAPACITY_WH = 4800.0
 INITIAL_SOC_RATIO = (0.45, 0.94)
 SOLAR_W, LOAD_W = (0.0, 900.0), (0.0, 500.0)
 VOLTMETER_SIGMA_V = 0.2
+CURRENT_ERROR_A = 0.05  # of a converter's control, within the hwConfig's allowance
 IDLE_STEP_S = 10.0  # of a plant with nothing on and constant profiles: nothing to resolve
 
 _POLICY = {
@@ -156,11 +157,11 @@ def make_plant(count: int, random: Random) -> VirtualPlant:
         stored_wh = CAPACITY_WH * random.uniform(*INITIAL_SOC_RATIO)
         # not gauss(): its result depends on calls before
         offset_v = VOLTMETER_SIGMA_V * math.sqrt(3.0) * random.uniform(-1.0, 1.0)
+        converter = Converter(loss=ConverterLoss(), current_slew_a_per_s=bus.current_slew_a_per_s)
+        converter.current_offset_a = CURRENT_ERROR_A * random.uniform(-1.0, 1.0)
         units[unit_id] = Unit(
             house=House(Battery(CAPACITY_WH, stored_wh)),
-            converter=Converter(
-                loss=ConverterLoss(), current_slew_a_per_s=bus.current_slew_a_per_s
-            ),
+            converter=converter,
             profile=_constant(solar_w, load_w),
             voltage_offset_v=offset_v,
         )
