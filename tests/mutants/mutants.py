@@ -118,13 +118,6 @@ _NOTHING = (ControlError.NONE, "")
 
 MUTANTS = (
     _mutant(
-        "nobody looks at the term of an order",
-        (agent.Agent, "_why_not_obeying", lambda *_: _NOTHING),
-        (driver.Driver, "_obey", _forget_terms),
-        seed=0,
-        profile="partition",
-    ),
-    _mutant(
         "the driver has no dead man",
         (driver.Driver, "watch", lambda *_: None),
         seed=0,

@@ -307,7 +307,7 @@ def test_a_reading_keeps_the_drivers_stamp():
             "lease_s is inf; it must be a finite number",
         ),
         (core.GridMasterClaim, {"kind": 0}, "kind is 0; it must be one of 1 CANDIDATE, 2 MASTER"),
-        (core.ControlRequest, {"operation": 10}, "operation is 10; it must be one of 1 ACQUIRE"),
+        (core.ControlRequest, {"operation": 99}, "operation is 99; it must be one of 1 ACQUIRE"),
         (
             core.UnitStatus,
             {"converter": msg.ConverterState(mode=5)},
@@ -347,5 +347,5 @@ def test_a_refusal_without_a_reading_is_no_reading_of_zeros():
 
 
 def test_a_droop_of_nan_means_none_as_the_interface_says():
-    message = srv.UnitControl.Request(operation=9, droop_ratio=math.nan)
-    assert from_ros(message, core.ControlRequest, INSTANTS).droop_ratio == 0.0
+    message = srv.ConverterCommand.Request(operation=4, droop_ratio=math.nan)
+    assert from_ros(message, core.ConverterOrder, INSTANTS).droop_ratio == 0.0

@@ -1,0 +1,37 @@
+"""Planted bugs are noticed; ``python tests/mutants/test_mutants.py`` prints by what."""
+
+from __future__ import annotations
+
+import pytest
+from mutants import MUTANTS, Mutant
+
+from apis_emulator.virtual.run import run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name.replace(" ", "_"))
+def test_a_planted_bug_is_noticed(mutant: Mutant):
+    outcome = mutant.run()
+    assert outcome.rule, f"{mutant.name}: every invariant held"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", sorted({str(m.case): m.case for m in MUTANTS}.items()))
+def test_without_it_every_invariant_holds(case):
+    outcome = run(case[1])
+    assert not outcome.rule, outcome.reason
+
+
+def main() -> None:
+    """The report: which invariant caught which bug."""
+    print("| planted bug | run | invariant | what was seen |")
+    print("|---|---|---|---|")
+    for mutant in MUTANTS:
+        outcome, case = mutant.run(), mutant.case
+        seen = outcome.reason.splitlines()[-1] if outcome.rule else "nothing"
+        run_ = f"seed {case.seed}, {case.profile}, {case.units} units"
+        print(f"| {mutant.name} | {run_} | {outcome.rule or '-'} | {seen} |")
+
+
+if __name__ == "__main__":
+    main()
