@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from apis_emulator.virtual.__main__ import main
 from apis_emulator.virtual.run import Case, run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,11 +28,17 @@ def test_seeds(seed, profile):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_two_hundred_seeds():
+    """On all cores, as `apisctl simtest` runs them."""
+    assert main(["--seeds", "0:200", "--units", "4", "--hours", "0.52"]) == 0
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("seed", range(2, 8))
-@pytest.mark.parametrize("profile", ["mixed", "crash"])
-def test_more_seeds(profile, seed):
-    hold(Case(seed, 4, SHORT_H, profile))
+@pytest.mark.parametrize("profile", ["partition", "crash"])
+def test_a_heavy_profile(profile):
+    hold(Case(3, 6, 1.0, profile))
 
 
 @pytest.mark.timeout(180)
