@@ -163,7 +163,7 @@ def test_a_grid_has_a_sensible_number_of_units(count):
         with_unit_count(grid_of(LISTED), count)
 
 
-@pytest.mark.parametrize("name", ["sim_grid.yaml", "large_grid.yaml"])
+@pytest.mark.parametrize("name", ["sim_grid.yaml", "large_grid.yaml", "grid19.yaml"])
 def test_our_own_grids_fit_their_files(name):
     grid = grid_of((CONFIG / name).read_text())
     policy = parse_policy((CONFIG / grid.policy).read_text(), grid.policy)
