@@ -81,7 +81,7 @@ LAYERS = (
         "grid",
     ),
     # rules: pure functions
-    ("topology", "succession", "negotiation", "safety", "voltage_optimisation", "fault_rules"),
+    ("topology", "succession", "negotiation", "safety", "voltage_optimisation", "fault_matrix"),
     # machines
     (
         "landing",

@@ -25,6 +25,8 @@ RUNNING, COMPLETED, ABORTED = Deal.STATE_RUNNING, Deal.STATE_COMPLETED, Deal.STA
 def prepared(monkeypatch: pytest.MonkeyPatch, domains: tuple[int, int]) -> Iterator[PreparedGrid]:
     monkeypatch.setenv("ROS_DOMAIN_ID", str(domains[0]))
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    # a killed process leaves its shared memory behind, and the tests after this one would meet it
+    monkeypatch.setenv("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
     options = GridOptions(overrides=Overrides(units=5, speed=20.0), web=False, quiet=True)
     with prepare(options) as grid:
         yield grid

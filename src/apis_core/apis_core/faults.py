@@ -3,6 +3,7 @@
 A fault of level ERROR or worse keeps the unit concerned (LOCAL) or the whole cluster (GLOBAL) from
 new deals until it has not been seen for the policy's sustaining time; one that comes back soon
 after it was over, for twice as long each time, so that what flaps does not start the bus for ever.
+One that has come back too often may stay until an operator has seen to it.
 The state is derived from the faults themselves: there is no flag that could disagree.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from apis_core.messages import Fault
-from apis_core.types import FaultExtent, FaultLevel, UnitId
+from apis_core.types import NOBODY, FaultExtent, FaultLevel, UnitId
 from apis_core.units import NEVER_NS
 
 __all__ = ["FaultBook"]
@@ -30,11 +31,14 @@ class FaultBook:
         unit_id: This unit.
         local_quarantine_ns: How long a LOCAL fault lasts after it was last seen.
         global_quarantine_ns: The same for a GLOBAL one.
+        latch_after: A fault that has come back so often, each time soon after it was over, lasts
+            until :meth:`reset`, >= 1; None = never.
     """
 
     unit_id: UnitId
     local_quarantine_ns: int
     global_quarantine_ns: int
+    latch_after: int | None = None
     _until_ns: dict[_Key, tuple[Fault, int]] = field(default_factory=dict)
     _returns: dict[_Key, tuple[int, int]] = field(default_factory=dict)  # how often, last end
 
@@ -45,11 +49,15 @@ class FaultBook:
         is_global = fault.extent is not FaultExtent.LOCAL
         lasts_ns = self.global_quarantine_ns if is_global else self.local_quarantine_ns
         key = (fault.unit_id, fault.code, is_global)
+        if self._is_latched(key):
+            return False
         is_news = key not in self._until_ns or now_ns >= self._until_ns[key][1]
         times, ended_ns = self._returns.get(key, (0, now_ns))
         if is_news and key in self._returns:
             times = times + 1 if now_ns - ended_ns < _SOON * lasts_ns else 0
         until_ns = now_ns + lasts_ns * 2 ** min(times, _MAX_DOUBLINGS)
+        if self.latch_after is not None and times >= self.latch_after:
+            until_ns = NEVER_NS
         self._until_ns[key] = (fault, until_ns)
         self._returns[key] = (times, until_ns)
         return is_news
@@ -64,11 +72,30 @@ class FaultBook:
         for key in [key for key, (_, until_ns) in self._until_ns.items() if now_ns >= until_ns]:
             del self._until_ns[key]
 
+    def reset(self, unit_id: UnitId = NOBODY) -> tuple[str, ...]:
+        """An operator has seen to a unit: forget its faults, and how often they came back.
+
+        A fault that is still there is news when it is seen next.
+
+        Args:
+            unit_id: Whose faults; NOBODY = those of all.
+
+        Returns:
+            Codes of the faults that are over by this, sorted.
+        """
+        meant = [key for key in self._returns if unit_id in (NOBODY, key[0])]
+        ended = {key[1] for key in meant if key in self._until_ns}
+        for key in meant:
+            self._until_ns.pop(key, None)
+            del self._returns[key]
+        return tuple(sorted(ended))
+
     def why_not(self) -> str:
         """Why this unit makes no deals; empty = no fault forbids it."""
-        for fault, _ in self._until_ns.values():
+        for key, (fault, _) in self._until_ns.items():
             if fault.extent is not FaultExtent.LOCAL or fault.unit_id == self.unit_id:
-                return f"fault {fault.code}"
+                tail = ", until an operator resets it" if self._is_latched(key) else ""
+                return f"fault {fault.code}{tail}"
         return ""
 
     def codes(self) -> tuple[str, ...]:
@@ -84,3 +111,6 @@ class FaultBook:
                 }
             )
         )
+
+    def _is_latched(self, key: _Key) -> bool:
+        return key in self._until_ns and self._until_ns[key][1] == NEVER_NS

@@ -86,23 +86,20 @@ def dynamic_violation(
         is_voltage_masked: The reference's voltage is being moved, or handed over.
     """
     mode, current_a, bus_v = reading.mode, reading.grid_current_a, reading.grid_voltage_v
-    if mode in (ConverterMode.CHARGE, ConverterMode.DISCHARGE):
-        setpoint_a = reading.grid_current_setpoint_a
-        if setpoint_a is None or current_a is None:
-            return "setpoint_unknown", "the converter does not say its current or its setpoint"
-        goal_a = setpoint_a if mode is ConverterMode.CHARGE else -setpoint_a
-        low_v, high_v = policy.grid_voltage_min_v, policy.grid_voltage_max_v
-        if bus_v is not None and not low_v <= bus_v <= high_v:
-            return (
-                "bus_voltage_out_of_range",
-                f"the bus is at {bus_v:.1f} V, outside {low_v:g}..{high_v:g} V",
-            )
-    elif mode is ConverterMode.WAIT:
+    if mode is ConverterMode.UNKNOWN:
+        return "mode_unknown", "the converter does not say its mode"
+    if mode is ConverterMode.WAIT:
         goal_a = 0.0
+    elif current_a is None or bus_v is None:
+        # it may be anything; and while it is not known, no leak can be told on the whole bus
+        name = "current" if current_a is None else "voltage"
+        return "meter_unknown", f"in {mode.name} the converter does not say its grid {name}"
     elif mode is ConverterMode.VOLTAGE_REFERENCE:
         setpoint_v = reading.grid_voltage_setpoint_v
-        if is_voltage_masked or setpoint_v is None or bus_v is None:
+        if is_voltage_masked:
             return None
+        if setpoint_v is None:
+            return "setpoint_unknown", "the converter does not say what voltage it is to hold"
         if abs(bus_v - setpoint_v) > policy.grid_voltage_allowance_v:
             return (
                 "voltage_off_setpoint",
@@ -110,7 +107,16 @@ def dynamic_violation(
             )
         return None
     else:
-        return "mode_unknown", "the converter does not say its mode"
+        setpoint_a = reading.grid_current_setpoint_a
+        if setpoint_a is None:
+            return "setpoint_unknown", "the converter does not say what current it is to carry"
+        goal_a = setpoint_a if mode is ConverterMode.CHARGE else -setpoint_a
+        low_v, high_v = policy.grid_voltage_min_v, policy.grid_voltage_max_v
+        if not low_v <= bus_v <= high_v:
+            return (
+                "bus_voltage_out_of_range",
+                f"the bus is at {bus_v:.1f} V, outside {low_v:g}..{high_v:g} V",
+            )
     if current_a is not None and abs(current_a - goal_a) > hardware.grid_current_allowance_a:
         return (
             "current_off_setpoint",
@@ -119,22 +125,35 @@ def dynamic_violation(
     return None
 
 
-def mode_violation(mode: ConverterMode, types: Collection[DealType]) -> tuple[str, str] | None:
+def mode_violation(
+    mode: ConverterMode,
+    types: Collection[DealType],
+    *,
+    is_transitional: bool = True,
+    is_reference: bool | None = None,
+) -> tuple[str, str] | None:
     """How the converter's mode does not fit the deals that use it, as (code, message).
 
-    The protocol, 10.3. A converter that is off fits: its deals are about to start or have landed.
+    The protocol, 10.3.
 
     Args:
         mode: Of the converter.
         types: This unit's directions in the deals that have a share of its current.
+        is_transitional: One of them is about to start or has landed, so that the converter may be
+            off.
+        is_reference: Whether it is ordered to hold the voltage of the bus; None = either way.
     """
-    if mode in (ConverterMode.WAIT, ConverterMode.VOLTAGE_REFERENCE) and types:
-        return None
     if not types:
         fits = mode is ConverterMode.WAIT
         return None if fits else ("on_without_deal", f"it is in {mode.name} for no deal")
+    if mode is ConverterMode.WAIT:
+        return None if is_transitional else ("off_in_deal", "it is in WAIT while its deals run")
+    if mode is ConverterMode.VOLTAGE_REFERENCE and is_reference is not False:
+        return None
     wanted = {_MODE_OF[type_] for type_ in types}
-    if wanted == {mode}:
+    if wanted == {mode} and not is_reference:
         return None
     names = " and ".join(sorted(type_.name for type_ in types))
+    if is_reference:
+        names += " and to hold the voltage"
     return "mode_against_deal", f"it is in {mode.name}, its deals want it to {names}"

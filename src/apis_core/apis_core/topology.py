@@ -1,13 +1,15 @@
 """What the lines can carry.
 
 Before a deal starts, the worst case counts: deals start and stop one by one, so currents on either
-side of a branch are not set off against each other (the protocol, 10.2). While deals run, the
-measured net current of every branch is watched (10.1).
+side of a branch are not set off against each other (the protocol, 10.2). A limit of the whole bus
+holds beside those of its branches. While deals run, the measured net current of every branch is
+watched (10.1).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import inf
 
 from apis_core.branches import Branch
 from apis_core.messages import Deal
@@ -25,16 +27,14 @@ def why_not_activate(running: Sequence[Deal], new: Deal, policy: Policy) -> str:
     Args:
         running: Deals whose currents flow, or may.
         new: The one that is to start.
-        policy: With the limit of the whole bus, or those of its branches.
+        policy: With the limits of the whole bus and of its branches, where there are any.
     """
     deals = (*running, new)
-    if policy.topology is None:
-        total_a = sum(deal.current_a for deal in deals)
-        limit_a = policy.total_deal_current_max_a
-        if limit_a is not None and total_a > limit_a + _SLACK_A:
-            return f"the bus carries at most {limit_a:g} A, and with this deal {total_a:g} A"
-        return ""
-    for branch in policy.topology:
+    total_a = sum(deal.current_a for deal in deals)
+    limit_a = policy.total_deal_current_max_a
+    if limit_a is not None and total_a > limit_a + _SLACK_A:
+        return f"the bus carries at most {limit_a:g} A, and with this deal {total_a:g} A"
+    for branch in policy.topology or ():
         for side, unit_ids in (
             ("forward", branch.forward_unit_ids),
             ("backward", branch.backward_unit_ids),
@@ -54,7 +54,7 @@ def overloaded(
     currents_a: Mapping[UnitId, float | None],
     topology: Sequence[Branch],
     *,
-    assumed_a: Mapping[UnitId, float],
+    assumed_a: Mapping[UnitId, float] | None,
     allowance_a: float = 0.0,
 ) -> list[tuple[Branch, str]]:
     """Branches whose net current is above what they carry, each with what was found.
@@ -65,19 +65,23 @@ def overloaded(
     Args:
         currents_a: Measured, by unit; None = not known. [A, + = from the bus into the unit]
         topology: The branches.
-        assumed_a: The most that each unit's deals may bring it, >= 0; 0 if not named. [A]
+        assumed_a: The most that each unit's deals may bring it, >= 0; 0 if not named. None = not
+            known either, so that a branch with a unit unseen is taken for overloaded. [A]
         allowance_a: Error of the meters, >= 0. [A]
     """
     found = []
     for branch in topology:
         unseen = [u for u in branch.forward_unit_ids if currents_a.get(u) is None]
         seen_a = sum(currents_a.get(unit_id) or 0.0 for unit_id in branch.forward_unit_ids)
-        unseen_a = sum(assumed_a.get(unit_id, 0.0) for unit_id in unseen)
+        if assumed_a is None:
+            blind, unseen_a = unseen, inf if unseen else 0.0
+        else:
+            blind = [unit_id for unit_id in unseen if assumed_a.get(unit_id)]
+            unseen_a = sum(assumed_a[unit_id] for unit_id in blind)
         worst_a = abs(seen_a) + unseen_a
         if worst_a <= branch.capacity_a + allowance_a:
             continue
         words = f"{worst_a:.2f} A on branch {branch.id}, which carries {branch.capacity_a:g} A"
-        blind = [unit_id for unit_id in unseen if assumed_a.get(unit_id)]
         tail = f"; {', '.join(blind)} not seen" if blind else ""
         found.append((branch, words + tail))
     return found

@@ -120,6 +120,91 @@ def test_w38_a_fault_that_keeps_coming_back_lasts_longer_each_time():
     assert faults.wake_ns - now_ns == LOCAL_NS  # long forgotten
 
 
+@pytest.mark.parametrize("extent", FaultExtent)
+def test_w38_a_fault_that_came_back_too_often_stays_until_an_operator_resets_it(extent):
+    faults = FaultBook("E001", GLOBAL_NS, GLOBAL_NS, latch_after=3)
+    flapping, now_ns = fault(extent=extent), 0
+    for _ in range(3):
+        assert faults.add(flapping, now_ns)
+        assert faults.wake_ns < NEVER_NS
+        assert faults.why_not() == "fault trip"
+        now_ns = faults.wake_ns
+        faults.tick(now_ns)
+        assert faults.why_not() == ""
+    assert faults.add(flapping, now_ns)  # the third time that it is back
+    assert not faults.add(flapping, now_ns + 1)
+    assert faults.wake_ns == NEVER_NS
+    faults.tick(now_ns + 10**15)
+    assert not faults.add(flapping, now_ns + 10**15)
+    assert faults.why_not() == "fault trip, until an operator resets it"
+    assert faults.codes() == ("trip",)
+    assert faults.reset("E001") == ("trip",)
+    assert (faults.why_not(), faults.codes(), faults.wake_ns) == ("", (), NEVER_NS)
+
+
+def test_w38_after_a_reset_a_fault_is_news_and_begins_anew():
+    faults = FaultBook("E001", LOCAL_NS, GLOBAL_NS, latch_after=1)
+    faults.add(fault(), 0)
+    faults.tick(LOCAL_NS)
+    faults.add(fault(), LOCAL_NS)
+    faults.reset("E001")
+    assert faults.add(fault(), LOCAL_NS + 1)
+    assert faults.wake_ns == LOCAL_NS + 1 + LOCAL_NS
+
+
+def test_w38_a_reset_also_ends_what_has_not_latched():
+    faults = book()
+    faults.add(fault(), 0)
+    assert faults.reset("E001") == ("trip",)
+    assert faults.why_not() == ""
+    assert faults.reset("E001") == ()
+
+
+def test_w38_a_reset_concerns_one_unit_or_all():
+    faults = book()
+    for unit_id, code in (("E001", "b"), ("E002", "c"), ("E003", "a")):
+        faults.add(fault(code, unit_id, GLOBAL), 0)
+    assert faults.reset("E002") == ("c",)
+    assert faults.codes() == ("a", "b")
+    assert faults.reset() == ("a", "b")
+    assert faults.codes() == ()
+
+
+def test_w38_a_reset_forgets_how_often_a_fault_that_is_over_came_back():
+    faults = FaultBook("E001", LOCAL_NS, GLOBAL_NS, latch_after=2)
+    for now_ns in (0, LOCAL_NS + 1):
+        faults.add(fault(), now_ns)
+    now_ns = faults.wake_ns
+    faults.tick(now_ns)
+    assert faults.reset("E001") == ()
+    faults.add(fault(), now_ns)
+    assert faults.wake_ns == now_ns + LOCAL_NS
+
+
+def test_w38_only_what_comes_back_soon_comes_nearer_to_its_latch():
+    faults, now_ns = FaultBook("E001", LOCAL_NS, GLOBAL_NS, latch_after=2), 0
+    for _ in range(9):
+        faults.add(fault(), now_ns)
+        assert faults.wake_ns == now_ns + LOCAL_NS
+        now_ns = faults.wake_ns + 10 * LOCAL_NS
+        faults.tick(now_ns)
+
+
+def test_w38_each_fault_has_a_latch_of_its_own():
+    faults = FaultBook("E001", LOCAL_NS, GLOBAL_NS, latch_after=2)
+    now_ns = 0
+    for _ in range(2):
+        for again in (fault("a"), fault("b"), fault("a", "E002"), fault("a", extent=GLOBAL)):
+            faults.add(again, now_ns)
+        now_ns += 2 * GLOBAL_NS
+        faults.tick(now_ns)
+    assert faults.why_not() == ""
+    faults.add(fault("a"), now_ns)
+    assert faults.wake_ns == NEVER_NS
+    faults.add(fault("c"), now_ns)
+    assert faults.wake_ns == now_ns + LOCAL_NS
+
+
 def test_w38_a_fault_that_lasts_has_not_come_back():
     faults = book()
     for now_ns in range(0, 10 * LOCAL_NS, LOCAL_NS // 2):

@@ -96,11 +96,30 @@ def doing(mode, **changes) -> ConverterReading:
             "current_off_setpoi",
         ),
         (doing(M.CHARGE, grid_current_setpoint_a=None), "setpoint_unknown"),
+        (doing(M.CHARGE, grid_current_a=None), "meter_unknown"),
+        (doing(M.DISCHARGE, grid_current_a=None), "meter_unknown"),
+        (doing(M.DISCHARGE, grid_voltage_v=None), "meter_unknown"),
+        (doing(M.WAIT, grid_current_a=None, grid_voltage_v=None), ""),
+        (doing(M.WAIT, grid_current_setpoint_a=2.0), ""),
+        (doing(M.DISCHARGE, grid_voltage_v=300.0), ""),
+        (doing(M.CHARGE, grid_voltage_v=380.0), ""),
+        (doing(M.WAIT, grid_voltage_v=0.0), ""),
         (doing(M.CHARGE, grid_voltage_v=299.0), "bus_voltage_out_of_range"),
         (doing(M.DISCHARGE, grid_voltage_v=381.0), "bus_voltage_out_of_range"),
         (doing(M.VOLTAGE_REFERENCE, grid_voltage_setpoint_v=353.9), ""),
         (doing(M.VOLTAGE_REFERENCE, grid_voltage_setpoint_v=354.1), "voltage_off_setpoint"),
+        (doing(M.VOLTAGE_REFERENCE, grid_voltage_setpoint_v=345.9), "voltage_off_setpoint"),
         (doing(M.VOLTAGE_REFERENCE, grid_voltage_setpoint_v=350.0, grid_current_a=2.0), ""),
+        (doing(M.VOLTAGE_REFERENCE), "setpoint_unknown"),
+        (
+            doing(M.VOLTAGE_REFERENCE, grid_voltage_setpoint_v=350.0, grid_voltage_v=None),
+            "meter_unknown",
+        ),
+        # while a reference does not say its current, no leak can be told on the whole bus
+        (
+            doing(M.VOLTAGE_REFERENCE, grid_voltage_setpoint_v=350.0, grid_current_a=None),
+            "meter_unknown",
+        ),
         (doing(M.UNKNOWN), "mode_unknown"),
     ],
 )
@@ -114,6 +133,8 @@ def test_10_4_what_a_converter_does_is_compared_with_what_it_was_told(
 def test_w10_the_mask_hides_the_voltage_of_a_reference_and_nothing_else(policy, hardware):
     moving = doing(M.VOLTAGE_REFERENCE, grid_voltage_setpoint_v=370.0)
     assert dynamic_violation(moving, hardware, policy, is_voltage_masked=True) is None
+    unread = doing(M.VOLTAGE_REFERENCE, grid_voltage_setpoint_v=370.0, grid_current_a=None)
+    assert dynamic_violation(unread, hardware, policy, is_voltage_masked=True) is not None
     stray = doing(M.CHARGE, grid_current_a=2.0)
     assert dynamic_violation(stray, hardware, policy, is_voltage_masked=True) is not None
 
@@ -134,6 +155,32 @@ def test_w10_the_mask_hides_the_voltage_of_a_reference_and_nothing_else(policy, 
 def test_10_3_the_mode_fits_the_deals(mode, types, code):
     found = mode_violation(mode, types)
     assert (found[0] if found else None) == code
+
+
+@pytest.mark.parametrize(
+    ("mode", "is_reference", "code"),
+    [
+        (M.WAIT, False, "off_in_deal"),
+        (M.WAIT, True, "off_in_deal"),
+        (M.WAIT, None, "off_in_deal"),
+        (M.CHARGE, False, None),
+        (M.CHARGE, None, None),
+        (M.CHARGE, True, "mode_against_deal"),
+        (M.DISCHARGE, False, "mode_against_deal"),
+        (M.VOLTAGE_REFERENCE, True, None),
+        (M.VOLTAGE_REFERENCE, None, None),
+        (M.VOLTAGE_REFERENCE, False, "mode_against_deal"),
+        (M.UNKNOWN, None, "mode_against_deal"),
+    ],
+)
+def test_10_3_a_deal_that_runs_needs_its_mode_or_the_reference(mode, is_reference, code):
+    found = mode_violation(
+        mode, [DealType.CHARGE], is_transitional=False, is_reference=is_reference
+    )
+    assert (found[0] if found else None) == code
+    if mode is not M.WAIT:
+        lenient = mode_violation(mode, [DealType.CHARGE], is_reference=is_reference)
+        assert lenient == found  # a deal that only begins allows WAIT, and nothing else besides
 
 
 def test_w13_what_is_seen_twice_in_a_moment_is_not_real():

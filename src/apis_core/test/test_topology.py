@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,6 +106,26 @@ def test_10_2_without_branches_the_whole_bus_has_a_limit(policy):
     assert reason == "the bus carries at most 2 A, and with this deal 2.5 A"
 
 
+def test_10_2_a_limit_of_the_whole_bus_holds_beside_those_of_its_branches(tree):
+    policy = replace(tree(9.0), total_deal_current_max_a=2.0)
+    assert why_not_activate([deal("F022", "F021")], deal("F011", "F010"), policy) == ""
+    reason = why_not_activate([deal("F022", "F021")], deal("F011", "F010", 1.5), policy)
+    assert reason == "the bus carries at most 2 A, and with this deal 2.5 A"
+    policy = replace(tree(2.0), total_deal_current_max_a=9.0)
+    assert why_not_activate([deal("F022", "F021")], deal("F011", "F010", 2.5), policy)
+
+
+def test_10_2_a_sum_that_is_off_by_the_error_of_its_floats_is_not_too_much(tree):
+    """Three times 0.1 is a little more than 0.3."""
+    running, new = (
+        [deal("F022", "F011", 0.1), deal("F022", "F012", 0.1)],
+        deal("F022", "F004", 0.1),
+    )
+    assert why_not_activate(running, new, tree(0.3)) == ""
+    total = replace(tree(9.0), topology=None, total_deal_current_max_a=0.3)
+    assert why_not_activate(running, new, total) == ""
+
+
 def test_10_1_the_net_current_of_a_branch_is_watched():
     currents_a = dict.fromkeys(GRID["units"], 0.0)
     currents_a |= {"F022": 2.0, "F021": 2.0, "F019": -1.0, "F012": -3.0}
@@ -120,3 +141,45 @@ def test_w39_a_unit_that_is_not_seen_counts_with_what_it_may_carry():
     found = overloaded(currents_a, branches(1.5), assumed_a={"F022": 2.0})
     assert len(found) == 6  # all branches between it and the hub
     assert found[0][1] == "2.00 A on branch F012-F026, which carries 1.5 A; F022 not seen"
+
+
+def test_w39_what_is_not_seen_comes_on_top_of_what_is():
+    """It may flow in either direction; the worse one counts."""
+    for seen_a in (1.0, -1.0):
+        currents_a = {**dict.fromkeys(GRID["units"], 0.0), "F020": seen_a, "F022": None}
+        found = overloaded(currents_a, branches(2.5), assumed_a={"F022": 2.0})
+        assert [branch.id for branch, _ in found] == [
+            "F012-F026",
+            "F026-F018",
+            "F018-F019",
+            "F019-F020",
+        ]
+
+
+@pytest.mark.parametrize("is_missing", [True, False])
+def test_w39_where_nothing_is_known_of_a_unit_its_branches_are_taken_for_overloaded(is_missing):
+    currents_a: dict[str, float | None] = dict.fromkeys(GRID["units"], 0.0)
+    assert overloaded(currents_a, branches(1.0), assumed_a=None) == []
+    if is_missing:
+        del currents_a["F004"]
+    else:
+        currents_a["F004"] = None
+    found = overloaded(currents_a, branches(1.0), assumed_a=None)
+    assert [branch.id for branch, _ in found] == [
+        "F012-F013",
+        "F013-F014",
+        "F014-F015",
+        "F015-F004",
+    ]
+    assert found[0][1] == "inf A on branch F012-F013, which carries 1 A; F004 not seen"
+
+
+def test_w39_a_current_that_is_no_number_is_too_much():
+    currents_a = {**dict.fromkeys(GRID["units"], 0.0), "F017": math.nan}
+    found = overloaded(currents_a, branches(9.0), assumed_a={})
+    assert [branch.id for branch, _ in found] == [
+        "F012-F013",
+        "F013-F014",
+        "F014-F015",
+        "F015-F017",
+    ]

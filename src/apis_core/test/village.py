@@ -83,6 +83,7 @@ class Plant:
     next_current_a: float | None = None
     moved_wh: float = 0.0
     hold_until_ns: int = 0
+    meter_error_a: float = 0.0  # what its meter shows too much; it steers by that
 
 
 class Village:
@@ -311,11 +312,12 @@ class Village:
                 ordered_a = (plant.reading.grid_current_setpoint_a or 0.0) * bool(references)
                 current_a = ordered_a if mode is ConverterMode.CHARGE else -ordered_a
                 self._flow(plant, current_a)
-                total_a += current_a
+                total_a += current_a - plant.meter_error_a * bool(ordered_a)
             elif unit_id not in references:
                 self._flow(plant, 0.0)
         for unit_id in references:
-            self._flow(self.plants[unit_id], -total_a / len(references))
+            plant = self.plants[unit_id]
+            self._flow(plant, -total_a / len(references) + plant.meter_error_a)
         for plant in self.plants.values():
             is_on = plant.reading.mode is not ConverterMode.WAIT
             limit_wh = plant.energy_limit_wh

@@ -1,0 +1,165 @@
+"""A village whose operators want deals by hand: for tests of several deals at once.
+
+Every converter carries 2.3 A and every deal 1 A, so that a unit has two slots. The market itself
+watches that the voltage is never held by two without droop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from village import Village
+
+from apis_core.events import Answered, Asked, DealClosed, DealWanted, Event
+from apis_core.grid_master import GridMaster
+from apis_core.messages import (
+    ControlReply,
+    ControlRequest,
+    ConverterOrder,
+    ConverterReply,
+    Deal,
+)
+from apis_core.types import ConverterMode, DealState, DealType, OperationMode
+from apis_core.units import s_from_ns
+
+SOCS = {"E001": 0.9, "E002": 0.5, "E003": 0.5, "E004": 0.9}
+CAPACITY_A = 2.3
+M = ConverterMode
+
+
+class Market(Village):
+    """See the module's text.
+
+    Attributes:
+        references: Units that held the bus alone, one after the other.
+        worst_reference_a: The most that any of them carried. [A]
+        mishap: Answers a unit's order in its driver's place; None = the driver does.
+        proxy: Answers an order of the grid master in the unit's place; None = the unit does.
+        is_deaf: Whether an order of the grid master is lost on its way to a unit.
+    """
+
+    def __init__(self, socs: dict[str, float] = SOCS, **changes: object) -> None:
+        self.references: list[str] = []
+        self.worst_reference_a = 0.0
+        self.mishap: Callable[[str, ConverterOrder], ConverterReply | None] = lambda *_: None
+        self.proxy: Callable[[str, ControlRequest], ControlReply | None] = lambda *_: None
+        self.is_deaf: Callable[[str, ControlRequest], bool] = lambda *_: False
+        fields = {"deal_current_a": 1.0, "operation_mode": OperationMode.SOFT_STOP, **changes}
+        super().__init__(socs, **fields)  # type: ignore[arg-type]
+        self.watchers.append(Market._watch)
+        self.run_for(10.0)
+
+    # --- what a test does ------------------------------------------------------------------------
+
+    def want(self, giver: str, taker: str, energy_wh: float, after_s: float = 30.0) -> str:
+        """The giver's operator wants a deal; its id, after some time."""
+        deal_id = f"{giver}-{taker}-{energy_wh:g}"
+        self.feed(
+            giver,
+            DealWanted(
+                deal_id=deal_id,
+                peer_unit_id=taker,
+                type=DealType.DISCHARGE,
+                energy_wh=energy_wh,
+                current_a=1.0,
+            ),
+        )
+        self.run_for(after_s)
+        return deal_id
+
+    def finish(self, seconds: float = 3_000.0) -> dict[str, Deal]:
+        """Wait until all deals are over; then nothing is on and no slot is held."""
+        all_over = self.run_until(
+            lambda: all(deal.state.is_over for deal in self.deals.values()), seconds
+        )
+        assert all_over, "\n".join(self.trace[-40:])
+        self.run_for(60.0)
+        assert self.modes() == {M.WAIT}
+        assert not any(agent._interlock.deals for agent in self.agents.values())
+        return self.deals
+
+    def must_balance(self) -> None:
+        """All agreed energy came, nothing hung on the reference, and the journals say the same."""
+        for deal in self.finish().values():
+            assert deal.state is DealState.COMPLETED, deal.reason
+            assert deal.moved_wh == pytest.approx(deal.energy_wh, rel=2e-3)
+            sent_wh, taken_wh = (self.counted_wh(unit_id, deal) for unit_id in sides(deal))
+            assert sent_wh == pytest.approx(taken_wh, rel=0.02)
+        assert self.worst_reference_a <= CAPACITY_A
+
+    # --- what it sees ----------------------------------------------------------------------------
+
+    @property
+    def master_id(self) -> str:
+        """The unit in office."""
+        (unit_id,) = (i for i, agent in self.agents.items() if agent._office is not None)
+        return unit_id
+
+    @property
+    def office(self) -> GridMaster:
+        """The grid master."""
+        office = self.agents[self.master_id]._office
+        assert office is not None
+        return office
+
+    def state(self, deal_id: str) -> DealState:
+        """Of a deal, as last published."""
+        return self.deals[deal_id].state
+
+    def current_a(self, unit_id: str) -> float:
+        """What a unit's meter shows. [A]"""
+        return self.plants[unit_id].reading.grid_current_a or 0.0
+
+    def counted_wh(self, unit_id: str, deal: Deal) -> float:
+        """What a unit's journal says of a deal that is closed. [Wh over its bus terminal]"""
+        (entry,) = (
+            record.entry
+            for record in self.journals[unit_id]
+            if isinstance(record.entry, DealClosed)
+            and record.entry.receipt.deal_id == deal.deal_id
+        )
+        return entry.receipt.grid_moved_wh
+
+    # --- the shell -------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        on = [i for i, p in self.plants.items() if p.reading.mode is M.VOLTAGE_REFERENCE]
+        stiff = [i for i in on if not self.plants[i].reading.droop_ratio]
+        assert len(on) < 2 or not stiff, (
+            f"at {s_from_ns(self.now_ns)} s {' and '.join(on)} hold the voltage, "
+            f"without droop: {', '.join(stiff)}"
+        )
+        if len(on) == 1 and self.references[-1:] != on:
+            self.references += on
+        for unit_id in on:
+            self.worst_reference_a = max(self.worst_reference_a, abs(self.current_a(unit_id)))
+
+    def _deliver(self, sender: str, to: str, event: Event) -> None:
+        if isinstance(event, Asked) and isinstance(event.request, ControlRequest):
+            if self.is_deaf(to, event.request):
+                return
+            reply = self.proxy(to, event.request)
+            if reply is not None:
+                super()._deliver(to, sender, Answered(event.call_id.partition("|")[2], reply))
+                return
+        super()._deliver(sender, to, event)
+
+    def _obey(self, unit_id: str, order: ConverterOrder) -> ConverterReply:
+        reply = self.mishap(unit_id, order)
+        return reply if reply is not None else super()._obey(unit_id, order)
+
+
+def sides(deal: Deal) -> tuple[str, str]:
+    """The giving unit and the taking one."""
+    return deal.discharge_unit_id, deal.charge_unit_id
+
+
+def once(condition: Callable[..., bool], reply: object) -> Callable[..., object]:
+    """A mishap that happens the first time that the condition holds."""
+    left = [reply]
+
+    def happens(*args: object) -> object:
+        return left.pop() if left and condition(*args) else None
+
+    return happens

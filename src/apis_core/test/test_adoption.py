@@ -1,0 +1,275 @@
+"""A grid master is lost in the middle of deals, and the next one goes on (W5)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+
+import pytest
+from market import SOCS, Market
+
+from apis_core.deal import Phase
+from apis_core.events import Broadcast, Call, Note
+from apis_core.grid_master import GridMaster
+from apis_core.messages import ConverterReading, Deal, UnitStatus
+from apis_core.timing import Timing
+from apis_core.types import ControlOperation, ConverterMode, DealState, OperationMode
+from apis_core.units import SECOND_NS
+from apis_core.voltage_reference import Stage
+
+M, Op = ConverterMode, ControlOperation
+NOW_NS = 1_000 * SECOND_NS
+
+
+# --- what a new grid master goes on with ---------------------------------------------------------
+
+
+def deal(deal_id: str, giver: str, taker: str, **changes) -> Deal:
+    fields = {"voltage_reference_id": "E002", "state": DealState.RUNNING, "term": 6, **changes}
+    return Deal(
+        deal_id=deal_id,
+        request_unit_id=taker,
+        accept_unit_id=giver,
+        discharge_unit_id=giver,
+        charge_unit_id=taker,
+        energy_wh=50.0,
+        current_a=1.0,
+        grid_master_id="E009",
+        sequence=9,
+        **fields,
+    )
+
+
+def status(unit_id: str, mode: ConverterMode, *deal_ids: str) -> UnitStatus:
+    return UnitStatus(
+        unit_id=unit_id,
+        instance_id=f"{unit_id}#1",
+        sequence=1,
+        global_mode=OperationMode.RUN,
+        global_mode_version=1,
+        local_mode=OperationMode.UNSET,
+        effective_mode=OperationMode.RUN,
+        capacity_wh=4800.0,
+        converter=ConverterReading(mode=mode),
+        deal_ids=deal_ids,
+    )
+
+
+DEALS = (deal("d", "E001", "E002"), deal("e", "E004", "E003"))
+STATUSES = (
+    status("E001", M.DISCHARGE, "d"),
+    status("E002", M.VOLTAGE_REFERENCE, "d"),
+    status("E003", M.CHARGE, "e"),
+    status("E004", M.DISCHARGE, "e"),
+)
+
+
+def begins(policy, deals=DEALS, statuses=STATUSES, **instead):
+    """A new grid master, and its first effects; ``instead`` = other statuses by unit."""
+    statuses = {s.unit_id: s for s in statuses} | instead
+    master = GridMaster(
+        unit_id="E005",
+        term=7,
+        policy=policy,
+        timing=Timing.of(policy),
+        random=Random(1),
+        known_deals={known.deal_id: known for known in deals},
+        statuses=statuses,
+        now_ns=NOW_NS,
+    )
+    return master, master.begin(NOW_NS)
+
+
+def orders(effects, operation):
+    return [
+        (effect.to, effect.request.deal_id)
+        for effect in effects
+        if isinstance(effect, Call) and effect.request.operation is operation
+    ]
+
+
+def test_w5_deals_that_run_are_adopted_with_both_units_and_told_to_all(policy):
+    master, effects = begins(policy)
+    adopted = [("E001", "d"), ("E002", "d"), ("E003", "e"), ("E004", "e")]
+    assert orders(effects, Op.ADOPT) == adopted
+    assert orders(effects, Op.RELEASE) == []
+    calls = [effect.request for effect in effects if isinstance(effect, Call)]
+    assert {(c.term, c.grid_master_id) for c in calls} == {(7, "E005")}
+    told = [effect.message for effect in effects if isinstance(effect, Broadcast)]
+    assert [(d.deal_id, d.term, d.state) for d in told] == [
+        ("d", 7, DealState.RUNNING),
+        ("e", 7, DealState.RUNNING),
+    ]
+    assert Note("goes on with 2 deals, E002 holds the bus") in effects
+    assert (master._reference.stage, master._reference.unit_id) == (Stage.UP, "E002")
+
+
+def test_w5_what_has_flowed_before_stays_counted(policy):
+    before = deal("d", "E001", "E002", moved_wh=20.0, started_ns=5)
+    master, _ = begins(policy, [before])
+    adopted = master._machines["d"].record()
+    assert (adopted.moved_wh, adopted.started_ns) == (20.0, 5)
+
+
+@pytest.mark.parametrize(
+    "instead",
+    [
+        status("E002", M.WAIT, "d"),  # the bus is dead
+        status("E002", M.CHARGE, "d"),
+        status("E002", M.VOLTAGE_REFERENCE),  # it has given its deal up
+        status("E001", M.WAIT, "d"),  # the reference's only deal has ended: a hand-over was due
+    ],
+)
+def test_w5_a_bus_that_is_not_as_the_records_say_is_wound_up(policy, instead):
+    _, effects = begins(policy, **{instead.unit_id: instead})
+    assert orders(effects, Op.ADOPT) == []
+    released = orders(effects, Op.RELEASE)
+    assert ("E003", "e") in released
+    assert ("E004", "e") in released
+
+
+def test_w5_two_references_in_the_records_are_wound_up(policy):
+    moving = deal("e", "E004", "E003", voltage_reference_id="E003")
+    _, effects = begins(policy, [DEALS[0], moving])
+    assert orders(effects, Op.ADOPT) == []
+
+
+@pytest.mark.parametrize("state", [s for s in DealState if s is not DealState.RUNNING])
+def test_w5_a_deal_in_transition_is_released_and_the_others_go_on(policy, state):
+    _, effects = begins(policy, [DEALS[0], deal("e", "E004", "E003", state=state)])
+    assert orders(effects, Op.ADOPT) == [("E001", "d"), ("E002", "d")]
+    assert orders(effects, Op.RELEASE) == [("E003", "e"), ("E004", "e")]
+
+
+@pytest.mark.parametrize("unit_id", ["E003", "E004"])
+def test_w5_a_deal_whose_unit_is_off_is_released_and_the_others_go_on(policy, unit_id):
+    _, effects = begins(policy, **{unit_id: status(unit_id, M.WAIT, "e")})
+    assert orders(effects, Op.ADOPT) == [("E001", "d"), ("E002", "d")]
+    assert orders(effects, Op.RELEASE) == [("E003", "e"), ("E004", "e")]
+
+
+# --- in the village ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_w5_all_deals_go_on_under_the_next_grid_master(seed):
+    market = Market({**SOCS, "E005": 0.7}, seed=seed)
+    market.want("E001", "E002", 30.0)
+    market.want("E004", "E003", 30.0)
+    master_id = market.master_id
+    busy = {unit_id for deal in market.deals.values() for unit_id in deal.unit_ids}
+    market.kill(master_id)
+    market.run_for(40.0)
+    market.start(master_id)
+    ended = market.finish().values()
+    if master_id not in busy:
+        assert {deal.state for deal in ended} == {DealState.COMPLETED}
+    assert {deal.grid_master_id for deal in ended} != {master_id}
+
+
+class Led(Market):
+    """A market whose grid master has no part in any deal."""
+
+    def __init__(self, **changes) -> None:
+        super().__init__(dict.fromkeys(["E001", "E002", "E003", "E004", "E005"], 0.6), **changes)
+        self.dead_id = self.master_id
+        self.a, self.b, self.c, self.d = (u for u in self.plants if u != self.dead_id)
+
+    def lose(self) -> None:
+        self.kill(self.dead_id)
+
+
+@pytest.mark.parametrize("kind", ["energies", "one lost word", "compensated"])
+def test_w5_an_adopted_deal_ends_with_what_was_agreed(kind):
+    market = Led()
+    if kind == "compensated":
+        market.plants[market.a].meter_error_a = 0.05
+    first = market.want(market.a, market.b, 20.0)
+    market.want(market.c, market.d, 30.0)
+    assert market.run_until(lambda: market.deals[first].moved_wh > 16.0, 400.0)
+    if kind == "one lost word":
+        lost = set()
+
+        def is_deaf(unit_id, request):
+            is_first = request.operation is Op.ADOPT and unit_id not in lost
+            lost.update([unit_id] * is_first)
+            return is_first
+
+        market.is_deaf = is_deaf
+    market.lose()
+    before = len(market.orders)
+    for ended in market.finish().values():
+        assert ended.state is DealState.COMPLETED
+        assert ended.grid_master_id != market.dead_id
+        assert ended.moved_wh == pytest.approx(ended.energy_wh, rel=2e-3)
+    switched = [u for u, o in market.orders[before:] if o.mode in (M.CHARGE, M.DISCHARGE)]
+    assert len(switched) <= 1  # a hand-over at most, no new run: nothing was shaken
+
+
+STAGES = [
+    ("activating", lambda o: o._reference.stage is Stage.ACTIVATING),
+    ("ramping up", lambda o: o._reference.stage is Stage.RAMPING_UP),
+    ("authorising", lambda o: o._reference.stage is Stage.AUTHORISING),
+    ("starting", lambda o: _phase(o, Phase.STARTING)),
+    ("compensating", lambda o: _phase(o, Phase.COMPENSATING)),
+]
+
+
+def _phase(office, phase):
+    return any(machine.phase is phase for machine in office._machines.values())
+
+
+@pytest.mark.parametrize(("name", "is_there"), STAGES)
+def test_w5_a_grid_master_lost_before_its_deal_runs_leaves_nothing_on(name, is_there):
+    market = Led()
+    lost = market.want(market.a, market.b, 20.0, after_s=0.0)
+    assert market.run_until(lambda: is_there(market.office), 60.0)
+    market.lose()
+    ended = market.finish(200.0)
+    assert lost not in ended or ended[lost].state is DealState.ABORTED
+    again = market.want(market.a, market.b, 10.0)  # and the bus is free again
+    assert market.finish()[again].state is DealState.COMPLETED
+
+
+@pytest.mark.parametrize(("name", "is_there"), STAGES[3:])
+def test_w5_a_grid_master_lost_while_a_second_deal_starts_takes_only_that_along(name, is_there):
+    market = Led()
+    kept = market.want(market.a, market.b, 30.0)
+    lost = market.want(market.c, market.d, 30.0, after_s=0.0)
+    assert market.run_until(lambda: is_there(market.office), 60.0)
+    market.lose()
+    ended = market.finish()
+    assert ended[kept].state is DealState.COMPLETED
+    assert ended[lost].state is DealState.ABORTED
+
+
+@pytest.mark.parametrize("step", range(4))
+@pytest.mark.parametrize("why", ["the old one's deal is over", "a large one joins"])
+def test_w5_a_grid_master_lost_in_a_hand_over_leaves_nothing_on(why, step):
+    market = Led()
+    if why == "a large one joins":
+        market.office._policy = replace(market.policy, large_capacity_unit_ids=(market.d,))
+    first = market.want(market.a, market.b, 15.0)
+    second = market.want(market.c, market.d, 40.0, after_s=0.0)
+
+    def has_come() -> bool:
+        reference = market.office._reference
+        return reference.stage is Stage.HANDING_OVER and reference._step == step
+
+    assert market.run_until(has_come, 400.0)
+    market.lose()
+    ended = market.finish()
+    assert ended[first].state.is_over
+    assert ended[second].state.is_over
+    again = market.want(market.a, market.b, 10.0)
+    assert market.finish()[again].state is DealState.COMPLETED
+
+
+@pytest.mark.parametrize("phase", [Phase.STOPPING, Phase.LEAVING, Phase.RELEASING])
+def test_w5_a_grid_master_lost_at_a_deals_end_leaves_the_other_running(phase):
+    market = Led()
+    market.want(market.a, market.b, 15.0)
+    kept = market.want(market.c, market.b, 30.0)
+    assert market.run_until(lambda: _phase(market.office, phase), 400.0)
+    market.lose()
+    assert market.finish()[kept].state is DealState.COMPLETED

@@ -1,0 +1,266 @@
+"""The voltage goes from one unit to another while deals run (the protocol, 7.2, 7.6), in the
+village.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from market import Market
+
+from apis_core.events import DealUnwanted
+from apis_core.messages import ControlReply, ConverterOperation
+from apis_core.types import ControlError, ControlOperation, ConverterMode, DealState, Side
+from apis_core.units import SECOND_NS
+from apis_core.voltage_reference import Stage
+
+M, Op = ConverterMode, ControlOperation
+STEPS = (Op.WILL_HAND_OVER, Op.WILL_TAKE_OVER, Op.DID_HAND_OVER, Op.DID_TAKE_OVER)
+
+
+def refuses(*unit_ids: str, operation: Op = Op.WILL_TAKE_OVER):
+    """Units that will not."""
+
+    def answer(unit_id, request):
+        if unit_id in unit_ids and request.operation is operation:
+            return ControlReply(error=ControlError.NOT_DEALING, message="will not")
+        return None
+
+    return answer
+
+
+def hands_over(market: Market, step: int = 0):
+    """Whether a hand-over has come so far."""
+
+    def has_come() -> bool:
+        reference = market.office._reference
+        return reference.stage is Stage.HANDING_OVER and reference._step == step
+
+    return has_come
+
+
+# --- who, and how --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["theoretical", "actual"])
+def test_7_6_the_bus_is_handed_over_when_the_references_own_deal_ends_first(kind):
+    market = Market(take_over_dvg=kind)
+    market.want("E001", "E002", 20.0)
+    market.want("E004", "E003", 30.0)
+    market.must_balance()
+    assert market.references == ["E002", "E003"]
+
+
+def test_7_6_a_reference_with_another_deal_keeps_the_bus():
+    market = Market()
+    market.want("E001", "E002", 20.0)
+    market.want("E004", "E002", 30.0)
+    market.want("E004", "E003", 40.0)
+    market.must_balance()
+    assert market.references == ["E002", "E003"]
+
+
+SIX = {"E001": 0.9, "E002": 0.5, "E003": 0.5, "E004": 0.9, "E005": 0.5, "E006": 0.9}
+
+
+@pytest.mark.parametrize(
+    ("large", "side", "expected"),
+    [
+        ((), Side.CHARGE, "E005"),  # third class: the newest deal's, on the policy's side
+        ((), Side.DISCHARGE, "E006"),
+        (("E003",), Side.CHARGE, "E003"),  # second class: the large one, whichever side
+        (("E004",), Side.CHARGE, "E004"),
+        (("E003",), Side.DISCHARGE, "E003"),
+    ],
+)
+def test_7_6_the_successor(large, side, expected):
+    market = Market(SIX, voltage_reference_side=side)
+    market.want("E001", "E002", 15.0)
+    market.want("E004", "E003", 30.0)
+    market.want("E006", "E005", 30.0)
+    # a unit that is large from the start would have held the bus before
+    market.office._policy = replace(market.policy, large_capacity_unit_ids=large)
+    market.must_balance()
+    assert market.references[1] == expected
+
+
+@pytest.mark.parametrize("side", list(Side))
+@pytest.mark.parametrize("large", ["E003", "E004"])
+def test_7_2_a_large_unit_that_joins_takes_the_bus_over(large, side):
+    market = Market(large_capacity_unit_ids=(large,), voltage_reference_side=side)
+    market.want("E001", "E002", 30.0)
+    market.want("E004", "E003", 30.0)
+    market.must_balance()
+    assert market.references[:2] == ["E002" if side is Side.CHARGE else "E001", large]
+
+
+def test_7_2_a_large_reference_stays_when_another_large_unit_joins():
+    market = Market(large_capacity_unit_ids=("E001", "E003"))
+    market.want("E001", "E002", 30.0)
+    market.want("E004", "E003", 20.0)
+    market.must_balance()
+    assert market.references == ["E001"]
+
+
+@pytest.mark.parametrize(("kind", "given"), [("theoretical", True), ("actual", False)])
+def test_7_6_1_what_the_converters_are_told_step_by_step(kind, given):
+    market = Market(take_over_dvg=kind)
+    market.want("E001", "E002", 15.0)
+    market.want("E004", "E003", 30.0)
+    before = len(market.orders)
+    asked = []
+
+    def note(unit_id, request):
+        if request.operation in STEPS and (unit_id, request.operation) not in asked:
+            asked.append((unit_id, request.operation))
+            if request.operation is Op.WILL_TAKE_OVER:
+                assert (request.grid_voltage_v is not None) is given
+
+    market.proxy = note
+    market.must_balance()
+    assert asked == list(zip(["E002", "E003"] * 2, STEPS, strict=True))
+    told = [
+        (unit_id, order.operation, order.mode, order.droop_ratio, order.grid_voltage_v)
+        for unit_id, order in market.orders[before:]
+        if order.operation is ConverterOperation.VOLTAGE
+        or order.mode is M.VOLTAGE_REFERENCE
+        or (unit_id == "E002" and order.mode is M.WAIT)
+    ]
+    droop_ratio = market.hardware.droop_ratio
+    assert told[:4] == [
+        ("E002", ConverterOperation.VOLTAGE, M.UNKNOWN, droop_ratio, None),
+        ("E003", ConverterOperation.MODE, M.VOLTAGE_REFERENCE, droop_ratio, 350.0),
+        ("E002", ConverterOperation.MODE, M.WAIT, 0.0, None),
+        ("E003", ConverterOperation.VOLTAGE, M.UNKNOWN, 0.0, None),
+    ]
+
+
+def test_7_6_1_an_old_reference_goes_on_with_the_current_of_its_deals():
+    market = Market(large_capacity_unit_ids=("E003",))
+    kept = market.want("E001", "E002", 30.0)
+    market.want("E004", "E003", 20.0)
+    assert market.plants["E002"].reading.mode is M.CHARGE
+    assert market.current_a("E002") == pytest.approx(1.0)
+    assert market.deals[kept].voltage_reference_id == "E003"
+    market.must_balance()
+
+
+@pytest.mark.parametrize("actual_v", [349.0, 351.5])
+def test_7_6_1_actual_goes_on_with_the_voltage_that_is_there(actual_v):
+    market = Market(take_over_dvg="actual")
+    market.want("E001", "E002", 15.0)
+    market.want("E004", "E003", 30.0)
+    plant = market.plants["E002"]
+    plant.reading = replace(plant.reading, grid_voltage_setpoint_v=actual_v)
+    assert market.run_until(lambda: market.references[-1] == "E003", 300.0)
+    assert market.plants["E003"].reading.grid_voltage_setpoint_v == pytest.approx(actual_v)
+    market.must_balance()
+
+
+# --- who will not --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_w27_when_an_heir_will_not_the_next_one_is_asked(seed):
+    market = Market(seed=seed)
+    market.want("E001", "E002", 15.0)
+    market.want("E004", "E003", 30.0)
+    market.proxy = refuses("E003")
+    market.must_balance()
+    assert market.references == ["E002", "E004"]
+
+
+def test_w27_when_nobody_will_all_deals_end_with_that_reason():
+    market = Market()
+    done = market.want("E001", "E002", 15.0)
+    left = market.want("E004", "E003", 30.0)
+    market.proxy = refuses("E003", "E004")
+    ended = market.finish()
+    assert ended[done].state is DealState.COMPLETED
+    assert ended[left].state is DealState.ABORTED
+    assert ended[left].reason == "nobody takes the bus over from E002"
+
+
+def test_7_2_a_large_unit_that_will_not_joins_all_the_same():
+    market = Market(large_capacity_unit_ids=("E003",))
+    market.want("E001", "E002", 30.0)
+    market.proxy = refuses("E003")
+    market.want("E004", "E003", 20.0)
+    assert market.plants["E002"].reading.droop_ratio == 0.0
+    market.must_balance()
+    assert market.references == ["E002"]
+
+
+@pytest.mark.parametrize("operation", [Op.WILL_HAND_OVER, Op.DID_HAND_OVER, Op.DID_TAKE_OVER])
+def test_w27_a_step_that_is_refused_ends_all_deals_orderly(operation):
+    market = Market()
+    done = market.want("E001", "E002", 15.0)
+    left = market.want("E004", "E003", 30.0)
+    market.proxy = refuses("E002", "E003", operation=operation)
+    ended = market.finish()
+    assert ended[done].state is DealState.COMPLETED
+    assert ended[left].state is DealState.ABORTED
+    assert "will not" in ended[left].reason
+
+
+@pytest.mark.parametrize("lost", [1, 99])
+@pytest.mark.parametrize("operation", STEPS)
+def test_w27_a_step_that_is_lost_is_asked_again_but_not_for_ever(operation, lost):
+    market = Market()
+    market.want("E001", "E002", 15.0)
+    left = market.want("E004", "E003", 40.0)
+    count = [0]
+
+    def is_deaf(_unit_id, request):
+        count[0] += request.operation is operation
+        return request.operation is operation and count[0] <= lost
+
+    market.is_deaf = is_deaf
+    assert market.run_until(lambda: bool(count[0]), 400.0)
+    began_ns = market.now_ns
+    if lost == 1:
+        market.must_balance()
+        return
+    assert market.run_until(lambda: market.modes() == {M.WAIT}, 120.0)
+    assert market.now_ns - began_ns < 90 * SECOND_NS
+    assert market.finish()[left].reason == "the hand-over to E003 did not go on"
+
+
+# --- what comes in between -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", range(4))
+@pytest.mark.parametrize("large", ["E003", "E004"])
+def test_w26_a_deal_that_is_ended_while_the_bus_is_handed_over_for_it_ends_no_other(large, step):
+    market = Market(large_capacity_unit_ids=(large,))
+    kept = market.want("E001", "E002", 30.0)
+    joining = market.want("E004", "E003", 30.0, after_s=0.0)
+    assert market.run_until(hands_over(market, step), 30.0)
+    market.feed("E003" if large == "E004" else "E004", DealUnwanted(joining))
+    ended = market.finish()
+    assert ended[joining].state is DealState.ABORTED
+    assert (ended[kept].state, ended[kept].reason) == (DealState.COMPLETED, "")
+
+
+@pytest.mark.parametrize("step", range(4))
+def test_7_6_a_deal_that_comes_while_the_bus_is_handed_over_waits_and_completes(step):
+    market = Market(SIX)
+    market.want("E001", "E002", 15.0)
+    market.want("E004", "E003", 40.0)
+    assert market.run_until(hands_over(market, step), 300.0)
+    market.want("E006", "E002", 20.0)
+    market.must_balance()
+
+
+def test_7_6_an_heir_whose_deal_ends_meanwhile_does_not_take_the_others_down():
+    """Both units of the newest deal leave one after the other; an older deal goes on."""
+    market = Market(SIX)
+    market.want("E001", "E002", 15.0)
+    kept = market.want("E004", "E003", 40.0)
+    newest = market.want("E006", "E005", 40.0)
+    assert market.run_until(hands_over(market, 1), 300.0)
+    market.feed("E006", DealUnwanted(newest))
+    ended = market.finish()
+    assert ended[newest].state is DealState.ABORTED
+    assert (ended[kept].state, ended[kept].reason) == (DealState.COMPLETED, "")
