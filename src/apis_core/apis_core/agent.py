@@ -291,6 +291,9 @@ class Agent:
                 effects = self._give_up(deal_id, now_ns)
             case StopAsked():
                 effects = self._stop(now_ns)
+        for effect in effects:
+            if isinstance(effect, Raise):  # what our office finds out concerns ourselves, too
+                self._faults.add(effect.fault, now_ns)
         return [*effects, *self._settle(now_ns)]
 
     # --- time ------------------------------------------------------------------------------------

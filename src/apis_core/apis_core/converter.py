@@ -150,8 +150,8 @@ class ConverterKeeper:
 
     def works_for(self, deal_id: str) -> bool:
         """Whether the converter is on for this deal, or on for nobody knows what."""
-        if self.is_off:
-            return False
+        if self.is_off and not self._mode_orders:
+            return False  # with one under way it may be on by now
         return not self._shares or deal_id in self._shares
 
     @property
@@ -254,7 +254,7 @@ class ConverterKeeper:
 
     def leave(self, deal_id: str, reason: str, now_ns: int) -> list[Effect]:
         """Take a deal's share off by our own will; with the last one the converter stops."""
-        if self._stop_reason or self.is_off:
+        if self._stop_reason or (self.is_off and not self._mode_orders):
             return []
         if any(share.deal_id != deal_id for share in self._shares.values()):
             return self._leave(deal_id, None)

@@ -46,7 +46,7 @@ from apis_core.types import (
     StopCause,
     UnitId,
 )
-from apis_core.units import NEVER_NS, wh_from_w
+from apis_core.units import NEVER_NS, SECOND_NS, wh_from_w
 
 __all__ = ["DealMachine", "Phase"]
 
@@ -58,6 +58,7 @@ _NO_CURRENT_A = 0.125  # below this a converter that is ramping down counts as s
 _METER_ERROR_A = 0.25  # more than that is not for compensation to mend
 _STEADY_A = 0.01  # a reference whose current changes by less has settled
 _RELEASE_TRIES = 3
+_LEAD_NS = SECOND_NS // 2  # the current that relieves the reference ends so much earlier
 _NEAR_POLLS = 3  # before the end the deal is polled quickly
 
 _Op = ControlOperation
@@ -150,6 +151,7 @@ class DealMachine:
         self._fresh_ns = now_ns  # older readings of the reference say nothing
         self._trials = 0
         self._runs = 0
+        self._late_because = "it took more than twice the time that its current promised"
         # the energy of the bus's own capacitance, which comes back at the end, is not the deal's
         self._counts_until_ns = NEVER_NS
         self._began_ns = now_ns
@@ -571,6 +573,7 @@ class DealMachine:
         if unit_id != self.meter_id and len(self.current_ids) > 1:
             # the metering unit has a limit of its own and is about to reach it
             self._deadline_ns = min(self._deadline_ns, now_ns + self._timing.hold_ns)
+            self._late_because = f"{self.meter_id} went on when {unit_id} had given what it was to"
             return []
         landed_ns = self._landed_ns.setdefault(unit_id, now_ns)
         if not self.is_alone and self.has_reference and not self._is_frozen:
@@ -595,6 +598,8 @@ class DealMachine:
         if unit_id == self.reference_id:
             return None
         is_lander = unit_id in (self.meter_id, self.current_ids[0])
+        if own is None and not is_at_rest:
+            return None  # what it has moved is not known yet: an earlier grid master started it
         if own is None or meter is None:
             return first_limit_wh(self.deal, own.grid_wh if own else 0.0)
         if not is_lander or not is_comparable(self.deal, own, meter):
@@ -605,7 +610,12 @@ class DealMachine:
             return None  # it knows best itself, or the limit is exact already
         before = self._earlier.get(unit_id), self._earlier.get(self.meter_id)
         earlier = (before[0], before[1]) if before[0] and before[1] else None
-        return flowing_limit_wh(self.deal, own, meter, earlier)
+        limit_wh = flowing_limit_wh(self.deal, own, meter, earlier)
+        if not self.has_reference:
+            # the other one's current runs through a reference that may be full: it must not be
+            # the first to go
+            limit_wh -= wh_from_w(own.flow_w, _LEAD_NS)
+        return max(limit_wh, own.grid_wh)
 
     # --- stopping --------------------------------------------------------------------------------
 
@@ -738,9 +748,7 @@ class DealMachine:
             case Phase.COMPENSATING:
                 return self.abort(f"the current of {self.reference_id} does not settle", now_ns)
             case Phase.RUNNING:
-                return self.abort(
-                    "it took more than twice the time that its current promised", now_ns
-                )
+                return self.abort(self._late_because, now_ns)
             case Phase.STOPPING:
                 return self._leave_bus(now_ns)  # their own dead men have stopped them by now
         return []

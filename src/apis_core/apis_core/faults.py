@@ -49,8 +49,6 @@ class FaultBook:
         is_global = fault.extent is not FaultExtent.LOCAL
         lasts_ns = self.global_quarantine_ns if is_global else self.local_quarantine_ns
         key = (fault.unit_id, fault.code, is_global)
-        if self._is_latched(key):
-            return False
         is_news = key not in self._until_ns or now_ns >= self._until_ns[key][1]
         times, ended_ns = self._returns.get(key, (0, now_ns))
         if is_news and key in self._returns:

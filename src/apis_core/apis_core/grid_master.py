@@ -95,6 +95,7 @@ class GridMaster:
         self._machines: dict[str, DealMachine] = {}
         self._is_given_up = False  # the bus is to end as soon as no current is on it
         self._turn: str | None = None  # the deal whose currents start next
+        self._postponed: dict[str, str] = {}  # deals that end once a hand-over is over -> why
         self._published: dict[str, Deal] = {}
         self._submitters: dict[str, str] = {}  # deal id -> call to be answered
         self._inherited = {
@@ -199,7 +200,7 @@ class GridMaster:
                 reason = status.ending_reason or "wants the deal to end"
             if reason:
                 reason = f"{status.unit_id}: {reason}"
-                effects += self._after(machine, machine.abort(reason, now_ns))
+                effects += self._end(machine, reason, now_ns)
             elif has_changed:
                 effects += self._after(machine, machine.look_now(now_ns))
         return [
@@ -223,15 +224,14 @@ class GridMaster:
         for machine in list(self._machines.values()):
             if is_global or machine.deal.type_of(fault.unit_id) is not None:
                 reason = f"{fault.code}: {fault.message}"
-                aborted = machine.abort(reason, now_ns, scram=is_global)
-                effects += self._after(machine, aborted)
+                effects += self._end(machine, reason, now_ns, scram=is_global)
         return [*effects, *self._go_on(now_ns)]
 
     def stop_all(self, reason: str, now_ns: int) -> list[Effect]:
         """End every deal, orderly."""
         effects: list[Effect] = []
         for machine in list(self._machines.values()):
-            effects += self._after(machine, machine.abort(reason, now_ns))
+            effects += self._end(machine, reason, now_ns)
         return [*effects, *self._go_on(now_ns)]
 
     def tick(self, now_ns: int) -> list[Effect]:
@@ -252,6 +252,11 @@ class GridMaster:
         """What has become possible, or necessary, on the bus."""
         effects = self._give_in(now_ns)
         self._tell_deals(now_ns)
+        if self._reference.stage is not Stage.HANDING_OVER and self._postponed:
+            postponed, self._postponed = self._postponed, {}
+            for deal_id, reason in postponed.items():
+                if deal_id in self._machines:
+                    effects += self._end(self._machines[deal_id], reason, now_ns)
         sample = self._reference.sample
         if sample is not None and self._reference.stage is Stage.UP:
             for machine in [m for m in self._machines.values() if m.phase is Phase.COMPENSATING]:
@@ -265,6 +270,20 @@ class GridMaster:
             if machine.has_news:
                 effects += self._after(machine, [])
         return effects
+
+    def _end(
+        self, machine: DealMachine, reason: str, now_ns: int, *, scram: bool = False
+    ) -> list[Effect]:
+        """End a deal early.
+
+        One in whose name a unit is just taking the bus over ends when it has: its slot is what
+        that unit holds the bus for, and others depend on the bus.
+        """
+        is_handed_over = self._reference.stage is Stage.HANDING_OVER
+        if is_handed_over and machine.deal.deal_id == self._reference.next_deal_id and not scram:
+            self._postponed.setdefault(machine.deal.deal_id, reason)
+            return []
+        return self._after(machine, machine.abort(reason, now_ns, scram=scram))
 
     def _on_bus(self) -> list[DealMachine]:
         return [machine for machine in self._machines.values() if machine.needs_bus]
@@ -334,8 +353,8 @@ class GridMaster:
         if phase is not None and anchor is not None and anchor.awaits_bus:
             anchor.await_bus(unit_id, phase, now_ns)
         net_a = self._reference_target_a()
-        for machine in on_bus:
-            machine.is_alone = len(on_bus) == 1
+        for machine in self._machines.values():
+            machine.is_alone = on_bus == [machine]
             # whose current goes first relieves the reference, and does not burden it
             machine.stops_first = DealType.DISCHARGE if net_a >= 0.0 else DealType.CHARGE
         users = self._users_of(unit_id)
@@ -409,6 +428,7 @@ class GridMaster:
         better = better_reference(machine.deal, reference.unit_id, self._policy)
         if better != NOBODY and better not in reference.unwilling_ids:
             note = Note(f"hands the bus over from {reference.unit_id} to {better}")
+            machine.await_bus(better, Phase.ACTIVATING, now_ns)
             return [note, *reference.hand_over(better, deal_id, now_ns)]
         started = self._after(machine, machine.start(reference.unit_id, now_ns))
         return [*started, *reference.watch(now_ns)]

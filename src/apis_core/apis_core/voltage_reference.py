@@ -111,6 +111,11 @@ class VoltageReference:
         """Who is taking over; nobody if no hand-over is under way."""
         return self._next[0]
 
+    @property
+    def next_deal_id(self) -> str:
+        """In whose name it is taking over."""
+        return self._next[1]
+
     # --- what is wanted --------------------------------------------------------------------------
 
     def start(self, unit_id: UnitId, deal_id: str, now_ns: int) -> list[Effect]:
@@ -196,6 +201,8 @@ class VoltageReference:
             return []
         if self.stage is Stage.HANDING_OVER:
             return self._react_to_step(unit_id, operation, reply, now_ns)
+        if operation is _Op.DID_TAKE_OVER and reply.error is ControlError.NO_ANSWER:
+            return self._ask(unit_id, operation, self.deal_id, now_ns)  # its droop is to go
         if reply.error is ControlError.BUS_ENERGISED and self.stage is Stage.ACTIVATING:
             return []  # another source, or a bus that still decays: ask again until the deadline
         if reply.error is not ControlError.NONE:
@@ -236,6 +243,8 @@ class VoltageReference:
 
     def _do_step(self, now_ns: int) -> list[Effect]:
         self._enter(Stage.HANDING_OVER, now_ns, 2 * self._timing.answer_ns)
+        if self._calls.busy():
+            return []  # two orders on their way to one unit may overtake each other
         return self._ask_step(now_ns)
 
     def _ask_step(self, now_ns: int) -> list[Effect]:
@@ -249,8 +258,10 @@ class VoltageReference:
     def _react_to_step(
         self, unit_id: UnitId, operation: _Op, reply: ControlReply, now_ns: int
     ) -> list[Effect]:
-        if operation is not _STEPS[self._step] or reply.error is ControlError.NO_ANSWER:
-            return []  # a late word, or asked again until the deadline
+        if operation is not _STEPS[self._step]:  # asked before the hand-over began
+            return [] if self._calls.busy() else self._ask_step(now_ns)
+        if reply.error is ControlError.NO_ANSWER:
+            return []  # asked again until the deadline
         if reply.error is not ControlError.NONE:
             if operation is _Op.WILL_TAKE_OVER:
                 self.unwilling_ids.add(unit_id)  # nothing has happened yet: the old one goes on
@@ -306,9 +317,10 @@ class VoltageReference:
                 return self._ask_step(now_ns)
             case Stage.ENDING:
                 effects: list[Effect] = []
-                for unit_id, deal_id in ((self.unit_id, self.deal_id), self._next):
+                for unit_id in (self.unit_id, self.next_unit_id):
                     if unit_id not in (NOBODY, *self._off, *busy):
-                        effects += self._ask(unit_id, _Op.WAIT, deal_id, now_ns)
+                        # whatever deals of it there are: no current flows any more
+                        effects += self._ask(unit_id, _Op.WAIT, "", now_ns)
                 return effects
         return []
 

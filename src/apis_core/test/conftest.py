@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from apis_core.converter import ConverterKeeper
 from apis_core.hardware import Hardware, parse_hardware
 from apis_core.policy import Policy, parse_policy
 from apis_core.scenario import Section, parse_scenario
@@ -35,3 +36,17 @@ def hardware() -> Hardware:
 def section() -> Section:
     """Short below 2880 Wh, scarce to 3600, sufficient to 4320, then excess."""
     return parse_scenario((DATA / "scenario.json").read_text(), "scenario.json").sections[0]
+
+
+@pytest.fixture
+def keeper(policy: Policy, hardware: Hardware) -> ConverterKeeper:
+    """Of unit E001, whose converter has not been read yet."""
+    from keeping import DRIVER_HOLD_S, RETRY_NS
+
+    return ConverterKeeper(
+        unit_id="E001",
+        hardware=hardware,
+        policy=policy,
+        driver_hold_s=DRIVER_HOLD_S,
+        retry_ns=RETRY_NS,
+    )

@@ -1,105 +1,38 @@
+"""The keeper of a converter: orders in, orders to the driver out, answers and readings back."""
+
 import math
 from dataclasses import replace
 
 import pytest
+from keeping import (
+    CHARGE,
+    DISCHARGE,
+    DRIVER_HOLD_S,
+    HOLD_NS,
+    READ,
+    RETRY_NS,
+    WAIT,
+    M,
+    Op,
+    deal,
+    order,
+    orders,
+    reading,
+    run,
+)
 
 from apis_core.converter import ConverterKeeper
-from apis_core.events import Answer, Command, Note
+from apis_core.events import Answer, Note
 from apis_core.messages import (
     ControlReply,
-    ControlRequest,
     ConverterOperation,
     ConverterOrder,
-    ConverterReading,
     ConverterReply,
-    Deal,
 )
 from apis_core.timing import Timing
-from apis_core.types import (
-    ControlError,
-    ControlOperation,
-    ConverterError,
-    ConverterMode,
-    DealType,
-    StopCause,
-)
+from apis_core.types import ControlError, ConverterError, ConverterMode
 from apis_core.units import NEVER_NS
 from apis_core.units import SECOND_NS as S
-
-CHARGE, DISCHARGE = DealType.CHARGE, DealType.DISCHARGE
-Op, M = ControlOperation, ConverterMode
-HOLD_NS = 20 * S
-RETRY_NS = 1 * S
-DRIVER_HOLD_S = 5.0
-
-# an order of our own, obeyed whatever terms the driver has seen
-WAIT = ConverterOrder(operation=ConverterOperation.MODE, mode=M.WAIT)
-READ = ConverterOrder(operation=ConverterOperation.READ)
-
-
-@pytest.fixture
-def keeper(policy, hardware):
-    return ConverterKeeper(
-        unit_id="E001",
-        hardware=hardware,
-        policy=policy,
-        driver_hold_s=DRIVER_HOLD_S,
-        retry_ns=RETRY_NS,
-    )
-
-
-def reading(mode=M.WAIT, stamp_ns=0, **changes):
-    return ConverterReading(mode=mode, stamp_ns=stamp_ns, **{"grid_voltage_v": 0.0, **changes})
-
-
-def order(operation, **changes):
-    """An order of the grid master E009 for deal d that lacks nothing."""
-    needs = {
-        Op.VOLTAGE_REFERENCE: {"grid_voltage_v": 350.0},
-        Op.VOLTAGE: {"grid_voltage_v": 340.0},
-        Op.WILL_TAKE_OVER: {"grid_voltage_v": 350.0},
-        Op.CHARGE: {"grid_current_a": 2.0},
-        Op.DISCHARGE: {"grid_current_a": 2.0},
-        Op.CURRENT: {"grid_current_a": 1.5},
-    }.get(operation, {})
-    fields = {"grid_master_id": "E009", "term": 3, "deal_id": "d", "hold_ns": HOLD_NS}
-    return ControlRequest(operation=operation, **{**fields, **needs, **changes})
-
-
-def deal(type_=CHARGE, deal_id="d", **changes):
-    """A deal in which E001 has that direction; None = it has no part in it."""
-    sides = {CHARGE: ("E002", "E001"), DISCHARGE: ("E001", "E002"), None: ("E002", "E003")}[type_]
-    fields = {"energy_wh": 50.0, "current_a": 2.0, **changes}
-    return Deal(
-        deal_id=deal_id,
-        request_unit_id=sides[0],
-        accept_unit_id=sides[1],
-        discharge_unit_id=sides[0],
-        charge_unit_id=sides[1],
-        **fields,
-    )
-
-
-def orders(effects):
-    return [effect.order for effect in effects if isinstance(effect, Command)]
-
-
-def run(keeper, mode, now_ns=0, *, type_=None, **changes):
-    """Bring the keeper's converter into an active mode by a lawful order."""
-    operation = {
-        M.CHARGE: Op.CHARGE,
-        M.DISCHARGE: Op.DISCHARGE,
-        M.VOLTAGE_REFERENCE: Op.VOLTAGE_REFERENCE,
-    }[mode]
-    type_ = type_ or (DISCHARGE if mode is M.DISCHARGE else CHARGE)
-    keeper.hear_reading(reading(), now_ns)
-    (command,) = keeper.obey("ask", order(operation, **changes), deal(type_), now_ns)
-    counters = {"grid_charged_wh": 0.0, "grid_discharged_wh": 0.0}
-    reply = ConverterReply(reading=reading(mode, stamp_ns=now_ns + 1, **counters))
-    answer = keeper.answered(command.call_id, reply, None, now_ns)[-1]
-    assert answer.reply.error is ControlError.NONE
-    assert keeper.reading.mode is mode
-
 
 # --- which orders are refused ---
 
@@ -254,98 +187,6 @@ def test_7_6_1_without_a_given_voltage_the_new_reference_takes_the_one_it_measur
     taking_over = order(Op.WILL_TAKE_OVER, grid_voltage_v=None)
     (told,) = orders(keeper.obey("ask", taking_over, deal(CHARGE), 0))
     assert told.grid_voltage_v == 347.5
-
-
-def test_7_6_1_an_old_reference_goes_back_to_the_currents_of_its_deals(keeper):
-    run(keeper, M.VOLTAGE_REFERENCE)
-    keeper.obey("ask", order(Op.CURRENT, grid_current_a=0.0), deal(CHARGE), 0)
-    joins = order(Op.CHARGE, deal_id="e", grid_current_a=1.0)
-    assert orders(keeper.obey("ask", joins, deal(CHARGE, "e"), 0)) == [READ]
-    (told,) = orders(keeper.obey("ask", order(Op.DID_HAND_OVER), deal(CHARGE), 0))
-    assert (told.mode, told.grid_current_a) == (M.CHARGE, 1.0)
-    assert keeper.deal_ids == ("e",)
-
-
-def test_7_6_1_an_old_reference_without_deals_goes_to_wait(keeper):
-    run(keeper, M.VOLTAGE_REFERENCE)
-    keeper.obey("ask", order(Op.CURRENT, grid_current_a=0.0), deal(CHARGE), 0)
-    assert orders(keeper.obey("ask", order(Op.DID_HAND_OVER), deal(CHARGE), 0)) == [WAIT]
-
-
-def add(keeper, deal_id, **changes):
-    """A second deal joins."""
-    request = order(Op.CHARGE, deal_id=deal_id, grid_current_a=1.0, **changes)
-    (command,) = keeper.obey("ask", request, deal(CHARGE, deal_id), 0)
-    return command
-
-
-def test_7_3_the_converter_carries_the_sum_of_its_deals(keeper):
-    run(keeper, M.CHARGE, grid_current_a=1.0)
-    assert add(keeper, "e").order == replace(
-        COMMON, operation=ConverterOperation.CURRENT, grid_current_a=2.0, deal_id="e"
-    )
-    over = order(Op.CHARGE, deal_id="f", grid_current_a=0.5)
-    (answer,) = keeper.obey("ask", over, deal(CHARGE, "f"), 0)
-    assert answer.reply.message == (
-        "grid_current_a is 0.5 beside 2 A for other deals; it must be <= 2.3 A"
-    )
-
-
-def test_7_4_one_deal_leaves_and_the_other_goes_on(keeper):
-    run(keeper, M.CHARGE, grid_current_a=1.0)
-    add(keeper, "e")
-    (told,) = orders(keeper.obey("ask", order(Op.WAIT), deal(CHARGE), 0))
-    assert (told.operation, told.grid_current_a) == (ConverterOperation.CURRENT, 1.0)
-    assert orders(keeper.obey("ask", order(Op.WAIT, deal_id="e"), deal(CHARGE, "e"), 0)) == [WAIT]
-
-
-def test_a_share_lapses_alone(keeper):
-    run(keeper, M.CHARGE, grid_current_a=1.0)
-    add(keeper, "e")
-    keeper.obey("ask", order(Op.HOLD, deal_id="e"), deal(CHARGE, "e"), 5 * S)
-    (told,) = orders(keeper.tick(HOLD_NS))
-    assert (told.operation, told.grid_current_a) == (ConverterOperation.CURRENT, 1.0)
-    assert orders(keeper.tick(5 * S + HOLD_NS)) == [WAIT]
-
-
-def test_7_4_the_driver_knows_where_the_first_deal_ends_and_what_follows(keeper):
-    run(keeper, M.CHARGE, grid_current_a=1.0, energy_limit_wh=10.0)
-    told = add(keeper, "e", energy_limit_wh=30.0).order
-    assert (told.energy_limit_wh, told.next_current_a) == (20.0, 1.0)
-    keeper.hear_reading(reading(M.CHARGE, 10, grid_charged_wh=21.0, grid_current_a=1.0), 0)
-    assert keeper.deal_ids == ("e",)  # all beyond 10 Wh is the other's
-    assert keeper.ledger.moved_wh("d") == 10.0
-    assert keeper.ledger.moved_wh("e") == 11.0
-    assert keeper.report("d", None).reading.stop_cause is StopCause.ENERGY_REACHED
-
-
-def test_7_4_deals_that_end_within_a_ramp_end_together(keeper):
-    run(keeper, M.CHARGE, grid_current_a=1.0, energy_limit_wh=10.0)
-    told = add(keeper, "e", energy_limit_wh=10.1).order
-    assert (told.energy_limit_wh, told.next_current_a) == (20.0, None)
-
-
-def test_a_limit_for_a_converter_that_is_on_is_told_once_its_counters_are_known(keeper):
-    run(keeper, M.VOLTAGE_REFERENCE)
-    keeper.obey("ask", order(Op.CURRENT, grid_current_a=0.0), deal(CHARGE), 0)
-    joins = order(Op.CHARGE, deal_id="e", grid_current_a=1.0, energy_limit_wh=10.0)
-    keeper.obey("ask", joins, deal(CHARGE, "e"), 0)
-    (command,) = keeper.obey("ask", order(Op.DID_HAND_OVER), deal(CHARGE), 0)
-    assert command.order.energy_limit_wh is None
-    now = reading(M.CHARGE, 10, grid_charged_wh=3.0)
-    effects = keeper.answered(command.call_id, ConverterReply(reading=now), None, 0)
-    (told,) = orders(effects)
-    assert told.operation is ConverterOperation.HOLD
-    assert told.energy_limit_wh == pytest.approx(10.0 - keeper.ledger.moved_wh("e"))
-
-
-def test_the_order_of_the_newest_term_renews_the_driver(keeper):
-    run(keeper, M.CHARGE, grid_current_a=1.0)
-    add(keeper, "e")
-    adopted = order(Op.ADOPT, term=4, grid_master_id="E008")
-    keeper.obey("ask", adopted, deal(CHARGE), 0)
-    (renewal,) = orders(keeper.renew(1))
-    assert (renewal.term, renewal.grid_master_id) == (4, "E008")
 
 
 def test_a_hold_renews_what_is_on(keeper):
@@ -620,18 +461,6 @@ def test_a_poll_for_another_deal_does_not_feed_the_dead_man(keeper):
     other = replace(order(Op.HOLD), deal_id="another")
     (command,) = keeper.obey("ask", other, deal(CHARGE), 2)
     assert command.order.operation is ConverterOperation.READ
-
-
-def test_a_changed_current_changes_the_share(keeper):
-    keeper.hear_reading(reading(), 0)
-    for deal_id in ("d", "e"):
-        request = replace(order(Op.CHARGE, grid_current_a=1.0), deal_id=deal_id)
-        keeper.obey("ask", request, deal(CHARGE), 0)
-    request = replace(order(Op.CURRENT, grid_current_a=0.5), deal_id="e")
-    keeper.obey("ask", request, deal(CHARGE), 0)
-    keeper.hear_reading(reading(stamp_ns=1, grid_charged_wh=0.0), 1)
-    keeper.hear_reading(reading(stamp_ns=2, grid_charged_wh=3.0), 2)
-    assert keeper.ledger.receipt("d").grid_moved_wh == pytest.approx(2.0)
 
 
 def test_a_reading_that_is_long_under_way_is_still_a_latecomer(policy, hardware):

@@ -130,6 +130,16 @@ def test_10_4_what_a_converter_does_is_compared_with_what_it_was_told(
     assert (found[0] if found else "").startswith(code) if code else found is None
 
 
+@pytest.mark.parametrize(
+    ("field", "name"), [("grid_current_a", "current"), ("grid_voltage_v", "voltage")]
+)
+def test_10_4_a_meter_that_is_silent_is_named(policy, hardware, field, name):
+    reading = doing(M.CHARGE, **{field: None})
+    found = dynamic_violation(reading, hardware, policy, is_voltage_masked=False)
+    words = f"in CHARGE the converter does not say its grid {name}"
+    assert found == ("meter_unknown", words)
+
+
 def test_w10_the_mask_hides_the_voltage_of_a_reference_and_nothing_else(policy, hardware):
     moving = doing(M.VOLTAGE_REFERENCE, grid_voltage_setpoint_v=370.0)
     assert dynamic_violation(moving, hardware, policy, is_voltage_masked=True) is None

@@ -47,7 +47,11 @@ class Bus:
             self.bus_v = voltage_v
         is_off = call.request.operation in (Op.WAIT,)
         mode = ConverterMode.WAIT if is_off else ConverterMode.VOLTAGE_REFERENCE
-        reading = ConverterReading(mode=reply.pop("mode", mode), grid_voltage_v=self.bus_v)
+        reading = ConverterReading(
+            mode=reply.pop("mode", mode),
+            grid_voltage_v=self.bus_v,
+            grid_voltage_setpoint_v=reply.pop("setpoint_v", None),
+        )
         self.now_ns += S // 100
         answer = ControlReply(reading=reading, **reply)
         self.take(self.machine.answered(call.call_id, answer, self.now_ns))
@@ -176,6 +180,122 @@ def test_w27_an_heir_that_refuses_leaves_all_as_it_was(bus):
     assert (bus.machine.stage, bus.machine.unit_id) == (Stage.UP, "E002")
     assert bus.machine.unwilling_ids == {"E003"}
     assert bus.machine.failure == ""
+
+
+def test_w27_the_next_heir_is_asked_once_the_droop_is_off_or_stays(bus):
+    """Two orders on their way to one unit may overtake each other."""
+    bus.up()
+    bus.take(bus.machine.hand_over("E003", "e", bus.now_ns))
+    bus.answer()
+    bus.answer(error=ControlError.NOT_DEALING, message="no")
+    while bus.machine.stage is not Stage.UP:
+        bus.answer()
+    bus.take(bus.machine.hand_over("E004", "e", bus.now_ns))
+    seen = []
+    while bus.machine.stage is Stage.HANDING_OVER and len(seen) < 20:
+        to_the_old_one = [order for order in bus.orders if order[0] == "E002"]
+        assert len(to_the_old_one) <= 1
+        seen += bus.orders[:1]
+        bus.answer()
+    assert bus.machine.unit_id == "E004"
+    assert ("E004", "e", Op.WILL_TAKE_OVER) in seen
+
+
+@pytest.mark.parametrize("step", range(4))
+def test_w27_a_step_of_a_hand_over_that_is_lost_is_asked_again(bus, step):
+    bus.up()
+    bus.take(bus.machine.hand_over("E003", "e", bus.now_ns))
+    for _ in range(step):
+        bus.answer()
+    lost = bus.orders
+    bus.open.clear()
+    while not bus.open:
+        bus.wait()
+    assert bus.orders == lost
+    bus.until(Stage.UP)
+    assert (bus.machine.unit_id, bus.machine.failure) == ("E003", "")
+
+
+@pytest.mark.parametrize("step", [0, 2, 3])
+def test_w27_a_step_that_is_refused_once_it_has_begun_fails_the_hand_over(bus, step):
+    bus.up()
+    bus.take(bus.machine.hand_over("E003", "e", bus.now_ns))
+    for _ in range(step):
+        bus.answer()
+    refuser = bus.orders[0][0]
+    bus.answer(error=ControlError.CONVERTER, message="no")
+    assert bus.machine.failure == f"{refuser}: no"
+    assert bus.machine.unwilling_ids == set()
+
+
+def test_7_6_1_a_late_word_of_an_earlier_step_moves_nothing_on(bus):
+    bus.up()
+    bus.take(bus.machine.hand_over("E003", "e", bus.now_ns))
+    late = bus.open[0]
+    bus.answer()
+    before = bus.orders
+    assert bus.machine.answered(late.call_id, ControlReply(), bus.now_ns) == []
+    assert bus.orders == before
+
+
+def test_7_6_1_the_new_reference_holds_the_voltage_that_it_says(policy):
+    bus = Bus(replace(policy, take_over_dvg="actual")).up()
+    bus.take(bus.machine.hand_over("E003", "e", bus.now_ns))
+    while bus.machine.stage is Stage.HANDING_OVER:
+        bus.answer(setpoint_v=348.5)
+    assert bus.machine.voltage_v == 348.5
+
+
+def test_7_5_a_reference_is_read_at_short_intervals_while_it_is_watched(bus):
+    bus.up()
+    assert bus.machine.wake_ns == NEVER_NS
+    bus.take(bus.machine.watch(bus.now_ns))
+    assert bus.orders == [("E002", "d", Op.HOLD)]
+    assert bus.machine.watch(bus.now_ns) == []  # it is being watched
+    bus.answer()
+    assert bus.machine.sample.reading.grid_voltage_v == 350.0
+    began_ns = bus.now_ns
+    bus.wait()
+    assert bus.now_ns - began_ns <= TIMING.quick_poll_ns
+    assert bus.orders == [("E002", "d", Op.HOLD)]
+    bus.machine.is_watched = False
+    bus.answer()
+    bus.wait()
+    bus.answer()
+    assert bus.machine.wake_ns == NEVER_NS
+
+
+def test_the_voltage_of_a_bus_that_is_up_can_be_moved(bus):
+    bus.up()
+    bus.take(bus.machine.set_voltage(355.0, bus.now_ns))
+    (call,) = bus.open
+    assert (call.to, call.request.operation) == ("E002", Op.VOLTAGE)
+    assert call.request.grid_voltage_v == bus.machine.voltage_v == 355.0
+
+
+def test_w5_an_adopted_bus_is_up_and_can_be_ended(bus):
+    bus.machine.adopt("E002", "d", bus.now_ns)
+    assert (bus.machine.stage, bus.machine.unit_id) == (Stage.UP, "E002")
+    bus.take(bus.machine.look_now(bus.now_ns))
+    assert bus.orders == [("E002", "d", Op.HOLD)]
+    bus.answer()
+    bus.take(bus.machine.end(bus.now_ns))
+    assert bus.orders == [("E002", "", Op.WAIT)]
+    bus.until(Stage.OFF)
+    assert bus.machine.unit_id == ""
+
+
+@pytest.mark.parametrize("present_v", [330.0, 340.0, 350.0, 360.0, 370.0])
+@pytest.mark.parametrize("seed", range(5))
+def test_8_6_never_next_to_the_voltage_that_is_there(policy, present_v, seed):
+    """Where another source may hold it just as well."""
+    many = replace(policy, authorization_trials=9)
+    *trials, last = trial_voltages_v(many, present_v, Random(seed))
+    assert last == policy.grid_voltage_v
+    assert sorted(trials) == sorted({330.0, 340.0, 350.0, 360.0, 370.0} - {present_v})
+    near = replace(many, grid_voltage_allowance_v=6.0)
+    *trials, _ = trial_voltages_v(near, present_v, Random(seed))
+    assert all(abs(voltage_v - present_v) > 12.0 for voltage_v in trials)
 
 
 @pytest.mark.parametrize("step", range(4))

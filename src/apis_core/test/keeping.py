@@ -1,0 +1,78 @@
+"""What tests of the converter's keeper share: orders, deals and readings of unit E001."""
+
+from __future__ import annotations
+
+from apis_core.events import Command
+from apis_core.messages import (
+    ControlRequest,
+    ConverterOperation,
+    ConverterOrder,
+    ConverterReading,
+    ConverterReply,
+    Deal,
+)
+from apis_core.types import ControlError, ControlOperation, ConverterMode, DealType
+from apis_core.units import SECOND_NS as S
+
+CHARGE, DISCHARGE = DealType.CHARGE, DealType.DISCHARGE
+Op, M = ControlOperation, ConverterMode
+HOLD_NS = 20 * S
+RETRY_NS = 1 * S
+DRIVER_HOLD_S = 5.0
+
+# an order of our own, obeyed whatever terms the driver has seen
+WAIT = ConverterOrder(operation=ConverterOperation.MODE, mode=M.WAIT)
+READ = ConverterOrder(operation=ConverterOperation.READ)
+
+
+def reading(mode=M.WAIT, stamp_ns=0, **changes):
+    return ConverterReading(mode=mode, stamp_ns=stamp_ns, **{"grid_voltage_v": 0.0, **changes})
+
+
+def order(operation, **changes):
+    """An order of the grid master E009 for deal d that lacks nothing."""
+    needs = {
+        Op.VOLTAGE_REFERENCE: {"grid_voltage_v": 350.0},
+        Op.VOLTAGE: {"grid_voltage_v": 340.0},
+        Op.WILL_TAKE_OVER: {"grid_voltage_v": 350.0},
+        Op.CHARGE: {"grid_current_a": 2.0},
+        Op.DISCHARGE: {"grid_current_a": 2.0},
+        Op.CURRENT: {"grid_current_a": 1.5},
+    }.get(operation, {})
+    fields = {"grid_master_id": "E009", "term": 3, "deal_id": "d", "hold_ns": HOLD_NS}
+    return ControlRequest(operation=operation, **{**fields, **needs, **changes})
+
+
+def deal(type_=CHARGE, deal_id="d", **changes):
+    """A deal in which E001 has that direction; None = it has no part in it."""
+    sides = {CHARGE: ("E002", "E001"), DISCHARGE: ("E001", "E002"), None: ("E002", "E003")}[type_]
+    fields = {"energy_wh": 50.0, "current_a": 2.0, **changes}
+    return Deal(
+        deal_id=deal_id,
+        request_unit_id=sides[0],
+        accept_unit_id=sides[1],
+        discharge_unit_id=sides[0],
+        charge_unit_id=sides[1],
+        **fields,
+    )
+
+
+def orders(effects):
+    return [effect.order for effect in effects if isinstance(effect, Command)]
+
+
+def run(keeper, mode, now_ns=0, *, type_=None, **changes):
+    """Bring the keeper's converter into an active mode by a lawful order."""
+    operation = {
+        M.CHARGE: Op.CHARGE,
+        M.DISCHARGE: Op.DISCHARGE,
+        M.VOLTAGE_REFERENCE: Op.VOLTAGE_REFERENCE,
+    }[mode]
+    type_ = type_ or (DISCHARGE if mode is M.DISCHARGE else CHARGE)
+    keeper.hear_reading(reading(), now_ns)
+    (command,) = keeper.obey("ask", order(operation, **changes), deal(type_), now_ns)
+    counters = {"grid_charged_wh": 0.0, "grid_discharged_wh": 0.0}
+    reply = ConverterReply(reading=reading(mode, stamp_ns=now_ns + 1, **counters))
+    answer = keeper.answered(command.call_id, reply, None, now_ns)[-1]
+    assert answer.reply.error is ControlError.NONE
+    assert keeper.reading.mode is mode

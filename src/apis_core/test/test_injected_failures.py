@@ -1,0 +1,125 @@
+"""Converters that fail once, in each phase of a deal (the protocol, 17, test 5), in the village.
+
+*before*: the driver refuses and does nothing; *after*: it does what it was told and says that it
+failed; *silent*: it does nothing and never answers.
+"""
+
+from __future__ import annotations
+
+import pytest
+from market import Market
+
+from apis_core.messages import ConverterOperation, ConverterReply
+from apis_core.types import ConverterError, ConverterMode, DealState
+from apis_core.units import SECOND_NS
+
+M = ConverterMode
+ORDERS = {
+    "activate": ("reference", lambda o: o.mode is M.VOLTAGE_REFERENCE),
+    "authorise": (
+        "reference",
+        lambda o: o.operation is ConverterOperation.VOLTAGE and o.grid_voltage_v is not None,
+    ),
+    "warm up": ("giver", lambda o: o.mode is M.DISCHARGE),
+    "warm up the taker": ("taker", lambda o: o.mode is M.CHARGE),
+    "compensate": ("giver", lambda o: o.operation is ConverterOperation.CURRENT),
+    "stop": ("giver", lambda o: o.mode is M.WAIT),
+    "stop the taker": ("taker", lambda o: o.mode is M.WAIT),
+    "deactivate": ("reference", lambda o: o.mode is M.WAIT),
+}
+ENDS = ("stop", "stop the taker", "deactivate")
+HOWS = ("before", "after", "silent")
+
+
+class Failing(Market):
+    """A market in which one order fails once.
+
+    Attributes:
+        has_failed: Whether that has come.
+    """
+
+    def __init__(self) -> None:
+        self.has_failed = False
+        super().__init__()
+
+    def fail(self, unit_id: str, is_meant, how: str) -> None:
+        def mishap(ordered_id, order):
+            if self.has_failed or ordered_id != unit_id or not is_meant(order):
+                return None
+            self.has_failed = True
+            if how == "after":
+                super(Market, self)._obey(ordered_id, order)
+            if how == "silent":
+                return SILENCE
+            reading = self._reading(self.plants[unit_id])
+            return ConverterReply(error=ConverterError.REFUSED, message="no", reading=reading)
+
+        self.mishap = mishap
+
+    def _deliver(self, sender, to, event) -> None:
+        if getattr(event, "reply", None) is SILENCE:  # the shell gives up at last
+            event = type(event)(event.call_id, None)
+        super()._deliver(sender, to, event)
+
+
+SILENCE = ConverterReply(message="silence")
+
+
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("phase", [p for p in ORDERS if "taker" not in p])
+def test_17_5_a_failure_in_the_references_deal(phase, how):
+    market = Failing()
+    market.plants["E001"].meter_error_a = 0.05 * (phase == "compensate")
+    role, is_meant = ORDERS[phase]
+    market.fail({"reference": "E002", "giver": "E001"}[role], is_meant, how)
+    market.want("E001", "E002", 10.0, after_s=1.0)
+    (ended,) = market.finish().values()
+    assert market.has_failed
+    if phase in ENDS:  # the energy was there before, and WAIT is said until it is so
+        assert ended.state is DealState.COMPLETED
+    else:
+        assert ended.state is DealState.ABORTED
+        assert ended.reason
+        assert ended.ended_ns - ended.created_ns < 120 * SECOND_NS
+    again = market.want("E004", "E003", 5.0)  # and the bus is free for others
+    assert market.finish()[again].state is DealState.COMPLETED
+
+
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("phase", [p for p in ORDERS if ORDERS[p][0] != "reference"])
+def test_17_5_a_failure_in_a_deal_beside_leaves_the_others_flowing(phase, how):
+    market = Failing()
+    kept = market.want("E001", "E002", 40.0)
+    market.plants["E004"].meter_error_a = 0.05 * (phase == "compensate")
+    role, is_meant = ORDERS[phase]
+    market.fail({"giver": "E004", "taker": "E003"}[role], is_meant, how)
+    failing = market.want("E004", "E003", 10.0, after_s=1.0)
+    assert market.run_until(lambda: market.state(failing).is_over, 400.0)
+    assert market.has_failed
+    expected = DealState.COMPLETED if phase in ENDS else DealState.ABORTED
+    assert market.state(failing) is expected
+    market.run_for(30.0)
+    assert market.state(kept) is DealState.RUNNING
+    assert {market.plants[u].reading.mode for u in ("E003", "E004")} == {M.WAIT}
+    assert market.finish()[kept].state is DealState.COMPLETED
+
+
+@pytest.mark.parametrize("how", HOWS)
+@pytest.mark.parametrize("unit_id", ["E001", "E003"])
+def test_17_5_a_failure_to_join_a_shared_unit_leaves_its_other_deal_flowing(unit_id, how):
+    market = Failing()
+    kept = market.want("E001", "E002", 40.0)
+    is_meant = {
+        "E001": lambda o: o.operation is ConverterOperation.CURRENT,
+        "E003": lambda o: o.mode is M.CHARGE,
+    }[unit_id]
+    market.fail(unit_id, is_meant, how)
+    failing = market.want("E001", "E003", 10.0, after_s=1.0)
+    assert market.run_until(lambda: market.state(failing).is_over, 400.0)
+    assert market.has_failed
+    assert market.state(failing) is DealState.ABORTED
+    market.run_for(10.0)
+    assert market.state(kept) is DealState.RUNNING
+    assert market.current_a("E001") == pytest.approx(-1.0)
+    assert market.finish()[kept].state is DealState.COMPLETED
+    assert market.deals[kept].moved_wh == pytest.approx(40.0, rel=2e-3)
