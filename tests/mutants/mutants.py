@@ -148,7 +148,7 @@ MUTANTS = (
         "a deal is aborted without a reason",
         (deal.DealMachine, "abort", _without_a_word),
         seed=0,
-        profile="calm",
+        profile="mixed",
     ),
     _mutant(
         "the counted energy may decrease",
@@ -160,8 +160,10 @@ MUTANTS = (
         "nobody looks whether the bus is free",
         (converter.ConverterKeeper, "_bus_in_the_way", lambda *_: ""),
         (orders, "_must_be_free", lambda *_: None),
-        seed=2,
+        seed=9,
         profile="partition",
+        units=8,
+        hours=0.9,
     ),
     _mutant(
         "a slot is given back only once",

@@ -216,6 +216,7 @@ class Agent:
         self._ending: dict[str, tuple[str, int]] = {}
         self._namesake = ("", 0)  # another process of our name: its instance, its last sequence
         self._debounce = Debounce(timing.debounce_ns)
+        self._wake_ns: int | None = None  # reckoned when asked for
         self._status_sequence = 0
         self._last_status: UnitStatus | None = None
         self._last_gist: tuple[object, ...] = ()
@@ -244,6 +245,11 @@ class Agent:
 
     def next_wakeup_ns(self) -> int:
         """When :meth:`handle` wants a :class:`Wake` if nothing else happens."""
+        if self._wake_ns is None:
+            self._wake_ns = self._earliest_ns()
+        return self._wake_ns
+
+    def _earliest_ns(self) -> int:
         if self._is_stopped:
             return NEVER_NS
         return min(
@@ -261,8 +267,9 @@ class Agent:
 
     def handle(self, event: Event, now_ns: int) -> list[Effect]:
         """Take one event in; get back what to do, in this order."""
-        if self._is_stopped:
+        if self._is_stopped or self._is_routine(event, now_ns):
             return []
+        self._wake_ns = None
         match event:
             case Wake():
                 effects = self._tick(now_ns)
@@ -296,6 +303,28 @@ class Agent:
                 self._faults.add(effect.fault, now_ns)
         return [*effects, *self._settle(now_ns)]
 
+    def _is_routine(self, event: Event, now_ns: int) -> bool:
+        """Take in what is heard often and changes nothing that anybody waits for."""
+        if not isinstance(event, Received):
+            return False
+        if isinstance(event.message, Deal):
+            self._hear_deal(event.message)
+            if self._office is not None:
+                self._office.hear_deal(event.message)
+            return True
+        status = event.message
+        if not isinstance(status, UnitStatus) or self._office is not None:
+            return False
+        known = self._peers.get(status.unit_id)
+        if known is None or status.policy_hash != known[0].policy_hash:
+            return False
+        if status.global_mode_version > self._modes.version:
+            return False
+        if status.global_mode is not self._modes.global_mode:
+            return False
+        self._peers[status.unit_id] = (status, now_ns)
+        return True
+
     # --- time ------------------------------------------------------------------------------------
 
     def _tick(self, now_ns: int) -> list[Effect]:
@@ -327,7 +356,7 @@ class Agent:
                 timing=self._timing,
                 random=self._random,
                 known_deals=self._deals,
-                statuses=self._known_statuses(),
+                statuses=self._known_statuses(now_ns),
                 now_ns=now_ns,
             )
             effects += self._office.begin(now_ns)
@@ -360,8 +389,6 @@ class Agent:
                 return self._trader.hear_request(message, self._standing(now_ns), now_ns)
             case InterchangeAccept():
                 return self._trader.hear_accept(message, self._standing(now_ns), now_ns)
-            case Deal():
-                self._hear_deal(message)
             case Fault():
                 return self._hear_fault(message, now_ns)
         return []
@@ -780,13 +807,20 @@ class Agent:
             self._why_not_dealing(now_ns),
         )
 
-    def _known_statuses(self) -> dict[UnitId, UnitStatus]:
-        statuses = {unit_id: status for unit_id, (status, _) in self._peers.items()}
-        return (
-            statuses
-            if self._last_status is None
-            else {self._unit_id: self._last_status, **statuses}
-        )
+    def _known_statuses(self, now_ns: int) -> dict[UnitId, UnitStatus]:
+        """What units have said lately.
+
+        An older word may tell of deals that are over: who goes on with those takes them up anew.
+        """
+        oldest_ns = now_ns - 2 * self._timing.status_ns
+        statuses = {
+            unit_id: status
+            for unit_id, (status, heard_ns) in self._peers.items()
+            if heard_ns >= oldest_ns
+        }
+        if self._last_status is not None:
+            statuses[self._unit_id] = self._last_status
+        return statuses
 
     def _tell_status(self, now_ns: int) -> list[Effect]:
         """Publish the status if it is due, or if something changed that others act upon."""

@@ -49,6 +49,7 @@ from apis_core.voltage_reference import CALL_NAME, Stage, VoltageReference
 
 __all__ = ["GridMaster"]
 
+_PATIENCE_HOLDS = 10
 _DEALING_MODES = (OperationMode.RUN, OperationMode.SOFT_STOP)
 _PHASE_AT = {
     Stage.ACTIVATING: Phase.ACTIVATING,
@@ -105,8 +106,10 @@ class GridMaster:
             tuple[UnitId, str], int
         ] = {}  # leftovers on units: not asked again before
         self._calls_out = 0
-        # by then every hold of an older term has run out, heard or not
-        self._inherit_until_ns = now_ns + timing.deal.hold_ns + timing.silent_ns
+        self._free_since_ns: dict[str, int] = {}  # inherited deals that no unit holds any more
+        # a unit that has not been heard by then may be gone for good; its holds ran out long ago
+        self._inherit_until_ns = now_ns + _PATIENCE_HOLDS * timing.deal.hold_ns
+        self._inherit_look_ns = now_ns + timing.silent_ns
         self._blocked_until_ns = now_ns  # after a fault of the whole cluster
         self._statuses = dict(statuses)
         self._heard: set[UnitId] = set()  # in this term
@@ -117,7 +120,7 @@ class GridMaster:
     def wake_ns(self) -> int:
         """When :meth:`tick` wants to be called."""
         return min(
-            self._inherit_until_ns if self._inherited else NEVER_NS,
+            self._inherit_look_ns if self._inherited else NEVER_NS,
             self._reference.wake_ns,
             self._look_ns,
             *(machine.wake_ns for machine in self._machines.values()),
@@ -209,6 +212,11 @@ class GridMaster:
             *self._close_inherited(now_ns),
             *self._go_on(now_ns),
         ]
+
+    def hear_deal(self, deal: Deal) -> None:
+        """How a deal of an older grid master ended is said once."""
+        if deal.state.is_over:
+            self._inherited.pop(deal.deal_id, None)
 
     def hear_fault(self, fault: Fault, now_ns: int) -> list[Effect]:
         """A fault ends the deals that it concerns.
@@ -599,15 +607,21 @@ class GridMaster:
     def _close_inherited(self, now_ns: int) -> list[Effect]:
         """Say that an older grid master's deals are over, once no unit has them."""
         effects: list[Effect] = []
-        is_time = now_ns >= self._inherit_until_ns
-        if is_time:
-            self._inherit_until_ns = now_ns + self._timing.deal.hold_ns
+        if now_ns >= self._inherit_look_ns:
+            self._inherit_look_ns = now_ns + self._timing.silent_ns
         for deal_id, left in list(self._inherited.items()):
             # what they said before this term may be out of date
             statuses = [self._statuses.get(u) for u in left.unit_ids if u in self._heard]
             is_held = any(status and deal_id in status.deal_ids for status in statuses)
-            if is_held or (len(statuses) < len(left.unit_ids) and not is_time):
-                continue
+            if is_held or len(statuses) < len(left.unit_ids):
+                self._free_since_ns.pop(deal_id, None)
+                if is_held or now_ns < self._inherit_until_ns:
+                    continue
+            else:
+                # how it ended may be under way to us, from a master that was cut off
+                since_ns = self._free_since_ns.setdefault(deal_id, now_ns)
+                if now_ns < since_ns + self._timing.silent_ns:
+                    continue
             del self._inherited[deal_id]
             ended = replace(
                 left,

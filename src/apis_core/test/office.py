@@ -108,6 +108,11 @@ class Office:
             answer = ControlReply(reading=reading, **reply)
             self.take(self.master.answered(call.call_id, answer, self.now_ns))
 
+    def wait(self) -> None:
+        """Let time pass until the master wants to be called."""
+        self.now_ns = max(self.now_ns, self.master.wake_ns)
+        self.take(self.master.tick(self.now_ns))
+
     def locked(self, submitted: Deal) -> Office:
         self.submit(submitted, call_id=f"submit {submitted.deal_id}")
         for _ in range(2):

@@ -57,12 +57,22 @@ class Driver:
             error, message = refused.error, str(refused)
         return ConverterReply(error=error, message=message, reading=self.read(unit_id, now_s))
 
-    def read(self, unit_id: UnitId, now_s: float) -> ConverterReading:
+    def deal_id(self, unit_id: UnitId) -> str:
+        """The deal in whose name the converter was ordered last."""
+        return self._held[unit_id].deal_id
+
+    def read(self, unit_id: UnitId, now_s: float, stamp_ns: int = 0) -> ConverterReading:
         """The converter's reading with the term, the deal and what is left of the hold time."""
         held = self._held[unit_id]
         reading = read_converter(self._plant, unit_id)
         left_s = max(held.deadline_s - now_s, 0.0) if reading.mode.is_active else 0.0
-        return replace(reading, term=held.term, deal_id=held.deal_id, hold_remaining_s=left_s)
+        return replace(
+            reading,
+            term=held.term,
+            deal_id=held.deal_id,
+            hold_remaining_s=left_s,
+            stamp_ns=stamp_ns,
+        )
 
     def watch(self, now_s: float) -> None:
         """The dead man: stop what was not renewed in time. Call it many times a second."""

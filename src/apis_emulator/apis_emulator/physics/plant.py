@@ -154,15 +154,7 @@ class Plant:
             step, means_a, mean_v = None, {}, 0.0
 
         for unit_id, unit in self.units.items():
-            battery_w, loss_w = unit.converter.count(means_a.get(unit_id, 0.0) * mean_v, dt_s)
-            solar_w, load_w = unit.profile(self.time_s + 0.5 * dt_s)
-            unit.flow = unit.house.step(
-                solar_available_w=solar_w,
-                load_w=load_w,
-                converter_w=battery_w,
-                converter_loss_w=loss_w,
-                dt_s=dt_s,
-            )
+            self._move_house(unit_id, unit, means_a.get(unit_id, 0.0) * mean_v, dt_s)
         self.time_s += dt_s
         if step is not None:
             self.voltage_v = step.voltage_v
@@ -170,6 +162,18 @@ class Plant:
             self._protect(active)
             self._finish_stops(active)
         return dt_s
+
+    def _move_house(self, unit_id: UnitId, unit: Unit, grid_w: float, dt_s: float) -> None:
+        """One house over a step, under the mean power that its converter takes from the bus."""
+        battery_w, loss_w = unit.converter.count(grid_w, dt_s)
+        solar_w, load_w = unit.profile(self.time_s + 0.5 * dt_s)
+        unit.flow = unit.house.step(
+            solar_available_w=solar_w,
+            load_w=load_w,
+            converter_w=battery_w,
+            converter_loss_w=loss_w,
+            dt_s=dt_s,
+        )
 
     def _stop_at_limits(self, active: list[tuple[UnitId, Unit]]) -> float:
         """Begin the stops that are due, and say when the next one is. [s]"""

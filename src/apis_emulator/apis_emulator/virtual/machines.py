@@ -26,12 +26,12 @@ from apis_emulator.virtual.village import VirtualPlant
 
 __all__ = ["DRIVER_HOLD_S", "Machines"]
 
-DRIVER_HOLD_S = 5.0
+DRIVER_HOLD_S = 15.0
 DRIVER_LIMIT_NS = 5 * SECOND_NS  # a driver that has not answered by then does not
 RENEWAL_NS = round(DRIVER_HOLD_S / 3.0 * SECOND_NS)
 SOC_STEP_RATIO = 0.0005  # a battery is read out when it has changed by so much
-BUSY_STEP_NS, IDLE_STEP_NS = SECOND_NS // 2, 4 * SECOND_NS  # of the plant
-BUSY_TELEMETRY_NS, IDLE_TELEMETRY_NS = 2 * SECOND_NS, 8 * SECOND_NS
+BUSY_STEP_NS, IDLE_STEP_NS = SECOND_NS, 5 * SECOND_NS  # of the plant
+BUSY_TELEMETRY_NS, IDLE_TELEMETRY_NS = 4 * SECOND_NS, 15 * SECOND_NS
 DEAD_BUS_V = 1.0
 _ROUTINE = (ConverterOperation.READ, ConverterOperation.HOLD)  # not worth a line if obeyed
 
@@ -121,7 +121,7 @@ class Machines:
 
     def _stamped(self, unit_id: UnitId) -> ConverterReading:
         self._stamp_ns = max(self._line.now_ns, self._stamp_ns + 1)
-        return replace(self._driver.read(unit_id, self._line.now_s), stamp_ns=self._stamp_ns)
+        return self._driver.read(unit_id, self._line.now_s, self._stamp_ns)
 
     def _telemetry(self, process: Process) -> None:
         if not process.is_alive:
@@ -177,7 +177,7 @@ class Machines:
             self._invariants.step_settled(self._line.now_s, self._deal_of)
 
     def _deal_of(self, unit_id: UnitId) -> str:
-        return self._driver.read(unit_id, self._line.now_s).deal_id
+        return self._driver.deal_id(unit_id)
 
     def _tell_changes(self) -> None:
         """Nobody should have to wait for the news that a converter has changed its mode."""

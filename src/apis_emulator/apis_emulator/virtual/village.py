@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 
@@ -54,7 +55,7 @@ _POLICY = {
                 "authorization": {"numberOfTrials": 3},
             },
         },
-        "dataAcquisitionPeriodMsec": 10000,
+        "dataAcquisitionPeriodMsec": 20000,
     },
     "user": {"houseKeepingPeriodMsec": 10000},
     "mediator": {
@@ -62,6 +63,7 @@ _POLICY = {
         "negotiationTimeoutMsec": 2000,
     },
     "gridMaster": {
+        "mainLoopPeriodMsec": 10000,
         "deal": {
             "forceStopCondition": {
                 "dischargeUnitLowerLimitRsoc": 20,
@@ -127,7 +129,24 @@ class Rules:
 
 
 class VirtualPlant(Plant):
-    """A plant that takes long steps while nothing is on."""
+    """A plant that takes long steps where nothing is on: sun and load are constant."""
+
+    def __init__(self, units: Mapping[UnitId, Unit], bus: Bus) -> None:
+        super().__init__(units, bus)
+        self._owed_s = dict.fromkeys(units, 0.0)  # time that has not reached an idle house yet
+
+    def _move_house(self, unit_id: UnitId, unit: Unit, grid_w: float, dt_s: float) -> None:
+        owed_s = self._owed_s[unit_id]
+        if not unit.converter.is_active and grid_w == 0.0:
+            owed_s += dt_s
+            if owed_s < IDLE_STEP_S:
+                self._owed_s[unit_id] = owed_s
+                return
+            dt_s, owed_s = owed_s, 0.0
+        if owed_s > 0.0:
+            super()._move_house(unit_id, unit, 0.0, owed_s)
+        self._owed_s[unit_id] = 0.0
+        super()._move_house(unit_id, unit, grid_w, dt_s)
 
     def _resolution_s(self, active: list[tuple[UnitId, Unit]]) -> float:
         return super()._resolution_s(active) if active else IDLE_STEP_S

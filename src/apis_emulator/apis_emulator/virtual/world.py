@@ -31,7 +31,8 @@ from apis_emulator.virtual.village import Rules, make_plant, make_rules, unit_id
 __all__ = ["World"]
 
 # Slower heartbeats and polls, as under an accelerated clock: most of a run is their handling.
-NETWORK_FLOOR_NS = 5 * SECOND_NS // 2
+NETWORK_FLOOR_NS = 5 * SECOND_NS
+RETAINED_NS = 3 * SECOND_NS  # until a word that could not pass is tried again
 RAMPS_S = 10.0  # a current and then the bus run down in this time
 CALM = PROFILES["calm"]
 
@@ -296,4 +297,4 @@ class World(Timeline):
         if sender == to or self.network.is_open(sender, to):
             self._hear(to, ev.Received(deal))
         else:
-            self.at(self.now_ns + SECOND_NS, self._hear_deal, sender, to, deal)
+            self.at(self.now_ns + RETAINED_NS, self._hear_deal, sender, to, deal)
