@@ -41,6 +41,7 @@ from apis_core.events import (
     Stopped,
     Wake,
 )
+from apis_core.fault_matrix import Action, actions_for
 from apis_core.faults import FaultBook
 from apis_core.grid_master import GridMaster
 from apis_core.hardware import Hardware
@@ -86,6 +87,7 @@ from apis_core.units import NEVER_NS
 __all__ = ["Agent", "AgentSettings", "Memory"]
 
 _REMEMBERED_DEALS = 200
+_LATCH_AFTER = 3  # a fault that has come back so often stays until an operator says Run
 _BY_HAND = (OperationMode.RUN, OperationMode.SOFT_STOP)  # in which an operator may want a deal
 
 
@@ -193,7 +195,10 @@ class Agent:
             late_ns=timing.late_ns,
         )
         self._faults = FaultBook(
-            self._unit_id, policy.local_quarantine_ns, policy.global_quarantine_ns
+            self._unit_id,
+            policy.local_quarantine_ns,
+            policy.global_quarantine_ns,
+            latch_after=_LATCH_AFTER,
         )
         self._office: GridMaster | None = None
         self._trader = Trader(
@@ -301,6 +306,7 @@ class Agent:
         for effect in effects:
             if isinstance(effect, Raise):  # what our office finds out concerns ourselves, too
                 self._faults.add(effect.fault, now_ns)
+                effects = [*effects, *self._stop_grid(effect.fault)]
         return [*effects, *self._settle(now_ns)]
 
     def _is_routine(self, event: Event, now_ns: int) -> bool:
@@ -382,6 +388,9 @@ class Agent:
             case LeaseGrant():
                 return self._election.hear_grant(message, now_ns)
             case OperationModeOrder():
+                is_for_us = message.unit_id in (NOBODY, self._unit_id)
+                if is_for_us and message.mode is OperationMode.RUN:
+                    self._faults.reset()  # an operator has seen to it
                 return self._modes.hear_order(message)
             case UnitStatus():
                 return self._hear_status(message, now_ns)
@@ -439,7 +448,9 @@ class Agent:
         if fault.unit_id not in self._policy.member_unit_ids or fault.reporter_id == self._unit_id:
             return []  # our own were taken in when they were raised
         self._faults.add(fault, now_ns)
-        return self._office.hear_fault(fault, now_ns) if self._office else []
+        if self._office is None:
+            return []
+        return [*self._office.hear_fault(fault, now_ns), *self._stop_grid(fault)]
 
     def _answered(
         self, call_id: str, reply: ControlReply | SubmitReply | ConverterReply | None, now_ns: int
@@ -675,7 +686,6 @@ class Agent:
                 effects += self._raise_local(code, message, now_ns)
                 if not keeper.types:
                     effects += keeper.stop(message, now_ns)
-                self._ask_to_end(message, now_ns)
         return effects
 
     def _ask_to_end(self, reason: str, now_ns: int) -> None:
@@ -703,8 +713,24 @@ class Agent:
         )
         if not self._faults.add(fault, now_ns):
             return []
-        told = self._office.hear_fault(fault, now_ns) if self._office else []
-        return [Raise(fault), *told]
+        effects: list[Effect] = [Raise(fault)]
+        effects += self._office.hear_fault(fault, now_ns) if self._office else []
+        for action in actions_for(fault):
+            if action is Action.ASK_TO_END:
+                self._ask_to_end(f"{code}: {message}", now_ns)
+            elif action is Action.LEAVE_OFFICE:
+                effects += self._election.step_down(now_ns)
+            elif action is Action.MODE_STOP_LOCAL:
+                order = OperationModeOrder(unit_id=self._unit_id, mode=OperationMode.FORCE_STOP)
+                effects += self._modes.hear_order(order)
+        return effects
+
+    def _stop_grid(self, fault: Fault) -> list[Effect]:
+        """The grid master stops all, if a fault is so bad; the others learn it from its status."""
+        if self._office is None or Action.MODE_STOP not in actions_for(fault):
+            return []
+        order = OperationModeOrder(unit_id=NOBODY, mode=OperationMode.FORCE_STOP)
+        return self._modes.hear_order(order)
 
     # --- stopping the process --------------------------------------------------------------------
 
@@ -776,6 +802,7 @@ class Agent:
             capacity_wh=self._hardware.battery_capacity_wh,
             battery_band=self._band,
             committed_wh=self._interlock.committed_wh,
+            efficient_grid_voltage_ratio=self._hardware.efficient_grid_voltage_ratio,
             converter=self._converter.reading,
             deal_ids=tuple(deal.deal_id for deal in self._interlock.deals),
             slot_capacity=self._interlock.capacity,

@@ -31,15 +31,17 @@ class BusWatch:
         self._policy = policy
         self._fresh_ns = fresh_ns
         self._debounce = Debounce(2 * fresh_ns)
-        self._currents: dict[UnitId, tuple[float | None, int]] = {}
+        self._readings: dict[UnitId, tuple[ConverterReading, int]] = {}
         self._looks = 0
 
     def hear(self, unit_id: UnitId, reading: ConverterReading, now_ns: int) -> None:
         """A unit's converter was read."""
-        current_a = reading.grid_current_a
-        if reading.mode is ConverterMode.UNKNOWN:
-            current_a = None
-        self._currents[unit_id] = (current_a, now_ns)
+        self._readings[unit_id] = (reading, now_ns)
+
+    def reading(self, unit_id: UnitId, now_ns: int) -> ConverterReading | None:
+        """What a unit's converter last said; None = not lately."""
+        reading, heard_ns = self._readings.get(unit_id, (None, 0))
+        return reading if now_ns - heard_ns <= self._fresh_ns else None
 
     def look(
         self, dealing_ids: Collection[UnitId], assumed_a: Mapping[UnitId, float], now_ns: int
@@ -53,8 +55,8 @@ class BusWatch:
         """
         self._looks += 1
         currents_a = {
-            unit_id: current_a
-            for unit_id, (current_a, heard_ns) in self._currents.items()
+            unit_id: None if reading.mode is ConverterMode.UNKNOWN else reading.grid_current_a
+            for unit_id, (reading, heard_ns) in self._readings.items()
             if now_ns - heard_ns <= self._fresh_ns
         }
         found = dict(self._leak(dealing_ids, currents_a))

@@ -184,6 +184,11 @@ class DealMachine:
         return self.phase in (Phase.STARTING, Phase.COMPENSATING)
 
     @property
+    def phase_since_ns(self) -> int:
+        """Since when it has been in its present phase."""
+        return self._entered_ns
+
+    @property
     def reference_id(self) -> UnitId:
         """Who holds the bus that it uses."""
         return self.deal.voltage_reference_id

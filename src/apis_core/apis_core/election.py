@@ -196,6 +196,15 @@ class Election:
             return []
         return self._acknowledge(grant.unit_id, sent_ns, now_ns)
 
+    def step_down(self, now_ns: int) -> list[Effect]:
+        """Be grid master no longer, and let the others go first when it comes to the next."""
+        if self.role is not Role.MASTER:
+            return []
+        told = self._claim(ClaimKind.RESIGN, now_ns)
+        noted = self._lose(now_ns, "it leaves office because of a fault")
+        self._act_ns = now_ns + 2 * self._timing.lease_ns + self._back_off_ns()
+        return [*told, *noted]
+
     def resign(self, now_ns: int) -> list[Effect]:
         """Stand no more.
 

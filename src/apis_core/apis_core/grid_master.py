@@ -18,9 +18,11 @@ from apis_core.bus_watch import BusWatch
 from apis_core.calls import Calls
 from apis_core.deal import DealMachine, Phase
 from apis_core.events import Answer, Broadcast, Call, Effect, Note, Raise
+from apis_core.fault_matrix import Action, actions_for
 from apis_core.messages import (
     ControlReply,
     ControlRequest,
+    ConverterReading,
     Deal,
     Fault,
     SubmitReply,
@@ -45,11 +47,13 @@ from apis_core.types import (
     UnitId,
 )
 from apis_core.units import NEVER_NS
+from apis_core.voltage_optimisation import DealingUnit, optimal_voltage_v
 from apis_core.voltage_reference import CALL_NAME, Stage, VoltageReference
 
 __all__ = ["GridMaster"]
 
 _PATIENCE_HOLDS = 10
+_LEAST_MOVE_V = 0.5  # a smaller gain is not worth moving the bus
 _DEALING_MODES = (OperationMode.RUN, OperationMode.SOFT_STOP)
 _PHASE_AT = {
     Stage.ACTIVATING: Phase.ACTIVATING,
@@ -96,6 +100,7 @@ class GridMaster:
         self._machines: dict[str, DealMachine] = {}
         self._is_given_up = False  # the bus is to end as soon as no current is on it
         self._turn: str | None = None  # the deal whose currents start next
+        self._optimised_for: frozenset[str] = frozenset()  # deals that the voltage was chosen for
         self._postponed: dict[str, str] = {}  # deals that end once a hand-over is over -> why
         self._published: dict[str, Deal] = {}
         self._submitters: dict[str, str] = {}  # deal id -> call to be answered
@@ -223,9 +228,10 @@ class GridMaster:
 
         One of the whole cluster ends all and keeps the bus free for a while.
         """
-        if fault.level is FaultLevel.WARN:
+        actions = actions_for(fault)
+        is_global = Action.SCRAM in actions
+        if not is_global and Action.ASK_TO_END not in actions:
             return []
-        is_global = fault.extent is not FaultExtent.LOCAL
         if is_global:
             self._blocked_until_ns = now_ns + self._policy.global_quarantine_ns
         effects: list[Effect] = []
@@ -325,7 +331,35 @@ class GridMaster:
         for code, message in self._watch.look(dealing_ids, assumed_a, now_ns):
             fault = self._bus_fault(code, message)
             effects += [Raise(fault), *self.hear_fault(fault, now_ns)]
+        if is_steady and not effects:
+            effects += self._optimise_voltage(steady, now_ns)
         return effects
+
+    def _optimise_voltage(self, steady: list[DealMachine], now_ns: int) -> list[Effect]:
+        """Once after each change of the deals that flow, when all of them have been read since."""
+        deal_ids = frozenset(machine.deal.deal_id for machine in steady)
+        since_ns = max((machine.phase_since_ns for machine in steady), default=now_ns)
+        is_read = now_ns - since_ns > 2 * self._timing.deal.poll_ns
+        enabled = self._policy.voltage_optimization_enabled
+        if not enabled or deal_ids == self._optimised_for or self._turn or not is_read:
+            return []
+        self._optimised_for = deal_ids
+        units = {}
+        for unit_id in (u for machine in steady for u in machine.deal.unit_ids):
+            status = self._statuses.get(unit_id)
+            reading = self._watch.reading(unit_id, now_ns) or ConverterReading()
+            units[unit_id] = DealingUnit(
+                efficient_ratio=status.efficient_grid_voltage_ratio if status else None,
+                battery_voltage_v=reading.battery_voltage_v,
+                grid_voltage_v=reading.grid_voltage_v,
+                grid_power_w=reading.grid_power_w,
+            )
+        present_v = self._reference.voltage_v
+        best_v = optimal_voltage_v(units, present_v, self._policy)
+        if best_v is None or abs(best_v - present_v) < _LEAST_MOVE_V:
+            return []
+        note = Note(f"moves the bus from {present_v:.1f} to {best_v:.1f} V, where least is lost")
+        return [note, *self._reference.set_voltage(best_v, now_ns)]
 
     def _give_in(self, now_ns: int) -> list[Effect]:
         """The voltage could not be held, or not be brought up: end what hangs on it."""

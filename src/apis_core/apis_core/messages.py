@@ -294,6 +294,7 @@ class UnitStatus:
     capacity_wh: float
     battery_band: str = ""
     committed_wh: float = 0.0
+    efficient_grid_voltage_ratio: float | None = None
     converter: ConverterReading = ConverterReading()
     deal_ids: tuple[str, ...] = ()
     slot_capacity: int = 0

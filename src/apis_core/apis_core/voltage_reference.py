@@ -205,6 +205,8 @@ class VoltageReference:
             return self._ask(unit_id, operation, self.deal_id, now_ns)  # its droop is to go
         if reply.error is ControlError.BUS_ENERGISED and self.stage is Stage.ACTIVATING:
             return []  # another source, or a bus that still decays: ask again until the deadline
+        if operation is _Op.VOLTAGE and self.stage is Stage.UP and reply.reading is not None:
+            self.voltage_v = reply.reading.grid_voltage_setpoint_v or self.voltage_v
         if reply.error is not ControlError.NONE:
             is_patient = reply.error is ControlError.NO_ANSWER
             if self.stage is not Stage.UP and not is_patient:

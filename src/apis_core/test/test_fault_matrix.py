@@ -11,19 +11,18 @@ from apis_core.faults import FaultBook
 from apis_core.messages import Fault
 from apis_core.types import FaultCategory, FaultExtent, FaultLevel
 
-# As the protocol has it, in words: what ERROR brings, and what FATAL or an unknown level brings.
+# What ERROR brings, and what FATAL or an unknown level brings.
 TABLE = """
-HARDWARE  GLOBAL | scram, mode_stop         | scram, shut_down_all
-FRAMEWORK GLOBAL | scram, reset_all         | scram, reset_all
-LOGIC     GLOBAL | scram, reset_all         | scram, reset_all
-USER      GLOBAL | scram                    | scram
+HARDWARE  GLOBAL | scram                    | scram, mode_stop
+FRAMEWORK GLOBAL | scram                    | same
+LOGIC     GLOBAL | scram                    | same
+USER      GLOBAL | scram                    | same
 UNKNOWN   GLOBAL |                          | scram
-HARDWARE  LOCAL  | ask_and_wait, stop_local \
-                 | ask_and_wait, stop_local, leave_office, shut_down_local
-FRAMEWORK LOCAL  | ask_and_wait, stop_local, leave_office, reset_local | same
-LOGIC     LOCAL  | ask_and_wait, stop_local, leave_office, reset_local | same
-USER      LOCAL  | ask_and_wait, stop_local | ask_and_wait, stop_local
-UNKNOWN   LOCAL  |                          | ask_and_wait, stop_local
+HARDWARE  LOCAL  | ask_to_end               | ask_to_end, leave_office, mode_stop_local
+FRAMEWORK LOCAL  | ask_to_end, leave_office | same
+LOGIC     LOCAL  | ask_to_end, leave_office | same
+USER      LOCAL  | ask_to_end               | same
+UNKNOWN   LOCAL  |                          | ask_to_end
 """
 CELLS = list(product(FaultCategory, FaultExtent, FaultLevel))
 
@@ -79,20 +78,6 @@ def test_11_2_what_follows_from_a_fault(category, extent, level):
 
 
 @pytest.mark.parametrize(("category", "extent", "level"), CELLS)
-def test_11_2_a_broken_hard_limit_stops_the_converter_before_anybody_is_asked(
-    category, extent, level
-):
-    soft = actions_for(fault(category, extent, level))
-    hard = actions_for(fault(category, extent, level), is_hard=True)
-    if level is FaultLevel.WARN or extent is not FaultExtent.LOCAL:
-        assert hard == soft
-        return
-    assert hard[:3] == (Action.LOG, Action.QUARANTINE, Action.STOP_LOCAL)
-    assert set(hard) == {*soft, Action.STOP_LOCAL}
-    assert hard[3:] == tuple(action for action in soft[2:] if action is not Action.STOP_LOCAL)
-
-
-@pytest.mark.parametrize(("category", "extent", "level"), CELLS)
 def test_11_1_the_table_and_the_book_agree_on_who_makes_no_deals(category, extent, level):
     book = FaultBook("E001", 30, 100)
     book.add(fault(category, extent, level), 0)
@@ -102,7 +87,7 @@ def test_11_1_the_table_and_the_book_agree_on_who_makes_no_deals(category, exten
 
 @pytest.mark.parametrize(("category", "extent", "level"), CELLS)
 def test_11_3_only_a_fault_of_all_touches_all(category, extent, level):
-    for_all = {Action.SCRAM, Action.MODE_STOP, Action.RESET_ALL, Action.SHUT_DOWN_ALL}
-    for_one = {Action.ASK_AND_WAIT, Action.STOP_LOCAL, Action.RESET_LOCAL, Action.SHUT_DOWN_LOCAL}
+    for_all = {Action.SCRAM, Action.MODE_STOP}
+    for_one = {Action.ASK_TO_END, Action.LEAVE_OFFICE, Action.MODE_STOP_LOCAL}
     actions = set(actions_for(fault(category, extent, level)))
     assert not actions & (for_all if extent is FaultExtent.LOCAL else for_one)

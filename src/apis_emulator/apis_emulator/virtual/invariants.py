@@ -16,7 +16,7 @@ __all__ = ["Invariants", "Limits", "Violation"]
 ENERGY_RATIO = 0.001  # of the agreed energy
 BALANCE_WH = 0.01  # the plant's books may be out by so much ...
 BALANCE_RATIO = 1e-4  # ... and this much of all that was sent
-CURRENT_A = CURRENT_ERROR_A * 4  # above the sum of the policy: four converters at most give
+DEALS = 4  # that the policy lets flow at once
 TRIP_V = 1.0  # a trip acts a sub-step late, and a bit
 WS_PER_WH = 3600.0
 
@@ -66,7 +66,9 @@ class Invariants:
         self._limits = limits
         hardware = rules.hardware
         self._unit_a = hardware.grid_current_capacity_a + hardware.grid_current_allowance_a
-        self._sum_a = (rules.policy.total_deal_current_max_a or 1e9) + CURRENT_A
+        # each is as far off as its converter is, and as the compensation lets it be
+        off_a = CURRENT_ERROR_A + rules.policy.compensation_drift_allowance_a
+        self._sum_a = (rules.policy.total_deal_current_max_a or 1e9) + DEALS * off_a
         self._due: dict[UnitId, tuple[float, str]] = {}  # must have been off by then, and why
         self._driver_terms = dict.fromkeys(plant.units, 0)
         self._node_terms = dict.fromkeys(plant.units, 0)
