@@ -88,6 +88,13 @@ __all__ = ["Agent", "AgentSettings", "Memory"]
 
 _REMEMBERED_DEALS = 200
 _LATCH_AFTER = 3  # a fault that has come back so often stays until an operator says Run
+_BEGINS = (  # what a unit that is stopping does not do any more
+    ControlOperation.ACQUIRE,
+    ControlOperation.VOLTAGE_REFERENCE,
+    ControlOperation.CHARGE,
+    ControlOperation.DISCHARGE,
+    ControlOperation.WILL_TAKE_OVER,
+)
 _BY_HAND = (OperationMode.RUN, OperationMode.SOFT_STOP)  # in which an operator may want a deal
 
 
@@ -227,6 +234,7 @@ class Agent:
         self._last_gist: tuple[object, ...] = ()
         self._status_due_ns = now_ns
         self._force_stop_due_ns = NEVER_NS
+        self._leave_due_ns = NEVER_NS  # while stopping: when we leave what others have not ended
         self._stop_due_ns = NEVER_NS
         self._is_stopping = False
         self._is_stopped = False
@@ -267,6 +275,7 @@ class Agent:
             self._status_due_ns,
             min((due_ns for _, due_ns in self._ending.values()), default=NEVER_NS),
             self._force_stop_due_ns,
+            self._leave_due_ns,
             self._stop_due_ns,
         )
 
@@ -342,6 +351,9 @@ class Agent:
         effects += self._drop_expired_slots(now_ns)
         effects += self._end_overdue(now_ns)
         effects += self._trader.tick(self._standing(now_ns), now_ns)
+        if now_ns >= self._leave_due_ns:
+            self._leave_due_ns = NEVER_NS
+            effects += self._converter.stop("the process is stopping", now_ns)
         if now_ns >= self._force_stop_due_ns:
             self._force_stop_due_ns = NEVER_NS
             effects += self._converter.stop("the operator's Force stop", now_ns)
@@ -578,10 +590,7 @@ class Agent:
         if not self._election.obeys(request.grid_master_id, request.term, now_ns):
             holder = self._election.grid_master_id(now_ns) or "nobody"
             return ControlError.NOT_MY_GRID_MASTER, f"its grid master is {holder}"
-        if self._is_stopping and request.operation not in (
-            ControlOperation.WAIT,
-            ControlOperation.RELEASE,
-        ):
+        if self._is_stopping and request.operation in _BEGINS:
             return ControlError.NOT_READY, "is stopping"
         return ControlError.NONE, ""
 
@@ -741,13 +750,15 @@ class Agent:
         self._stop_due_ns = now_ns + self._timing.stop_ns
         effects: list[Effect] = [Note("is stopping")]
         if self._office is not None:
-            effects += self._office.stop_all(
-                f"its grid master {self._unit_id} is stopping", now_ns
-            )
-        return [*effects, *self._converter.stop("the process is stopping", now_ns)]
+            effects += self._office.leave(f"{self._unit_id} is stopping", now_ns)
+        # first orderly, so that a bus that others use is handed over; then by our own will
+        self._leave_due_ns = now_ns + self._timing.leave_ns
+        for deal in self._interlock.deals:
+            self._ending[deal.deal_id] = ("the process is stopping", self._leave_due_ns)
+        return effects
 
     def _is_ready_to_end(self, now_ns: int) -> bool:
-        runs_deals = self._office is not None and not self._office.is_idle
+        runs_deals = self._office is not None and not self._office.can_be_left
         waits_for_deals = runs_deals or bool(self._interlock.deals)
         is_off = self._converter.reading.mode in (ConverterMode.WAIT, ConverterMode.UNKNOWN)
         return now_ns >= self._stop_due_ns or (is_off and not waits_for_deals)
@@ -839,7 +850,7 @@ class Agent:
 
         An older word may tell of deals that are over: who goes on with those takes them up anew.
         """
-        oldest_ns = now_ns - 2 * self._timing.status_ns
+        oldest_ns = now_ns - self._timing.silent_ns
         statuses = {
             unit_id: status
             for unit_id, (status, heard_ns) in self._peers.items()

@@ -132,9 +132,17 @@ class GridMaster:
         )
 
     @property
-    def is_idle(self) -> bool:
-        """Whether no deal is under way."""
-        return not self._machines and self._reference.stage is Stage.OFF
+    def can_be_left(self) -> bool:
+        """Whether the next grid master can go on from here, and without this unit."""
+        if any(machine.phase is not Phase.RUNNING for machine in self._machines.values()):
+            return False
+        is_ours = any(m.deal.type_of(self._unit_id) for m in self._machines.values())
+        stage = Stage.UP if self._machines else Stage.OFF
+        return (
+            not is_ours
+            and self._reference.stage is stage
+            and self._reference.unit_id != self._unit_id
+        )
 
     def begin(self, now_ns: int) -> list[Effect]:
         """Take office: go on with the deals that run, wind up what else is left on the units."""
@@ -241,11 +249,16 @@ class GridMaster:
                 effects += self._end(machine, reason, now_ns, scram=is_global)
         return [*effects, *self._go_on(now_ns)]
 
-    def stop_all(self, reason: str, now_ns: int) -> list[Effect]:
-        """End every deal, orderly."""
+    def leave(self, reason: str, now_ns: int) -> list[Effect]:
+        """Prepare to leave office: others' deals that run go on under the next grid master.
+
+        Those of this unit end, and what does not run yet.
+        """
         effects: list[Effect] = []
         for machine in list(self._machines.values()):
-            effects += self._end(machine, reason, now_ns)
+            is_own = machine.deal.type_of(self._unit_id) is not None
+            if is_own or machine.phase is not Phase.RUNNING:
+                effects += self._end(machine, reason, now_ns)
         return [*effects, *self._go_on(now_ns)]
 
     def tick(self, now_ns: int) -> list[Effect]:

@@ -35,6 +35,7 @@ class Timing:
         silent_ns: A unit not heard for this long is not waited for.
         retry_ns: Between two tries to stop the own converter.
         late_ns: The longest that a reading may be under way.
+        leave_ns: How long a process that stops lets the grid master end its deals.
         stop_ns: The longest that stopping the process may take on this clock.
         debounce_ns: What a converter does wrong for less than this may pass.
         force_stop_ns: In Force stop, how long the grid master has to end our deals before we do it
@@ -51,6 +52,7 @@ class Timing:
     silent_ns: int
     retry_ns: int
     late_ns: int
+    leave_ns: int
     stop_ns: int
     debounce_ns: int
     force_stop_ns: int
@@ -72,6 +74,7 @@ class Timing:
         answer_ns = max(policy.request_timeout_ns, 4 * network_floor_ns)
         window_ns = max(policy.negotiation_timeout_ns, 2 * network_floor_ns)
         submit_ns = 3 * answer_ns
+        leave_ns = max(2 * SECOND_NS, 4 * network_floor_ns)
         status_ns = max(policy.data_acquisition_period_ns, pace_ns)
         return Timing(
             status_ns=status_ns,
@@ -82,7 +85,10 @@ class Timing:
             silent_ns=3 * status_ns + 2 * network_floor_ns,
             retry_ns=max(SECOND_NS, pace_ns),
             late_ns=max(60 * SECOND_NS, 10 * network_floor_ns),
-            stop_ns=max(policy.scram_reference_delay_ns, 4 * network_floor_ns) + 2 * SECOND_NS,
+            leave_ns=leave_ns,
+            stop_ns=leave_ns
+            + max(policy.scram_reference_delay_ns, 4 * network_floor_ns)
+            + 2 * SECOND_NS,
             debounce_ns=max(policy.data_acquisition_period_ns, pace_ns),
             force_stop_ns=max(policy.stop_me_timeout_ns, 8 * network_floor_ns),
             election=ElectionTiming(heartbeat_ns, _LEASE_HEARTBEATS * heartbeat_ns),

@@ -261,3 +261,44 @@ def test_w5_a_grid_master_lost_at_a_deals_end_leaves_the_other_running(phase):
     assert market.run_until(lambda: _phase(market.office, phase), 400.0)
     market.lose()
     assert market.finish()[kept].state is DealState.COMPLETED
+
+
+# --- an orderly change of office -----------------------------------------------------------------
+
+
+def test_w42_a_grid_master_that_stops_leaves_the_deals_to_the_next_one():
+    market = Led()
+    first = market.want(market.a, market.b, 30.0)
+    second = market.want(market.c, market.d, 30.0)
+    market.ask_to_stop(market.leader_id)
+    assert market.run_until(lambda: market.leader_id in market.stopped, 5.0)
+    market.kill(market.leader_id)
+    assert market.run_until(lambda: any(a._office for a in market.agents.values()), 10.0)
+    ended = market.finish()
+    assert {ended[deal_id].state for deal_id in (first, second)} == {DealState.COMPLETED}
+
+
+def test_w42_its_own_deal_ends_and_the_bus_is_handed_over_before_it_goes():
+    market = Led()
+    own = market.want(market.a, market.leader_id, 40.0)
+    other = market.want(market.c, market.d, 40.0)
+    assert market.references == [market.leader_id]
+    market.ask_to_stop(market.leader_id)
+    assert market.run_until(lambda: market.leader_id in market.stopped, 10.0)
+    assert market.plants[market.leader_id].reading.mode is M.WAIT
+    market.kill(market.leader_id)
+    ended = market.finish()
+    assert (ended[own].state, ended[other].state) == (DealState.ABORTED, DealState.COMPLETED)
+    assert "is stopping" in ended[own].reason
+
+
+def test_7_6_a_reference_whose_process_stops_hands_the_bus_over_first():
+    market = Led()
+    own = market.want(market.a, market.b, 40.0)
+    other = market.want(market.c, market.d, 40.0)
+    assert market.references == [market.b]
+    market.ask_to_stop(market.b)
+    assert market.run_until(lambda: market.b in market.stopped, 10.0)
+    market.kill(market.b)
+    ended = market.finish()
+    assert (ended[own].state, ended[other].state) == (DealState.ABORTED, DealState.COMPLETED)

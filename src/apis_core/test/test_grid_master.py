@@ -83,7 +83,7 @@ def test_5_4_a_unit_that_gives_no_slot_is_told_to_the_submitter_and_nobody_else(
     assert office.replies["c"].error is expected
     assert office.replies["c"].message == "E001: no"
     assert office.published == {}
-    assert office.master.is_idle
+    assert office.master.can_be_left
 
 
 def test_a_deal_that_is_sent_twice_is_taken_once(office):
@@ -156,10 +156,10 @@ def test_a_global_fault_is_a_scram(office):
 def test_w32_all_deals_can_be_ended_orderly(office):
     office.locked(deal())
     office.locked(deal("e", "E004", "E003"))
-    office.take(office.master.stop_all("its grid master E003 is stopping", office.now_ns))
+    office.take(office.master.leave("E003 is stopping", office.now_ns))
     office.end()
     assert {office.state("d"), office.state("e")} == {DealState.ABORTED}
-    assert office.master.is_idle
+    assert office.master.can_be_left
 
 
 @pytest.mark.parametrize("reason", ["did not become free", "did not reach its voltage"])

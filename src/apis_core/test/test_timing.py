@@ -15,7 +15,8 @@ def test_15_the_times_of_the_sample_policy(policy):
     assert timing.reservation_ns == 17 * S
     assert timing.silent_ns == 15 * S
     assert timing.retry_ns == 1 * S
-    assert timing.stop_ns == 7 * S  # the reference goes last, 5 s after the currents
+    assert timing.leave_ns == 2 * S
+    assert timing.stop_ns == 9 * S  # the reference goes last, 5 s after the currents
     assert timing.force_stop_ns == 60 * S
     assert (timing.election.heartbeat_ns, timing.election.lease_ns) == (1 * S, 4 * S)
     assert (timing.deal.poll_ns, timing.deal.quick_poll_ns) == (5 * S, 1 * S)
@@ -31,7 +32,7 @@ def test_15_the_times_of_the_sample_policy(policy):
         ("negotiation_timeout_ns", "window_ns", 7),
         ("request_timeout_ns", "submit_ns", 21),
         ("stop_me_timeout_ns", "force_stop_ns", 7),
-        ("scram_reference_delay_ns", "stop_ns", 9),
+        ("scram_reference_delay_ns", "stop_ns", 11),
     ],
 )
 def test_a_time_follows_its_key_of_the_policy(policy, field, part, seconds):

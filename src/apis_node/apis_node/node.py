@@ -43,7 +43,7 @@ from apis_node.shell import UnitShell, journal_path
 
 __all__ = ["main"]
 
-_STOP_LIMIT_S = 6.0  # steady; after that the drivers' dead men have to do it
+_STOP_LIMIT_S = 7.5  # steady; after that the drivers' dead men have to do it
 _SPIN_S = 0.1
 _NETWORK_FLOOR_WALL_S = 0.4  # what an answer may take on a busy machine
 

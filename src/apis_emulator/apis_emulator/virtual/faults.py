@@ -27,6 +27,7 @@ class Profile:
         cuts: Partitions, each with an end.
         crashes: Deaths of a process; it comes back.
         modes: Words of an operator.
+        stops: Ends of a process in order; it comes back.
         slow: Chance that a driver takes up to ``slow_s`` over an order.
         slow_s: [s]
         refuse: Chance that a driver refuses an order for no reason.
@@ -41,6 +42,7 @@ class Profile:
     cuts: float = 0.0
     crashes: float = 0.0
     modes: float = 0.0
+    stops: float = 0.0
     slow: float = 0.0
     slow_s: float = 3.0
     refuse: float = 0.0
@@ -57,6 +59,7 @@ PROFILES = {
         cuts=8.0,
         crashes=16.0,
         modes=6.0,
+        stops=12.0,
         slow=0.03,
         refuse=0.01,
         mute=0.01,
@@ -78,6 +81,7 @@ class FaultKind(Enum):
     CRASH_INSIDE = auto()  # of one unit, after some effects of whatever it does next
     CUT = auto()  # the network falls apart into groups, or one unit becomes deaf or mute
     MODE = auto()  # an operator speaks
+    STOP = auto()  # somebody ends a process with Ctrl-C
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,7 @@ def plan(profile: Profile, members: Sequence[UnitId], end_s: float, random: Rand
         (profile.crashes, _crash),
         (profile.cuts, _cut),
         (profile.modes, _mode),
+        (profile.stops, _stop),
     ):
         time_s = 0.0
         while rate > 0.0:
@@ -124,6 +129,11 @@ def _crash(time_s: float, members: Sequence[UnitId], random: Random) -> Fault:
     victim = members[random.randrange(len(members))]
     lasts_s = random.choice((0.5, 2.0, 10.0, 60.0)) * (0.5 + random.random())
     return Fault(time_s, kind, (victim,), lasts_s, random.randrange(1, 6))
+
+
+def _stop(time_s: float, members: Sequence[UnitId], random: Random) -> Fault:
+    victim = members[random.randrange(len(members))]
+    return Fault(time_s, FaultKind.STOP, (victim,), random.uniform(60.0, 120.0))
 
 
 def _cut(time_s: float, members: Sequence[UnitId], random: Random) -> Fault:

@@ -103,6 +103,10 @@ class World(Timeline):
                 if process is not None:
                     process.dies_after = fault.detail
                     self.at(end_ns, self._start_again, process)
+            case FaultKind.STOP:
+                self.say(fault.units[0], "process is asked to stop")
+                self._hear(fault.units[0], ev.StopAsked())
+                self.at(end_ns, self._start, fault.units[0])
             case FaultKind.CUT:
                 self.say("*", f"network: {units} cut off, kind {fault.detail}")
                 self.network.cut(fault)
@@ -263,6 +267,8 @@ class World(Timeline):
                     self.invariants.granted(unit_id, entry.term)
             case ev.Note(text):
                 self.say(unit_id, text)
+            case ev.Stopped():
+                self.crash(unit_id)  # from here on it is as dead as any
 
     # --- messages --------------------------------------------------------------------------------
 
