@@ -114,6 +114,17 @@ def main() -> None:
     role, *rest = sys.argv[1:]
     own, ros = rest[: rest.index("--ros-args")], rest[rest.index("--ros-args") :]
     rclpy.init(args=ros)
+    try:
+        _play(role, own)
+    except KeyboardInterrupt:
+        print("stopping", flush=True)
+    except Exception:  # what a shutdown in the middle of anything brings, such as in a constructor
+        if rclpy.ok():
+            raise
+        print("stopping", flush=True)
+
+
+def _play(role: str, own: list[str]) -> None:
     executor = SingleThreadedExecutor()
     if role == "emulator":
         executor.add_node(FakeEmulator())
@@ -121,10 +132,7 @@ def main() -> None:
         cluster, ids = own[1], own[3:]
         for unit_id in ids:
             executor.add_node(FakeUnit(cluster, unit_id, tells_of_deals=unit_id == "E001"))
-    try:
-        executor.spin()
-    except (KeyboardInterrupt, rclpy.executors.ExternalShutdownException):
-        print("stopping", flush=True)
+    executor.spin()
 
 
 if __name__ == "__main__":
