@@ -78,15 +78,18 @@ def test_another_takes_over_the_books_agree_and_nothing_stays_on(prepared, proce
         assert grid.wait_for(lambda: not open_(), within_s=90.0)
         assert grid.wait_for(lambda: not grid.converters_on(), within_s=30.0)
         ended = grid.deals[deal.deal_id]
-        is_party = master in (deal.discharge_unit_id, deal.charge_unit_id)
-        assert ended.state == (ABORTED if is_party else COMPLETED), ended.reason
+        # without its units, and without the one that holds the bus for it, nobody can go on
+        needed = (deal.discharge_unit_id, deal.charge_unit_id, deal.voltage_reference_id)
+        can_go_on = master not in needed
+        assert ended.state == (COMPLETED if can_go_on else ABORTED), ended.reason
         assert ended.grid_master_id != master
-    if not is_party:
+    if can_go_on:
         sent, taken = (
             receipt(prepared, unit_id, deal.deal_id)
             for unit_id in (deal.discharge_unit_id, deal.charge_unit_id)
         )
-        assert sent == pytest.approx(taken, rel=0.02)
+        # at this speed an order takes seconds of the deal's time, and one side stops so much later
+        assert sent == pytest.approx(taken, rel=0.05)
 
 
 def receipt(prepared: PreparedGrid, unit_id: str, deal_id: str) -> float:
