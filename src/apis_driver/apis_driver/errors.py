@@ -1,0 +1,84 @@
+"""What can go wrong with a device, finer than the core needs to know.
+
+DeviceError                   (apis_core)
+ ├─ PortError                 the port is not there, is not ours to open, or has gone
+ ├─ ForeignDevice             something answers, but not the device that the configuration names
+ ├─ OutOfRange                a value is refused before a byte is sent
+ ├─ ReadBackMismatch          the device does not hold what it was told
+ ├─ NotPermitted              the battery, or a rule of ours, forbids it now
+ ├─ DeviceTimeout             (apis_core) silence
+ ├─ BadFrame                  (apis_core) bytes that make no sense
+ │   ├─ BadChecksum
+ │   ├─ WrongCommand          a whole frame, but of another command
+ │   ├─ WrongAddress          a whole frame, but of another device
+ │   ├─ WrongLength           a whole frame, but of a length that its command does not have
+ │   └─ ImplausibleReply      a whole frame with a value that the device cannot have
+ └─ DeviceRefused             (apis_core) the device understood and refused
+     └─ DeviceBusy            ... for now; asking again makes sense
+"""
+
+from __future__ import annotations
+
+from apis_core.errors import BadFrame, DeviceError, DeviceRefused, DeviceTimeout
+
+__all__ = [
+    "BadChecksum",
+    "BadFrame",
+    "DeviceBusy",
+    "DeviceError",
+    "DeviceRefused",
+    "DeviceTimeout",
+    "ForeignDevice",
+    "ImplausibleReply",
+    "NotPermitted",
+    "OutOfRange",
+    "PortError",
+    "ReadBackMismatch",
+    "WrongAddress",
+    "WrongCommand",
+    "WrongLength",
+]
+
+
+class PortError(DeviceError):
+    """The port is not there, is not ours to open, or has gone."""
+
+
+class ForeignDevice(DeviceError):
+    """Something answers, but not the device that the configuration names."""
+
+
+class OutOfRange(DeviceError):
+    """A value is refused before a byte is sent."""
+
+
+class ReadBackMismatch(DeviceError):
+    """The device does not hold what it was told."""
+
+
+class NotPermitted(DeviceError):
+    """The battery, or a rule of ours, forbids it now."""
+
+
+class BadChecksum(BadFrame):
+    """A frame whose sum does not fit its bytes."""
+
+
+class WrongCommand(BadFrame):
+    """A whole frame, but of another command."""
+
+
+class WrongAddress(BadFrame):
+    """A whole frame, but of another device."""
+
+
+class WrongLength(BadFrame):
+    """A whole frame, but of a length that its command does not have."""
+
+
+class ImplausibleReply(BadFrame):
+    """A whole frame with a value that the device cannot have."""
+
+
+class DeviceBusy(DeviceRefused):
+    """The device cannot accept it now; asking again makes sense."""
