@@ -98,6 +98,7 @@ LAYERS = (
         "trader",
     ),
     # one unit
+    ("memory", "unit_state", "obedience", "self_check", "telling"),
     ("agent",),
     ("__init__",),
 )

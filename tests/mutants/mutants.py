@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from apis_core import agent, converter, deal, election, grid_master, ledger
+from apis_core import agent, converter, deal, election, grid_master, ledger, memory
 from apis_core.types import ConverterMode
 from apis_core.units import NEVER_NS
 from apis_emulator import driver, orders
@@ -68,7 +68,7 @@ def _original(owner: Any, name: str) -> Callable[..., Any]:
 _reference_order = _original(converter.ConverterKeeper, "_reference_order")
 _abort = _original(deal.DealMachine, "abort")
 _take_counts = _original(deal.DealMachine, "_take_counts")
-_memory_add = _original(agent.Memory, "add")
+_memory_add = _original(memory.Memory, "add")
 _change_mode = orders._change_mode
 
 
@@ -137,7 +137,7 @@ MUTANTS = (
     ),
     _mutant(
         "a restarted unit has forgotten its voices",
-        (agent.Memory, "add", _forget_voices),
+        (memory.Memory, "add", _forget_voices),
         seed=0,
         profile="crash",
     ),

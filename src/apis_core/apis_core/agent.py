@@ -9,7 +9,7 @@ object runs in the ROS node, in the deterministic simulator and in the year-long
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 
 from apis_core.converter import ConverterKeeper
@@ -23,15 +23,10 @@ from apis_core.events import (
     Broadcast,
     ConverterRead,
     DealClosed,
-    DealOpened,
     DealUnwanted,
     DealWanted,
     Effect,
-    Entry,
     Event,
-    GlobalModeSet,
-    LeaseGranted,
-    LocalModeSet,
     Note,
     Raise,
     Received,
@@ -46,8 +41,8 @@ from apis_core.faults import FaultBook
 from apis_core.grid_master import GridMaster
 from apis_core.hardware import Hardware
 from apis_core.interlock import Interlock
+from apis_core.memory import Memory
 from apis_core.messages import (
-    BatteryReading,
     ControlReply,
     ControlRequest,
     ConverterReply,
@@ -62,39 +57,32 @@ from apis_core.messages import (
     SubmitReply,
     UnitStatus,
 )
+from apis_core.obedience import Obedience
 from apis_core.operation_mode import OperationModes
 from apis_core.policy import Policy, policy_hash
-from apis_core.safety import Debounce, dynamic_violation, mode_violation, static_violation
-from apis_core.scenario import Scenario, Section, band_of, section_at
+from apis_core.scenario import Scenario
+from apis_core.self_check import SelfCheck
+from apis_core.telling import StatusTeller
 from apis_core.timing import Timing
-from apis_core.trader import Standing, Trader
+from apis_core.trader import Trader
 from apis_core.types import (
     NOBODY,
-    ControlError,
-    ControlOperation,
     ConverterMode,
     FaultCategory,
     FaultExtent,
     FaultLevel,
     GridMasterStrategy,
     OperationMode,
-    StopCause,
     SubmitError,
     UnitId,
 )
+from apis_core.unit_state import UnitState
 from apis_core.units import NEVER_NS
 
-__all__ = ["Agent", "AgentSettings", "Memory"]
+__all__ = ["Agent", "AgentSettings"]
 
 _REMEMBERED_DEALS = 200
 _LATCH_AFTER = 3  # a fault that has come back so often stays until an operator says Run
-_BEGINS = (  # what a unit that is stopping does not do any more
-    ControlOperation.ACQUIRE,
-    ControlOperation.VOLTAGE_REFERENCE,
-    ControlOperation.CHARGE,
-    ControlOperation.DISCHARGE,
-    ControlOperation.WILL_TAKE_OVER,
-)
 _BY_HAND = (OperationMode.RUN, OperationMode.SOFT_STOP)  # in which an operator may want a deal
 
 
@@ -122,32 +110,6 @@ class AgentSettings:
     network_floor_ns: int = 0
 
 
-@dataclass(slots=True)
-class Memory:
-    """What the journal of an earlier process of this unit says, folded into the present state."""
-
-    term: int = 0
-    granted_to: UnitId = NOBODY
-    local_mode: OperationMode = OperationMode.UNSET
-    global_mode: OperationMode = OperationMode.UNSET
-    global_mode_version: int = 0
-    open_deals: dict[str, Deal] = field(default_factory=dict)
-
-    def add(self, entry: Entry) -> None:
-        """Fold in one more journal entry, in the order in which they were written."""
-        match entry:
-            case LeaseGranted(term, unit_id):
-                self.term, self.granted_to = term, unit_id
-            case LocalModeSet(mode):
-                self.local_mode = mode
-            case GlobalModeSet(mode, version):
-                self.global_mode, self.global_mode_version = mode, version
-            case DealOpened(deal):
-                self.open_deals[deal.deal_id] = deal
-            case DealClosed(receipt):
-                self.open_deals.pop(receipt.deal_id, None)
-
-
 class Agent:
     """One unit.
 
@@ -164,13 +126,9 @@ class Agent:
         policy, hardware = settings.policy, settings.hardware
         if settings.unit_id not in policy.member_unit_ids:
             raise ProtocolMisuse(f"{settings.unit_id} is not a member of its policy")
-        self._settings = settings
         self._unit_id = settings.unit_id
-        self._policy = policy
-        self._hardware = hardware
         self._random = random
         self._timing = timing = Timing.of(policy, settings.network_floor_ns)
-        self._policy_hash = policy_hash(policy)
         is_fixed = policy.grid_master_strategy is GridMasterStrategy.FIXED
         self._election = Election(
             unit_id=self._unit_id,
@@ -182,7 +140,7 @@ class Agent:
             term=memory.term,
             granted_to=memory.granted_to,
             may_stand=not is_fixed or policy.fixed_unit_id in (None, self._unit_id),
-            policy_hash=self._policy_hash,
+            policy_hash=policy_hash(policy),
         )
         self._modes = OperationModes(
             unit_id=self._unit_id,
@@ -216,27 +174,29 @@ class Agent:
             random=random,
             now_ns=now_ns,
         )
-        self._battery: BatteryReading | None = None
-        self._section: Section | None = None  # of the scenario, for the battery's time of day
-        self._band = ""  # of the battery in it
-        self._peers: dict[UnitId, tuple[UnitStatus, int]] = {}
+        self._state = UnitState(
+            unit_id=self._unit_id,
+            instance_id=settings.instance_id,
+            policy=policy,
+            policy_hash=policy_hash(policy),
+            hardware=hardware,
+            scenario=settings.scenario,
+            timing=timing,
+            election=self._election,
+            modes=self._modes,
+            interlock=self._interlock,
+            converter=self._converter,
+            faults=self._faults,
+        )
+        self._obedience = Obedience(self._state)
+        self._check = SelfCheck(self._state, self._raise_local)
+        self._teller = StatusTeller(self._state, self._obedience, now_ns)
         self._deals: dict[str, Deal] = {}  # last records heard, of deals that are not over
-        self._closing: dict[
-            str, str
-        ] = {}  # deals to be closed once the converter is off -> call to answer
-        # deals that the grid master is asked to end: why, and when we do it ourselves
-        self._ending: dict[str, tuple[str, int]] = {}
         self._namesake = ("", 0)  # another process of our name: its instance, its last sequence
-        self._debounce = Debounce(timing.debounce_ns)
         self._wake_ns: int | None = None  # reckoned when asked for
-        self._status_sequence = 0
-        self._last_status: UnitStatus | None = None
-        self._last_gist: tuple[object, ...] = ()
-        self._status_due_ns = now_ns
         self._force_stop_due_ns = NEVER_NS
         self._leave_due_ns = NEVER_NS  # while stopping: when we leave what others have not ended
         self._stop_due_ns = NEVER_NS
-        self._is_stopping = False
         self._is_stopped = False
         # deals that an earlier process had open: it died in the middle of them, so they are over
         # for this unit
@@ -272,8 +232,8 @@ class Agent:
             self._faults.wake_ns,
             self._office.wake_ns if self._office else NEVER_NS,
             self._trader.wake_ns,
-            self._status_due_ns,
-            min((due_ns for _, due_ns in self._ending.values()), default=NEVER_NS),
+            self._teller.due_ns,
+            self._obedience.wake_ns,
             self._force_stop_due_ns,
             self._leave_due_ns,
             self._stop_due_ns,
@@ -290,7 +250,7 @@ class Agent:
             case Received(message):
                 effects = self._receive(message, now_ns)
             case Asked(call_id, ControlRequest() as request):
-                effects = self._obey(call_id, request, now_ns)
+                effects = self._obedience.obey(call_id, request, now_ns)
             case Asked(call_id, DealSubmission(deal=deal)):
                 effects = self._take_submission(call_id, deal, now_ns)
             case Answered(call_id, reply):
@@ -298,18 +258,19 @@ class Agent:
             case ConverterRead(reading):
                 effects = [
                     *self._converter.hear_reading(reading, now_ns),
-                    *self._check_converter(now_ns),
+                    *self._check.look(now_ns),
                 ]
             case BatteryRead(battery):
-                self._take_battery(battery)
+                self._state.take_battery(battery)
                 effects = []
             case RenewalDue():
                 effects = self._converter.renew(now_ns)
             case DealWanted():
-                standing = self._standing(now_ns, _BY_HAND)
+                standing = self._state.standing(now_ns, _BY_HAND)
                 effects = self._trader.want(event, standing, now_ns)
             case DealUnwanted(deal_id):
-                effects = self._give_up(deal_id, now_ns)
+                self._obedience.ask_to_end(deal_id, "the operator ends the deal", now_ns)
+                effects = []
             case StopAsked():
                 effects = self._stop(now_ns)
         for effect in effects:
@@ -330,27 +291,27 @@ class Agent:
         status = event.message
         if not isinstance(status, UnitStatus) or self._office is not None:
             return False
-        known = self._peers.get(status.unit_id)
+        known = self._state.peers.get(status.unit_id)
         if known is None or status.policy_hash != known[0].policy_hash:
             return False
         if status.global_mode_version > self._modes.version:
             return False
         if status.global_mode is not self._modes.global_mode:
             return False
-        self._peers[status.unit_id] = (status, now_ns)
+        self._state.peers[status.unit_id] = (status, now_ns)
         return True
 
     # --- time ------------------------------------------------------------------------------------
 
     def _tick(self, now_ns: int) -> list[Effect]:
         self._faults.tick(now_ns)
-        reachable = len(self._live_peer_ids(now_ns)) + 1
+        reachable = len(self._state.live_peer_ids(now_ns)) + 1
         effects = [*self._election.tick(now_ns, reachable), *self._converter.tick(now_ns)]
         if self._office is not None:
             effects += self._office.tick(now_ns)
-        effects += self._drop_expired_slots(now_ns)
-        effects += self._end_overdue(now_ns)
-        effects += self._trader.tick(self._standing(now_ns), now_ns)
+        effects += self._obedience.drop_expired_slots(now_ns)
+        effects += self._obedience.end_overdue(now_ns)
+        effects += self._trader.tick(self._state.standing(now_ns), now_ns)
         if now_ns >= self._leave_due_ns:
             self._leave_due_ns = NEVER_NS
             effects += self._converter.stop("the process is stopping", now_ns)
@@ -367,17 +328,7 @@ class Agent:
         effects: list[Effect] = []
         is_master = self._election.is_master(now_ns)
         if is_master and (self._office is None or self._office.term != self._election.term):
-            self._office = GridMaster(
-                unit_id=self._unit_id,
-                term=self._election.term,
-                policy=self._policy,
-                timing=self._timing,
-                random=self._random,
-                known_deals=self._deals,
-                statuses=self._known_statuses(now_ns),
-                now_ns=now_ns,
-            )
-            effects += self._office.begin(now_ns)
+            effects += self._take_office(now_ns)
         elif not is_master:
             self._office = None  # what it ran ends by the units' hold times, or by its successor
         stops = self._modes.effective in (OperationMode.FORCE_STOP, OperationMode.MANUAL)
@@ -385,11 +336,31 @@ class Agent:
             self._force_stop_due_ns = NEVER_NS
         elif self._force_stop_due_ns == NEVER_NS and not self._converter.is_stopping:
             self._force_stop_due_ns = now_ns + self._timing.force_stop_ns
-        effects += self._close_deals(now_ns)
-        if self._is_stopping and self._is_ready_to_end(now_ns):
+        effects += self._obedience.close_deals()
+        if self._state.is_stopping and self._is_ready_to_end(now_ns):
             self._is_stopped = True
             return [*effects, *self._election.resign(now_ns), Stopped()]
-        return [*effects, *self._tell_status(now_ns)]
+        status = self._teller.news(now_ns, is_grid_master=self._office is not None)
+        if status is not None:
+            effects.append(Broadcast(status))
+            effects += self._office.hear_status(status, now_ns) if self._office else []
+        return effects
+
+    def _take_office(self, now_ns: int) -> list[Effect]:
+        statuses = self._state.fresh_statuses(now_ns)
+        if self._teller.last is not None:
+            statuses[self._unit_id] = self._teller.last
+        self._office = GridMaster(
+            unit_id=self._unit_id,
+            term=self._election.term,
+            policy=self._state.policy,
+            timing=self._timing,
+            random=self._random,
+            known_deals=self._deals,
+            statuses=statuses,
+            now_ns=now_ns,
+        )
+        return self._office.begin(now_ns)
 
     # --- messages --------------------------------------------------------------------------------
 
@@ -407,9 +378,9 @@ class Agent:
             case UnitStatus():
                 return self._hear_status(message, now_ns)
             case InterchangeRequest():
-                return self._trader.hear_request(message, self._standing(now_ns), now_ns)
+                return self._trader.hear_request(message, self._state.standing(now_ns), now_ns)
             case InterchangeAccept():
-                return self._trader.hear_accept(message, self._standing(now_ns), now_ns)
+                return self._trader.hear_accept(message, self._state.standing(now_ns), now_ns)
             case Fault():
                 return self._hear_fault(message, now_ns)
         return []
@@ -417,9 +388,9 @@ class Agent:
     def _hear_status(self, status: UnitStatus, now_ns: int) -> list[Effect]:
         if status.unit_id == self._unit_id:
             return self._hear_namesake(status, now_ns)
-        if status.unit_id not in self._policy.member_unit_ids:
+        if status.unit_id not in self._state.policy.member_unit_ids:
             return []
-        self._peers[status.unit_id] = (status, now_ns)
+        self._state.peers[status.unit_id] = (status, now_ns)
         effects = self._modes.hear_status(status)
         if self._office is not None:
             effects += self._office.hear_status(status, now_ns)
@@ -430,7 +401,7 @@ class Agent:
 
         One word may be the last of an earlier process of ours. Who speaks twice is alive.
         """
-        if status.instance_id == self._settings.instance_id:
+        if status.instance_id == self._state.instance_id:
             return []
         instance_id, sequence = self._namesake
         self._namesake = (status.instance_id, status.sequence)
@@ -457,7 +428,8 @@ class Agent:
             slot.energy_wh = max(deal.energy_wh - deal.moved_wh, 0.0)
 
     def _hear_fault(self, fault: Fault, now_ns: int) -> list[Effect]:
-        if fault.unit_id not in self._policy.member_unit_ids or fault.reporter_id == self._unit_id:
+        is_member = fault.unit_id in self._state.policy.member_unit_ids
+        if not is_member or fault.reporter_id == self._unit_id:
             return []  # our own were taken in when they were raised
         self._faults.add(fault, now_ns)
         if self._office is None:
@@ -470,8 +442,8 @@ class Agent:
         if call_id.startswith("converter/"):
             if reply is not None and not isinstance(reply, ConverterReply):
                 raise ProtocolMisuse(f"{call_id} is answered by a {type(reply).__name__}")
-            effects = self._converter.answered(call_id, reply, self._soc_ratio, now_ns)
-            return [*effects, *self._check_converter(now_ns)]
+            effects = self._converter.answered(call_id, reply, self._state.soc_ratio, now_ns)
+            return [*effects, *self._check.look(now_ns)]
         if call_id.startswith("submit/"):
             if reply is not None and not isinstance(reply, SubmitReply):
                 raise ProtocolMisuse(f"{call_id} is answered by a {type(reply).__name__}")
@@ -480,76 +452,8 @@ class Agent:
             raise ProtocolMisuse(f"{call_id} is answered by a {type(reply).__name__}")
         return self._office.answered(call_id, reply, now_ns) if self._office else []
 
-    # --- dealing ---------------------------------------------------------------------------------
-
-    def _why_not_dealing(
-        self, now_ns: int, modes: tuple[OperationMode, ...] = (OperationMode.RUN,)
-    ) -> str:
-        """Why this unit neither asks, accepts nor begins deals now; empty = it does."""
-        if self._is_stopping:
-            return "is stopping"
-        effective = self._modes.effective
-        if effective not in modes:
-            return f"is in {effective.name.replace('_', ' ').lower()}"
-        if self._converter.reading.mode is ConverterMode.UNKNOWN:
-            return "its converter has not been read"
-        if self._battery is None or self._battery.soc_ratio is None:
-            return "its battery has not been read"
-        reason = self._faults.why_not()
-        if reason:
-            return reason
-        grid_master_id = self._election.grid_master_id(now_ns)
-        if grid_master_id == NOBODY:
-            return "there is no grid master"
-        peer = self._peers.get(grid_master_id)
-        if peer is not None and peer[0].policy_hash not in ("", self._policy_hash):
-            return f"its policy differs from that of {grid_master_id}"
-        return (
-            "" if self._section is not None else "the scenario has no section for this time of day"
-        )
-
-    def _standing(
-        self, now_ns: int, modes: tuple[OperationMode, ...] = (OperationMode.RUN,)
-    ) -> Standing:
-        return Standing(
-            why_not=self._why_not_dealing(now_ns, modes),
-            section=self._section,
-            expected_wh=self._expected_wh,
-            efficient_grid_voltage_v=self._efficient_grid_voltage_v,
-            grid_master_id=self._election.grid_master_id(now_ns),
-            live_peer_ids=self._live_peer_ids(now_ns),
-        )
-
-    def _live_peer_ids(self, now_ns: int) -> tuple[UnitId, ...]:
-        return tuple(
-            unit_id
-            for unit_id, (_, heard_ns) in self._peers.items()
-            if now_ns - heard_ns < self._timing.silent_ns
-        )
-
-    def _give_up(self, deal_id: str, now_ns: int) -> list[Effect]:
-        """Ask the grid master to end a deal; what it does not do in time we do ourselves."""
-        if self._interlock.held(deal_id) is not None:
-            self._ending.setdefault(
-                deal_id, ("the operator ends the deal", now_ns + self._timing.force_stop_ns)
-            )
-        return []
-
-    def _end_overdue(self, now_ns: int) -> list[Effect]:
-        """Leave the deals that the grid master was asked to end and has not."""
-        effects: list[Effect] = []
-        for deal_id, (reason, due_ns) in list(self._ending.items()):
-            if self._interlock.held(deal_id) is None:
-                del self._ending[deal_id]
-            elif now_ns >= due_ns:
-                del self._ending[deal_id]
-                self._closing.setdefault(deal_id, "")
-                if self._converter.works_for(deal_id):
-                    effects += self._converter.leave(deal_id, reason, now_ns)
-        return effects
-
     def _take_submission(self, call_id: str, deal: Deal, now_ns: int) -> list[Effect]:
-        if self._office is None or self._is_stopping:
+        if self._office is None or self._state.is_stopping:
             other = self._election.grid_master_id(now_ns)
             other = NOBODY if other == self._unit_id else other
             message = f"{self._unit_id} is not the grid master; ask {other or 'again later'}"
@@ -559,149 +463,7 @@ class Agent:
             return [Answer(call_id, reply)]
         return self._office.submit(call_id, deal, self._modes.global_mode, now_ns)
 
-    # --- obeying ---------------------------------------------------------------------------------
-
-    def _obey(self, call_id: str, request: ControlRequest, now_ns: int) -> list[Effect]:
-        error, message = self._why_not_obeying(request, now_ns)
-        if error is not ControlError.NONE:
-            return [Answer(call_id, self._report(request.deal_id, error, message))]
-        slot = self._interlock.held(request.deal_id)
-        if request.operation is ControlOperation.ACQUIRE:
-            return self._acquire(call_id, request, now_ns)
-        if slot is None and not (
-            request.operation is ControlOperation.WAIT and not request.deal_id
-        ):
-            reply = self._report(
-                request.deal_id, ControlError.UNKNOWN_DEAL, f"holds no slot for {request.deal_id}"
-            )
-            return [Answer(call_id, reply)]
-        if request.operation is ControlOperation.RELEASE:
-            self._closing[request.deal_id] = call_id
-            if not self._converter.works_for(request.deal_id):
-                return []
-            return self._converter.leave(request.deal_id, "its slot is released", now_ns)
-        if slot is not None:
-            slot.until_ns = now_ns + max(request.hold_ns, self._timing.deal.hold_ns)
-        return self._converter.obey(call_id, request, slot.deal if slot else None, now_ns)
-
-    def _why_not_obeying(self, request: ControlRequest, now_ns: int) -> tuple[ControlError, str]:
-        if request.term < self._election.term:
-            return ControlError.OLD_TERM, f"term {self._election.term} has begun"
-        if not self._election.obeys(request.grid_master_id, request.term, now_ns):
-            holder = self._election.grid_master_id(now_ns) or "nobody"
-            return ControlError.NOT_MY_GRID_MASTER, f"its grid master is {holder}"
-        if self._is_stopping and request.operation in _BEGINS:
-            return ControlError.NOT_READY, "is stopping"
-        return ControlError.NONE, ""
-
-    def _acquire(self, call_id: str, request: ControlRequest, now_ns: int) -> list[Effect]:
-        def answer(error: ControlError, message: str) -> list[Effect]:
-            return [Answer(call_id, self._report(request.deal_id, error, message))]
-
-        deal = request.deal
-        type_ = deal.type_of(self._unit_id) if deal is not None else None
-        if deal is None or type_ is None or deal.deal_id != request.deal_id:
-            return answer(ControlError.OUT_OF_RANGE, f"has no part in deal {request.deal_id}")
-        capacity_a = self._hardware.grid_current_capacity_a
-        if not 0.0 < deal.current_a <= capacity_a:
-            return answer(
-                ControlError.OUT_OF_RANGE,
-                f"current_a is {deal.current_a:g}; it must be above 0 and <= {capacity_a:g} A",
-            )
-        reason = self._faults.why_not()
-        if self._modes.effective not in (OperationMode.RUN, OperationMode.SOFT_STOP):
-            reason = f"is in {self._modes.effective.name.replace('_', ' ').lower()}"
-        elif self._converter.reading.mode is ConverterMode.UNKNOWN:
-            reason = "its converter has not been read"
-        if reason:
-            return answer(ControlError.NOT_DEALING, reason)
-        was_held = self._interlock.held(deal.deal_id) is not None
-        until_ns = now_ns + max(request.hold_ns, self._timing.deal.hold_ns)
-        error, message = self._interlock.acquire(deal, type_, until_ns)
-        if error is not ControlError.NONE or was_held:
-            return answer(error, message)
-        return [Record(DealOpened(deal)), *answer(ControlError.NONE, "")]
-
-    def _close_deals(self, now_ns: int) -> list[Effect]:
-        """Give back the slots that were asked back, once the converter has left them."""
-        effects: list[Effect] = []
-        for deal_id, call_id in list(self._closing.items()):
-            if self._converter.works_for(deal_id):
-                continue
-            del self._closing[deal_id]
-            report = self._report(deal_id, ControlError.NONE, "")
-            if self._interlock.release(deal_id) is not None:
-                receipt = self._converter.close(deal_id)
-                effects.append(Record(DealClosed(receipt)))
-            if call_id:
-                effects.append(Answer(call_id, report))
-        return effects
-
-    def _drop_expired_slots(self, now_ns: int) -> list[Effect]:
-        effects: list[Effect] = []
-        for deal_id in self._interlock.expired(now_ns):
-            if self._interlock.held(deal_id) is None:
-                self._interlock.release(deal_id)
-                continue
-            effects.append(Note(f"gives up deal {deal_id}: nobody renews it"))
-            if self._converter.works_for(deal_id):
-                effects += self._converter.leave(deal_id, f"nobody renews deal {deal_id}", now_ns)
-            self._closing.setdefault(deal_id, "")
-            slot = self._interlock.held(deal_id)
-            if slot is not None:
-                slot.until_ns = NEVER_NS  # closed as soon as the converter is off
-        return effects
-
-    def _report(self, deal_id: str, error: ControlError, message: str) -> ControlReply:
-        return self._converter.report(deal_id, self._soc_ratio, error, message)
-
-    # --- own converter and faults ----------------------------------------------------------------
-
-    def _check_converter(self, now_ns: int) -> list[Effect]:
-        """What the newest reading asks for: hard limits stop at once, without asking anybody."""
-        reading = self._converter.reading
-        effects: list[Effect] = []
-        broken = static_violation(reading, self._hardware)
-        if broken is not None:
-            effects += self._converter.stop(broken[1], now_ns, at_once=True)
-            news = self._raise_local(*broken, now_ns)
-            # once, when it is news: an alarm that stays keeps the unit in quarantine
-            effects += [*news, *self._converter.acknowledge()] if news else []
-        else:
-            effects += self._check_obedience(now_ns)
-        has_tripped = reading.mode is ConverterMode.WAIT and reading.stop_cause is StopCause.TRIP
-        if has_tripped and self._interlock.held(reading.deal_id) is not None:
-            effects += self._raise_local("converter_trip", reading.stop_detail, now_ns)
-        return effects
-
-    def _check_obedience(self, now_ns: int) -> list[Effect]:
-        """Whether the converter does what it was told, and that for somebody."""
-        reading, keeper = self._converter.reading, self._converter
-        if self._modes.effective is OperationMode.MANUAL or keeper.is_stopping:
-            self._debounce.keep_only(())
-            return []
-        seen = dynamic_violation(
-            reading,
-            self._hardware,
-            self._policy,
-            is_voltage_masked=keeper.is_voltage_masked(now_ns),
-        )
-        amiss = [seen, mode_violation(reading.mode, keeper.types)]
-        violations = [violation for violation in amiss if violation is not None]
-        self._debounce.keep_only([code for code, _ in violations])
-        effects: list[Effect] = []
-        for code, message in violations:
-            if self._debounce.is_real(code, reading.stamp_ns, now_ns):
-                effects += self._raise_local(code, message, now_ns)
-                if not keeper.types:
-                    effects += keeper.stop(message, now_ns)
-        return effects
-
-    def _ask_to_end(self, reason: str, now_ns: int) -> None:
-        """Ask the grid master to end all our deals; later we do it ourselves."""
-        for deal in self._interlock.deals:
-            due_ns = now_ns + self._timing.force_stop_ns
-            self._ending.setdefault(deal.deal_id, (reason, due_ns))
+    # --- faults ----------------------------------------------------------------------------------
 
     def _raise_local(
         self,
@@ -726,7 +488,7 @@ class Agent:
         effects += self._office.hear_fault(fault, now_ns) if self._office else []
         for action in actions_for(fault):
             if action is Action.ASK_TO_END:
-                self._ask_to_end(f"{code}: {message}", now_ns)
+                self._obedience.ask_to_end_all(f"{code}: {message}", now_ns)
             elif action is Action.LEAVE_OFFICE:
                 effects += self._election.step_down(now_ns)
             elif action is Action.MODE_STOP_LOCAL:
@@ -744,9 +506,9 @@ class Agent:
     # --- stopping the process --------------------------------------------------------------------
 
     def _stop(self, now_ns: int) -> list[Effect]:
-        if self._is_stopping:
+        if self._state.is_stopping:
             return []
-        self._is_stopping = True
+        self._state.is_stopping = True
         self._stop_due_ns = now_ns + self._timing.stop_ns
         effects: list[Effect] = [Note("is stopping")]
         if self._office is not None:
@@ -754,7 +516,7 @@ class Agent:
         # first orderly, so that a bus that others use is handed over; then by our own will
         self._leave_due_ns = now_ns + self._timing.leave_ns
         for deal in self._interlock.deals:
-            self._ending[deal.deal_id] = ("the process is stopping", self._leave_due_ns)
+            self._obedience.ending[deal.deal_id] = ("the process is stopping", self._leave_due_ns)
         return effects
 
     def _is_ready_to_end(self, now_ns: int) -> bool:
@@ -762,112 +524,3 @@ class Agent:
         waits_for_deals = runs_deals or bool(self._interlock.deals)
         is_off = self._converter.reading.mode in (ConverterMode.WAIT, ConverterMode.UNKNOWN)
         return now_ns >= self._stop_due_ns or (is_off and not waits_for_deals)
-
-    # --- about ourselves -------------------------------------------------------------------------
-
-    @property
-    def _soc_ratio(self) -> float | None:
-        return self._battery.soc_ratio if self._battery else None
-
-    @property
-    def _remaining_wh(self) -> float | None:
-        soc = self._soc_ratio
-        return None if soc is None else soc * self._hardware.battery_capacity_wh
-
-    @property
-    def _expected_wh(self) -> float | None:
-        """Energy in the battery once everything agreed has moved. [Wh]"""
-        remaining_wh = self._remaining_wh
-        return None if remaining_wh is None else remaining_wh + self._interlock.committed_wh
-
-    def _take_battery(self, battery: BatteryReading) -> None:
-        """What follows from a reading is worked out once, and asked for often."""
-        self._battery = battery
-        self._section = section_at(self._settings.scenario, battery.seconds_of_day)
-        remaining_wh = self._remaining_wh
-        self._band = ""
-        if self._section is not None and remaining_wh is not None:
-            self._band = band_of(self._section, remaining_wh) or ""
-
-    @property
-    def _efficient_grid_voltage_v(self) -> float | None:
-        ratio = self._hardware.efficient_grid_voltage_ratio
-        battery_v = self._converter.reading.battery_voltage_v
-        return None if ratio is None or battery_v is None else ratio * battery_v
-
-    def _status(self, now_ns: int) -> UnitStatus:
-        return UnitStatus(
-            unit_id=self._unit_id,
-            instance_id=self._settings.instance_id,
-            sequence=self._status_sequence,
-            global_mode=self._modes.global_mode,
-            global_mode_version=self._modes.version,
-            local_mode=self._modes.local_mode,
-            effective_mode=self._modes.effective,
-            grid_master_id=self._election.grid_master_id(now_ns),
-            term=self._election.term,
-            is_grid_master=self._office is not None,
-            policy_hash=self._policy_hash,
-            soc_ratio=self._soc_ratio,
-            remaining_wh=self._remaining_wh,
-            capacity_wh=self._hardware.battery_capacity_wh,
-            battery_band=self._band,
-            committed_wh=self._interlock.committed_wh,
-            efficient_grid_voltage_ratio=self._hardware.efficient_grid_voltage_ratio,
-            converter=self._converter.reading,
-            deal_ids=tuple(deal.deal_id for deal in self._interlock.deals),
-            slot_capacity=self._interlock.capacity,
-            flowing_deal_ids=self._converter.deal_ids,
-            ending_deal_ids=tuple(self._ending),
-            ending_reason=next((reason for reason, _ in self._ending.values()), ""),
-            in_quarantine=bool(self._faults.why_not()),
-            fault_codes=self._faults.codes(),
-            not_dealing_reason=self._why_not_dealing(now_ns),
-        )
-
-    def _gist(self, now_ns: int) -> tuple[object, ...]:
-        """The part of the status whose change is news; what drifts all the time is not."""
-        reading = self._converter.reading
-        return (
-            self._modes.version,
-            self._modes.global_mode,
-            self._modes.local_mode,
-            self._election.grid_master_id(now_ns),
-            self._election.term,
-            self._office is not None,
-            self._band,
-            reading.mode,
-            reading.stop_cause,
-            self._converter.deal_ids,
-            tuple(self._ending),
-            tuple(deal.deal_id for deal in self._interlock.deals),
-            self._faults.codes(),
-            self._why_not_dealing(now_ns),
-        )
-
-    def _known_statuses(self, now_ns: int) -> dict[UnitId, UnitStatus]:
-        """What units have said lately.
-
-        An older word may tell of deals that are over: who goes on with those takes them up anew.
-        """
-        oldest_ns = now_ns - self._timing.silent_ns
-        statuses = {
-            unit_id: status
-            for unit_id, (status, heard_ns) in self._peers.items()
-            if heard_ns >= oldest_ns
-        }
-        if self._last_status is not None:
-            statuses[self._unit_id] = self._last_status
-        return statuses
-
-    def _tell_status(self, now_ns: int) -> list[Effect]:
-        """Publish the status if it is due, or if something changed that others act upon."""
-        gist = self._gist(now_ns)
-        if now_ns < self._status_due_ns and gist == self._last_gist:
-            return []
-        self._last_gist = gist
-        self._status_sequence += 1
-        self._status_due_ns = now_ns + self._timing.status_ns
-        self._last_status = self._status(now_ns)
-        told = self._office.hear_status(self._last_status, now_ns) if self._office else []
-        return [Broadcast(self._last_status), *told]

@@ -409,7 +409,7 @@ def test_a_deal_by_hand_that_makes_no_sense_is_refused_at_once(
 
 def test_a_deal_by_hand_is_refused_without_a_grid_master_and_in_force_stop():
     village = Village(SOCS)
-    village.run_until(lambda: bool(village.agents["E003"]._battery), 5.0)
+    village.run_until(lambda: bool(village.agents["E003"]._state.battery), 5.0)
     village.lost = lambda _sender, _to: True
     village.run_for(30.0)
     (refused,) = [e for e in want(village) if isinstance(e, DealRefused)]
@@ -465,14 +465,14 @@ def test_an_alarm_that_a_wait_clears_does_not_keep_its_unit_out():
 def test_9_4_a_second_process_of_the_same_name_is_a_fault_and_stops_the_converter():
     village = watched(seed=2)
     running_deal(village)
-    own = village.agents["E001"]._last_status
+    own = village.agents["E001"]._teller.last
     village.feed("E001", Received(own))  # our own word, come back
     foreign = replace(own, instance_id="another", sequence=7)
     village.feed("E001", Received(foreign))
     village.feed("E001", Received(foreign))  # perhaps the last word of an earlier process
-    assert "duplicate_unit_id" not in village.agents["E001"]._last_status.fault_codes
+    assert "duplicate_unit_id" not in village.agents["E001"]._teller.last.fault_codes
     village.feed("E001", Received(replace(foreign, sequence=8)))
-    assert "duplicate_unit_id" in village.agents["E001"]._last_status.fault_codes
+    assert "duplicate_unit_id" in village.agents["E001"]._teller.last.fault_codes
     village.run_for(30.0)
     assert village.modes() == ALL_WAIT
 
@@ -482,6 +482,6 @@ def test_w30_a_unit_whose_policy_differs_from_the_grid_masters_does_not_deal():
     running_deal(village)
     (master,) = masters(village)
     agent = next(a for unit_id, a in village.agents.items() if unit_id != master)
-    status = replace(village.agents[master]._last_status, policy_hash="f" * 64)
+    status = replace(village.agents[master]._teller.last, policy_hash="f" * 64)
     agent.handle(Received(status), village.now_ns)
-    assert agent._last_status.not_dealing_reason == f"its policy differs from that of {master}"
+    assert agent._teller.last.not_dealing_reason == f"its policy differs from that of {master}"

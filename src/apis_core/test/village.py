@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
-from apis_core.agent import Agent, AgentSettings, Memory
+from apis_core.agent import Agent, AgentSettings
 from apis_core.events import (
     Answer,
     Answered,
@@ -35,6 +35,7 @@ from apis_core.events import (
     Wake,
 )
 from apis_core.hardware import parse_hardware
+from apis_core.memory import Memory
 from apis_core.messages import (
     Alarm,
     BatteryReading,
@@ -142,8 +143,8 @@ class Village:
         for deal in self.deals.values():
             self._deliver(unit_id, unit_id, Received(deal))
         for other_id, other in self.agents.items():  # their status is a retained topic, too
-            if other_id != unit_id and other._last_status is not None:
-                self._deliver(other_id, unit_id, Received(other._last_status))
+            if other_id != unit_id and other._teller.last is not None:
+                self._deliver(other_id, unit_id, Received(other._teller.last))
         self._telemetry(unit_id, agent)
         self._renewal(unit_id, agent)
 

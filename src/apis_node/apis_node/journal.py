@@ -1,7 +1,7 @@
 """What one unit must not forget: an append-only journal in SQLite.
 
 An entry is on disk (WAL, synchronised) before the effect behind it happens. At start the entries
-are folded into the core's :class:`~apis_core.agent.Memory`.
+are folded into the core's :class:`~apis_core.memory.Memory`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from apis_core import events
-from apis_core.agent import Memory
 from apis_core.errors import ConfigError, Problem
 from apis_core.events import Entry
 from apis_core.ledger import Receipt
+from apis_core.memory import Memory
 from apis_core.messages import Deal
 from apis_core.types import DealState, Meter, OperationMode
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from apis_core.agent import Memory
 from apis_core.errors import ConfigError
 from apis_core.events import DealClosed, DealOpened, GlobalModeSet, LeaseGranted, LocalModeSet
 from apis_core.ledger import Receipt
+from apis_core.memory import Memory
 from apis_core.messages import Deal
 from apis_core.types import DealState, Meter, OperationMode
 from apis_node.journal import Journal

@@ -7,7 +7,8 @@ from random import Random
 from typing import Any
 
 from apis_core import events as ev
-from apis_core.agent import Agent, AgentSettings, Memory
+from apis_core.agent import Agent, AgentSettings
+from apis_core.memory import Memory
 from apis_core.messages import (
     Deal,
     DealSubmission,

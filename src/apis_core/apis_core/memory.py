@@ -1,0 +1,44 @@
+"""What a unit knows of its earlier processes: the journal, folded into the present state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from apis_core.events import (
+    DealClosed,
+    DealOpened,
+    Entry,
+    GlobalModeSet,
+    LeaseGranted,
+    LocalModeSet,
+)
+from apis_core.messages import Deal
+from apis_core.types import NOBODY, OperationMode, UnitId
+
+__all__ = ["Memory"]
+
+
+@dataclass(slots=True)
+class Memory:
+    """What the journal of an earlier process of this unit says, folded into the present state."""
+
+    term: int = 0
+    granted_to: UnitId = NOBODY
+    local_mode: OperationMode = OperationMode.UNSET
+    global_mode: OperationMode = OperationMode.UNSET
+    global_mode_version: int = 0
+    open_deals: dict[str, Deal] = field(default_factory=dict)
+
+    def add(self, entry: Entry) -> None:
+        """Fold in one more journal entry, in the order in which they were written."""
+        match entry:
+            case LeaseGranted(term, unit_id):
+                self.term, self.granted_to = term, unit_id
+            case LocalModeSet(mode):
+                self.local_mode = mode
+            case GlobalModeSet(mode, version):
+                self.global_mode, self.global_mode_version = mode, version
+            case DealOpened(deal):
+                self.open_deals[deal.deal_id] = deal
+            case DealClosed(receipt):
+                self.open_deals.pop(receipt.deal_id, None)

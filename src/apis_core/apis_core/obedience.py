@@ -1,0 +1,174 @@
+"""A unit's service to its grid master: it locks slots, carries orders out, gives slots back.
+
+What the grid master is asked to end and does not end in time, the unit leaves by itself.
+"""
+
+from __future__ import annotations
+
+from apis_core.events import Answer, DealClosed, DealOpened, Effect, Note, Record
+from apis_core.messages import ControlReply, ControlRequest
+from apis_core.types import ControlError, ControlOperation, ConverterMode, OperationMode
+from apis_core.unit_state import UnitState
+from apis_core.units import NEVER_NS
+
+__all__ = ["Obedience"]
+
+_BEGINS = (  # what a unit that is stopping does not do any more
+    ControlOperation.ACQUIRE,
+    ControlOperation.VOLTAGE_REFERENCE,
+    ControlOperation.CHARGE,
+    ControlOperation.DISCHARGE,
+    ControlOperation.WILL_TAKE_OVER,
+)
+
+
+class Obedience:
+    """Of one unit.
+
+    Args:
+        state: Of the unit.
+
+    Attributes:
+        ending: Deals that the grid master is asked to end: why, and when we do it ourselves.
+    """
+
+    def __init__(self, state: UnitState) -> None:
+        self.ending: dict[str, tuple[str, int]] = {}
+        self._state = state
+        # deals to be closed once the converter is off -> call to answer
+        self._closing: dict[str, str] = {}
+
+    @property
+    def wake_ns(self) -> int:
+        """When :meth:`end_overdue` wants to be called."""
+        return min((due_ns for _, due_ns in self.ending.values()), default=NEVER_NS)
+
+    def obey(self, call_id: str, request: ControlRequest, now_ns: int) -> list[Effect]:
+        """Carry out an order, or say why not."""
+        state = self._state
+        error, message = self._why_not(request, now_ns)
+        if error is not ControlError.NONE:
+            return [Answer(call_id, self._report(request.deal_id, error, message))]
+        slot = state.interlock.held(request.deal_id)
+        if request.operation is ControlOperation.ACQUIRE:
+            return self._acquire(call_id, request, now_ns)
+        if slot is None and not (
+            request.operation is ControlOperation.WAIT and not request.deal_id
+        ):
+            reply = self._report(
+                request.deal_id, ControlError.UNKNOWN_DEAL, f"holds no slot for {request.deal_id}"
+            )
+            return [Answer(call_id, reply)]
+        if request.operation is ControlOperation.RELEASE:
+            self._closing[request.deal_id] = call_id
+            if not state.converter.works_for(request.deal_id):
+                return []
+            return state.converter.leave(request.deal_id, "its slot is released", now_ns)
+        if slot is not None:
+            slot.until_ns = now_ns + max(request.hold_ns, state.timing.deal.hold_ns)
+        return state.converter.obey(call_id, request, slot.deal if slot else None, now_ns)
+
+    def close_deals(self) -> list[Effect]:
+        """Give back the slots that were asked back, once the converter has left them."""
+        state = self._state
+        effects: list[Effect] = []
+        for deal_id, call_id in list(self._closing.items()):
+            if state.converter.works_for(deal_id):
+                continue
+            del self._closing[deal_id]
+            report = self._report(deal_id, ControlError.NONE, "")
+            if state.interlock.release(deal_id) is not None:
+                receipt = state.converter.close(deal_id)
+                effects.append(Record(DealClosed(receipt)))
+            if call_id:
+                effects.append(Answer(call_id, report))
+        return effects
+
+    def drop_expired_slots(self, now_ns: int) -> list[Effect]:
+        """Slots that nobody renews fall back."""
+        interlock, converter = self._state.interlock, self._state.converter
+        effects: list[Effect] = []
+        for deal_id in interlock.expired(now_ns):
+            if interlock.held(deal_id) is None:
+                interlock.release(deal_id)
+                continue
+            effects.append(Note(f"gives up deal {deal_id}: nobody renews it"))
+            if converter.works_for(deal_id):
+                effects += converter.leave(deal_id, f"nobody renews deal {deal_id}", now_ns)
+            self._closing.setdefault(deal_id, "")
+            slot = interlock.held(deal_id)
+            if slot is not None:
+                slot.until_ns = NEVER_NS  # closed as soon as the converter is off
+        return effects
+
+    # --- ending deals ----------------------------------------------------------------------------
+
+    def ask_to_end(self, deal_id: str, reason: str, now_ns: int) -> None:
+        """Have the grid master end a deal; what it does not do in time we do ourselves."""
+        if self._state.interlock.held(deal_id) is not None:
+            due_ns = now_ns + self._state.timing.force_stop_ns
+            self.ending.setdefault(deal_id, (reason, due_ns))
+
+    def ask_to_end_all(self, reason: str, now_ns: int) -> None:
+        """The same for all our deals."""
+        for deal in self._state.interlock.deals:
+            self.ask_to_end(deal.deal_id, reason, now_ns)
+
+    def end_overdue(self, now_ns: int) -> list[Effect]:
+        """Leave the deals that the grid master was asked to end and has not."""
+        effects: list[Effect] = []
+        for deal_id, (reason, due_ns) in list(self.ending.items()):
+            if self._state.interlock.held(deal_id) is None:
+                del self.ending[deal_id]
+            elif now_ns >= due_ns:
+                del self.ending[deal_id]
+                self._closing.setdefault(deal_id, "")
+                if self._state.converter.works_for(deal_id):
+                    effects += self._state.converter.leave(deal_id, reason, now_ns)
+        return effects
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _why_not(self, request: ControlRequest, now_ns: int) -> tuple[ControlError, str]:
+        election = self._state.election
+        if request.term < election.term:
+            return ControlError.OLD_TERM, f"term {election.term} has begun"
+        if not election.obeys(request.grid_master_id, request.term, now_ns):
+            holder = election.grid_master_id(now_ns) or "nobody"
+            return ControlError.NOT_MY_GRID_MASTER, f"its grid master is {holder}"
+        if self._state.is_stopping and request.operation in _BEGINS:
+            return ControlError.NOT_READY, "is stopping"
+        return ControlError.NONE, ""
+
+    def _acquire(self, call_id: str, request: ControlRequest, now_ns: int) -> list[Effect]:
+        state = self._state
+
+        def answer(error: ControlError, message: str) -> list[Effect]:
+            return [Answer(call_id, self._report(request.deal_id, error, message))]
+
+        deal = request.deal
+        type_ = deal.type_of(state.unit_id) if deal is not None else None
+        if deal is None or type_ is None or deal.deal_id != request.deal_id:
+            return answer(ControlError.OUT_OF_RANGE, f"has no part in deal {request.deal_id}")
+        capacity_a = state.hardware.grid_current_capacity_a
+        if not 0.0 < deal.current_a <= capacity_a:
+            return answer(
+                ControlError.OUT_OF_RANGE,
+                f"current_a is {deal.current_a:g}; it must be above 0 and <= {capacity_a:g} A",
+            )
+        reason = state.faults.why_not()
+        if state.modes.effective not in (OperationMode.RUN, OperationMode.SOFT_STOP):
+            reason = f"is in {state.modes.effective.name.replace('_', ' ').lower()}"
+        elif state.converter.reading.mode is ConverterMode.UNKNOWN:
+            reason = "its converter has not been read"
+        if reason:
+            return answer(ControlError.NOT_DEALING, reason)
+        was_held = state.interlock.held(deal.deal_id) is not None
+        until_ns = now_ns + max(request.hold_ns, state.timing.deal.hold_ns)
+        error, message = state.interlock.acquire(deal, type_, until_ns)
+        if error is not ControlError.NONE or was_held:
+            return answer(error, message)
+        return [Record(DealOpened(deal)), *answer(ControlError.NONE, "")]
+
+    def _report(self, deal_id: str, error: ControlError, message: str) -> ControlReply:
+        return self._state.converter.report(deal_id, self._state.soc_ratio, error, message)

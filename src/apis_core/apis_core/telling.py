@@ -1,0 +1,94 @@
+"""What a unit says of itself, and when that is news."""
+
+from __future__ import annotations
+
+from apis_core.messages import UnitStatus
+from apis_core.obedience import Obedience
+from apis_core.unit_state import UnitState
+
+__all__ = ["StatusTeller"]
+
+
+class StatusTeller:
+    """Tells the status of one unit.
+
+    Args:
+        state: Of the unit.
+        obedience: Knows the deals that are to end.
+        now_ns: When the first is due.
+
+    Attributes:
+        due_ns: When the next is due if nothing changes.
+        last: What was said last.
+    """
+
+    def __init__(self, state: UnitState, obedience: Obedience, now_ns: int) -> None:
+        self.due_ns = now_ns
+        self.last: UnitStatus | None = None
+        self._state = state
+        self._obedience = obedience
+        self._sequence = 0
+        self._gist: tuple[object, ...] = ()
+
+    def news(self, now_ns: int, *, is_grid_master: bool) -> UnitStatus | None:
+        """The status, if it is due or something changed that others act upon."""
+        gist = self._gist_now(now_ns, is_grid_master)
+        if now_ns < self.due_ns and gist == self._gist:
+            return None
+        self._gist = gist
+        self._sequence += 1
+        self.due_ns = now_ns + self._state.timing.status_ns
+        self.last = self._status(now_ns, is_grid_master)
+        return self.last
+
+    def _gist_now(self, now_ns: int, is_grid_master: bool) -> tuple[object, ...]:
+        """The part of the status whose change is news; what drifts all the time is not."""
+        state = self._state
+        reading = state.converter.reading
+        return (
+            state.modes.version,
+            state.modes.global_mode,
+            state.modes.local_mode,
+            state.election.grid_master_id(now_ns),
+            state.election.term,
+            is_grid_master,
+            state.band,
+            reading.mode,
+            reading.stop_cause,
+            state.converter.deal_ids,
+            tuple(self._obedience.ending),
+            tuple(deal.deal_id for deal in state.interlock.deals),
+            state.faults.codes(),
+            state.why_not_dealing(now_ns),
+        )
+
+    def _status(self, now_ns: int, is_grid_master: bool) -> UnitStatus:
+        state, ending = self._state, self._obedience.ending
+        return UnitStatus(
+            unit_id=state.unit_id,
+            instance_id=state.instance_id,
+            sequence=self._sequence,
+            global_mode=state.modes.global_mode,
+            global_mode_version=state.modes.version,
+            local_mode=state.modes.local_mode,
+            effective_mode=state.modes.effective,
+            grid_master_id=state.election.grid_master_id(now_ns),
+            term=state.election.term,
+            is_grid_master=is_grid_master,
+            policy_hash=state.policy_hash,
+            soc_ratio=state.soc_ratio,
+            remaining_wh=state.remaining_wh,
+            capacity_wh=state.hardware.battery_capacity_wh,
+            battery_band=state.band,
+            committed_wh=state.interlock.committed_wh,
+            efficient_grid_voltage_ratio=state.hardware.efficient_grid_voltage_ratio,
+            converter=state.converter.reading,
+            deal_ids=tuple(deal.deal_id for deal in state.interlock.deals),
+            slot_capacity=state.interlock.capacity,
+            flowing_deal_ids=state.converter.deal_ids,
+            ending_deal_ids=tuple(ending),
+            ending_reason=next((reason for reason, _ in ending.values()), ""),
+            in_quarantine=bool(state.faults.why_not()),
+            fault_codes=state.faults.codes(),
+            not_dealing_reason=state.why_not_dealing(now_ns),
+        )

@@ -1,0 +1,168 @@
+"""What one unit is made of and what it knows: the machines of :mod:`apis_core.agent`, its own
+battery, the others' last words.
+
+The parts of the agent share it. What follows from several of them is worked out here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from apis_core.converter import ConverterKeeper
+from apis_core.election import Election
+from apis_core.faults import FaultBook
+from apis_core.hardware import Hardware
+from apis_core.interlock import Interlock
+from apis_core.messages import BatteryReading, UnitStatus
+from apis_core.operation_mode import OperationModes
+from apis_core.policy import Policy
+from apis_core.scenario import Scenario, Section, band_of, section_at
+from apis_core.timing import Timing
+from apis_core.trader import Standing
+from apis_core.types import NOBODY, ConverterMode, OperationMode, UnitId
+
+__all__ = ["UnitState"]
+
+_RUN = (OperationMode.RUN,)
+
+
+@dataclass(slots=True, kw_only=True)
+class UnitState:
+    """One unit.
+
+    Attributes:
+        unit_id: Such as E001.
+        instance_id: Of this process.
+        policy: Of the cluster.
+        policy_hash: Of that.
+        hardware: Of this unit.
+        scenario: Of this unit.
+        timing: Of this agent.
+        election: Whose orders it obeys.
+        modes: What its operators want.
+        interlock: Its slots.
+        converter: The keeper of its converter.
+        faults: Those that it knows of.
+        battery: As last read.
+        section: Of the scenario, for the battery's time of day.
+        band: Of the battery in it.
+        peers: What other units said last, and when that was heard.
+        is_stopping: The process is to end.
+    """
+
+    unit_id: UnitId
+    instance_id: str
+    policy: Policy
+    policy_hash: str
+    hardware: Hardware
+    scenario: Scenario
+    timing: Timing
+    election: Election
+    modes: OperationModes
+    interlock: Interlock
+    converter: ConverterKeeper
+    faults: FaultBook
+    battery: BatteryReading | None = None
+    section: Section | None = None
+    band: str = ""
+    peers: dict[UnitId, tuple[UnitStatus, int]] = field(default_factory=dict)
+    is_stopping: bool = False
+
+    # --- the own battery -------------------------------------------------------------------------
+
+    def take_battery(self, battery: BatteryReading) -> None:
+        """What follows from a reading is worked out once, and asked for often."""
+        self.battery = battery
+        self.section = section_at(self.scenario, battery.seconds_of_day)
+        remaining_wh = self.remaining_wh
+        self.band = ""
+        if self.section is not None and remaining_wh is not None:
+            self.band = band_of(self.section, remaining_wh) or ""
+
+    @property
+    def soc_ratio(self) -> float | None:
+        """State of charge, 0..1; None = not known."""
+        return self.battery.soc_ratio if self.battery else None
+
+    @property
+    def remaining_wh(self) -> float | None:
+        """Energy in the battery; None = not known. [Wh]"""
+        soc = self.soc_ratio
+        return None if soc is None else soc * self.hardware.battery_capacity_wh
+
+    @property
+    def expected_wh(self) -> float | None:
+        """Energy in the battery once everything agreed has moved. [Wh]"""
+        remaining_wh = self.remaining_wh
+        return None if remaining_wh is None else remaining_wh + self.interlock.committed_wh
+
+    @property
+    def efficient_grid_voltage_v(self) -> float | None:
+        """Bus voltage at which this unit's converter loses least; None = not known. [V]"""
+        ratio = self.hardware.efficient_grid_voltage_ratio
+        battery_v = self.converter.reading.battery_voltage_v
+        return None if ratio is None or battery_v is None else ratio * battery_v
+
+    # --- the others ------------------------------------------------------------------------------
+
+    def live_peer_ids(self, now_ns: int) -> tuple[UnitId, ...]:
+        """Other units that have been heard lately."""
+        return tuple(
+            unit_id
+            for unit_id, (_, heard_ns) in self.peers.items()
+            if now_ns - heard_ns < self.timing.silent_ns
+        )
+
+    def fresh_statuses(self, now_ns: int) -> dict[UnitId, UnitStatus]:
+        """What other units have said lately.
+
+        An older word may tell of deals that are over: who goes on with those takes them up anew.
+        """
+        oldest_ns = now_ns - self.timing.silent_ns
+        return {
+            unit_id: status
+            for unit_id, (status, heard_ns) in self.peers.items()
+            if heard_ns >= oldest_ns
+        }
+
+    # --- dealing ---------------------------------------------------------------------------------
+
+    def why_not_dealing(self, now_ns: int, modes: tuple[OperationMode, ...] = _RUN) -> str:
+        """Why this unit neither asks, accepts nor begins deals now; empty = it does.
+
+        Args:
+            now_ns: Present time.
+            modes: In which it may.
+        """
+        if self.is_stopping:
+            return "is stopping"
+        effective = self.modes.effective
+        if effective not in modes:
+            return f"is in {effective.name.replace('_', ' ').lower()}"
+        if self.converter.reading.mode is ConverterMode.UNKNOWN:
+            return "its converter has not been read"
+        if self.battery is None or self.battery.soc_ratio is None:
+            return "its battery has not been read"
+        reason = self.faults.why_not()
+        if reason:
+            return reason
+        grid_master_id = self.election.grid_master_id(now_ns)
+        if grid_master_id == NOBODY:
+            return "there is no grid master"
+        peer = self.peers.get(grid_master_id)
+        if peer is not None and peer[0].policy_hash not in ("", self.policy_hash):
+            return f"its policy differs from that of {grid_master_id}"
+        if self.section is None:
+            return "the scenario has no section for this time of day"
+        return ""
+
+    def standing(self, now_ns: int, modes: tuple[OperationMode, ...] = _RUN) -> Standing:
+        """What the trader goes by."""
+        return Standing(
+            why_not=self.why_not_dealing(now_ns, modes),
+            section=self.section,
+            expected_wh=self.expected_wh,
+            efficient_grid_voltage_v=self.efficient_grid_voltage_v,
+            grid_master_id=self.election.grid_master_id(now_ns),
+            live_peer_ids=self.live_peer_ids(now_ns),
+        )
