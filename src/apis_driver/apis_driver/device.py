@@ -192,10 +192,10 @@ class DcdcDevice(Protocol):
     counters: Mapping[str, int]
 
     def open(self, deadline_s: float) -> None:
-        """Open the port and see that the right device answers; may be called again.
+        """Open the port, say WAIT, and see that the right device answers; may be called again.
 
-        Protection thresholds and whatever else the device must hold from the start are written
-        and verified here. It must not switch anything on.
+        WAIT is the first thing said. Then protection thresholds and whatever else the device must
+        hold from the start are written and verified; nothing is switched on.
         """
 
     def close(self) -> None:
@@ -208,7 +208,11 @@ class DcdcDevice(Protocol):
         """What it holds as told, fresh."""
 
     def set_mode(self, mode: ConverterMode, deadline_s: float) -> None:
-        """Order a mode; returns when the device has confirmed that it is in it."""
+        """Order a mode; returns when the device has taken the order.
+
+        Whether it is in it the caller sees from :meth:`read_status`: going to WAIT may take a
+        while.
+        """
 
     def set_voltage(self, *, voltage_v: float, droop_ratio: float, deadline_s: float) -> None:
         """Order voltage and droop of the voltage reference, and see that it holds them."""

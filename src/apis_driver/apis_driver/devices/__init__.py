@@ -1,0 +1,1 @@
+"""The devices that come with the project; others are found by their entry points."""
