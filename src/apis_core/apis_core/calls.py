@@ -61,7 +61,9 @@ class Calls:
     @property
     def wake_ns(self) -> int:
         """When the first of them is overdue."""
-        return min((call.until_ns for call in self._pending.values()), default=NEVER_NS)
+        if not self._pending:
+            return NEVER_NS
+        return min([call.until_ns for call in self._pending.values()])
 
     def busy(self, operation: ControlOperation | None = None) -> set[UnitId]:
         """Units that owe an answer (to that kind of order)."""

@@ -157,7 +157,9 @@ class ConverterKeeper:
     @property
     def deal_ids(self) -> tuple[str, ...]:
         """Deals that have a share of its current."""
-        return tuple(share.deal_id for share in self._shares.values() if share.current_a > 0.0)
+        if not self._shares:
+            return ()
+        return tuple([share.deal_id for share in self._shares.values() if share.current_a > 0.0])
 
     @property
     def _has_settled(self) -> bool:
@@ -180,7 +182,9 @@ class ConverterKeeper:
     @property
     def wake_ns(self) -> int:
         """When :meth:`tick` wants to be called."""
-        hold_ns = min((share.until_ns for share in self._shares.values()), default=NEVER_NS)
+        if not self._shares:
+            return self._next_stop_ns
+        hold_ns = min([share.until_ns for share in self._shares.values()])
         return min(hold_ns, self._next_stop_ns)
 
     # --- orders of the grid master ---------------------------------------------------------------

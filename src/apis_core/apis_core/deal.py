@@ -235,7 +235,8 @@ class DealMachine:
         """The bus is being brought up for this deal; how far that is."""
         if self.phase is Phase.QUEUED:
             self._began_ns = now_ns
-        self.deal = replace(self.deal, voltage_reference_id=reference_id)
+        if self.deal.voltage_reference_id != reference_id:
+            self.deal = replace(self.deal, voltage_reference_id=reference_id)
         if self.phase is not phase:
             self._enter(phase, now_ns)
 
@@ -702,7 +703,9 @@ class DealMachine:
     def record(self) -> Deal:
         """The deal as the world is to see it now."""
         state = self._outcome if self.phase is Phase.OVER else _STATE_OF[self.phase]
-        return replace(self.deal, state=state)
+        if self.deal.state is not state:
+            self.deal = replace(self.deal, state=state)
+        return self.deal
 
     # --- time ------------------------------------------------------------------------------------
 

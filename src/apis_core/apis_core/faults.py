@@ -63,7 +63,9 @@ class FaultBook:
     @property
     def wake_ns(self) -> int:
         """When the next fault is over."""
-        return min((until_ns for _, until_ns in self._until_ns.values()), default=NEVER_NS)
+        if not self._until_ns:  # asked after every event, and mostly so
+            return NEVER_NS
+        return min([until_ns for _, until_ns in self._until_ns.values()])
 
     def tick(self, now_ns: int) -> None:
         """Forget what is over."""

@@ -102,7 +102,8 @@ class GridMaster:
         self._turn: str | None = None  # the deal whose currents start next
         self._optimised_for: frozenset[str] = frozenset()  # deals that the voltage was chosen for
         self._postponed: dict[str, str] = {}  # deals that end once a hand-over is over -> why
-        self._published: dict[str, Deal] = {}
+        # what was said of a deal last, and the machine's record that this came from
+        self._published: dict[str, tuple[Deal, Deal]] = {}
         self._submitters: dict[str, str] = {}  # deal id -> call to be answered
         self._inherited = {
             key: deal for key, deal in known_deals.items() if not deal.state.is_over
@@ -580,11 +581,11 @@ class GridMaster:
         return effects
 
     def _publish(self, record: Deal) -> list[Effect]:
-        before = self._published.get(record.deal_id)
-        if before is not None and replace(record, sequence=before.sequence) == before:
+        before, told = self._published.get(record.deal_id, (None, None))
+        if record is told or record == told:
             return []
         news = replace(record, sequence=before.sequence + 1 if before else 1)
-        self._published[record.deal_id] = news
+        self._published[record.deal_id] = (news, record)
         effects: list[Effect] = [Broadcast(news)]
         if before is None or before.state is not news.state:
             words = f"deal {news.deal_id} {news.discharge_unit_id} -> {news.charge_unit_id}"

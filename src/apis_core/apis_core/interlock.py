@@ -47,12 +47,16 @@ class Interlock:
     @property
     def wake_ns(self) -> int:
         """When the next slot falls back."""
-        return min((slot.until_ns for slot in self._slots.values()), default=NEVER_NS)
+        if not self._slots:  # asked after every event, and mostly so
+            return NEVER_NS
+        return min([slot.until_ns for slot in self._slots.values()])
 
     @property
     def deals(self) -> tuple[Deal, ...]:
         """Deals that hold a slot, in the order in which they took it."""
-        return tuple(slot.deal for slot in self._slots.values() if slot.deal is not None)
+        if not self._slots:
+            return ()
+        return tuple([slot.deal for slot in self._slots.values() if slot.deal is not None])
 
     @property
     def committed_wh(self) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from apis_core.messages import (
     ConverterOperation,
@@ -48,14 +48,17 @@ class Driver:
         self._held = {unit_id: _Held() for unit_id in plant.units}
         self._is_ending = False
 
-    def handle(self, unit_id: UnitId, order: ConverterOrder, now_s: float) -> ConverterReply:
+    def handle(
+        self, unit_id: UnitId, order: ConverterOrder, now_s: float, stamp_ns: int = 0
+    ) -> ConverterReply:
         """Obey or refuse an order; the reply has the reading after it."""
         error, message = ConverterError.NONE, ""
         try:
             self._obey(unit_id, order, now_s)
         except Refused as refused:
             error, message = refused.error, str(refused)
-        return ConverterReply(error=error, message=message, reading=self.read(unit_id, now_s))
+        reading = self.read(unit_id, now_s, stamp_ns)
+        return ConverterReply(error=error, message=message, reading=reading)
 
     def deal_id(self, unit_id: UnitId) -> str:
         """The deal in whose name the converter was ordered last."""
@@ -64,13 +67,13 @@ class Driver:
     def read(self, unit_id: UnitId, now_s: float, stamp_ns: int = 0) -> ConverterReading:
         """The converter's reading with the term, the deal and what is left of the hold time."""
         held = self._held[unit_id]
-        reading = read_converter(self._plant, unit_id)
-        left_s = max(held.deadline_s - now_s, 0.0) if reading.mode.is_active else 0.0
-        return replace(
-            reading,
+        is_active = self._plant.units[unit_id].converter.is_active
+        return read_converter(
+            self._plant,
+            unit_id,
             term=held.term,
             deal_id=held.deal_id,
-            hold_remaining_s=left_s,
+            hold_remaining_s=max(held.deadline_s - now_s, 0.0) if is_active else 0.0,
             stamp_ns=stamp_ns,
         )
 

@@ -65,14 +65,23 @@ def command(plant: Plant, unit_id: UnitId, order: ConverterOrder) -> None:
             _set_limit(unit.converter, order)
 
 
-def read_converter(plant: Plant, unit_id: UnitId) -> ConverterReading:
-    """What the converter measures and counts now."""
+def read_converter(
+    plant: Plant,
+    unit_id: UnitId,
+    *,
+    term: int = 0,
+    deal_id: str = "",
+    hold_remaining_s: float | None = None,
+    stamp_ns: int = 0,
+) -> ConverterReading:
+    """What the converter measures and counts now, and for whom it works."""
     unit = plant.units[unit_id]
     converter = unit.converter
     grid_w = converter.current_a * plant.voltage_v
     battery_w = grid_w - converter.loss_w(grid_w)
     battery_v = unit.battery.voltage_v
     return ConverterReading(
+        stamp_ns=stamp_ns,
         mode=converter.mode,
         alarm=converter.alarm,
         stop_cause=converter.stop_cause,
@@ -91,6 +100,9 @@ def read_converter(plant: Plant, unit_id: UnitId) -> ConverterReading:
         grid_discharged_wh=converter.discharged_wh,
         battery_charged_wh=converter.battery_charged_wh,
         battery_discharged_wh=converter.battery_discharged_wh,
+        term=term,
+        deal_id=deal_id,
+        hold_remaining_s=hold_remaining_s,
     )
 
 

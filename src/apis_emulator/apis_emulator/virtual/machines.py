@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -103,16 +102,19 @@ class Machines:
         self._advance()
         refuses = profile.refuse and random.random() < profile.refuse
         if refuses:
-            reply = ConverterReply(error=ConverterError.REFUSED, message="does not feel like it")
+            reply = ConverterReply(
+                error=ConverterError.REFUSED,
+                message="does not feel like it",
+                reading=self._stamped(unit_id),
+            )
         else:
-            reply = self._driver.handle(unit_id, order, self._line.now_s)
+            reply = self._driver.handle(unit_id, order, self._line.now_s, self._next_stamp_ns())
             self._invariants.obeyed(unit_id, order, reply)
         mode = order.mode.name if order.mode else ""
         outcome = reply.error.name + (f" {reply.message}" if reply.message else "")
         text = f"driver: {order.operation.name} {mode} term {order.term} {order.deal_id}"
         if reply.error or order.operation not in _ROUTINE:
             self._line.say(unit_id, f"{text}: {outcome}")
-        reply = replace(reply, reading=self._stamped(unit_id))
         self._check()
         if not (profile.mute and random.random() < profile.mute):
             delay_ns = random.randrange(1_000_000, 30_000_000)
@@ -120,8 +122,11 @@ class Machines:
         self._tell_changes()
 
     def _stamped(self, unit_id: UnitId) -> ConverterReading:
+        return self._driver.read(unit_id, self._line.now_s, self._next_stamp_ns())
+
+    def _next_stamp_ns(self) -> int:
         self._stamp_ns = max(self._line.now_ns, self._stamp_ns + 1)
-        return self._driver.read(unit_id, self._line.now_s, self._stamp_ns)
+        return self._stamp_ns
 
     def _telemetry(self, process: Process) -> None:
         if not process.is_alive:

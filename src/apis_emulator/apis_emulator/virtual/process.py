@@ -22,6 +22,7 @@ class Process:
     rate: float
     is_alive: bool = True
     armed_ns: int = NEVER_NS  # on the clock of the world
+    wanted_ns: int = NEVER_NS  # on its own
     dies_after: int = 0  # effects, 0 = does not
     pending: set[str] = field(default_factory=set)  # calls that are unanswered
     told_soc_ratio: float = -1.0

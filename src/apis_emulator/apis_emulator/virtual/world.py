@@ -36,6 +36,7 @@ NETWORK_FLOOR_NS = 5 * SECOND_NS
 RETAINED_NS = 3 * SECOND_NS  # until a word that could not pass is tried again
 RAMPS_S = 10.0  # a current and then the bus run down in this time
 CALM = PROFILES["calm"]
+_WAKE = ev.Wake()
 
 
 class World(Timeline):
@@ -186,6 +187,9 @@ class World(Timeline):
         self.processes[unit_id] = process
         self.say(unit_id, f"process starts, term {memory.term}")
         self._do(process, agent.start(clock_ns))
+        if not process.is_alive:
+            return
+        self._arm(process)
         for deal in self.invariants.deals.values():  # a retained topic
             self._later(process, ev.Received(deal))
         self.machines.begin(process)
@@ -200,8 +204,13 @@ class World(Timeline):
         if not process.is_alive:
             return
         local_ns = process.local_ns(self.now_ns)
-        self._do(process, process.agent.handle(event, local_ns))
-        if process.is_alive and self._is_master(process, local_ns):
+        effects = process.agent.handle(event, local_ns)
+        if effects:
+            self._do(process, effects)
+            if not process.is_alive:
+                return
+        self._arm(process)
+        if self._is_master(process, local_ns):
             self.invariants.believes(process.unit_id, self._is_still_master)
 
     def _is_master(self, process: Process, local_ns: int) -> bool:
@@ -220,17 +229,22 @@ class World(Timeline):
                     self.crash(process.unit_id)
             if not process.is_alive:
                 return
-        due_ns = process.agent.next_wakeup_ns()
-        if due_ns < NEVER_NS:
-            due_ns = max(process.world_ns(due_ns), self.now_ns)
-            if due_ns < process.armed_ns:
-                process.armed_ns = due_ns
-                self.at(due_ns, self._wake, process, due_ns)
+
+    def _arm(self, process: Process) -> None:
+        """One wake-up of a process is under way, at the earliest instant that it has asked for."""
+        wanted_ns = process.agent.next_wakeup_ns()
+        if wanted_ns == process.wanted_ns or wanted_ns >= NEVER_NS:
+            return
+        process.wanted_ns = wanted_ns
+        due_ns = max(process.world_ns(wanted_ns), self.now_ns)
+        if due_ns < process.armed_ns:
+            process.armed_ns = due_ns
+            self.at(due_ns, self._wake, process, due_ns)
 
     def _wake(self, process: Process, due_ns: int) -> None:
         if process.armed_ns == due_ns:
-            process.armed_ns = NEVER_NS
-            self.feed(process, ev.Wake())
+            process.armed_ns = process.wanted_ns = NEVER_NS
+            self.feed(process, _WAKE)
 
     def _carry_out(self, process: Process, effect: ev.Effect) -> None:
         unit_id = process.unit_id
