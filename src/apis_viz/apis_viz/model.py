@@ -16,6 +16,7 @@ from apis_viz.records import (
     ConverterMode,
     ConverterRecord,
     DealRecord,
+    DiagnosticRecord,
     FaultLevel,
     FaultRecord,
     HouseRecord,
@@ -41,6 +42,10 @@ class UnitView:
     status: UnitRecord | None = None
     converter: ConverterRecord | None = None
     house: HouseRecord | None = None
+    diagnostics: DiagnosticRecord | None = None
+    status_age_s: float | None = None  # [s] since its last status came; None = never
+    converter_age_s: float | None = None  # [s] since its converter was read
+    house_age_s: float | None = None  # [s] since its house was read
     silent_s: float | None = (
         None  # [s] age of its last status if that is too old; None = speaks, or never spoke
     )
@@ -106,7 +111,7 @@ class GridModel:
     def __init__(self, unit_ids: Iterable[str]) -> None:
         """Start with the units that the grid description names, none of which has spoken yet."""
         self._units = {unit_id: UnitView(unit_id=unit_id) for unit_id in unit_ids}
-        self._heard_s: dict[str, float] = {}
+        self._heard_s: dict[tuple[type, str], float] = {}
         self._deals: dict[str, DealRecord] = {}
         self._bus: BusRecord | None = None
         self._order: tuple[Mode, float] | None = None
@@ -120,8 +125,12 @@ class GridModel:
                 self._take_status(record, now_s, ros_time_s)
             case ConverterRecord(unit_id=unit_id) if unit_id in self._units:
                 self._units[unit_id] = replace(self._units[unit_id], converter=record)
+                self._heard_s[ConverterRecord, unit_id] = now_s
             case HouseRecord(unit_id=unit_id) if unit_id in self._units:
                 self._units[unit_id] = replace(self._units[unit_id], house=record)
+                self._heard_s[HouseRecord, unit_id] = now_s
+            case DiagnosticRecord(unit_id=unit_id) if unit_id in self._units:
+                self._units[unit_id] = replace(self._units[unit_id], diagnostics=record)
             case DealRecord():
                 self._take_deal(record)
             case FaultRecord():
@@ -158,9 +167,11 @@ class GridModel:
         )
 
     def _take_status(self, status: UnitRecord, now_s: float, ros_time_s: float | None) -> None:
-        self._heard_s[status.unit_id] = now_s
+        self._heard_s[UnitRecord, status.unit_id] = now_s
         unit = self._units[status.unit_id]
         converter = status.converter or unit.converter
+        if status.converter is not None:
+            self._heard_s[ConverterRecord, status.unit_id] = now_s
         self._units[status.unit_id] = replace(unit, status=status, converter=converter)
         spoken = [unit.status.global_mode for unit in self._units.values() if unit.status]
         if self._order and all(mode is self._order[0] for mode in spoken):
@@ -186,12 +197,22 @@ class GridModel:
             del self._deals[deal_id]
 
     def _aged(self, unit: UnitView, now_s: float) -> UnitView:
-        heard_s = self._heard_s.get(unit.unit_id)
+        ages_s = {
+            kind: now_s - self._heard_s[kind, unit.unit_id]
+            for kind in (UnitRecord, ConverterRecord, HouseRecord)
+            if (kind, unit.unit_id) in self._heard_s
+        }
         # Slower than real time, the units' periods take longer on our clock too.
         speed = self._bus.speed if self._bus else 1.0
         patience_s = SILENT_AFTER_S / min(max(speed, 0.01), 1.0)
-        age_s = None if heard_s is None else now_s - heard_s
-        return replace(unit, silent_s=age_s if age_s is not None and age_s > patience_s else None)
+        age_s = ages_s.get(UnitRecord)
+        return replace(
+            unit,
+            status_age_s=age_s,
+            converter_age_s=ages_s.get(ConverterRecord),
+            house_age_s=ages_s.get(HouseRecord),
+            silent_s=age_s if age_s is not None and age_s > patience_s else None,
+        )
 
     def _bus_view(self, units: tuple[UnitView, ...]) -> BusView:
         if self._bus is not None:

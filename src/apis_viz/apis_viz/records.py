@@ -10,15 +10,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from apis_core.types import ConverterMode, DealState, FaultLevel
+from apis_core.types import Alarm, ConverterMode, DealState, FaultCategory, FaultExtent, FaultLevel
 from apis_core.types import OperationMode as Mode
 
 __all__ = [
+    "Alarm",
     "BusRecord",
     "ConverterMode",
     "ConverterRecord",
     "DealRecord",
     "DealState",
+    "DiagnosticRecord",
+    "FaultCategory",
+    "FaultExtent",
     "FaultLevel",
     "FaultRecord",
     "HouseRecord",
@@ -38,6 +42,22 @@ class ConverterRecord:
     grid_voltage_v: float | None = None
     grid_current_a: float | None = None
     grid_power_w: float | None = None
+    alarm: Alarm = Alarm.UNKNOWN
+    stop_detail: str = ""  # why it stopped by itself; empty = it did not
+    battery_voltage_v: float | None = None
+    battery_current_a: float | None = None
+    battery_power_w: float | None = None
+    temp_degc: float | None = None
+    grid_voltage_setpoint_v: float | None = None
+    grid_current_setpoint_a: float | None = None  # >= 0: the mode gives the direction
+    droop_ratio: float | None = None
+    grid_charged_wh: float | None = None  # the counters only ever grow
+    grid_discharged_wh: float | None = None
+    battery_charged_wh: float | None = None
+    battery_discharged_wh: float | None = None
+    term: int = 0
+    deal_id: str = ""
+    hold_remaining_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +68,9 @@ class HouseRecord:
     solar_w: float | None = None
     load_w: float | None = None
     mains_w: float | None = None
+    solar_available_w: float | None = None  # what the panels could give
+    losses_w: float | None = None  # UPS, converter and standby
+    unserved_w: float | None = None  # load that could not be fed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +92,10 @@ class UnitRecord:
     in_quarantine: bool = False
     fault_codes: tuple[str, ...] = ()
     not_dealing_reason: str = ""
+    grid_master_id: str = ""  # to whom it granted its lease
+    committed_wh: float | None = None  # still to come (+) or to go (-) in deals under way
+    slot_capacity: int = 0
+    policy_hash: str = ""
     converter: ConverterRecord | None = None
 
 
@@ -94,6 +121,9 @@ class DealRecord:
     started_at_s: float | None = None
     stopped_at_s: float | None = None
     ended_at_s: float | None = None
+    request_unit_id: str = ""
+    accept_unit_id: str = ""
+    grid_master_id: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +137,18 @@ class FaultRecord:
     reporter_id: str = ""
     deal_id: str = ""
     stamp_s: float | None = None
+    category: FaultCategory = FaultCategory.UNKNOWN
+    extent: FaultExtent = FaultExtent.UNKNOWN
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiagnosticRecord:
+    """What a process says of its own health."""
+
+    unit_id: str
+    level: int  # 0 fine, 1 warning, 2 error, 3 stale
+    message: str
+    values: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,5 +172,12 @@ class ModeOrder:
 
 
 Record = (
-    UnitRecord | ConverterRecord | HouseRecord | DealRecord | FaultRecord | BusRecord | ModeOrder
+    UnitRecord
+    | ConverterRecord
+    | HouseRecord
+    | DealRecord
+    | FaultRecord
+    | BusRecord
+    | ModeOrder
+    | DiagnosticRecord
 )

@@ -7,14 +7,19 @@ from enum import Enum
 from typing import TypeVar
 
 from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticStatus
 
 from apis_interfaces import msg
 from apis_viz.records import (
+    Alarm,
     BusRecord,
     ConverterMode,
     ConverterRecord,
     DealRecord,
     DealState,
+    DiagnosticRecord,
+    FaultCategory,
+    FaultExtent,
     FaultLevel,
     FaultRecord,
     HouseRecord,
@@ -27,6 +32,7 @@ __all__ = [
     "bus_record",
     "converter_record",
     "deal_record",
+    "diagnostic_record",
     "fault_record",
     "house_record",
     "mode_message",
@@ -60,6 +66,22 @@ def converter_record(message: msg.ConverterState) -> ConverterRecord:
         grid_voltage_v=_known(message.grid_voltage_v),
         grid_current_a=_known(message.grid_current_a),
         grid_power_w=_known(message.grid_power_w),
+        alarm=_word(Alarm, message.alarm),
+        stop_detail=message.stop_detail,
+        battery_voltage_v=_known(message.battery_voltage_v),
+        battery_current_a=_known(message.battery_current_a),
+        battery_power_w=_known(message.battery_power_w),
+        temp_degc=_known(message.converter_temp_degc),
+        grid_voltage_setpoint_v=_known(message.grid_voltage_setpoint_v),
+        grid_current_setpoint_a=_known(message.grid_current_setpoint_a),
+        droop_ratio=_known(message.droop_ratio),
+        grid_charged_wh=_known(message.grid_charged_wh),
+        grid_discharged_wh=_known(message.grid_discharged_wh),
+        battery_charged_wh=_known(message.battery_charged_wh),
+        battery_discharged_wh=_known(message.battery_discharged_wh),
+        term=message.term,
+        deal_id=message.deal_id,
+        hold_remaining_s=_known(message.hold_remaining_s),
     )
 
 
@@ -70,6 +92,9 @@ def house_record(message: msg.HouseState) -> HouseRecord:
         solar_w=_known(message.solar_power_w),
         load_w=_known(message.load_power_w),
         mains_w=_known(message.mains_power_w),
+        solar_available_w=_known(message.solar_available_w),
+        losses_w=_known(message.losses_w),
+        unserved_w=_known(message.unserved_load_w),
     )
 
 
@@ -92,6 +117,10 @@ def unit_record(message: msg.UnitStatus) -> UnitRecord:
         in_quarantine=message.in_quarantine,
         fault_codes=tuple(message.fault_codes),
         not_dealing_reason=message.not_dealing_reason,
+        grid_master_id=message.grid_master_id,
+        committed_wh=_known(message.committed_wh),
+        slot_capacity=message.slot_capacity,
+        policy_hash=message.policy_hash,
         converter=converter_record(message.converter) if has_converter else None,
     )
 
@@ -117,6 +146,9 @@ def deal_record(message: msg.Deal) -> DealRecord:
         started_at_s=_seconds(message.started_at),
         stopped_at_s=_seconds(message.stopped_at),
         ended_at_s=_seconds(message.ended_at),
+        request_unit_id=message.request_unit_id,
+        accept_unit_id=message.accept_unit_id,
+        grid_master_id=message.grid_master_id,
     )
 
 
@@ -130,6 +162,18 @@ def fault_record(message: msg.Fault) -> FaultRecord:
         message=message.message,
         deal_id=message.deal_id,
         stamp_s=_seconds(message.stamp),
+        category=_word(FaultCategory, message.category),
+        extent=_word(FaultExtent, message.extent),
+    )
+
+
+def diagnostic_record(status: DiagnosticStatus) -> DiagnosticRecord:
+    """Translate what a process says of its own health; hardware_id is the unit's id."""
+    return DiagnosticRecord(
+        unit_id=status.hardware_id,
+        level=status.level[0] if isinstance(status.level, bytes) else int(status.level),
+        message=status.message,
+        values=tuple((value.key, value.value) for value in status.values),
     )
 
 
@@ -151,6 +195,13 @@ def mode_order(message: msg.OperationMode) -> ModeOrder:
     )
 
 
-def mode_message(mode: Mode, *, version: int, issuer: str) -> msg.OperationMode:
-    """Make an order for the whole cluster; `version` is one above what the units report."""
-    return msg.OperationMode(unit_id="", mode=mode.value, version=version, issuer=issuer)
+def mode_message(mode: Mode, *, version: int, issuer: str, unit_id: str = "") -> msg.OperationMode:
+    """Make an order.
+
+    Args:
+        mode: UNSET only for one unit: it follows the cluster again.
+        version: One above what the units report; 0 in an order for one unit.
+        issuer: Who orders, for the log.
+        unit_id: The unit meant; empty = the whole cluster.
+    """
+    return msg.OperationMode(unit_id=unit_id, mode=mode.value, version=version, issuer=issuer)
