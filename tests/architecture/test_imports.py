@@ -91,6 +91,8 @@ LAYERS = (
         "bus_watch",
         "deal",
         "voltage_reference",
+        "deal_desk",
+        "inheritance",
         "grid_master",
         "interlock",
         "operation_mode",

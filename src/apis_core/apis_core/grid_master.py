@@ -10,22 +10,22 @@ another happens one at a time; :meth:`GridMaster._go_on` says after every event 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from random import Random
 
 from apis_core.bus_watch import BusWatch
 from apis_core.calls import Calls
 from apis_core.deal import DealMachine, Phase
-from apis_core.events import Answer, Broadcast, Call, Effect, Note, Raise
+from apis_core.deal_desk import DEALING_MODES, DealDesk, why_not_take
+from apis_core.events import Effect, Note, Raise
 from apis_core.fault_matrix import Action, actions_for
+from apis_core.inheritance import Inheritance
 from apis_core.messages import (
     ControlReply,
-    ControlRequest,
     ConverterReading,
     Deal,
     Fault,
-    SubmitReply,
     UnitStatus,
 )
 from apis_core.policy import Policy
@@ -34,9 +34,6 @@ from apis_core.timing import Timing
 from apis_core.topology import why_not_activate
 from apis_core.types import (
     NOBODY,
-    ControlError,
-    ControlOperation,
-    ConverterMode,
     DealState,
     DealType,
     FaultCategory,
@@ -52,9 +49,7 @@ from apis_core.voltage_reference import CALL_NAME, Stage, VoltageReference
 
 __all__ = ["GridMaster"]
 
-_PATIENCE_HOLDS = 10
 _LEAST_MOVE_V = 0.5  # a smaller gain is not worth moving the bus
-_DEALING_MODES = (OperationMode.RUN, OperationMode.SOFT_STOP)
 _PHASE_AT = {
     Stage.ACTIVATING: Phase.ACTIVATING,
     Stage.RAMPING_UP: Phase.RAMPING_UP,
@@ -102,23 +97,17 @@ class GridMaster:
         self._turn: str | None = None  # the deal whose currents start next
         self._optimised_for: frozenset[str] = frozenset()  # deals that the voltage was chosen for
         self._postponed: dict[str, str] = {}  # deals that end once a hand-over is over -> why
-        # what was said of a deal last, and the machine's record that this came from
-        self._published: dict[str, tuple[Deal, Deal]] = {}
-        self._submitters: dict[str, str] = {}  # deal id -> call to be answered
-        self._inherited = {
-            key: deal for key, deal in known_deals.items() if not deal.state.is_over
-        }
-        self._wind_up: dict[
-            tuple[UnitId, str], int
-        ] = {}  # leftovers on units: not asked again before
-        self._calls_out = 0
-        self._free_since_ns: dict[str, int] = {}  # inherited deals that no unit holds any more
-        # a unit that has not been heard by then may be gone for good; its holds ran out long ago
-        self._inherit_until_ns = now_ns + _PATIENCE_HOLDS * timing.deal.hold_ns
-        self._inherit_look_ns = now_ns + timing.silent_ns
         self._blocked_until_ns = now_ns  # after a fault of the whole cluster
         self._statuses = dict(statuses)
-        self._heard: set[UnitId] = set()  # in this term
+        self._desk = DealDesk(unit_id)
+        self._inheritance = Inheritance(
+            unit_id=unit_id,
+            term=term,
+            timing=timing,
+            known_deals=known_deals,
+            statuses=self._statuses,
+            now_ns=now_ns,
+        )
 
     # --- what others see -------------------------------------------------------------------------
 
@@ -126,7 +115,7 @@ class GridMaster:
     def wake_ns(self) -> int:
         """When :meth:`tick` wants to be called."""
         return min(
-            self._inherit_look_ns if self._inherited else NEVER_NS,
+            self._inheritance.wake_ns,
             self._reference.wake_ns,
             self._look_ns,
             *(machine.wake_ns for machine in self._machines.values()),
@@ -159,12 +148,11 @@ class GridMaster:
 
         It is answered when both units have locked a slot, or one of them will not.
         """
-        if deal.deal_id in self._machines or deal.deal_id in self._published:
-            return [Answer(call_id, SubmitReply(grid_master_id=self._unit_id))]  # sent twice
+        if deal.deal_id in self._machines or self._desk.has_published(deal.deal_id):
+            return self._desk.answer(call_id, SubmitError.NONE, "")  # sent twice
         error, message = self._why_not(deal, mode, now_ns)
         if error is not SubmitError.NONE:
-            reply = SubmitReply(error=error, message=message, grid_master_id=self._unit_id)
-            return [Answer(call_id, reply)]
+            return self._desk.answer(call_id, error, message)
         accepted = replace(
             deal,
             term=self.term,
@@ -175,7 +163,7 @@ class GridMaster:
         )
         machine = DealMachine(accepted, self._policy, self._timing.deal, now_ns)
         self._machines[deal.deal_id] = machine
-        self._submitters[deal.deal_id] = call_id
+        self._desk.answer_later(deal.deal_id, call_id)
         return [*self._after(machine, machine.acquire(now_ns)), *self._go_on(now_ns)]
 
     def answered(self, call_id: str, reply: ControlReply | None, now_ns: int) -> list[Effect]:
@@ -201,7 +189,7 @@ class GridMaster:
         """
         before = self._statuses.get(status.unit_id)
         self._statuses[status.unit_id] = status
-        self._heard.add(status.unit_id)
+        self._inheritance.hear_status(status)
         self._watch.hear(status.unit_id, status.converter, now_ns)
         effects: list[Effect] = []
         has_changed = before is not None and _works_otherwise(before, status)
@@ -211,7 +199,7 @@ class GridMaster:
             if machine.deal.type_of(status.unit_id) is None:
                 continue
             reason = ""
-            if status.effective_mode not in _DEALING_MODES:
+            if status.effective_mode not in DEALING_MODES:
                 reason = f"is in {status.effective_mode.name.replace('_', ' ').lower()}"
             elif machine.deal.deal_id in status.ending_deal_ids:
                 reason = status.ending_reason or "wants the deal to end"
@@ -229,8 +217,7 @@ class GridMaster:
 
     def hear_deal(self, deal: Deal) -> None:
         """How a deal of an older grid master ended is said once."""
-        if deal.state.is_over:
-            self._inherited.pop(deal.deal_id, None)
+        self._inheritance.hear_deal(deal)
 
     def hear_fault(self, fault: Fault, now_ns: int) -> list[Effect]:
         """A fault ends the deals that it concerns.
@@ -501,66 +488,28 @@ class GridMaster:
 
     def _adopt_running(self, now_ns: int) -> list[Effect]:
         """Go on with deals of an older grid master, if the bus is as their records say."""
-        running = [
-            deal
-            for deal in self._inherited.values()
-            if deal.state is DealState.RUNNING and all(map(self._holds(deal), deal.unit_ids))
-        ]
-        references = {deal.voltage_reference_id for deal in running}
-        if len(references) != 1:
-            return []  # none, or one was just being replaced: all are wound up
-        (unit_id,) = references
-        own = [deal for deal in running if deal.type_of(unit_id) is not None]
-        status = self._statuses.get(unit_id)
-        is_held = status and status.converter.mode is ConverterMode.VOLTAGE_REFERENCE
-        if not own or not is_held:
+        unit_id, running = self._inheritance.take_running()
+        if not running:
             return []
+        own = next(deal for deal in running if deal.type_of(unit_id) is not None)
         effects: list[Effect] = [
             Note(f"goes on with {len(running)} deals, {unit_id} holds the bus")
         ]
-        self._reference.adopt(unit_id, own[0].deal_id, now_ns)
+        self._reference.adopt(unit_id, own.deal_id, now_ns)
         self._held_by = unit_id
         for deal in running:
-            del self._inherited[deal.deal_id]
             taken = replace(deal, term=self.term, grid_master_id=self._unit_id)
             machine = DealMachine(taken, self._policy, self._timing.deal, now_ns)
             self._machines[deal.deal_id] = machine
             effects += self._after(machine, machine.adopt(now_ns))
         return effects
 
-    def _holds(self, deal: Deal) -> Callable[[UnitId], bool]:
-        def holds(unit_id: UnitId) -> bool:
-            status = self._statuses.get(unit_id)
-            return (
-                status is not None
-                and deal.deal_id in status.deal_ids
-                and status.converter.mode.is_active
-            )
-
-        return holds
-
     # --- inside ----------------------------------------------------------------------------------
 
     def _why_not(self, deal: Deal, mode: OperationMode, now_ns: int) -> tuple[SubmitError, str]:
-        members = self._policy.member_unit_ids
-        roles = {deal.discharge_unit_id, deal.charge_unit_id}
-        for unit_id in roles:
-            if unit_id not in members:
-                return SubmitError.INVALID, f"{unit_id or 'an unnamed unit'} is not a member"
-        if len(roles) != 2 or roles != {deal.request_unit_id, deal.accept_unit_id}:
-            return (
-                SubmitError.INVALID,
-                "requester and accepter must be the giving and the taking unit",
-            )
-        if not deal.deal_id:
-            return SubmitError.INVALID, "deal_id is missing"
-        if not (deal.energy_wh > 0.0 and deal.current_a > 0.0):
-            return SubmitError.INVALID, "energy_wh and current_a must be above 0"
-        if mode not in _DEALING_MODES:
-            return (
-                SubmitError.NOT_DEALING,
-                f"the cluster is in {mode.name.replace('_', ' ').lower()}",
-            )
+        error, message = why_not_take(deal, mode, self._policy)
+        if error is not SubmitError.NONE:
+            return error, message
         if now_ns < self._blocked_until_ns:
             return SubmitError.NOT_DEALING, "a fault of the whole cluster is not over"
         reason = why_not_activate((), deal, self._policy)
@@ -573,47 +522,12 @@ class GridMaster:
         machine.has_been_told()
         record = machine.record()
         deal_id = record.deal_id
-        effects = [*effects, *self._answer_submitter(machine)]
-        if deal_id in self._published or machine.refusal is None:
-            effects = [*effects, *self._publish(record)]
+        effects = [*effects, *self._desk.answer_now(deal_id, machine.refusal)]
+        if self._desk.has_published(deal_id) or machine.refusal is None:
+            effects = [*effects, *self._desk.publish(record)]
         if machine.phase is Phase.OVER:
             self._machines.pop(deal_id, None)
         return effects
-
-    def _publish(self, record: Deal) -> list[Effect]:
-        before, told = self._published.get(record.deal_id, (None, None))
-        if record is told or record == told:
-            return []
-        news = replace(record, sequence=before.sequence + 1 if before else 1)
-        self._published[record.deal_id] = (news, record)
-        effects: list[Effect] = [Broadcast(news)]
-        if before is None or before.state is not news.state:
-            words = f"deal {news.deal_id} {news.discharge_unit_id} -> {news.charge_unit_id}"
-            tail = f": {news.reason}" if news.reason else ""
-            effects.append(
-                Note(
-                    f"{words} {news.state.name.lower()}, "
-                    f"{news.moved_wh:.2f}/{news.energy_wh:g} Wh{tail}"
-                )
-            )
-        return effects
-
-    def _answer_submitter(self, machine: DealMachine) -> list[Effect]:
-        call_id = self._submitters.pop(machine.deal.deal_id, None)
-        if call_id is None:
-            return []
-        refusal = machine.refusal
-        if refusal is None:
-            error, message = SubmitError.NONE, ""
-        elif refusal.error is ControlError.NO_ANSWER:
-            error, message = SubmitError.TIMEOUT, refusal.message
-        else:
-            error, message = SubmitError.UNIT_REFUSED, refusal.message
-        return [
-            Answer(
-                call_id, SubmitReply(error=error, message=message, grid_master_id=self._unit_id)
-            )
-        ]
 
     def _bus_fault(self, code: str, message: str, deal_id: str = "") -> Fault:
         return Fault(
@@ -628,64 +542,13 @@ class GridMaster:
         )
 
     def _wind_up_leftovers(self, status: UnitStatus, now_ns: int) -> list[Effect]:
-        """Release slots for deals that this grid master does not run.
-
-        A reference only once no current is left on the bus.
-        """
-        effects: list[Effect] = []
-        for deal_id in status.deal_ids:
-            key = (status.unit_id, deal_id)
-            if deal_id in self._machines or now_ns < self._wind_up.get(key, now_ns):
-                continue
-            holds_bus = status.converter.mode is ConverterMode.VOLTAGE_REFERENCE
-            is_ours = status.unit_id == self._reference.unit_id
-            if holds_bus and not is_ours and self._carries_current():
-                continue
-            self._wind_up[key] = now_ns + self._timing.deal.answer_ns
-            self._calls_out += 1
-            request = ControlRequest(
-                operation=ControlOperation.RELEASE,
-                grid_master_id=self._unit_id,
-                term=self.term,
-                deal_id=deal_id,
-            )
-            effects.append(Call(f"/wind-up/{self._calls_out}", status.unit_id, request))
-        return effects
+        reference_id = self._reference.unit_id
+        return self._inheritance.wind_up(status, self._machines, reference_id, now_ns)
 
     def _close_inherited(self, now_ns: int) -> list[Effect]:
         """Say that an older grid master's deals are over, once no unit has them."""
-        effects: list[Effect] = []
-        if now_ns >= self._inherit_look_ns:
-            self._inherit_look_ns = now_ns + self._timing.silent_ns
-        for deal_id, left in list(self._inherited.items()):
-            # what they said before this term may be out of date
-            statuses = [self._statuses.get(u) for u in left.unit_ids if u in self._heard]
-            is_held = any(status and deal_id in status.deal_ids for status in statuses)
-            if is_held or len(statuses) < len(left.unit_ids):
-                self._free_since_ns.pop(deal_id, None)
-                if is_held or now_ns < self._inherit_until_ns:
-                    continue
-            else:
-                # how it ended may be under way to us, from a master that was cut off
-                since_ns = self._free_since_ns.setdefault(deal_id, now_ns)
-                if now_ns < since_ns + self._timing.silent_ns:
-                    continue
-            del self._inherited[deal_id]
-            ended = replace(
-                left,
-                term=self.term,
-                sequence=0,
-                grid_master_id=self._unit_id,
-                state=DealState.ABORTED,
-                reason=f"its grid master {left.grid_master_id} was lost",
-                ended_ns=now_ns,
-            )
-            effects += self._publish(ended)
-        return effects
-
-    def _carries_current(self) -> bool:
-        currents = (ConverterMode.CHARGE, ConverterMode.DISCHARGE)
-        return any(status.converter.mode in currents for status in self._statuses.values())
+        closed = self._inheritance.close(now_ns)
+        return [effect for record in closed for effect in self._desk.publish(record)]
 
 
 def _works_otherwise(before: UnitStatus, now: UnitStatus) -> bool:

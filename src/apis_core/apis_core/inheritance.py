@@ -1,0 +1,179 @@
+"""What an older grid master left behind: its deals are gone on with, or wound up and closed.
+
+All that is known of them is how their records were last heard, and which units say that they hold
+slots for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from apis_core.events import Call, Effect
+from apis_core.messages import ControlRequest, Deal, UnitStatus
+from apis_core.timing import Timing
+from apis_core.types import (
+    NOBODY,
+    ControlOperation,
+    ConverterMode,
+    DealState,
+    UnitId,
+)
+from apis_core.units import NEVER_NS
+
+__all__ = ["Inheritance"]
+
+_PATIENCE_HOLDS = 10
+
+
+class Inheritance:
+    """Of one term in office.
+
+    Args:
+        unit_id: The unit in office.
+        term: Its term.
+        timing: Times of the agent.
+        known_deals: Records of deals that an earlier grid master ran, as last heard.
+        statuses: Of all units, as last heard; kept up to date by the caller.
+        now_ns: Present time.
+    """
+
+    def __init__(
+        self,
+        *,
+        unit_id: UnitId,
+        term: int,
+        timing: Timing,
+        known_deals: Mapping[str, Deal],
+        statuses: Mapping[UnitId, UnitStatus],
+        now_ns: int,
+    ) -> None:
+        self._unit_id = unit_id
+        self._term = term
+        self._timing = timing
+        self._statuses = statuses
+        self._deals = {key: deal for key, deal in known_deals.items() if not deal.state.is_over}
+        # leftovers on units: not asked again before
+        self._asked_until_ns: dict[tuple[UnitId, str], int] = {}
+        self._calls_out = 0
+        self._free_since_ns: dict[str, int] = {}  # deals that no unit holds any more
+        # a unit that has not been heard by then may be gone for good; its holds ran out long ago
+        self._patient_until_ns = now_ns + _PATIENCE_HOLDS * timing.deal.hold_ns
+        self._look_ns = now_ns + timing.silent_ns
+        self._heard: set[UnitId] = set()  # in this term
+
+    @property
+    def wake_ns(self) -> int:
+        """When :meth:`close` wants to be called."""
+        return self._look_ns if self._deals else NEVER_NS
+
+    def hear_deal(self, deal: Deal) -> None:
+        """How a deal of an older grid master ended is said once."""
+        if deal.state.is_over:
+            self._deals.pop(deal.deal_id, None)
+
+    def hear_status(self, status: UnitStatus) -> None:
+        """A unit speaks."""
+        self._heard.add(status.unit_id)
+
+    def take_running(self) -> tuple[UnitId, list[Deal]]:
+        """The deals to go on with, and who holds the bus for them; they are no leftovers any more.
+
+        None, unless the bus is as their records say.
+        """
+        running = [
+            deal
+            for deal in self._deals.values()
+            if deal.state is DealState.RUNNING and all(map(self._holds(deal), deal.unit_ids))
+        ]
+        references = {deal.voltage_reference_id for deal in running}
+        if len(references) != 1:
+            return NOBODY, []  # none, or one was just being replaced: all are wound up
+        (unit_id,) = references
+        is_own = any(deal.type_of(unit_id) is not None for deal in running)
+        status = self._statuses.get(unit_id)
+        is_held = status and status.converter.mode is ConverterMode.VOLTAGE_REFERENCE
+        if not is_own or not is_held:
+            return NOBODY, []
+        for deal in running:
+            del self._deals[deal.deal_id]
+        return unit_id, running
+
+    def wind_up(
+        self,
+        status: UnitStatus,
+        own_deal_ids: Mapping[str, object],
+        own_reference_id: UnitId,
+        now_ns: int,
+    ) -> list[Effect]:
+        """Have a unit release the slots of deals that this grid master does not run.
+
+        A reference only once no current is left on the bus.
+        """
+        effects: list[Effect] = []
+        for deal_id in status.deal_ids:
+            key = (status.unit_id, deal_id)
+            if deal_id in own_deal_ids or now_ns < self._asked_until_ns.get(key, now_ns):
+                continue
+            holds_bus = status.converter.mode is ConverterMode.VOLTAGE_REFERENCE
+            is_ours = status.unit_id == own_reference_id
+            if holds_bus and not is_ours and self._carries_current():
+                continue
+            self._asked_until_ns[key] = now_ns + self._timing.deal.answer_ns
+            self._calls_out += 1
+            request = ControlRequest(
+                operation=ControlOperation.RELEASE,
+                grid_master_id=self._unit_id,
+                term=self._term,
+                deal_id=deal_id,
+            )
+            effects.append(Call(f"/wind-up/{self._calls_out}", status.unit_id, request))
+        return effects
+
+    def close(self, now_ns: int) -> list[Deal]:
+        """Records of the deals that are over, because no unit has them any more."""
+        if now_ns >= self._look_ns:
+            self._look_ns = now_ns + self._timing.silent_ns
+        closed = []
+        for deal_id, left in list(self._deals.items()):
+            # what they said before this term may be out of date
+            statuses = [self._statuses.get(u) for u in left.unit_ids if u in self._heard]
+            is_held = any(status and deal_id in status.deal_ids for status in statuses)
+            if is_held or len(statuses) < len(left.unit_ids):
+                self._free_since_ns.pop(deal_id, None)
+                if is_held or now_ns < self._patient_until_ns:
+                    continue
+            else:
+                # how it ended may be under way to us, from a master that was cut off
+                since_ns = self._free_since_ns.setdefault(deal_id, now_ns)
+                if now_ns < since_ns + self._timing.silent_ns:
+                    continue
+            del self._deals[deal_id]
+            ended = replace(
+                left,
+                term=self._term,
+                sequence=0,
+                grid_master_id=self._unit_id,
+                state=DealState.ABORTED,
+                reason=f"its grid master {left.grid_master_id} was lost",
+                ended_ns=now_ns,
+            )
+            closed.append(ended)
+        return closed
+
+    # --- inside ----------------------------------------------------------------------------------
+
+    def _holds(self, deal: Deal) -> Callable[[UnitId], bool]:
+        def holds(unit_id: UnitId) -> bool:
+            status = self._statuses.get(unit_id)
+            return (
+                status is not None
+                and deal.deal_id in status.deal_ids
+                and status.converter.mode.is_active
+            )
+
+        return holds
+
+    def _carries_current(self) -> bool:
+        currents = (ConverterMode.CHARGE, ConverterMode.DISCHARGE)
+        return any(status.converter.mode in currents for status in self._statuses.values())
