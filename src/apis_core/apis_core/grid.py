@@ -31,6 +31,8 @@ __all__ = [
     "Bus",
     "Composition",
     "ConverterLoss",
+    "Device",
+    "DeviceKind",
     "Emulation",
     "GridDescription",
     "House",
@@ -59,6 +61,8 @@ ClusterName = Annotated[
 ]
 FileName = Annotated[str, Field(min_length=1, description="the name of a file")]
 Composition = Literal["separate", "shared", "auto"]
+DeviceKind = Literal["native", "serial", "http"]
+Baud = Annotated[Whole, Field(ge=300, le=4_000_000)]
 
 
 class _Part(BaseModel):
@@ -93,6 +97,24 @@ class House(_Part):
     mains: Flag = True  # False = no connection to the mains: an empty battery means no supply
 
 
+class Device(_Part):
+    """How a unit reaches its emulated converter and battery.
+
+    ``native``: the emulator itself answers on the graph. ``serial``: it speaks an EZA2500's and a
+    Modbus battery's bytes on pseudo-terminals, and ``http`` the interface of the original drivers;
+    then the unit has a driver of its own, as with real hardware.
+    """
+
+    kind: DeviceKind = "native"
+    dcdc_baud: Baud = 19200
+    battery_baud: Baud = 9600
+    http_port: Annotated[Whole, Field(ge=1, le=65535)] | None = None  # None = the next free one
+    # [s] of wall time without a word, after which the converter goes to WAIT by itself; null = it
+    # has no such watchdog
+    silence_limit_s: Positive | None = 3.0
+    flips_per_bit: Ratio = 0.0  # share of bits that arrive wrong on the serial lines
+
+
 class UnitEntry(_Part):
     """One unit of the grid."""
 
@@ -101,6 +123,7 @@ class UnitEntry(_Part):
     scenario: FileName
     position_m: tuple[Number, Number] = (0.0, 0.0)  # east, north of the grid's origin
     house: House = House()
+    device: Device = Device()
 
 
 class ConverterLoss(_Part):
@@ -181,6 +204,7 @@ class _Template(_Part):
     hardware: FileNames
     scenario: FileNames
     house: Annotated[tuple[House, ...], InTurn, Field(min_length=1)] = (House(),)
+    device: Annotated[tuple[Device, ...], InTurn, Field(min_length=1)] = (Device(),)
 
 
 class _Generated(_Part):
@@ -198,6 +222,7 @@ class _Generated(_Part):
                 scenario=kinds.scenario[index % len(kinds.scenario)],
                 position_m=_street_position_m(index),
                 house=kinds.house[index % len(kinds.house)],
+                device=kinds.device[index % len(kinds.device)],
             )
             for index in range(self.count)
         ]
@@ -210,9 +235,9 @@ def parse_grid(data: object, source: str) -> GridDescription:
     """Make a grid description of what a YAML or JSON parser has read.
 
     Args:
-        data: The content. Instead of a list, ``units`` may be
-            ``{count: 4, template: {hardware: ..., scenario: ..., house: ...}}``, where each of the
-            three is one value or a list to go through again and again.
+        data: The content. Instead of a list, ``units`` may be ``{count: 4, template: {hardware:
+            ..., scenario: ..., house: ..., device: ...}}``, where each of the four is one value or
+            a list to go through again and again.
         source: The file's name, as the user gave it; stands in every problem.
 
     Raises:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import rclpy
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rcl_interfaces.msg import ParameterDescriptor
+from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
@@ -31,6 +32,8 @@ from apis_emulator.driver import Driver
 from apis_emulator.houses import build_plant, start_of
 from apis_emulator.pacer import Pacer
 from apis_emulator.physics.plant import Plant
+from apis_emulator.servers.serving import DeviceServers
+from apis_emulator.servers.tampering import TamperingError, defaults, tamper
 from apis_interfaces.msg import BusState, ConverterState, HouseState
 from apis_interfaces.srv import ConverterCommand
 
@@ -45,35 +48,53 @@ TELEMETRY = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 
 
 class EmulatorNode(Node):
-    """Publishes what the hardware measures, takes orders to converters, and drives ``/clock``."""
+    """Publishes what the hardware measures, takes orders to converters, and drives ``/clock``.
 
-    def __init__(self, grid: GridDescription, plant: Plant, speed: float) -> None:
+    Units with devices of their own (serial lines, HTTP) have a driver that does the first two.
+
+    Args:
+        grid: Whose hardware it is.
+        plant: The hardware.
+        speed: Simulated seconds per wall second.
+        tty_folder: Where the serial lines of the devices appear.
+    """
+
+    def __init__(
+        self, grid: GridDescription, plant: Plant, speed: float, tty_folder: Path
+    ) -> None:
         super().__init__(
             "emulator",
             namespace=f"/apis/{grid.cluster}",
             enable_rosout=False,
-            start_parameter_services=False,
+            # only to tamper with devices
+            start_parameter_services=any(u.device.kind != "native" for u in grid.units),
             # It makes the time that others go by.
             parameter_overrides=[Parameter("use_sim_time", value=False)],
             allow_undeclared_parameters=True,
         )
         now_s = time.monotonic()
         self._plant = plant
+        self._lock = threading.RLock()  # of the plant; devices are served by threads
+        self.devices = DeviceServers(plant, self._lock, grid.units, tty_folder)
+        self._native = [i for i in plant.units if i not in self.devices.by_unit]
+        for name, value in defaults(self.devices).items():
+            self.declare_parameter(name, value)
+        self.add_on_set_parameters_callback(self._tamper)
         self._driver = Driver(plant)
         self._pacer = Pacer(speed, now_s)
         self._start_ns = start_of(grid)
         self._reading_ns = 0
-        self._modes = dict.fromkeys(plant.units, ConverterMode.WAIT)
+        self._modes = dict.fromkeys(self._native, ConverterMode.WAIT)
         self._published_s = (-PUBLISH_SIMULATED_S, now_s - PUBLISH_WALL_S)
         self._ends_at_s: float | None = None
         self.is_ended = False
 
         self._clock_publisher = self.create_publisher(ClockMessage, "/clock", TELEMETRY)
         self._bus = self.create_publisher(BusState, "bus_state", TELEMETRY)
-        self._converters = self._per_unit(ConverterState, "converter_state")
-        self._batteries = self._per_unit(BatteryState, "battery_state")
-        self._houses = self._per_unit(HouseState, "house_state")
-        for unit_id in plant.units:
+        self._converters = self._per_unit(ConverterState, "converter_state", self._native)
+        self._batteries = self._per_unit(BatteryState, "battery_state", self._native)
+        self._houses = self._per_unit(HouseState, "house_state", plant.units)
+        for unit_id in self._native:
             name = f"{unit_id.lower()}/converter/command"
             self.create_service(ConverterCommand, name, self._server(unit_id))
         # Not the default clock: ROS time stalls when somebody sets the system clock back.
@@ -86,19 +107,36 @@ class EmulatorNode(Node):
         """Begin to end: all converters to WAIT. A second time: at once."""
         now_s = time.monotonic()
         if self._ends_at_s is None:
-            self._driver.end(now_s)
+            with self._lock:
+                self._driver.end(now_s)
             self._ends_at_s = now_s + DRAIN_S
         else:
             self._ends_at_s = now_s
 
-    def _per_unit(self, kind: type, topic: str) -> dict[UnitId, Any]:
+    def destroy_node(self) -> None:
+        """Unplug the devices, too."""
+        self.devices.close()
+        super().destroy_node()
+
+    def _tamper(self, parameters: list[Parameter]) -> SetParametersResult:
+        try:
+            tamper(self.devices, ((parameter.name, parameter.value) for parameter in parameters))
+        except TamperingError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def _per_unit(self, kind: type, topic: str, unit_ids: Iterable[UnitId]) -> dict[UnitId, Any]:
         return {
             unit_id: self.create_publisher(kind, f"{unit_id.lower()}/{topic}", TELEMETRY)
-            for unit_id in self._plant.units
+            for unit_id in unit_ids
         }
 
     def _server(self, unit_id: UnitId) -> Callable[[Any, Any], Any]:
         def serve(request: Any, response: Any) -> Any:
+            with self._lock:
+                return answer(request, response)
+
+        def answer(request: Any, response: Any) -> Any:
             now_s = time.monotonic()
             order = translate.order(request)
             if order is None:
@@ -116,8 +154,12 @@ class EmulatorNode(Node):
         return serve
 
     def _tick(self) -> None:
-        now_s = time.monotonic()
+        with self._lock:
+            self._advance(time.monotonic())
+
+    def _advance(self, now_s: float) -> None:
         self._driver.watch(now_s)
+        self.devices.watch(now_s)
         step_s = self._pacer.due_s(now_s)
         if step_s > 0.0:
             self._plant.step(step_s)
@@ -177,8 +219,9 @@ class EmulatorNode(Node):
         stamp = self._stamp()
         self._published_s = (self._plant.time_s, now_s)
         for unit_id, unit in self._plant.units.items():
-            self._publish_converter(unit_id, now_s)
-            self._batteries[unit_id].publish(translate.battery_state(unit_id, unit, stamp))
+            if unit_id in self._batteries:
+                self._publish_converter(unit_id, now_s)
+                self._batteries[unit_id].publish(translate.battery_state(unit_id, unit, stamp))
             self._houses[unit_id].publish(translate.house_state(unit_id, unit, stamp))
         speed = self._pacer.speed
         self._bus.publish(translate.bus_state(self._plant.read_bus(), speed, stamp))
@@ -209,10 +252,10 @@ def run(args: list[str] | None, signals: list[int]) -> int:
     """
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
-        grid, speed = _configuration()
+        grid, speed, tty_folder = _configuration()
         plant = build_plant(grid)
         if not signals:
-            node = EmulatorNode(grid, plant, speed)
+            node = EmulatorNode(grid, plant, speed, tty_folder)
             units = len(grid.units)
             node.get_logger().info(f"{units} units, {speed:g} times as fast as the clock")
             _spin(node, signals)
@@ -237,8 +280,8 @@ def _spin(node: EmulatorNode, signals: list[int]) -> None:
     executor.shutdown()
 
 
-def _configuration() -> tuple[GridDescription, float]:
-    """Grid description and speed, from the parameters of the process.
+def _configuration() -> tuple[GridDescription, float, Path]:
+    """Grid description, speed and folder of serial lines, from the parameters of the process.
 
     The namespace of the node stands in the description, so a node for the parameters comes first.
     """
@@ -250,13 +293,13 @@ def _configuration() -> tuple[GridDescription, float]:
     if not isinstance(grid_file, str) or not grid_file:
         right = "it must name the resolved grid description"
         raise ConfigError([Problem("parameters", "grid_file", repr(grid_file), right)])
-    grid = _read_grid(grid_file)
+    grid, tty_folder = _read_grid(grid_file), Path(grid_file).parent / "tty"
     if speed is None:
-        return grid, grid.emulator.speed
+        return grid, grid.emulator.speed, tty_folder
     if isinstance(speed, bool) or not isinstance(speed, (int, float)) or not 0 < speed <= 10_000:
         right = "it must be a number above 0, 10000 at most"
         raise ConfigError([Problem("parameters", "speed", repr(speed), right)])
-    return grid, float(speed)
+    return grid, float(speed), tty_folder
 
 
 def _read_grid(file: str) -> GridDescription:
