@@ -44,8 +44,8 @@ __all__ = [
     "DcdcRating",
     "DcdcSetpoints",
     "DcdcStatus",
+    "DeadMan",
     "DeviceSettings",
-    "PortWait",
     "Running",
     "SharingPermit",
 ]
@@ -134,17 +134,22 @@ class DcdcSetpoints:
     grid_current_a: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PortWait:
-    """How something below Python can bring the converter to WAIT when Python does not.
+class DeadMan(Protocol):
+    """Something below Python that says WAIT to a converter when Python does not renew.
 
-    Attributes:
-        fileno: Descriptor of the open port.
-        frame: Bytes that order WAIT. Sending them twice does no harm.
+    :class:`apis_control.PortGuard` is one. Once it has fired, orders are refused with
+    ``DeadManFired`` until :meth:`disarm` says that its caller knows.
     """
 
-    fileno: int
-    frame: bytes
+    def renew(self, hold_s: float) -> bool:
+        """WAIT is said after so long, > 0, unless renewed again. False: it has fired."""
+
+    def disarm(self) -> bool:
+        """Stop waiting; returns whether it had fired, which is forgotten."""
+
+    @property
+    def fired(self) -> bool:
+        """Whether it has said WAIT, or tried to, since it was last disarmed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,8 +229,8 @@ class DcdcDevice(Protocol):
         """Acknowledge what the device has latched; does nothing where it latches nothing."""
 
     @property
-    def port_wait(self) -> PortWait | None:
-        """How to say WAIT below Python while the port is open; None = not possible."""
+    def dead_man(self) -> DeadMan | None:
+        """What says WAIT below Python while the port is open; None = nothing does."""
 
 
 @runtime_checkable

@@ -5,7 +5,7 @@ DeviceError                   (apis_core)
  ├─ ForeignDevice             something answers, but not the device that the configuration names
  ├─ OutOfRange                a value is refused before a byte is sent
  ├─ ReadBackMismatch          the device does not hold what it was told
- ├─ NotPermitted              the battery, or a rule of ours, forbids it now
+ ├─ DeadManFired              something below Python has said WAIT, and we did not know yet
  ├─ DeviceTimeout             (apis_core) silence
  ├─ BadFrame                  (apis_core) bytes that make no sense
  │   ├─ BadChecksum
@@ -24,13 +24,13 @@ from apis_core.errors import BadFrame, DeviceError, DeviceRefused, DeviceTimeout
 __all__ = [
     "BadChecksum",
     "BadFrame",
+    "DeadManFired",
     "DeviceBusy",
     "DeviceError",
     "DeviceRefused",
     "DeviceTimeout",
     "ForeignDevice",
     "ImplausibleReply",
-    "NotPermitted",
     "OutOfRange",
     "PortError",
     "ReadBackMismatch",
@@ -56,8 +56,8 @@ class ReadBackMismatch(DeviceError):
     """The device does not hold what it was told."""
 
 
-class NotPermitted(DeviceError):
-    """The battery, or a rule of ours, forbids it now."""
+class DeadManFired(DeviceError):
+    """Something below Python has said WAIT, and we did not know yet."""
 
 
 class BadChecksum(BadFrame):

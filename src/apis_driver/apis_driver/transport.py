@@ -11,15 +11,15 @@ import errno
 import os
 import select
 import time
-from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
 import serial
 import serial.rs485
 from pydantic import Field, model_validator
 
-from apis_driver.device import DeviceSettings
-from apis_driver.errors import PortError
+from apis_control import GuardFired, PortGuard
+from apis_driver.device import DeadMan, DeviceSettings
+from apis_driver.errors import DeadManFired, PortError
 
 __all__ = ["SerialSettings", "SerialTransport", "Transport"]
 
@@ -89,20 +89,26 @@ class Transport(Protocol):
         """Throw away what has come and not been read."""
 
     @property
-    def fileno(self) -> int | None:
-        """Descriptor that takes plain bytes for the device; None = there is none."""
+    def dead_man(self) -> DeadMan | None:
+        """What says WAIT below Python while the port is open; None = nothing does."""
 
 
 class SerialTransport:
-    """A serial port of this machine or of a server on the network."""
+    """A serial port of this machine or of a server on the network.
 
-    def __init__(self, settings: SerialSettings) -> None:
+    Args:
+        settings: Of the port.
+        wait_frame: Bytes that order WAIT; a thread below Python says them when nobody renews.
+    """
+
+    def __init__(self, settings: SerialSettings, wait_frame: bytes) -> None:
         self.address = settings.port
         self._settings = settings
+        self._wait_frame = wait_frame
         self._port: Any = None
         self._descriptor: int | None = None
-        self._turn: Callable[[bool], None] | None = None
-        self._release: Callable[[], None] = lambda: None
+        self._guard: PortGuard | None = None
+        self._gpio: Any = None
 
     def open(self) -> None:
         """See :class:`Transport`."""
@@ -120,36 +126,34 @@ class SerialTransport:
                 **({"exclusive": True} if "://" not in settings.port else {}),
             )
             if not settings.port.startswith("rfc2217://"):  # that one escapes bytes on their way
-                with contextlib.suppress(OSError, AttributeError, ValueError):
-                    self._descriptor = self._port.fileno()
-            self._prepare_direction()
+                self._descriptor = self._port.fileno()
+                self._guard = self._make_guard(self._descriptor)
+        except PortError:
+            self.close()
+            raise
         except (serial.SerialException, OSError, ValueError) as error:
             self.close()
             raise PortError(f"{self.address}: {_reason(error)}") from error
 
     def close(self) -> None:
         """See :class:`Transport`."""
-        port, self._port, self._descriptor = self._port, None, None
-        release, self._release, self._turn = self._release, lambda: None, None
-        with contextlib.suppress(Exception):
-            release()
-        if port is not None:
-            with contextlib.suppress(Exception):
-                port.close()
+        opened = (self._guard, self._port, self._gpio)
+        self._guard = self._port = self._descriptor = self._gpio = None
+        for part, close in zip(opened, ("close", "close", "release"), strict=True):
+            if part is not None:
+                with contextlib.suppress(Exception):
+                    getattr(part, close)()
 
     def write(self, data: bytes) -> None:
         """See :class:`Transport`."""
         port = self._opened()
         try:
-            if self._turn is None:
+            if self._guard is None:
                 port.write(data)
-                return
-            self._turn(True)
-            try:
-                port.write(data)
-                port.flush()
-            finally:
-                self._turn(False)
+            else:
+                self._guard.write(data)
+        except GuardFired as fired:
+            raise DeadManFired(f"{self.address}: {fired}") from fired
         except (serial.SerialException, OSError) as error:
             raise PortError(f"{self.address}: {_reason(error)}") from error
 
@@ -167,6 +171,8 @@ class SerialTransport:
                 return b""
             if data := os.read(self._descriptor, _CHUNK):
                 return data
+        except BlockingIOError:
+            return b""
         except (serial.SerialException, OSError, ValueError) as error:
             raise PortError(f"{self.address}: {_reason(error)}") from error
         raise PortError(f"{self.address}: the port has gone (unplugged, or closed by its server)")
@@ -180,47 +186,39 @@ class SerialTransport:
             pass
 
     @property
-    def fileno(self) -> int | None:
-        """See :class:`Transport`; none where we turn the direction by hand."""
-        return self._descriptor if self._turn is None else None
+    def dead_man(self) -> DeadMan | None:
+        """See :class:`Transport`. A port that escapes bytes on their way has none."""
+        return self._guard
 
     def _opened(self) -> Any:
         if self._port is None:
             raise PortError(f"{self.address}: the port is not open")
         return self._port
 
-    def _prepare_direction(self) -> None:
-        settings = self._settings
-        if settings.direction == "rts":
+    def _make_guard(self, descriptor: int) -> PortGuard:
+        settings, direction, gpio_fd = self._settings, self._settings.direction, None
+        if direction == "rts":
             try:  # the kernel turns it, exact to a bit
                 self._port.rs485_mode = serial.rs485.RS485Settings()
+                direction = "none"
             except (OSError, ValueError, AttributeError, NotImplementedError):
-                self._turn = self._turn_by_rts
-                self._turn(False)
-        elif settings.direction == "gpio":
-            self._turn, self._release = _gpio_line(settings)
-
-    def _turn_by_rts(self, is_sending: bool) -> None:
-        self._port.rts = is_sending
+                self._port.rts = False
+        elif direction == "gpio":
+            self._gpio = _gpio_line(settings)
+            gpio_fd = self._gpio.fd
+        return PortGuard(descriptor, self._wait_frame, direction=direction, gpio_fd=gpio_fd)
 
 
-def _gpio_line(settings: SerialSettings) -> tuple[Callable[[bool], None], Callable[[], None]]:
-    """A GPIO line that is high while we send: how to turn it, how to give it back."""
+def _gpio_line(settings: SerialSettings) -> Any:
+    """The GPIO line that is high while we send, ours until it is released."""
     try:
         import gpiod  # only where a board needs it
         from gpiod.line import Direction, Value
     except ImportError as error:
         raise PortError("direction is gpio, but the Python package gpiod is missing") from error
-    line = settings.gpio_line
-    output = gpiod.LineSettings(direction=Direction.OUTPUT, output_value=Value.INACTIVE)
-    request = gpiod.request_lines(
-        settings.gpio_chip, consumer="apis_driver", config={line: output}
-    )
-
-    def turn(is_sending: bool) -> None:
-        request.set_value(line, Value.ACTIVE if is_sending else Value.INACTIVE)
-
-    return turn, request.release
+    line = gpiod.LineSettings(direction=Direction.OUTPUT, output_value=Value.INACTIVE)
+    config = {settings.gpio_line: line}
+    return gpiod.request_lines(settings.gpio_chip, consumer="apis_driver", config=config)
 
 
 def _reason(error: Exception) -> str:

@@ -44,7 +44,7 @@ class FakeEza:
     """
 
     address = "fake"
-    fileno = None
+    dead_man = None
 
     def __init__(self, at: Addresses = SHIPPED) -> None:
         self.at = at

@@ -13,7 +13,7 @@ from apis_driver.device import (
     DcdcRating,
     DcdcSetpoints,
     DcdcStatus,
-    PortWait,
+    DeadMan,
     Running,
 )
 from apis_driver.errors import (
@@ -126,15 +126,15 @@ class Eza2500:
         )
         self._settings = settings
         self._at = Addresses(settings.converter_address, settings.host_address)
-        self._transport = transport or SerialTransport(settings)
-        self._line = Line(self._transport, settings)
         for command, values in (
             ("6-4", {**settings.thresholds, "dig": 0.0}),
             ("7-4", settings.battery),
             ("3-4", {"cvb": settings.battery_target_v, "drb": settings.battery_droop_ratio}),
         ):
             self._request(command, values)  # what the settings say must fit, before a port opens
-        self._wait_frame = self._request("1-4", {"mode": MODE_CODES[ConverterMode.WAIT]})
+        wait_frame = self._request("1-4", {"mode": MODE_CODES[ConverterMode.WAIT]})
+        self._transport = transport or SerialTransport(settings, wait_frame)
+        self._line = Line(self._transport, settings)
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -142,10 +142,9 @@ class Eza2500:
         return self._line.counters
 
     @property
-    def port_wait(self) -> PortWait | None:
-        """The prepared WAIT, where the port takes plain bytes."""
-        fileno = self._transport.fileno
-        return None if fileno is None else PortWait(fileno=fileno, frame=self._wait_frame)
+    def dead_man(self) -> DeadMan | None:
+        """See :class:`DcdcDevice`."""
+        return self._transport.dead_man
 
     def open(self, deadline_s: float) -> None:
         """See :class:`DcdcDevice`; the first thing said is WAIT."""
