@@ -12,7 +12,7 @@ setup(
     maintainer_email="apis@example.org",
     license="Apache-2.0",
     packages=find_packages(exclude=["test", "test.*"]),
-    package_data={"": ["py.typed"]},
+    package_data={"": ["py.typed", "*.html"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),

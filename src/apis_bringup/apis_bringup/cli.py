@@ -214,6 +214,65 @@ def simtest(
 
 
 @app.command()
+def emulator(
+    units: Annotated[int, typer.Option(min=1, max=999, help="Number of units.")] = 4,
+    physics: Annotated[
+        Literal["compat"], typer.Option(help="compat: the original emulator's formulas.")
+    ] = "compat",
+    http: Annotated[
+        int, typer.Option(metavar="PORT", min=0, max=65535, help="Of its HTTP interface; 0: any.")
+    ] = 4390,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    acceleration: Annotated[
+        float, typer.Option(min=0.1, max=10_000.0, help="Emulated seconds a step.")
+    ] = 10.0,
+    period: Annotated[
+        float, typer.Option(min=0.001, max=3600.0, metavar="SECONDS", help="Wall time of a step.")
+    ] = 1.0,
+    solar_csv: Annotated[
+        Path | None, typer.Option(help="Sun, in the original's format; default: modelled.")
+    ] = None,
+    load_csv: Annotated[
+        Path | None, typer.Option(help="Load, in the original's format; default: modelled.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of what is modelled.")] = 1,
+    state: Annotated[
+        Path, typer.Option(metavar="FILE", help="Where /save writes and /get/last reads.")
+    ] = Path("emulator_state.json"),
+    summary: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Gets the days' energies (CSV) at the end.")
+    ] = None,
+) -> None:
+    """Start the emulator alone, for programs that speak the original's HTTP interface."""
+    from apis_bringup.emulator import CompatOptions, run_compat_emulator
+
+    run_compat_emulator(
+        CompatOptions(
+            units=units,
+            host=host,
+            port=http,
+            acceleration=acceleration,
+            period_s=period,
+            seed=seed,
+            state=state,
+            solar_csv=solar_csv,
+            load_csv=load_csv,
+            summary=summary,
+        )
+    )
+
+
+@app.command("check-transcript")
+def check_transcript(
+    file: Annotated[Path, typer.Argument(help="Requests to the original, and its answers.")],
+) -> None:
+    """Play a recording of the original emulator's HTTP interface against ours, and compare."""
+    from apis_bringup.emulator import check_transcript
+
+    check_transcript(file)
+
+
+@app.command()
 def screenshot(
     out: Annotated[Path, typer.Option(help="PNG file.")] = Path("docs/images/dashboard.png"),
     width: Annotated[int, typer.Option(min=320, help="Of the window. [px]")] = 1440,

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from apis_emulator.profiles.load import Neighbourhood
     from apis_emulator.profiles.solar import Sky
 
-__all__ = ["build_plant", "drawn", "start_of"]
+__all__ = ["Modelled", "build_plant", "drawn", "start_of"]
 
 PV_PEAK_W = (2500.0, 6500.0)
 PV_TILT_DEG = (10.0, 35.0)
@@ -120,7 +120,7 @@ class _SunAndLoad:
 
 def _profiles(grid: GridDescription, year: Year) -> dict[str, Profile]:
     solar_days, load_days = _collect(lambda: _solar_files(grid), lambda: _load_files(grid))
-    modelled = _Modelled(year, grid.emulator.seed)
+    modelled = Modelled(year, grid.emulator.seed)
     profiles: dict[str, Profile] = {}
     for index, entry in enumerate(grid.units):
         house = drawn(entry, index, modelled.seed, is_north=year.place.latitude_deg >= 0.0)
@@ -136,7 +136,7 @@ def _profiles(grid: GridDescription, year: Year) -> dict[str, Profile]:
     return profiles
 
 
-class _Modelled:
+class Modelled:
     """Profiles of houses that have no files.
 
     pvlib and demandlib take seconds to import: only if a profile is needed that is not on disk.

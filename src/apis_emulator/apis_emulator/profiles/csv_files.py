@@ -19,7 +19,7 @@ import numpy as np
 from apis_core.errors import ConfigError, Problem
 from apis_emulator.profiles.series import DAYS, FloatArray, Year
 
-__all__ = ["customer_of", "hourly_year", "read_load_csv", "read_solar_csv"]
+__all__ = ["customer_of", "customers_of", "hourly_year", "read_load_csv", "read_solar_csv"]
 
 HOURS = 24
 CUSTOMER_COLUMN, FIRST_VALUE_COLUMN, LOAD_COLUMNS = 1, 6, 54
@@ -48,8 +48,32 @@ def read_solar_csv(file: str) -> FloatArray:
     return np.array(days)
 
 
-def read_load_csv(file: str, customers: Iterable[int]) -> dict[int, FloatArray]:
+def customers_of(file: str) -> list[int]:
+    """The customers that a load file has, in the order of their numbers.
+
+    Raises:
+        ConfigError: The file cannot be read, or has none.
+    """
+    numbers = {
+        int(cells[CUSTOMER_COLUMN])
+        for row, cells in _rows(file)
+        if row > 1 and len(cells) > CUSTOMER_COLUMN and cells[CUSTOMER_COLUMN].strip().isdecimal()
+    }
+    if not numbers:
+        right = f"it must have customers' numbers in column {CUSTOMER_COLUMN + 1}"
+        raise ConfigError([Problem(file, "", "", right)])
+    return sorted(numbers)
+
+
+def read_load_csv(
+    file: str, customers: Iterable[int], *, per_kw: float = 1000.0
+) -> dict[int, FloatArray]:
     """Power at each hour of the year of these customers, days by hours. [W, >= 0]
+
+    Args:
+        file: Its name.
+        customers: Whom to read.
+        per_kw: In which unit the answer is; 1 gives the file's own kW. [1/kW]
 
     Raises:
         ConfigError: Lists every problem in the rows of these customers.
@@ -76,7 +100,7 @@ def read_load_csv(file: str, customers: Iterable[int]) -> dict[int, FloatArray]:
             continue
         columns = range(FIRST_VALUE_COLUMN, LOAD_COLUMNS)
         half_hours = _values(file, row, cells, columns, "kW", problems)
-        wanted.append([1000.0 * value for value in half_hours[::2]])
+        wanted.append([per_kw * value for value in half_hours[::2]])
     for customer, rows in days.items():
         if len(rows) < DAYS and not problems:
             known = f"it has customers {min(seen)} to {max(seen)}" if seen else "it has none"

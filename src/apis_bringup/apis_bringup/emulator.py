@@ -1,0 +1,67 @@
+"""``apisctl emulator`` and ``apisctl check-transcript``: the emulator alone, in its own process.
+
+The packages in the middle do not import each other, so this one only knows the command.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+__all__ = ["CompatOptions", "check_transcript", "run_compat_emulator"]
+
+MODULE = "apis_emulator.compat"
+
+
+@dataclass(frozen=True, slots=True)
+class CompatOptions:
+    """What the command line says of an emulator with the original's formulas; see
+    docs/emulator.md.
+    """
+
+    units: int
+    host: str
+    port: int
+    acceleration: float
+    period_s: float
+    seed: int
+    state: Path
+    solar_csv: Path | None = None
+    load_csv: Path | None = None
+    summary: Path | None = None
+
+    def arguments(self) -> list[str]:
+        """The same for ``python -m apis_emulator.compat serve``."""
+        words = ["--units", str(self.units), "--host", self.host, "--http", str(self.port)]
+        words += ["--acceleration", f"{self.acceleration:g}", "--period", f"{self.period_s:g}"]
+        words += ["--seed", str(self.seed), "--state", str(self.state)]
+        for name, file in (
+            ("--solar-csv", self.solar_csv),
+            ("--load-csv", self.load_csv),
+            ("--summary", self.summary),
+        ):
+            words += [name, str(file)] if file is not None else []
+        return words
+
+
+def run_compat_emulator(options: CompatOptions) -> NoReturn:
+    """Become the emulator, which serves until Ctrl-C; its exit code is 0 then, 1 if the port is
+    busy, 2 if a file is wrong.
+    """
+    _become("serve", *options.arguments())
+
+
+def check_transcript(file: Path) -> NoReturn:
+    """Become the player of a recording; its exit code is 0 if all that is to be matched matches,
+    1 if not, 2 if it is none.
+    """
+    _become("check", str(file))
+
+
+def _become(*words: str) -> NoReturn:
+    """Replace this process, so that signals go where they belong."""
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", MODULE, *words])
