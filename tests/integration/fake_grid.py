@@ -24,6 +24,8 @@ def on_stop(*_):
         stop.set()
 signal.signal(signal.SIGINT, on_stop)
 print("ready", os.getpid(), flush=True)
+if behaviour == "leaves":  # an operator has shut it down
+    sys.exit(0)
 if behaviour == "dies":
     print("I see no bus", flush=True)
     sys.exit(3)

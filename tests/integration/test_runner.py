@@ -105,6 +105,32 @@ def test_a_child_that_dies_is_named_with_its_last_words_and_the_others_stop(star
     assert not said.count("unit ended")
 
 
+def test_a_unit_that_was_shut_down_leaves_the_others_alone(start):
+    grid = start(
+        [("hardware", "good", False), ("unit E001", "good", True), ("unit E002", "leaves", True)]
+    )
+    grid.read_until_ready(3)
+    assert grid.process.stdout is not None
+    while "unit E002 has been shut down" not in (line := grid.process.stdout.readline()):
+        assert line
+    assert grid.process.poll() is None
+
+    grid.process.send_signal(signal.SIGINT)
+    code, _ = grid.end()
+
+    assert code == 0
+    assert grid.stopped == ["unit", "E001", "hardware"]
+
+
+def test_with_the_last_unit_everything_stops(start):
+    grid = start([("hardware", "good", False), ("unit", "leaves", True)])
+
+    code, said = grid.end()
+
+    assert code == 0
+    assert "unit has been shut down" in said
+
+
 def test_a_killed_child_is_named_with_the_signal(start):
     grid = start([("hardware", "good", False)])
     grid.read_until_ready(1)

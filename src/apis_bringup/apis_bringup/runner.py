@@ -134,7 +134,8 @@ class Runner:
 
         Returns:
             0 after an orderly stop, 1 if a child ended by itself, had to be killed, or stopped
-            with an error.
+            with an error. A child of the first group may end by itself with 0: an operator has
+            shut it down. After the last of them the rest is stopped.
         """
         try:
             with self._stop_signals():
@@ -232,7 +233,12 @@ class Runner:
 
     def _on_end(self, running: _Running) -> None:
         name, how = running.child.name, _how_it_ended(running.returncode)
-        if not running.asked:
+        if not running.asked and running.returncode == 0 and running.child.stops_first:
+            self.say(f"{name} has been shut down")  # by an operator, through the graph
+            rest = (other for other in self._running.values() if other.child.stops_first)
+            if not any(other.is_alive for other in rest):
+                self._stop()
+        elif not running.asked:
             self._exit_code = 1
             self.say(f"{name} {how}; its last words:", colour="31")
             for line in running.last_words or ["(it said nothing)"]:

@@ -109,6 +109,9 @@ def _spin(
                 # what was said last (the last status, the resignation) is still on its way out
                 executor.spin_once(timeout_sec=_SPIN_S)
                 return
+        elif all(shell.is_stopped for shell in shells):  # an operator has shut them down
+            executor.spin_once(timeout_sec=_SPIN_S)
+            return
 
 
 def _make_node(cluster: str, unit_id: UnitId, *, is_alone: bool) -> Node:

@@ -26,12 +26,13 @@ from sensor_msgs.msg import BatteryState
 from apis_core import events, messages
 from apis_core.agent import Agent, AgentSettings
 from apis_core.errors import ApisError
-from apis_core.types import UnitId
+from apis_core.types import OperationMode, UnitId
 from apis_core.units import NEVER_NS
 from apis_interfaces import msg, srv
 from apis_node import qos
 from apis_node.interchange import InterchangeServer
 from apis_node.journal import Journal
+from apis_node.maintenance import maintain
 from apis_node.translate import MESSAGES, Instants, Untranslatable, from_ros, to_ros
 
 __all__ = ["UnitShell"]
@@ -277,6 +278,10 @@ class UnitShell:
 
         return serve
 
+    def _maintain(self, request: Any, response: Any) -> Any:
+        mode = self._status.effective_mode if self._status else OperationMode.UNSET
+        return maintain(request, response, mode, self._log, self.ask_to_stop)
+
     # --- time ------------------------------------------------------------------------------------
 
     def _now_ns(self) -> int:
@@ -369,6 +374,7 @@ class UnitShell:
             (srv.SubmitDeal, "submit_deal", messages.DealSubmission),
         ):
             node.create_service(type_, name, self._serve(request), callback_group=group)
+        node.create_service(srv.UnitMaintenance, "maintenance", self._maintain)
         self._interchange = InterchangeServer(node, self._settings.unit_id, self.feed, group)
         self._converter = node.create_client(srv.ConverterCommand, "converter/command")
 
