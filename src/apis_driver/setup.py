@@ -18,4 +18,9 @@ setup(
         (f"share/{PACKAGE}", ["package.xml"]),
     ],
     zip_safe=False,
+    entry_points={
+        "console_scripts": ["driver = apis_driver.node:main"],
+        "apis_driver.dcdc": ["eza2500 = apis_driver.devices.eza2500:Eza2500"],
+        "apis_driver.battery": ["modbus = apis_driver.devices.modbus_battery:ModbusBattery"],
+    },
 )

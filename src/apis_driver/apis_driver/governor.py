@@ -91,7 +91,7 @@ class GovernorSettings(DeviceSettings):
     guard_margin_s: float = Field(default=0.3, gt=0, le=10)
     wait_limit_s: float = Field(default=5.0, gt=0, le=60)
     check_setpoints_s: float = Field(default=5.0, gt=0)
-    stop_slew_a_per_s: float = Field(default=1.0, gt=0, le=1000)
+    stop_slew_a_per_s: float = Field(default=20.0, gt=0, le=1000)
     order_delay_s: float = Field(default=0.01, ge=0, le=1)
 
 

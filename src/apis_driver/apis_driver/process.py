@@ -1,0 +1,133 @@
+"""Reads the parameters, makes the node, spins it, ends it in order."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any, TypeVar
+
+import rclpy
+from pydantic import BaseModel, ValidationError
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from apis_core.errors import ConfigError, Problem
+from apis_core.hardware import Hardware, parse_hardware
+from apis_core.wording import problems_of
+from apis_driver.governor import GovernorSettings
+from apis_driver.registry import make_battery, make_dcdc
+from apis_driver.shell import DriverNode, DriverSetup
+
+__all__ = ["run"]
+
+_SPIN_S = 0.1
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def run(arguments: list[str], signals: list[int]) -> int:
+    """Run until a signal comes; 0 then, 2 if the configuration is wrong.
+
+    Args:
+        arguments: Command line.
+        signals: Where the signal handlers put what came; it may hold one already.
+    """
+    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    parser = argparse.ArgumentParser(prog="driver", description="drives converter and battery")
+    parser.add_argument("--cluster", default="village", help="name of the cluster")
+    parser.add_argument("--unit", required=True, metavar="ID", help="such as E001")
+    options = parser.parse_args(rclpy.utilities.remove_ros_args(["driver", *arguments])[1:])
+    try:
+        setup = _setup(options.cluster, options.unit)
+        if not signals:
+            node = DriverNode(setup)
+            _spin(node, signals)
+            node.destroy_node()
+    except ConfigError as error:
+        for problem in error.problems:
+            print(f"driver: {problem}", file=sys.stderr)
+        return 2
+    finally:
+        rclpy.try_shutdown()
+    return 0
+
+
+def _spin(node: DriverNode, signals: list[int]) -> None:
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    while not node.is_ended:
+        executor.spin_once(timeout_sec=_SPIN_S)
+        if signals:
+            signals.pop()
+            node.end()
+    executor.shutdown()
+
+
+def _setup(cluster: str, unit_id: str) -> DriverSetup:
+    """What the parameters say.
+
+    A lifecycle node starts with what it drives, so a node for the parameters comes first.
+
+    Raises:
+        ConfigError: With every problem.
+    """
+    node = Node(
+        "driver",
+        namespace=f"/apis/{cluster}/{unit_id.lower()}",
+        enable_rosout=False,
+        start_parameter_services=False,
+        automatically_declare_parameters_from_overrides=True,
+    )
+    source = f"{node.get_fully_qualified_name()} parameters"
+    groups = {
+        name: {
+            key: parameter.value for key, parameter in node.get_parameters_by_prefix(name).items()
+        }
+        for name in ("converter", "battery", "rules", "http")
+    }
+    plain: dict[str, Any] = {
+        name: node.get_parameter_or(name).value for name in ("hardware_file", "autostart", "speed")
+    }
+    node.destroy_node()
+    problems: list[Problem] = []
+
+    def tried(make: Any, *given: Any) -> Any:
+        try:
+            return make(*given)
+        except ConfigError as error:
+            problems.extend(error.problems)
+            return None
+
+    dcdc = tried(make_dcdc, groups["converter"], source)
+    battery = tried(make_battery, groups["battery"], source) if groups["battery"] else None
+    rules = tried(_model, GovernorSettings, groups["rules"], source, "rules")
+    limits = tried(_limits, plain["hardware_file"], source) if plain["hardware_file"] else None
+    if problems:
+        raise ConfigError(problems)
+    return DriverSetup(
+        unit_id=unit_id,
+        cluster=cluster,
+        dcdc=dcdc,
+        battery=battery,
+        rules=rules,
+        limits=limits,
+        plant_rate=float(plain["speed"] or 1.0),
+        autostart=plain["autostart"] is not False,
+    )
+
+
+def _model(kind: type[Model], values: dict[str, Any], source: str, key: str) -> Model:
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        schema = kind.model_json_schema()
+        raise ConfigError(problems_of(error, source, schema, prefix=(key,))) from error
+
+
+def _limits(path: str, source: str) -> Hardware:
+    try:
+        return parse_hardware(Path(path).read_text(encoding="utf-8"), path)
+    except OSError as error:
+        why = f"cannot be read: {error.strerror}"
+        raise ConfigError([Problem(source, "hardware_file", path, why)]) from error

@@ -1,0 +1,69 @@
+"""Finds the class of a device by its kind, and makes it from its part of the grid file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from pydantic import ValidationError
+
+from apis_core.errors import ConfigError, Problem
+from apis_core.wording import problems_of, suggestion
+from apis_driver.device import BatteryDevice, DcdcDevice
+from apis_driver.errors import OutOfRange
+
+__all__ = ["BATTERY", "DCDC", "kinds_of", "make_battery", "make_dcdc"]
+
+DCDC, BATTERY = "apis_driver.dcdc", "apis_driver.battery"  # groups of entry points
+_WORDS = {DCDC: "converter", BATTERY: "battery"}
+
+
+def kinds_of(group: str) -> dict[str, EntryPoint]:
+    """Devices that are installed, by their kinds."""
+    return {entry.name: entry for entry in entry_points(group=group)}
+
+
+def make_dcdc(settings: Mapping[str, Any], source: str, key: str = "converter") -> DcdcDevice:
+    """A converter, not yet open.
+
+    Args:
+        settings: Its part of the grid file: ``kind``, and what that kind asks for.
+        source: The file's name; stands in every problem.
+        key: Where in the file the settings stand.
+
+    Raises:
+        ConfigError: Lists everything that is wrong.
+    """
+    device: DcdcDevice = _make(DCDC, settings, source, key)
+    return device
+
+
+def make_battery(settings: Mapping[str, Any], source: str, key: str = "battery") -> BatteryDevice:
+    """A battery, not yet open; see :func:`make_dcdc`."""
+    device: BatteryDevice = _make(BATTERY, settings, source, key)
+    return device
+
+
+def _make(group: str, settings: Mapping[str, Any], source: str, key: str) -> Any:
+    kinds = kinds_of(group)
+    kind = settings.get("kind")
+    if kind not in kinds:
+        right = f"must be the kind of a {_WORDS[group]}: {', '.join(sorted(kinds))}"
+        right += suggestion(str(kind), kinds) if kind else ""
+        raise ConfigError(
+            [Problem(source, f"{key}.kind", "" if kind is None else str(kind), right)]
+        )
+    try:
+        made = kinds[kind].load()
+    except ImportError as error:
+        right = f"cannot be loaded: {error}"
+        raise ConfigError([Problem(source, f"{key}.kind", str(kind), right)]) from error
+    rest = {name: value for name, value in settings.items() if name != "kind"}
+    try:
+        return made(made.Settings.model_validate(rest))
+    except ValidationError as error:
+        schema = made.Settings.model_json_schema()
+        raise ConfigError(problems_of(error, source, schema, prefix=(key,))) from error
+    except OutOfRange as error:
+        raise ConfigError([Problem(source, key, "", str(error))]) from error

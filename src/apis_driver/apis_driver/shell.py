@@ -1,0 +1,405 @@
+"""The driver as a ROS lifecycle node.
+
+===============  ==================================================================================
+unconfigured     nothing is open; orders get an error that says why
+inactive         configured: the device has been opened, taken to WAIT, and is read all the time
+active           orders are obeyed
+===============  ==================================================================================
+
+It walks up by itself (parameter ``autostart``), and when a device is not there, or has gone, it
+stays or becomes unconfigured, says so once, and tries again with back-off. Somebody else may walk
+it up and down, too: what is deactivated or cleaned up from outside stays so.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from concurrent.futures import Future as ThreadFuture
+from concurrent.futures import TimeoutError as ThreadTimeout
+from dataclasses import dataclass, replace
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.task import Future
+from sensor_msgs.msg import BatteryState
+
+from apis_core.errors import DeviceError
+from apis_core.hardware import Hardware
+from apis_core.messages import ConverterReading, ConverterReply
+from apis_core.types import (
+    ConverterError,
+    ConverterMode,
+    FaultCategory,
+    FaultExtent,
+    FaultLevel,
+    UnitId,
+)
+from apis_driver import translate
+from apis_driver.device import BatteryDevice, BatteryStatus, DcdcDevice
+from apis_driver.governor import Complaint, GovernorSettings
+from apis_driver.unit_hardware import OPEN_LIMIT_S, Timing, UnitHardware
+from apis_interfaces.msg import ConverterState, Fault
+from apis_interfaces.srv import ConverterCommand
+
+__all__ = ["DriverNode", "DriverSetup"]
+
+SUPERVISE_S = 0.1
+DIAGNOSTICS_S = 1.0
+PUBLISH_S = 0.2  # a reading that says nothing new; news go out at once
+BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+DRAIN_S = 4.0  # for the converter to reach WAIT in order at the end
+_OPEN_SLACK_S = 1.0
+
+TELEMETRY = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+EVENT = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
+RECORD = QoSProfile(
+    depth=100,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DriverSetup:
+    """What a driver node drives.
+
+    Attributes:
+        unit_id: Such as E001.
+        cluster: Such as village.
+        dcdc: Its converter, not yet open.
+        battery: Its battery; None = somebody else publishes it.
+        rules: What does not depend on the make of the converter.
+        limits: Of the unit's hwConfig; None = the device's own.
+        plant_rate: Simulated seconds per wall second.
+        autostart: Walk up by itself.
+    """
+
+    unit_id: UnitId
+    cluster: str
+    dcdc: DcdcDevice
+    battery: BatteryDevice | None
+    rules: GovernorSettings
+    limits: Hardware | None
+    plant_rate: float = 1.0
+    autostart: bool = True
+
+
+class DriverNode(LifecycleNode):
+    """See the module."""
+
+    def __init__(self, setup: DriverSetup) -> None:
+        super().__init__("driver", namespace=f"/apis/{setup.cluster}/{setup.unit_id.lower()}")
+        self._setup = setup
+        is_simulated = bool(self.get_parameter("use_sim_time").value)
+        self._reading_ns = 0
+        self._published: tuple[ConverterMode, float] = (ConverterMode.UNKNOWN, 0.0)
+        self._finished: deque[tuple[Future[Any], ConverterReply]] = deque()
+        self._wants_active = setup.autostart
+        self._is_ours = False  # a transition of our own is under way
+        self._state = "unconfigured"
+        self._failures = 0
+        self._retry_s = 0.0
+        self._why = "not started yet"
+        self._ends_at_s: float | None = None
+        self.is_ended = False
+
+        self._readings = self.create_publisher(ConverterState, "converter_state", TELEMETRY)
+        self._batteries = (
+            self.create_publisher(BatteryState, "battery_state", TELEMETRY)
+            if setup.battery is not None
+            else None
+        )
+        self._faults = self.create_publisher(Fault, f"/apis/{setup.cluster}/faults", RECORD)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", EVENT)
+        self.hardware = UnitHardware(
+            setup.dcdc,
+            setup.battery,
+            setup.rules,
+            setup.limits,
+            on_reading=self._publish_reading,
+            on_battery=self._publish_battery,
+            on_complaint=self._complain,
+            plant_s=self._plant_s if is_simulated else None,
+            plant_rate=setup.plant_rate if is_simulated else 1.0,
+        )
+        self._waker = self.create_guard_condition(self._answer)
+        self.create_service(ConverterCommand, "converter/command", self._serve)
+        # Not the default clock: ROS time stalls when somebody sets the system clock back.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(SUPERVISE_S, self._supervise, clock=steady)
+        self.create_timer(DIAGNOSTICS_S, self._diagnose, clock=steady)
+        self.hardware.start()
+
+    # --- the process asks ------------------------------------------------------------------------
+
+    def end(self) -> None:
+        """Begin to end: the converter to WAIT in order; :attr:`is_ended` says when. A second time:
+        at once.
+        """
+        now_s = time.monotonic()
+        if self._ends_at_s is None:
+            self._wants_active = False
+            self._ends_at_s = now_s + DRAIN_S
+            if self.hardware.is_open:
+                self.hardware.stop()
+        else:
+            self._ends_at_s = now_s
+
+    def destroy_node(self) -> None:
+        """End the threads, too."""
+        self.hardware.end()
+        super().destroy_node()
+
+    # --- lifecycle -------------------------------------------------------------------------------
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Open the device and take it to WAIT."""
+        try:
+            self.hardware.open().result(OPEN_LIMIT_S + _OPEN_SLACK_S)
+        except (DeviceError, ThreadTimeout) as failure:
+            self._note_failure(str(failure) or "the device takes too long")
+            return TransitionCallbackReturn.FAILURE
+        self._failures, self._why = 0, ""
+        self._state = "inactive"
+        self.get_logger().info(f"connected to the converter at {self._setup.dcdc.address}")
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Obey orders from now on."""
+        self.hardware.is_active = True
+        self._state = "active"
+        if not self._is_ours:
+            self._wants_active = True
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """To WAIT; only WAIT and READ are obeyed from now on."""
+        self._stand_down()
+        self._state = "inactive"
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Let the device go."""
+        self._stand_down()
+        self._let_go()
+        self._state = "unconfigured"
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """To WAIT, and let the device go for good."""
+        self._stand_down()
+        self._let_go()
+        self._state = "finalized"
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """When in doubt, WAIT."""
+        return self.on_cleanup(state)
+
+    def _stand_down(self) -> None:
+        self.hardware.is_active = False
+        if not self._is_ours:
+            self._wants_active = False
+        if self.hardware.is_open and not self.hardware.governor.is_off:
+            order = translate.order(ConverterCommand.Request(operation=1, mode=1))
+            assert order is not None
+            self._wait_for(self.hardware.handle(order))
+
+    def _let_go(self) -> None:
+        self._wait_for(self.hardware.close())
+
+    @staticmethod
+    def _wait_for(future: ThreadFuture[Any]) -> None:
+        """Threads keep their deadlines; a bit more than the longest is for a busy machine."""
+        try:
+            future.result(2 * OPEN_LIMIT_S + _OPEN_SLACK_S)
+        except (DeviceError, ThreadTimeout):
+            return  # the dead man does the rest
+
+    def _supervise(self) -> None:
+        """Walk up, notice a lost device, and end."""
+        if self._ends_at_s is not None:
+            self._drain(self._ends_at_s)
+            return
+        lost = self.hardware.governor.lost if self._state != "unconfigured" else ""
+        if lost:
+            self._note_failure(lost)
+            self._ours("deactivate" if self._state == "active" else "cleanup")
+            if self._state == "inactive":
+                self._ours("cleanup")
+        elif self._wants_active and time.monotonic() >= self._retry_s:
+            if self._state == "unconfigured":
+                self._ours("configure")
+            if self._state == "inactive":
+                self._ours("activate")
+
+    def _ours(self, transition: str) -> None:
+        self._is_ours = True
+        try:
+            getattr(self, f"trigger_{transition}")()
+        finally:
+            self._is_ours = False
+
+    def _note_failure(self, why: str) -> None:
+        wait_s = BACKOFF_S[min(self._failures, len(BACKOFF_S) - 1)]
+        self._failures += 1
+        self._retry_s = time.monotonic() + wait_s
+        if why != self._why:  # once, not with every try
+            self.get_logger().error(f"converter: {why}; trying again")
+            self._publish_fault(Complaint("converter_unreachable", why))
+        self._why = why
+        self._readings.publish(
+            translate.converter_state(
+                self._setup.unit_id,
+                replace(self.hardware.governor.reading(self._stamp_ns()), stop_detail=why),
+            )
+        )
+
+    def _drain(self, ends_at_s: float) -> None:
+        hardware = self.hardware
+        if hardware.is_open and not hardware.governor.is_off and time.monotonic() < ends_at_s:
+            return
+        self._let_go()
+        self.is_ended = True
+
+    # --- orders ----------------------------------------------------------------------------------
+
+    async def _serve(self, request: Any, response: Any) -> Any:
+        order = translate.order(request)
+        if order is None:
+            reply = ConverterReply(
+                error=ConverterError.OUT_OF_RANGE,
+                message=f"operation is {request.operation}, it must be 0 to 4",
+                reading=self.hardware.governor.reading(),
+            )
+        elif self._state == "unconfigured":
+            reply = ConverterReply(error=ConverterError.TIMEOUT, message=self._why)
+        else:
+            future: Future[Any] = Future()
+
+            def done(answered: ThreadFuture[ConverterReply]) -> None:
+                self._finished.append((future, answered.result()))
+                self._waker.trigger()
+
+            self.hardware.handle(order).add_done_callback(done)
+            reply = await future
+        reading = replace(reply.reading or ConverterReading(), stamp_ns=self._stamp_ns())
+        reply = replace(reply, reading=reading)
+        return translate.fill_reply(response, reply, self._setup.unit_id)
+
+    def _answer(self) -> None:
+        """In the executor's thread: what the converter's thread has finished."""
+        while self._finished:
+            future, reply = self._finished.popleft()
+            future.set_result(reply)
+
+    # --- what is published -----------------------------------------------------------------------
+
+    def _plant_s(self) -> float:
+        return self.get_clock().now().nanoseconds * 1e-9
+
+    def _stamp_ns(self) -> int:
+        """Later than that of any reading before, since a simulated clock goes in steps."""
+        self._reading_ns = max(self.get_clock().now().nanoseconds, self._reading_ns + 1)
+        return self._reading_ns
+
+    def _publish_reading(self, reading: ConverterReading) -> None:
+        mode, when_s = self._published
+        now_s = time.monotonic()
+        if reading.mode is mode and now_s < when_s + PUBLISH_S:
+            return
+        self._published = (reading.mode, now_s)
+        stamped = replace(reading, stamp_ns=self._stamp_ns())
+        self._readings.publish(translate.converter_state(self._setup.unit_id, stamped))
+
+    def _publish_battery(self, status: BatteryStatus | None) -> None:
+        if self._batteries is None:
+            return
+        stamp_ns = self.get_clock().now().nanoseconds
+        message = translate.battery_state(self._setup.unit_id, status, stamp_ns)
+        self._batteries.publish(message)
+
+    def _complain(self, complaint: Complaint) -> None:
+        self.get_logger().error(f"{complaint.code}: {complaint.message}")
+        self._publish_fault(complaint)
+
+    def _publish_fault(self, complaint: Complaint) -> None:
+        unit_id = self._setup.unit_id
+        self._faults.publish(
+            Fault(
+                unit_id=unit_id,
+                reporter_id=unit_id,
+                category=int(FaultCategory.HARDWARE),
+                extent=int(FaultExtent.LOCAL),
+                level=int(FaultLevel.ERROR),
+                code=complaint.code,
+                message=complaint.message,
+                deal_id=self.hardware.governor.deal_id,
+                stamp=translate.time_of(self.get_clock().now().nanoseconds),
+            )
+        )
+
+    def _diagnose(self) -> None:
+        message = DiagnosticArray(status=[self._converter_diagnosis()])
+        if self._setup.battery is not None:
+            message.status.append(self._battery_diagnosis())
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(message)
+
+    def _converter_diagnosis(self) -> DiagnosticStatus:
+        hardware, governor = self.hardware, self.hardware.governor
+        status, level, text = governor.status, DiagnosticStatus.OK, self._state
+        if self._state == "unconfigured":
+            level, text = DiagnosticStatus.ERROR, f"not connected: {self._why}"
+        elif hardware.settings_timing.late or hardware.status_timing.late:
+            level, text = DiagnosticStatus.WARN, f"{self._state}; slower than its budget at times"
+        values = {
+            "address": self._setup.dcdc.address,
+            "state": self._state,
+            "mode": f"{status.mode.name} {status.mode_code}".strip(),
+            "alarm": f"{status.alarm.name} {status.alarm_text}".strip(),
+            "dead_man_below_python": "yes" if self._setup.dcdc.dead_man is not None else "no",
+            "retry_s": f"{max(self._retry_s - time.monotonic(), 0.0):.1f}",
+            **_timing_values("settings", hardware.settings_timing),
+            **_timing_values("status", hardware.status_timing),
+            **{f"line.{name}": str(count) for name, count in hardware.counters.items()},
+        }
+        return self._diagnosis("converter", level, text, values)
+
+    def _battery_diagnosis(self) -> DiagnosticStatus:
+        hardware, battery = self.hardware, self._setup.battery
+        assert battery is not None
+        permit = hardware.governor.permit
+        level, text = DiagnosticStatus.OK, "permits " + (permit.name if permit else "NONE")
+        if hardware.battery_failure:
+            level, text = DiagnosticStatus.ERROR, f"no answer: {hardware.battery_failure}"
+        values = {
+            "address": battery.address,
+            **{f"line.{name}": str(count) for name, count in battery.counters.items()},
+        }
+        return self._diagnosis("battery", level, text, values)
+
+    def _diagnosis(
+        self, part: str, level: bytes, text: str, values: dict[str, str]
+    ) -> DiagnosticStatus:
+        unit_id = self._setup.unit_id
+        return DiagnosticStatus(
+            level=level,
+            name=f"{unit_id.lower()} driver: {part}",
+            message=text,
+            hardware_id=f"{unit_id} {part}",
+            values=[KeyValue(key=key, value=value) for key, value in values.items()],
+        )
+
+
+def _timing_values(name: str, timing: Timing) -> dict[str, str]:
+    return {
+        f"{name}_budget_s": f"{timing.budget_s:g}",
+        f"{name}_median_s": f"{timing.median_s:.3f}",
+        f"{name}_worst_s": f"{timing.worst_s:.3f}",
+        f"{name}_late": f"{timing.late} of {timing.count}",
+    }

@@ -1,0 +1,111 @@
+"""One thread for one device: jobs by priority, and something to do when there are none."""
+
+from __future__ import annotations
+
+import heapq
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from enum import IntEnum
+from typing import Any, TypeVar
+
+from apis_driver.errors import DeviceTimeout
+
+__all__ = ["Priority", "Worker"]
+
+T = TypeVar("T")
+
+
+class Priority(IntEnum):
+    """What goes first."""
+
+    STOP = 0
+    ORDER = 1
+    READ = 2
+
+
+class Worker:
+    """Runs jobs one after the other, the most urgent first.
+
+    Args:
+        name: Of its thread.
+        idle: Called when there is no job; returns for how long it need not be called again. [s]
+    """
+
+    def __init__(self, name: str, idle: Callable[[], float]) -> None:
+        self._idle = idle
+        self._jobs: list[tuple[Priority, int, float, Callable[[], Any], Future[Any]]] = []
+        self._count = 0
+        self._changed = threading.Condition()
+        self._urgent = threading.Event()
+        self._is_ended = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._thread.start()
+
+    def submit(self, priority: Priority, job: Callable[[], T], deadline_s: float) -> Future[T]:
+        """Have a job done.
+
+        Args:
+            priority: Its place among those that wait.
+            job: What to do; must itself keep to the deadline.
+            deadline_s: Of :func:`time.monotonic`; a job that has not begun by then fails with
+                DeviceTimeout.
+        """
+        future: Future[T] = Future()
+        with self._changed:
+            if self._is_ended:
+                future.set_exception(DeviceTimeout("the driver has ended"))
+                return future
+            self._count += 1
+            heapq.heappush(self._jobs, (priority, self._count, deadline_s, job, future))
+            if priority is Priority.STOP:
+                self._urgent.set()
+            self._changed.notify()
+        return future
+
+    def pause(self, duration_s: float) -> None:
+        """Wait, but not when there is something urgent to do. For use inside of jobs."""
+        self._urgent.wait(duration_s)
+
+    def end(self, within_s: float) -> None:
+        """Finish the job at hand and fail the others; waits for the thread so long at most."""
+        with self._changed:
+            self._is_ended = True
+            for *_, future in self._jobs:
+                future.set_exception(DeviceTimeout("the driver has ended"))
+            self._jobs.clear()
+            self._urgent.set()
+            self._changed.notify()
+        if self._thread.is_alive():
+            self._thread.join(within_s)
+
+    def _run(self) -> None:
+        idle_until_s = 0.0
+        while True:
+            with self._changed:
+                wait_s = idle_until_s - time.monotonic()
+                if not self._jobs and not self._is_ended and wait_s > 0.0:
+                    self._changed.wait(wait_s)
+                if self._is_ended:
+                    return
+                taken = heapq.heappop(self._jobs) if self._jobs else None
+                if not any(priority is Priority.STOP for priority, *_ in self._jobs):
+                    self._urgent.clear()
+            if taken is not None:
+                self._do(*taken[2:])
+            elif time.monotonic() >= idle_until_s:
+                idle_until_s = time.monotonic() + self._idle()
+
+    @staticmethod
+    def _do(deadline_s: float, job: Callable[[], Any], future: Future[Any]) -> None:
+        if time.monotonic() >= deadline_s:
+            future.set_exception(DeviceTimeout("the device was busy with something else"))
+            return
+        try:
+            future.set_result(job())
+        except Exception as error:  # belongs to whoever waits for it
+            future.set_exception(error)
