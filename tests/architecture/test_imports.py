@@ -74,8 +74,8 @@ FORBIDDEN_BUILTINS = {"__import__", "breakpoint", "eval", "exec", "input", "open
 
 # Inside the core, a module imports only from its own line and the lines above.
 LAYERS = (
-    # values; the receipt of the ledger and the entries of the journal are among them
-    ("errors", "units", "types", "messages", "ledger", "events", "faults"),
+    # values; the receipt of the ledger is among them
+    ("errors", "units", "types", "messages", "ledger"),
     # configuration
     (
         "jsonc",
@@ -84,10 +84,13 @@ LAYERS = (
         "branches",
         "policy_rules",
         "policy",
+        "policy_file",
         "scenario",
         "hardware",
         "grid",
     ),
+    # what happens and what is wanted
+    ("events", "faults"),
     # rules: pure functions
     ("topology", "succession", "negotiation", "safety", "voltage_optimisation", "fault_matrix"),
     # machines
@@ -108,7 +111,7 @@ LAYERS = (
         "trader",
     ),
     # one unit
-    ("memory", "unit_state", "obedience", "self_check", "telling"),
+    ("memory", "unit_state", "obedience", "roll_out", "self_check", "telling"),
     ("agent",),
     ("__init__",),
 )

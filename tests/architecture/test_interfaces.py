@@ -40,6 +40,7 @@ SAME = (
     Same(types.FaultExtent, "msg/Fault.msg", "EXTENT_"),
     Same(types.FaultLevel, "msg/Fault.msg", "LEVEL_"),
     Same(messages.ClaimKind, "msg/GridMasterClaim.msg", "KIND_"),
+    Same(messages.OfferKind, "msg/PolicyOffer.msg", "KIND_"),
     Same(types.DealType, "msg/InterchangeRequest.msg", "TYPE_"),
     Same(types.DealType, "msg/InterchangeAccept.msg", "TYPE_", only_ros=frozenset({"DECLINE"})),
     Same(types.OperationMode, "msg/OperationMode.msg", "MODE_"),

@@ -43,11 +43,13 @@ class ResolvedGrid:
     Attributes:
         description: With absolute paths, and with the battery capacities of the hardware files.
         policy_text: Content of the policy file that its units share.
+        is_adapted: Whether that is for other members than the file which the grid names.
         warnings: What is allowed, but perhaps not meant.
     """
 
     description: GridDescription
     policy_text: str
+    is_adapted: bool = False
     warnings: tuple[Problem, ...] = ()
 
 
@@ -86,7 +88,9 @@ def resolve(path: Path, overrides: Overrides = NO_OVERRIDES) -> ResolvedGrid:
     description = grid.model_copy(
         update={"policy": str(files.absolute(grid.policy)), "units": units}
     )
-    return ResolvedGrid(description, policy_text, policy.warnings if policy else ())
+    is_adapted = policy_text != files.text(grid.policy)
+    warnings = policy.warnings if policy else ()
+    return ResolvedGrid(description, policy_text, is_adapted, warnings)
 
 
 def write_run_folder(
@@ -113,10 +117,10 @@ def write_run_folder(
                 stale.unlink()
     run.grid_file.write_text(grid.model_dump_json(indent=1) + "\n")
     run.policy_file.write_text(resolved.policy_text)
-    nodes = {
-        node: {"ros__parameters": parameters}
-        for node, parameters in node_parameters(grid, run, use_sim_time=use_sim_time).items()
-    }
+    # the file itself, so that what its author changes while the grid runs is noticed
+    policy_file = run.policy_file if resolved.is_adapted else Path(grid.policy)
+    parameters = node_parameters(grid, run, policy_file, use_sim_time=use_sim_time)
+    nodes = {node: {"ros__parameters": values} for node, values in parameters.items()}
     run.params_file.write_text(yaml.safe_dump(nodes, sort_keys=False))
 
 

@@ -101,13 +101,14 @@ def dashboard_process(grid: GridDescription, run: RunFolder) -> Process:
 
 
 def node_parameters(
-    grid: GridDescription, run: RunFolder, *, use_sim_time: bool = True
+    grid: GridDescription, run: RunFolder, policy_file: Path, *, use_sim_time: bool = True
 ) -> dict[str, dict[str, Any]]:
     """ROS parameters by fully qualified node name.
 
     Args:
         grid: Resolved description.
         run: Its run folder.
+        policy_file: Which its units share.
         use_sim_time: Whether the nodes live by `/clock`; the emulator, which makes it, never does.
     """
     namespace = f"/apis/{grid.cluster}"
@@ -125,7 +126,7 @@ def node_parameters(
             "use_sim_time": use_sim_time,
             "unit_id": unit.id,
             "cluster": grid.cluster,
-            "policy_file": str(run.policy_file),
+            "policy_file": str(policy_file),
             "hardware_file": unit.hardware,
             "scenario_file": unit.scenario,
             "journal_file": str(run.journal_file(unit.id)),

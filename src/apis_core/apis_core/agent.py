@@ -14,24 +14,30 @@ from random import Random
 
 from apis_core.converter import ConverterKeeper
 from apis_core.election import Election
-from apis_core.errors import ProtocolMisuse
+from apis_core.errors import ConfigError, ProtocolMisuse
 from apis_core.events import (
     Answer,
     Answered,
     Asked,
     BatteryRead,
     Broadcast,
+    ConfigurationRefused,
     ConverterRead,
     DealClosed,
     DealUnwanted,
     DealWanted,
     Effect,
     Event,
+    HardwareRead,
+    MembersChanged,
     Note,
+    PolicyAdopted,
+    PolicyRead,
     Raise,
     Received,
     Record,
     RenewalDue,
+    ScenarioRead,
     StopAsked,
     Stopped,
     Wake,
@@ -54,12 +60,15 @@ from apis_core.messages import (
     InterchangeRequest,
     LeaseGrant,
     OperationModeOrder,
+    PolicyOffer,
     SubmitReply,
     UnitStatus,
 )
 from apis_core.obedience import Obedience
 from apis_core.operation_mode import OperationModes
-from apis_core.policy import Policy, policy_hash
+from apis_core.policy import Policy, parse_policy, policy_hash
+from apis_core.policy_file import policy_file
+from apis_core.roll_out import RollOut
 from apis_core.scenario import Scenario
 from apis_core.self_check import SelfCheck
 from apis_core.telling import StatusTeller
@@ -123,13 +132,14 @@ class Agent:
     def __init__(
         self, settings: AgentSettings, memory: Memory, random: Random, now_ns: int
     ) -> None:
-        policy, hardware = settings.policy, settings.hardware
-        if settings.unit_id not in policy.member_unit_ids:
+        hardware = settings.hardware
+        if settings.unit_id not in settings.policy.member_unit_ids:
             raise ProtocolMisuse(f"{settings.unit_id} is not a member of its policy")
         self._unit_id = settings.unit_id
+        self._network_floor_ns = settings.network_floor_ns
+        policy = _policy_of(settings, memory)
         self._random = random
         self._timing = timing = Timing.of(policy, settings.network_floor_ns)
-        is_fixed = policy.grid_master_strategy is GridMasterStrategy.FIXED
         self._election = Election(
             unit_id=self._unit_id,
             instance_id=settings.instance_id,
@@ -139,8 +149,9 @@ class Agent:
             now_ns=now_ns,
             term=memory.term,
             granted_to=memory.granted_to,
-            may_stand=not is_fixed or policy.fixed_unit_id in (None, self._unit_id),
+            may_stand=_may_stand(self._unit_id, policy),
             policy_hash=policy_hash(policy),
+            policy_version=policy.version,
         )
         self._modes = OperationModes(
             unit_id=self._unit_id,
@@ -148,9 +159,7 @@ class Agent:
             version=memory.global_mode_version,
             local_mode=memory.local_mode,
         )
-        self._interlock = Interlock(
-            int(hardware.grid_current_capacity_a / policy.deal_current_a + 1e-9)
-        )
+        self._interlock = Interlock(_slots(policy, hardware))
         self._converter = ConverterKeeper(
             unit_id=self._unit_id,
             hardware=hardware,
@@ -166,14 +175,7 @@ class Agent:
             latch_after=_LATCH_AFTER,
         )
         self._office: GridMaster | None = None
-        self._trader = Trader(
-            unit_id=self._unit_id,
-            policy=policy,
-            timing=timing,
-            interlock=self._interlock,
-            random=random,
-            now_ns=now_ns,
-        )
+        self._trader = self._make_trader(policy, now_ns)
         self._state = UnitState(
             unit_id=self._unit_id,
             instance_id=settings.instance_id,
@@ -190,7 +192,11 @@ class Agent:
         )
         self._obedience = Obedience(self._state)
         self._check = SelfCheck(self._state, self._raise_local)
-        self._teller = StatusTeller(self._state, self._obedience, now_ns)
+        coming = _written_policy(memory.coming_policy_text)
+        self._roll_out = RollOut(self._state, coming, timing.status_ns, now_ns)
+        self._offered = self._roll_out.offer(settings.policy)  # told at the start
+        self._next_hardware: Hardware | None = None  # holds as soon as this unit rests
+        self._teller = StatusTeller(self._state, self._obedience, self._roll_out, now_ns)
         self._deals: dict[str, Deal] = {}  # last records heard, of deals that are not over
         self._namesake = ("", 0)  # another process of our name: its instance, its last sequence
         self._wake_ns: int | None = None  # reckoned when asked for
@@ -209,12 +215,17 @@ class Agent:
 
         The converter goes to WAIT whatever it was doing, and old deals are closed in the journal.
         """
-        effects = self._converter.stop("starting", now_ns, at_once=True)
+        effects = [*self._converter.stop("starting", now_ns, at_once=True), *self._offered]
         for deal in self._left_over:
             receipt = self._converter.ledger.close(deal.deal_id, "the unit was restarted")
             effects.append(Record(DealClosed(receipt)))
             effects.append(Note(f"closes deal {deal.deal_id}, which an earlier process left open"))
         return [*effects, *self._settle(now_ns)]
+
+    @property
+    def member_ids(self) -> tuple[UnitId, ...]:
+        """Of the policy that holds."""
+        return self._state.policy.member_unit_ids
 
     def next_wakeup_ns(self) -> int:
         """When :meth:`handle` wants a :class:`Wake` if nothing else happens."""
@@ -234,6 +245,7 @@ class Agent:
             self._trader.wake_ns,
             self._teller.due_ns,
             self._obedience.wake_ns,
+            self._roll_out.wake_ns,
             self._force_stop_due_ns,
             self._leave_due_ns,
             self._stop_due_ns,
@@ -271,6 +283,18 @@ class Agent:
             case DealUnwanted(deal_id):
                 self._obedience.ask_to_end(deal_id, "the operator ends the deal", now_ns)
                 effects = []
+            case PolicyRead(policy):
+                effects = self._roll_out.offer(policy)
+            case HardwareRead(hardware):
+                self._next_hardware = hardware
+                effects = []
+            case ScenarioRead(scenario):
+                self._state.take_scenario(scenario)
+                effects = [Note("goes by another scenario")]
+            case ConfigurationRefused(message):
+                effects = self._raise_local(
+                    "configuration_refused", message, now_ns, FaultCategory.USER, FaultLevel.WARN
+                )
             case StopAsked():
                 effects = self._stop(now_ns)
         for effect in effects:
@@ -312,6 +336,11 @@ class Agent:
         effects += self._obedience.drop_expired_slots(now_ns)
         effects += self._obedience.end_overdue(now_ns)
         effects += self._trader.tick(self._state.standing(now_ns), now_ns)
+        effects += self._roll_out.tick(
+            now_ns,
+            is_grid_master=self._office is not None,
+            is_bus_free=self._office is not None and self._office.is_idle,
+        )
         if now_ns >= self._leave_due_ns:
             self._leave_due_ns = NEVER_NS
             effects += self._converter.stop("the process is stopping", now_ns)
@@ -325,7 +354,7 @@ class Agent:
 
         The office that comes or goes, deals that can be closed, news about ourselves.
         """
-        effects: list[Effect] = []
+        effects = self._take_rules(now_ns)
         is_master = self._election.is_master(now_ns)
         if is_master and (self._office is None or self._office.term != self._election.term):
             effects += self._take_office(now_ns)
@@ -362,6 +391,66 @@ class Agent:
         )
         return self._office.begin(now_ns)
 
+    # --- configuration ---------------------------------------------------------------------------
+
+    def _make_trader(self, policy: Policy, now_ns: int) -> Trader:
+        return Trader(
+            unit_id=self._unit_id,
+            policy=policy,
+            timing=self._timing,
+            interlock=self._interlock,
+            random=self._random,
+            now_ns=now_ns,
+        )
+
+    def _take_rules(self, now_ns: int) -> list[Effect]:
+        """Go by another policy, or another hwConfig, once nothing flows and nothing is agreed."""
+        policy, hardware = self._roll_out.decided, self._next_hardware
+        if policy is None and hardware is None:
+            return []
+        rests = not self._interlock.is_used and self._converter.is_off
+        if not rests or (self._office is not None and not self._office.is_idle):
+            return []
+        state = self._state
+        state.hardware, self._next_hardware = hardware or state.hardware, None
+        effects: list[Effect] = [Note("goes by another hwConfig")] if hardware else []
+        if policy is not None:
+            effects += self._adopt(policy, now_ns)
+        self._interlock.capacity = _slots(state.policy, state.hardware)
+        self._converter.take_rules(
+            state.policy, state.hardware, self._timing.retry_ns, self._timing.late_ns
+        )
+        return effects
+
+    def _adopt(self, policy: Policy, now_ns: int) -> list[Effect]:
+        state = self._state
+        effects: list[Effect] = [Record(PolicyAdopted(policy_file(policy)))]
+        members = policy.member_unit_ids
+        if set(members) != set(state.policy.member_unit_ids):
+            effects.append(MembersChanged(members))
+        state.policy, state.policy_hash = policy, policy_hash(policy)
+        state.timing = self._timing = Timing.of(policy, self._network_floor_ns)
+        for unit_id in [peer for peer in state.peers if peer not in members]:
+            del state.peers[unit_id]
+        if self._unit_id not in members:
+            effects += self._election.resign(now_ns)
+        self._election.take_rules(
+            member_ids=members,
+            timing=self._timing.election,
+            may_stand=_may_stand(self._unit_id, policy),
+            policy_hash=state.policy_hash,
+            policy_version=policy.version,
+        )
+        self._faults.local_quarantine_ns = policy.local_quarantine_ns
+        self._faults.global_quarantine_ns = policy.global_quarantine_ns
+        if self._modes.version == 0:  # no operator has spoken yet
+            self._modes.global_mode = policy.operation_mode
+        self._trader = self._make_trader(policy, now_ns)
+        self._check = SelfCheck(state, self._raise_local)
+        self._office = None  # opened anew, if it is ours
+        self._roll_out.has_adopted()
+        return [*effects, Note(f"goes by version {policy.version} of the policy")]
+
     # --- messages --------------------------------------------------------------------------------
 
     def _receive(self, message: object, now_ns: int) -> list[Effect]:
@@ -383,6 +472,9 @@ class Agent:
                 return self._trader.hear_accept(message, self._state.standing(now_ns), now_ns)
             case Fault():
                 return self._hear_fault(message, now_ns)
+            case PolicyOffer():
+                is_master = self._office is not None
+                return self._roll_out.hear(message, now_ns, is_grid_master=is_master)
         return []
 
     def _hear_status(self, status: UnitStatus, now_ns: int) -> list[Effect]:
@@ -391,6 +483,7 @@ class Agent:
         if status.unit_id not in self._state.policy.member_unit_ids:
             return []
         self._state.peers[status.unit_id] = (status, now_ns)
+        self._roll_out.hear_status(status)
         effects = self._modes.hear_status(status)
         if self._office is not None:
             effects += self._office.hear_status(status, now_ns)
@@ -461,6 +554,13 @@ class Agent:
                 error=SubmitError.NOT_GRID_MASTER, message=message, grid_master_id=other
             )
             return [Answer(call_id, reply)]
+        if now_ns < self._state.paused_until_ns:
+            reply = SubmitReply(
+                error=SubmitError.NOT_DEALING,
+                message="a new policy is about to hold",
+                grid_master_id=self._unit_id,
+            )
+            return [Answer(call_id, reply)]
         return self._office.submit(call_id, deal, self._modes.global_mode, now_ns)
 
     # --- faults ----------------------------------------------------------------------------------
@@ -524,3 +624,33 @@ class Agent:
         waits_for_deals = runs_deals or bool(self._interlock.deals)
         is_off = self._converter.reading.mode in (ConverterMode.WAIT, ConverterMode.UNKNOWN)
         return now_ns >= self._stop_due_ns or (is_off and not waits_for_deals)
+
+
+def _may_stand(unit_id: UnitId, policy: Policy) -> bool:
+    is_fixed = policy.grid_master_strategy is GridMasterStrategy.FIXED
+    return not is_fixed or policy.fixed_unit_id in (None, unit_id)
+
+
+def _slots(policy: Policy, hardware: Hardware) -> int:
+    """How many deals the converter can carry at once."""
+    return int(hardware.grid_current_capacity_a / policy.deal_current_a + 1e-9)
+
+
+def _written_policy(text: str) -> Policy | None:
+    """A policy that the journal holds; None = none, or one that makes no sense any more."""
+    try:
+        return parse_policy(text, "the journal") if text else None
+    except ConfigError:
+        return None
+
+
+def _policy_of(settings: AgentSettings, memory: Memory) -> Policy:
+    """What a unit begins with.
+
+    A policy that the grid master rolled out is as good as a file; a file that is newer than that
+    is offered to the others first. One that does not know this unit is of no use to it.
+    """
+    written = _written_policy(memory.policy_text)
+    if written is None or written.version == settings.policy.version:
+        return settings.policy
+    return written if settings.unit_id in written.member_unit_ids else settings.policy

@@ -14,7 +14,7 @@ from apis_core.types import UnitId
 from apis_core.validation import Flag, Positive
 from apis_core.wording import problems_of, suggestion
 
-__all__ = ["TOPOLOGY_KEY", "Branch", "read_branches", "restrict_branches"]
+__all__ = ["TOPOLOGY_KEY", "Branch", "branches_part", "read_branches", "restrict_branches"]
 
 TOPOLOGY_KEY = "safety.gridTopologyBasedEvaluation"
 
@@ -95,6 +95,24 @@ def read_branches(
         if (out := _left_out(branch, member_unit_ids or ()))
     ]
     return branches, [], warnings
+
+
+def branches_part(branches: Sequence[Branch] | None) -> dict[str, Any]:
+    """What a policy file says of these branches, at :data:`TOPOLOGY_KEY`."""
+    if branches is None:
+        return {"enabled": False}
+    return {
+        "enabled": True,
+        "branchIds": [branch.id for branch in branches],
+        "branchAssociation": {
+            branch.id: {
+                "forwardUnitIds": list(branch.forward_unit_ids),
+                "backwardUnitIds": list(branch.backward_unit_ids),
+            }
+            for branch in branches
+        },
+        "branchCurrentCapacityA": {branch.id: branch.capacity_a for branch in branches},
+    }
 
 
 def _without_empty_names(part: object) -> object:

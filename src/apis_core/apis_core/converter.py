@@ -269,6 +269,11 @@ class ConverterKeeper:
         self._landed.discard(deal_id)
         return self.ledger.close(deal_id)
 
+    def take_rules(self, policy: Policy, hardware: Hardware, retry_ns: int, late_ns: int) -> None:
+        """Another policy, or another hwConfig, holds from now; the converter is off."""
+        self.policy, self._hardware = policy, hardware
+        self._retry_ns, self._late_ns = retry_ns, late_ns
+
     # --- our own will ----------------------------------------------------------------------------
 
     def stop(self, reason: str, now_ns: int, *, at_once: bool = False) -> list[Effect]:

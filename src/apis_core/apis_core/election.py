@@ -67,6 +67,7 @@ class Election:
         may_stand: Whether this unit may become the grid master at all (strategy `fixed` names
             another one).
         policy_hash: Sent along with claims.
+        policy_version: The same; whose policy is older gets no voice.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Election:
         granted_to: UnitId = NOBODY,
         may_stand: bool = True,
         policy_hash: str = "",
+        policy_version: int = 0,
     ) -> None:
         self.term = term
         self.role = Role.FOLLOWER
@@ -92,6 +94,7 @@ class Election:
         self._random = random
         self._may_stand = may_stand
         self._policy_hash = policy_hash
+        self._policy_version = policy_version
         self._granted_to = granted_to
         self._granted_until_ns = now_ns + timing.lease_ns if granted_to != NOBODY else now_ns
         self._own_until_ns = 0
@@ -196,6 +199,23 @@ class Election:
             return []
         return self._acknowledge(grant.unit_id, sent_ns, now_ns)
 
+    def take_rules(
+        self,
+        *,
+        member_ids: Sequence[UnitId],
+        timing: ElectionTiming,
+        may_stand: bool,
+        policy_hash: str,
+        policy_version: int,
+    ) -> None:
+        """Another policy holds from now. A lease that runs goes on."""
+        self._members = tuple(member_ids)
+        self._timing = timing
+        self._may_stand = may_stand
+        self._policy_hash, self._policy_version = policy_hash, policy_version
+        for unit_id in set(self._acknowledged_ns) - set(member_ids):
+            del self._acknowledged_ns[unit_id]
+
     def step_down(self, now_ns: int) -> list[Effect]:
         """Be grid master no longer, and let the others go first when it comes to the next."""
         if self.role is not Role.MASTER:
@@ -228,7 +248,8 @@ class Election:
 
     @property
     def _may_stand_now(self) -> bool:
-        return self._may_stand and self.role is not Role.RETIRED
+        is_member = self._unit_id in self._members
+        return self._may_stand and is_member and self.role is not Role.RETIRED
 
     def _back_off_ns(self) -> int:
         spread = 1.5 * 2.0 ** min(self._failures, _MAX_DOUBLINGS)
@@ -243,7 +264,9 @@ class Election:
             return f"{holder} has the lease for another {left_s:.1f} s"
         if claim.term == self.term and self._granted_to not in (NOBODY, claim.unit_id):
             return f"{self._granted_to} has this unit's voice in term {claim.term}"
-        if claim.policy_hash and self._policy_hash and claim.policy_hash != self._policy_hash:
+        differs = claim.policy_hash != self._policy_hash and claim.policy_hash
+        # whose policy is newer may lead us to it
+        if differs and self._policy_hash and claim.policy_version <= self._policy_version:
             return f"its policy {claim.policy_hash} differs from ours, {self._policy_hash}"
         return ""
 
@@ -289,6 +312,7 @@ class Election:
             sequence=self._sequence,
             lease_ns=self._timing.lease_ns,
             policy_hash=self._policy_hash,
+            policy_version=self._policy_version,
         )
         if kind is ClaimKind.RESIGN:
             return [Broadcast(claim)]

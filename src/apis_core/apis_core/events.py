@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from apis_core.hardware import Hardware
 from apis_core.ledger import Receipt
 from apis_core.messages import (
     BatteryReading,
@@ -24,6 +25,8 @@ from apis_core.messages import (
     Message,
     SubmitReply,
 )
+from apis_core.policy import Policy
+from apis_core.scenario import Scenario
 from apis_core.types import DealType, InterchangeError, OperationMode, UnitId
 
 __all__ = [
@@ -34,6 +37,7 @@ __all__ = [
     "Broadcast",
     "Call",
     "Command",
+    "ConfigurationRefused",
     "ConverterRead",
     "DealClosed",
     "DealOpened",
@@ -44,13 +48,19 @@ __all__ = [
     "Entry",
     "Event",
     "GlobalModeSet",
+    "HardwareRead",
     "LeaseGranted",
     "LocalModeSet",
+    "MembersChanged",
     "Note",
+    "PolicyAdopted",
+    "PolicyPrepared",
+    "PolicyRead",
     "Raise",
     "Received",
     "Record",
     "RenewalDue",
+    "ScenarioRead",
     "Send",
     "StopAsked",
     "Stopped",
@@ -145,6 +155,37 @@ class DealUnwanted:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyRead:
+    """The policy's file has changed; a newer one is rolled out by the grid master."""
+
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
+class HardwareRead:
+    """The hwConfig has changed; it holds as soon as the converter is off and no deal needs it."""
+
+    hardware: Hardware
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioRead:
+    """The scenario has changed; it holds at once."""
+
+    scenario: Scenario
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigurationRefused:
+    """A file has changed and is wrong: the old one still holds.
+
+    ``message`` says which, where, and what would be right.
+    """
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class StopAsked:
     """The process is to end: everything of ours off, then :class:`Stopped`."""
 
@@ -159,6 +200,10 @@ Event: TypeAlias = (
     | RenewalDue
     | DealWanted
     | DealUnwanted
+    | PolicyRead
+    | HardwareRead
+    | ScenarioRead
+    | ConfigurationRefused
     | StopAsked
 )
 
@@ -192,6 +237,20 @@ class GlobalModeSet:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyPrepared:
+    """The grid master asked to be ready for a newer policy; ``text`` is its file."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyAdopted:
+    """This policy holds from now; ``text`` is its file."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class DealOpened:
     """A slot was taken for a deal."""
 
@@ -205,7 +264,15 @@ class DealClosed:
     receipt: Receipt
 
 
-Entry: TypeAlias = LeaseGranted | LocalModeSet | GlobalModeSet | DealOpened | DealClosed
+Entry: TypeAlias = (
+    LeaseGranted
+    | LocalModeSet
+    | GlobalModeSet
+    | PolicyPrepared
+    | PolicyAdopted
+    | DealOpened
+    | DealClosed
+)
 
 # --- effects -------------------------------------------------------------------------------------
 
@@ -274,6 +341,13 @@ class DealRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class MembersChanged:
+    """The policy has other members now: listen to these."""
+
+    unit_ids: tuple[UnitId, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """One line for the log."""
 
@@ -286,5 +360,15 @@ class Stopped:
 
 
 Effect: TypeAlias = (
-    Record | Broadcast | Send | Call | Answer | Command | Raise | DealRefused | Note | Stopped
+    Record
+    | Broadcast
+    | Send
+    | Call
+    | Answer
+    | Command
+    | Raise
+    | DealRefused
+    | MembersChanged
+    | Note
+    | Stopped
 )

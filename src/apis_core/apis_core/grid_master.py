@@ -122,6 +122,11 @@ class GridMaster:
         )
 
     @property
+    def is_idle(self) -> bool:
+        """Whether it runs no deal and the bus is off."""
+        return not self._machines and self._reference.stage is Stage.OFF
+
+    @property
     def can_be_left(self) -> bool:
         """Whether the next grid master can go on from here, and without this unit."""
         if any(machine.phase is not Phase.RUNNING for machine in self._machines.values()):

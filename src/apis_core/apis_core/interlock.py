@@ -52,6 +52,11 @@ class Interlock:
         return min([slot.until_ns for slot in self._slots.values()])
 
     @property
+    def is_used(self) -> bool:
+        """Whether a deal holds a slot, or one is reserved."""
+        return bool(self._slots)
+
+    @property
     def deals(self) -> tuple[Deal, ...]:
         """Deals that hold a slot, in the order in which they took it."""
         if not self._slots:

@@ -11,6 +11,8 @@ from apis_core.events import (
     GlobalModeSet,
     LeaseGranted,
     LocalModeSet,
+    PolicyAdopted,
+    PolicyPrepared,
 )
 from apis_core.messages import Deal
 from apis_core.types import NOBODY, OperationMode, UnitId
@@ -27,6 +29,8 @@ class Memory:
     local_mode: OperationMode = OperationMode.UNSET
     global_mode: OperationMode = OperationMode.UNSET
     global_mode_version: int = 0
+    policy_text: str = ""  # of the policy that was adopted last; empty = none ever was
+    coming_policy_text: str = ""  # of a newer one that it was ready for
     open_deals: dict[str, Deal] = field(default_factory=dict)
 
     def add(self, entry: Entry) -> None:
@@ -38,6 +42,10 @@ class Memory:
                 self.local_mode = mode
             case GlobalModeSet(mode, version):
                 self.global_mode, self.global_mode_version = mode, version
+            case PolicyPrepared(text):
+                self.coming_policy_text = text
+            case PolicyAdopted(text):
+                self.policy_text, self.coming_policy_text = text, ""
             case DealOpened(deal):
                 self.open_deals[deal.deal_id] = deal
             case DealClosed(receipt):

@@ -47,7 +47,9 @@ __all__ = [
     "InterchangeRequest",
     "LeaseGrant",
     "Message",
+    "OfferKind",
     "OperationModeOrder",
+    "PolicyOffer",
     "SubmitReply",
     "UnitStatus",
 ]
@@ -232,6 +234,7 @@ class GridMasterClaim:
     sequence: int
     lease_ns: int
     policy_hash: str = ""
+    policy_version: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,9 +263,35 @@ class OperationModeOrder:
     issuer: str = ""
 
 
+class OfferKind(IntEnum):
+    """How far a new policy has come."""
+
+    OFFER = 1
+    PREPARE = 2
+    ADOPT = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyOffer:
+    """A policy on its way through the cluster.
+
+    ``text`` is the policy as a file, ``policy_hash`` that of the policy which it says.
+    """
+
+    kind: OfferKind
+    unit_id: UnitId
+    term: int
+    policy_version: int
+    policy_hash: str
+    text: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """Something went wrong; ``code`` is short and stable, ``message`` is for people."""
+    """Something went wrong; ``code`` is short and stable, ``message`` is for people.
+
+    ``age_ns`` is how long ago it was last seen, when it is told again.
+    """
 
     unit_id: UnitId
     reporter_id: UnitId
@@ -272,6 +301,7 @@ class Fault:
     code: str
     message: str
     deal_id: str = ""
+    age_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,6 +319,8 @@ class UnitStatus:
     term: int = 0
     is_grid_master: bool = False
     policy_hash: str = ""
+    policy_version: int = 0
+    coming_policy_hash: str = ""
     soc_ratio: float | None = None
     remaining_wh: float | None = None
     capacity_wh: float
@@ -302,6 +334,8 @@ class UnitStatus:
     ending_deal_ids: tuple[str, ...] = ()
     ending_reason: str = ""
     in_quarantine: bool = False
+    suspect_unit_ids: tuple[UnitId, ...] = ()
+    lost_unit_ids: tuple[UnitId, ...] = ()
     fault_codes: tuple[str, ...] = ()
     not_dealing_reason: str = ""
 
@@ -358,5 +392,6 @@ Message: TypeAlias = (
     | LeaseGrant
     | OperationModeOrder
     | Fault
+    | PolicyOffer
     | UnitStatus
 )

@@ -156,7 +156,7 @@ class Obedience:
                 ControlError.OUT_OF_RANGE,
                 f"current_a is {deal.current_a:g}; it must be above 0 and <= {capacity_a:g} A",
             )
-        reason = state.faults.why_not()
+        reason = state.faults.why_not() or state.why_not_under(request.grid_master_id)
         if state.modes.effective not in (OperationMode.RUN, OperationMode.SOFT_STOP):
             reason = f"is in {state.modes.effective.name.replace('_', ' ').lower()}"
         elif state.converter.reading.mode is ConverterMode.UNKNOWN:

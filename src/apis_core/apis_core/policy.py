@@ -35,7 +35,16 @@ from apis_core.validation import (
     read_fields,
 )
 
-__all__ = ["Branch", "Policy", "parse_policy", "policy_hash", "policy_text", "replace_members"]
+__all__ = [
+    "METER_NAMES",
+    "MODE_NAMES",
+    "Branch",
+    "Policy",
+    "parse_policy",
+    "policy_hash",
+    "policy_text",
+    "replace_members",
+]
 
 _DEAL = "mediator.deal"
 _DCDC = "controller.dcdc"
@@ -49,6 +58,8 @@ _MODES = {
     "manual": OperationMode.MANUAL,
 }
 _METERS = {"battery": Meter.BATTERY, "grid": Meter.GRID}
+MODE_NAMES = {mode: name for name, mode in _MODES.items()}  # as the file has them
+METER_NAMES = {meter: name for name, meter in _METERS.items()}
 
 NonNegative = Annotated[Number, Ge(0)]
 Energy = Annotated[Whole, Gt(0)]  # [Wh]
@@ -68,6 +79,10 @@ class Policy:
     ``topology``, None unless the file switches it on, and ``warnings``, what the file's author may
     want to look at.
     """
+
+    # The file
+    version: Annotated[Whole, Ge(0), Key("version", 0)]  # ours; the greater one is newer
+    refresh_period_ns: Annotated[Milliseconds, Key("refreshingPeriodMsec", 5000)]
 
     # Members
     operation_mode: Annotated[
@@ -169,10 +184,9 @@ class Policy:
     warnings: tuple[Problem, ...] = dataclasses.field(default=(), compare=False)
 
 
-# Keys of the original that nothing here reads: files are not refreshed while running, the journal
-# is written when something happens, and the election needs no waits of its own.
+# Keys of the original that nothing here reads: the journal is written when something happens, and
+# the election needs no waits of its own.
 _UNREAD = (
-    "refreshingPeriodMsec",
     "mediator.dealLoggingPeriodMsec",
     "gridMaster.masterDealSelection.strategy",
     "gridMaster.gridMasterEnsuring.interlockInconsistency.retryWaitMsec",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from apis_core.messages import UnitStatus
 from apis_core.obedience import Obedience
+from apis_core.roll_out import RollOut
 from apis_core.unit_state import UnitState
 
 __all__ = ["StatusTeller"]
@@ -15,6 +16,7 @@ class StatusTeller:
     Args:
         state: Of the unit.
         obedience: Knows the deals that are to end.
+        roll_out: Knows the policy that is to come.
         now_ns: When the first is due.
 
     Attributes:
@@ -22,11 +24,14 @@ class StatusTeller:
         last: What was said last.
     """
 
-    def __init__(self, state: UnitState, obedience: Obedience, now_ns: int) -> None:
+    def __init__(
+        self, state: UnitState, obedience: Obedience, roll_out: RollOut, now_ns: int
+    ) -> None:
         self.due_ns = now_ns
         self.last: UnitStatus | None = None
         self._state = state
         self._obedience = obedience
+        self._roll_out = roll_out
         self._sequence = 0
         self._gist: tuple[object, ...] = ()
 
@@ -52,6 +57,8 @@ class StatusTeller:
             state.election.grid_master_id(now_ns),
             state.election.term,
             is_grid_master,
+            state.policy_hash,
+            self._roll_out.coming_hash,
             state.band,
             reading.mode,
             reading.stop_cause,
@@ -76,6 +83,8 @@ class StatusTeller:
             term=state.election.term,
             is_grid_master=is_grid_master,
             policy_hash=state.policy_hash,
+            policy_version=state.policy.version,
+            coming_policy_hash=self._roll_out.coming_hash,
             soc_ratio=state.soc_ratio,
             remaining_wh=state.remaining_wh,
             capacity_wh=state.hardware.battery_capacity_wh,

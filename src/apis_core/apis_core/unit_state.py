@@ -48,6 +48,7 @@ class UnitState:
         band: Of the battery in it.
         peers: What other units said last, and when that was heard.
         is_stopping: The process is to end.
+        paused_until_ns: Until when no deal begins, because a new policy is about to hold.
     """
 
     unit_id: UnitId
@@ -67,8 +68,15 @@ class UnitState:
     band: str = ""
     peers: dict[UnitId, tuple[UnitStatus, int]] = field(default_factory=dict)
     is_stopping: bool = False
+    paused_until_ns: int = 0
 
     # --- the own battery -------------------------------------------------------------------------
+
+    def take_scenario(self, scenario: Scenario) -> None:
+        """Another scenario holds from now."""
+        self.scenario = scenario
+        if self.battery is not None:
+            self.take_battery(self.battery)
 
     def take_battery(self, battery: BatteryReading) -> None:
         """What follows from a reading is worked out once, and asked for often."""
@@ -146,14 +154,25 @@ class UnitState:
         reason = self.faults.why_not()
         if reason:
             return reason
+        if now_ns < self.paused_until_ns:
+            return "a new policy is about to hold"
+        if self.unit_id not in self.policy.member_unit_ids:
+            return "it is no member of the policy"
         grid_master_id = self.election.grid_master_id(now_ns)
         if grid_master_id == NOBODY:
             return "there is no grid master"
+        reason = self.why_not_under(grid_master_id)
+        if reason:
+            return reason
+        if self.section is None:
+            return "the scenario has no section for this time of day"
+        return ""
+
+    def why_not_under(self, grid_master_id: UnitId) -> str:
+        """Why no deal of this unit begins under that grid master; empty = it may."""
         peer = self.peers.get(grid_master_id)
         if peer is not None and peer[0].policy_hash not in ("", self.policy_hash):
             return f"its policy differs from that of {grid_master_id}"
-        if self.section is None:
-            return "the scenario has no section for this time of day"
         return ""
 
     def standing(self, now_ns: int, modes: tuple[OperationMode, ...] = _RUN) -> Standing:

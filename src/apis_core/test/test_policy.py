@@ -145,6 +145,8 @@ def keys_of(cls: type) -> dict[str, Key]:
 def test_every_key_of_the_original():
     policy = policy_of(TEXT)
     assert policy == Policy(
+        version=0,
+        refresh_period_ns=5000 * MS,
         operation_mode=OperationMode.FORCE_STOP,
         member_unit_ids=("E001", "E002", "E003", "E004"),
         large_capacity_unit_ids=("E001",),

@@ -10,7 +10,7 @@ import json
 import sqlite3
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from apis_core import events
 from apis_core.errors import ConfigError, Problem
@@ -22,7 +22,7 @@ from apis_core.types import DealState, Meter, OperationMode
 
 __all__ = ["Journal"]
 
-_KINDS = ("LeaseGranted", "LocalModeSet", "GlobalModeSet", "DealOpened", "DealClosed")
+_KINDS = tuple(kind.__name__ for kind in get_args(Entry))
 
 
 class Journal:
@@ -92,6 +92,10 @@ def _entry(kind: str, body: dict[str, Any]) -> Entry:
             return events.LocalModeSet(OperationMode(body["mode"]))
         case "GlobalModeSet":
             return events.GlobalModeSet(OperationMode(body["mode"]), body["version"])
+        case "PolicyPrepared":
+            return events.PolicyPrepared(**body)
+        case "PolicyAdopted":
+            return events.PolicyAdopted(**body)
         case "DealOpened":
             deal = body["deal"]
             known = {"meter": Meter(deal["meter"]), "state": DealState(deal["state"])}

@@ -6,7 +6,8 @@ Each unit's node is ``/apis/<cluster>/<unit>/unit``; its parameters:
 
     unit_id          such as E001
     cluster          such as village
-    policy_file      policy of the cluster (the original's JSON)
+    policy_file      policy of the cluster (the original's JSON); this and the next two are read
+                     again when they change
     hardware_file    hwConfig of the unit
     scenario_file    scenario of the unit
     journal_file     SQLite file; empty = in the user's state folder
@@ -23,7 +24,6 @@ import sys
 import time
 import uuid
 from collections.abc import Sequence
-from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import rclpy
@@ -33,11 +33,9 @@ from rclpy.signals import SignalHandlerOptions
 
 from apis_core.agent import AgentSettings
 from apis_core.errors import ConfigError, Problem
-from apis_core.hardware import parse_hardware
-from apis_core.policy import parse_policy
-from apis_core.scenario import parse_scenario
 from apis_core.types import UnitId
 from apis_core.units import ns_from_s
+from apis_node.configuration import WatchedFile, watched_files
 from apis_node.journal import Journal
 from apis_node.shell import UnitShell, journal_path
 
@@ -73,9 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for unit_id in options.units:
             node = _make_node(options.cluster, unit_id, is_alone=len(options.units) == 1)
             nodes.append(node)
-            settings, timezone = _settings(node)
+            settings, timezone, files = _settings(node)
             journals.append(Journal(journal_path(_text(node, "journal_file"), settings.unit_id)))
-            shells.append(UnitShell(node, options.cluster, settings, journals[-1], timezone))
+            shell = UnitShell(node, options.cluster, settings, journals[-1], timezone, files)
+            shells.append(shell)
             executor.add_node(node)
         _spin(executor, shells, stop_asked_s)
     except ConfigError as error:
@@ -135,7 +134,7 @@ def _text(node: Node, name: str) -> str:
     return str(node.get_parameter(name).value)
 
 
-def _settings(node: Node) -> tuple[AgentSettings, ZoneInfo]:
+def _settings(node: Node) -> tuple[AgentSettings, ZoneInfo, list[WatchedFile]]:
     """What the parameters say.
 
     Raises:
@@ -143,20 +142,18 @@ def _settings(node: Node) -> tuple[AgentSettings, ZoneInfo]:
     """
     problems: list[Problem] = []
     parsed: dict[str, object] = {}
-    for name, parse in (
-        ("policy_file", parse_policy),
-        ("hardware_file", parse_hardware),
-        ("scenario_file", parse_scenario),
-    ):
-        path = _text(node, name)
+    files = watched_files(
+        _text(node, "policy_file"), _text(node, "hardware_file"), _text(node, "scenario_file")
+    )
+    for name, file in files.items():
         source = f"{node.get_fully_qualified_name()} parameter {name}"
-        if not path:
+        if not file.path:
             problems.append(Problem(source, "", "", "must name a file"))
             continue
         try:
-            parsed[name] = parse(Path(path).read_text(encoding="utf-8"), path)
+            parsed[name] = file.read()
         except OSError as error:
-            problems.append(Problem(path, "", "", f"cannot be read: {error.strerror}"))
+            problems.append(Problem(file.path, "", "", f"cannot be read: {error.strerror}"))
         except ConfigError as error:
             problems += error.problems
     unit_id, zone_name = _text(node, "unit_id"), _text(node, "timezone")
@@ -183,7 +180,7 @@ def _settings(node: Node) -> tuple[AgentSettings, ZoneInfo]:
         scenario=parsed["scenario_file"],  # type: ignore[arg-type]
         network_floor_ns=ns_from_s(_NETWORK_FLOOR_WALL_S * speed) if speed > 1.0 else 0,
     )
-    return settings, zone
+    return settings, zone, list(files.values())
 
 
 def _complain(error: ConfigError) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -27,9 +27,10 @@ from apis_core import events, messages
 from apis_core.agent import Agent, AgentSettings
 from apis_core.errors import ApisError
 from apis_core.types import OperationMode, UnitId
-from apis_core.units import NEVER_NS
+from apis_core.units import NEVER_NS, s_from_ns
 from apis_interfaces import msg, srv
 from apis_node import qos
+from apis_node.configuration import WatchedFile
 from apis_node.interchange import InterchangeServer
 from apis_node.journal import Journal
 from apis_node.maintenance import maintain
@@ -70,6 +71,7 @@ class UnitShell:
         settings: Of the agent.
         journal: Of the unit.
         timezone: Of the place; the scenario's times of day are local.
+        files: Looked at every refreshing period of the policy.
     """
 
     def __init__(
@@ -79,12 +81,15 @@ class UnitShell:
         settings: AgentSettings,
         journal: Journal,
         timezone: ZoneInfo,
+        files: Sequence[WatchedFile] = (),
     ) -> None:
         self._node = node
         self._cluster = cluster
         self._settings = settings
         self._journal = journal
         self._timezone = timezone
+        self._files = files
+        self._met: set[UnitId] = set()  # units that we can hear and reach
         self._log = node.get_logger()
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         # deadlines run on /clock where there is one, else on a clock that nobody can set back
@@ -103,6 +108,7 @@ class UnitShell:
         self._make_subscriptions()
         self._make_services()
         self._make_timers()
+        self._meet(settings.policy.member_unit_ids)
 
     # --- the process asks ------------------------------------------------------------------------
 
@@ -186,6 +192,8 @@ class UnitShell:
                         self._owed.pop(call_id).set_result(to_ros(reply, instants, now_ns))
                 case events.DealRefused():
                     self._interchange.refuse(effect)
+                case events.MembersChanged(unit_ids):
+                    self._meet(unit_ids)
                 case events.Note(text):
                     self._log.info(text)
                 case events.Stopped():
@@ -226,6 +234,7 @@ class UnitShell:
         self._begin_timer.destroy()
         now_ns = self._now_ns()
         self._agent = Agent(self._settings, self._journal.recall(), SystemRandom(), now_ns)
+        self._meet(self._agent.member_ids)
         self._log.info(f"{self._settings.unit_id} is up")
         self._do(self._agent.start(now_ns), now_ns)
         self.feed(events.Wake())
@@ -234,6 +243,12 @@ class UnitShell:
         self._timer.cancel()
         self._wake_ns = NEVER_NS
         self.feed(events.Wake())
+
+    def _refresh(self) -> None:
+        for file in self._files:
+            event = file.look()
+            if event is not None:
+                self.feed(event)
 
     def _renew(self) -> None:
         self._forget_unanswered()
@@ -323,6 +338,7 @@ class UnitShell:
             messages.GridMasterClaim: ("grid_master", qos.EVENT),
             messages.InterchangeRequest: ("requests", qos.EVENT),
             messages.LeaseGrant: ("grid_master_grants", qos.EVENT),
+            messages.PolicyOffer: ("policy_offers", qos.EVENT),
         }
         self._publishers: dict[type, Any] = {
             type_: node.create_publisher(MESSAGES[type_], self._topic(name), profile)
@@ -334,8 +350,18 @@ class UnitShell:
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", qos.EVENT)
         self._accept_publishers: dict[UnitId, Any] = {}
         self._peer_clients: dict[tuple[UnitId, type], Any] = {}
-        for unit_id in self._settings.policy.member_unit_ids:
-            # made at once and not at first use: discovery takes longer than a negotiation window
+
+    def _meet(self, unit_ids: Sequence[UnitId]) -> None:
+        """Listen to units, and be ready to speak to them.
+
+        At once and not at first use: discovery takes longer than a negotiation window.
+        """
+        for unit_id in set(unit_ids) - self._met:
+            self._met.add(unit_id)
+            # our own status, too: another process may use our name
+            topic = self._unit_topic(unit_id, "status")
+            hear = self._hear(messages.UnitStatus)
+            self._node.create_subscription(msg.UnitStatus, topic, hear, qos.STATE)
             if unit_id != self._settings.unit_id:
                 self._accept_publisher(unit_id)
                 self._peer_client(unit_id, messages.ControlRequest)
@@ -349,16 +375,13 @@ class UnitShell:
             (messages.GridMasterClaim, "grid_master"),
             (messages.InterchangeRequest, "requests"),
             (messages.LeaseGrant, "grid_master_grants"),
+            (messages.PolicyOffer, "policy_offers"),
             # not retained: what an operator said before we came reaches us with the others' status
             (messages.OperationModeOrder, "operation_mode"),
         ):
             listen(MESSAGES[type_], self._topic(name), self._hear(type_), qos.EVENT)
         # retained: a unit that becomes the grid master must know what an older one left
         listen(msg.Deal, self._topic("deals"), self._hear(messages.Deal), qos.RECORD)
-        for unit_id in self._settings.policy.member_unit_ids:
-            # our own, too: another process may use our name
-            topic = self._unit_topic(unit_id, "status")
-            listen(msg.UnitStatus, topic, self._hear(messages.UnitStatus), qos.STATE)
         hear_accept = self._hear(messages.InterchangeAccept)
         listen(msg.InterchangeAccept, "accepts", hear_accept, qos.EVENT)
         hear_reading = self._hear(messages.ConverterReading)
@@ -384,6 +407,8 @@ class UnitShell:
         self._begin_timer = node.create_timer(0.05, self._begin, clock=self._steady)
         renewal_s = self._settings.driver_hold_s / _RENEWALS_PER_HOLD
         node.create_timer(renewal_s, self._renew, clock=self._steady)
+        refresh_s = s_from_ns(self._settings.policy.refresh_period_ns)
+        node.create_timer(refresh_s, self._refresh, clock=self._steady)
         node.create_timer(_DIAGNOSTICS_PERIOD_S, self._diagnose, clock=self._steady)
 
     def _accept_publisher(self, unit_id: UnitId) -> Any:

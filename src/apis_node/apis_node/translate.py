@@ -35,6 +35,7 @@ MESSAGES: dict[type, type] = {
     core.InterchangeRequest: msg.InterchangeRequest,
     core.LeaseGrant: msg.LeaseGrant,
     core.OperationModeOrder: msg.OperationMode,
+    core.PolicyOffer: msg.PolicyOffer,
     core.UnitStatus: msg.UnitStatus,
 }
 _PARTS: dict[type, Callable[[], Any]] = {

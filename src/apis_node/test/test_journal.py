@@ -12,7 +12,15 @@ from pathlib import Path
 import pytest
 
 from apis_core.errors import ConfigError
-from apis_core.events import DealClosed, DealOpened, GlobalModeSet, LeaseGranted, LocalModeSet
+from apis_core.events import (
+    DealClosed,
+    DealOpened,
+    GlobalModeSet,
+    LeaseGranted,
+    LocalModeSet,
+    PolicyAdopted,
+    PolicyPrepared,
+)
 from apis_core.ledger import Receipt
 from apis_core.memory import Memory
 from apis_core.messages import Deal
@@ -102,6 +110,8 @@ def test_the_folder_is_made(tmp_path):
             [GlobalModeSet(OperationMode.RUN, 1), GlobalModeSet(OperationMode.MANUAL, 2)],
             Memory(global_mode=OperationMode.MANUAL, global_mode_version=2),
         ),
+        ([PolicyPrepared("a")], Memory(coming_policy_text="a")),
+        ([PolicyPrepared("a"), PolicyAdopted("b")], Memory(policy_text="b")),
         ([DealOpened(FULL_DEAL)], Memory(open_deals={"d": FULL_DEAL})),
         (
             [

@@ -171,6 +171,7 @@ def test_no_field_of_a_message_is_forgotten(type_):
         "window_ns": "window_s",
         "lease_ns": "lease_s",
         "hold_ns": "hold_s",
+        "age_ns": "age_s",
     }
     if "error_code" in theirs:
         renamed |= {"error": "error_code", "message": "error_msg", "reading": "state"}

@@ -1,0 +1,88 @@
+"""The files that a unit goes by: read at the start, and again when they have changed.
+
+A file that cannot be read any more, or is wrong, changes nothing: the old one still holds, and the
+agent is told, so that everybody learns of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from apis_core.errors import ConfigError
+from apis_core.events import (
+    ConfigurationRefused,
+    Event,
+    HardwareRead,
+    PolicyRead,
+    ScenarioRead,
+)
+from apis_core.hardware import parse_hardware
+from apis_core.policy import parse_policy
+from apis_core.scenario import parse_scenario
+
+__all__ = ["WatchedFile", "watched_files"]
+
+
+class WatchedFile:
+    """One file.
+
+    Args:
+        path: Its name.
+        parse: From its content and its name to the value; raises :class:`ConfigError`.
+        event: Made of a value that was read anew.
+
+    Attributes:
+        path: The same.
+    """
+
+    def __init__(
+        self, path: str, parse: Callable[[str, str], Any], event: Callable[[Any], Event]
+    ) -> None:
+        self.path = path
+        self._parse = parse
+        self._event = event
+        self._text: str | None = None  # as last looked at, right or wrong
+        self._failure = ""
+
+    def read(self) -> Any:
+        """Its value.
+
+        Raises:
+            OSError: It cannot be read.
+            ConfigError: It is wrong.
+        """
+        self._text = Path(self.path).read_text(encoding="utf-8")
+        return self._parse(self._text, self.path)
+
+    def look(self) -> Event | None:
+        """What has become of it since it was looked at last; None = nothing."""
+        before = self._text
+        try:
+            text = Path(self.path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            return self._refused(f"{self.path} cannot be read: {error}")
+        if text == before:
+            return None
+        self._failure = ""
+        try:
+            return self._event(self.read())
+        except ConfigError as error:
+            return self._refused("; ".join(str(problem) for problem in error.problems))
+
+    def _refused(self, message: str) -> Event | None:
+        """Once, and not at every look."""
+        if message == self._failure:
+            return None
+        self._failure = message
+        return ConfigurationRefused(f"{message}; what it said before still holds")
+
+
+def watched_files(policy: str, hardware: str, scenario: str) -> dict[str, WatchedFile]:
+    """The files of a unit, by the names of their parameters."""
+    return {
+        "policy_file": WatchedFile(policy, parse_policy, PolicyRead),
+        "hardware_file": WatchedFile(hardware, parse_hardware, HardwareRead),
+        "scenario_file": WatchedFile(scenario, parse_scenario, ScenarioRead),
+    }
