@@ -17,6 +17,7 @@ from launch_ros.actions import Node
 
 from apis_bringup.launch_actions import start
 from apis_bringup.overrides import Overrides
+from apis_bringup.processes import Extras
 from apis_bringup.session import GridOptions, prepare
 
 # Beside this file's folder, in the source tree as well as where it is installed.
@@ -35,7 +36,13 @@ def start_grid(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 
     overrides = Overrides.of_texts(units=text("units"), speed=text("speed"), port=text("port"))
     web, rviz = text("web") == "true", text("rviz") == "true"
-    options = GridOptions(Path(text("config")), overrides, web=web)
+    extras = Extras(
+        markers=rviz or text("markers") == "true",
+        metrics_port=int(text("metrics_port")) if text("metrics_port") else None,
+        compat_http=text("compat_http") == "true",
+        record=Path(text("record")).resolve() if text("record") else None,
+    )
+    options = GridOptions(Path(text("config")), overrides, web=web, extras=extras)
     prepared = held.enter_context(prepare(options))
     actions = [action for process in prepared.processes for action in start(process)]
     if prepared.url:
@@ -92,7 +99,30 @@ def generate_launch_description() -> LaunchDescription:
                 "rviz",
                 default_value="false",
                 choices=["true", "false"],
-                description="Whether to start RViz with rviz/grid.rviz.",
+                description="Whether to draw the grid and start RViz with rviz/grid.rviz.",
+            ),
+            DeclareLaunchArgument(
+                "markers",
+                default_value="false",
+                choices=["true", "false"],
+                description="Whether to draw the grid (topic markers, TF) without starting RViz.",
+            ),
+            DeclareLaunchArgument(
+                "metrics_port",
+                default_value="",
+                description="Port of the metrics for Prometheus, such as 4383; empty = none.",
+            ),
+            DeclareLaunchArgument(
+                "compat_http",
+                default_value="false",
+                choices=["true", "false"],
+                description="Whether to serve the original's HTTP interfaces "
+                "(43830, 43900, 9999).",
+            ),
+            DeclareLaunchArgument(
+                "record",
+                default_value="",
+                description="MCAP file to record all topics into; empty = none.",
             ),
             OpaqueFunction(function=start_grid),
         ]

@@ -21,6 +21,7 @@ setup(
         (f"share/{PACKAGE}", ["package.xml"]),
         (f"share/{PACKAGE}/launch", sorted(glob(f"{ROOT}/launch/*.launch.py"))),
         (f"share/{PACKAGE}/config", sorted(glob(f"{ROOT}/config/*.*"))),
+        (f"share/{PACKAGE}/rviz", sorted(glob(f"{ROOT}/rviz/*.rviz"))),
     ],
     zip_safe=False,
     entry_points={"console_scripts": ["apisctl = apis_bringup.cli:main"]},

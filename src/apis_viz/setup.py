@@ -18,5 +18,11 @@ setup(
         (f"share/{PACKAGE}", ["package.xml"]),
     ],
     zip_safe=False,
-    entry_points={"console_scripts": ["dashboard = apis_viz.dashboard.main:main"]},
+    entry_points={
+        "console_scripts": [
+            "dashboard = apis_viz.dashboard.main:main",
+            "markers = apis_viz.markers.main:main",
+            "metrics = apis_viz.metrics.main:main",
+        ]
+    },
 )

@@ -19,8 +19,11 @@ SRC = ROOT / "src"
 
 GROUND = {"apis_interfaces", "apis_core", "apis_control"}
 MIDDLE = {"apis_node", "apis_driver", "apis_emulator", "apis_viz", "apis_bringup"}
-# the command `apisctl screenshot`; inside a function, so that it needs no browser until then
-ALLOWED_LAZILY = {("apis_bringup", "apis_viz.dashboard.screenshot")}
+# the commands that make pictures; inside a function, so that they need no browser until then
+ALLOWED_LAZILY = {
+    ("apis_bringup", "apis_viz.dashboard.screenshot"),
+    ("apis_bringup", "apis_viz.markers.picture"),
+}
 
 # The emulated devices speak what the drivers speak: one table and one frame for both ends of a
 # line, which the driver's tests hold against recorded bytes. Pure values; no driver runs there.

@@ -46,6 +46,13 @@ KeepJournal = Annotated[
 Cluster = Annotated[
     str | None, typer.Option(help="Cluster; default the one that runs here, else village.")
 ]
+MARKERS = typer.Option("--markers", help="Draw the grid for RViz (topic markers, TF).")
+METRICS_PORT = typer.Option(
+    min=1, max=65535, help="Serve metrics for Prometheus on this port of 127.0.0.1."
+)
+COMPAT_HTTP = typer.Option(
+    "--compat-http", help="Serve the original's HTTP interfaces (43830, 43900, 9999)."
+)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -59,13 +66,23 @@ def run(
     composition: Compose = None,
     seed: Seed = None,
     keep_journal: KeepJournal = False,
+    markers: Annotated[bool, MARKERS] = False,
+    metrics_port: Annotated[int | None, METRICS_PORT] = None,
+    compat_http: Annotated[bool, COMPAT_HTTP] = False,
+    record: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Record all topics into this MCAP file.")
+    ] = None,
 ) -> int:
     """Start a grid with emulated houses, and stop it on Ctrl-C."""
     from apis_bringup.overrides import Overrides
+    from apis_bringup.processes import Extras
     from apis_bringup.session import GridOptions, open_session
 
     overrides = Overrides(units, speed, seed, port, composition)
-    options = GridOptions(config, overrides, web=not no_web, keep_journal=keep_journal)
+    extras = Extras(markers, metrics_port, compat_http, record.resolve() if record else None)
+    options = GridOptions(
+        config, overrides, web=not no_web, keep_journal=keep_journal, extras=extras
+    )
     with open_session(options) as session:
         grid = session.grid
         session.runner.say(
@@ -74,6 +91,8 @@ def run(
         )
         if session.url:
             session.runner.say(f"dashboard: {session.url}", colour="1;36")
+        if metrics_port:
+            session.runner.say(f"metrics: http://127.0.0.1:{metrics_port}/metrics")
         session.runner.say("Ctrl-C stops deals, puts every converter to WAIT and ends everything")
         return session.runner.run()
 
@@ -293,6 +312,24 @@ def screenshot(
     code = take_picture(options, out, width=width, height=height, dark=dark)
     print(f"picture: {out}")
     return code
+
+
+@app.command()
+def scene(
+    out: Annotated[Path, typer.Option(help="PNG file.")] = Path("docs/images/scene.png"),
+    width: Annotated[int, typer.Option(min=320, help="Of the picture. [px]")] = 1440,
+    height: Annotated[int, typer.Option(min=240, help="Of the picture. [px]")] = 900,
+    flowing: Annotated[
+        bool, typer.Option("--flowing", help="Wait until a current flows.")
+    ] = False,
+    cluster: Cluster = None,
+) -> None:
+    """Draw what RViz would show of a grid that runs with --markers."""
+    from apis_bringup import look
+    from apis_bringup.scene import draw_scene
+
+    draw_scene(look.Grid(cluster), out, width=width, height=height, flowing=flowing)
+    print(f"picture: {out}")
 
 
 def _show(records: list[dict[str, Any]], as_json: bool, table: Callable[..., None]) -> None:

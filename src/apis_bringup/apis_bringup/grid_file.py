@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import yaml
 
 from apis_bringup.overrides import NO_OVERRIDES, Overrides
-from apis_bringup.processes import RunFolder, node_parameters
+from apis_bringup.processes import NO_EXTRAS, Extras, RunFolder, node_parameters
 from apis_bringup.yaml_text import load_yaml
 from apis_core.errors import ConfigError, Problem
 from apis_core.grid import (
@@ -99,6 +99,7 @@ def write_run_folder(
     *,
     keep_journal: bool = False,
     use_sim_time: bool = True,
+    extras: Extras = NO_EXTRAS,
 ) -> None:
     """Write the files from which the nodes start.
 
@@ -107,6 +108,7 @@ def write_run_folder(
         run: Where to; made if needed.
         keep_journal: Whether units remember what they did in an earlier run in this folder.
         use_sim_time: Whether the nodes live by `/clock`.
+        extras: What else looks at the grid.
     """
     grid = resolved.description
     for unit in grid.units:
@@ -119,7 +121,7 @@ def write_run_folder(
     run.policy_file.write_text(resolved.policy_text)
     # the file itself, so that what its author changes while the grid runs is noticed
     policy_file = run.policy_file if resolved.is_adapted else Path(grid.policy)
-    parameters = node_parameters(grid, run, policy_file, use_sim_time=use_sim_time)
+    parameters = node_parameters(grid, run, policy_file, use_sim_time=use_sim_time, extras=extras)
     nodes = {node: {"ros__parameters": values} for node, values in parameters.items()}
     run.params_file.write_text(yaml.safe_dump(nodes, sort_keys=False))
 

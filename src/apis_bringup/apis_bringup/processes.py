@@ -9,10 +9,13 @@ from typing import Any
 from apis_core.grid import GridDescription
 
 __all__ = [
+    "NO_EXTRAS",
+    "Extras",
     "Process",
     "RunFolder",
     "dashboard_process",
     "dashboard_url",
+    "extra_processes",
     "node_parameters",
     "process_list",
 ]
@@ -52,6 +55,36 @@ class RunFolder:
 
 
 @dataclass(frozen=True, slots=True)
+class Extras:
+    """What looks at a grid beside the dashboard; all off by default.
+
+    Attributes:
+        markers: Draw the grid for RViz.
+        metrics_port: Serve metrics for Prometheus on this port; None = do not.
+        compat_http: Serve the HTTP interfaces of the original's apis-web and main controller.
+        record: Record all topics into this MCAP file, absolute; None = do not.
+    """
+
+    markers: bool = False
+    metrics_port: int | None = None
+    compat_http: bool = False
+    record: Path | None = None
+
+    def names(self) -> list[str]:
+        """Executables of `apis_viz` that are wanted; each has a node of the same name."""
+        wanted = {
+            "markers": self.markers,
+            "metrics": self.metrics_port is not None,
+            "compat_http": self.compat_http,
+            "recorder": self.record is not None,
+        }
+        return [name for name, is_wanted in wanted.items() if is_wanted]
+
+
+NO_EXTRAS = Extras()
+
+
+@dataclass(frozen=True, slots=True)
 class Process:
     """One process of a grid.
 
@@ -77,13 +110,16 @@ class Process:
         return self.package == "apis_node"
 
 
-def process_list(grid: GridDescription, run: RunFolder, *, web: bool = True) -> list[Process]:
+def process_list(
+    grid: GridDescription, run: RunFolder, *, web: bool = True, extras: Extras = NO_EXTRAS
+) -> list[Process]:
     """All processes of a grid, in the order in which they start.
 
     Args:
         grid: Resolved description.
         run: Its run folder.
         web: Whether the dashboard is among them.
+        extras: What else looks at the grid.
     """
     namespace = f"/apis/{grid.cluster}"
     params_file = run.params_file
@@ -91,7 +127,18 @@ def process_list(grid: GridDescription, run: RunFolder, *, web: bool = True) -> 
         Process("emulator", "apis_emulator", "emulator", params_file, namespace=namespace),
         *(_unit_process(grid, ids, params_file) for ids in _unit_groups(grid)),
     ]
-    return [*processes, dashboard_process(grid, run)] if web else processes
+    if web:
+        processes.append(dashboard_process(grid, run))
+    return [*processes, *extra_processes(grid, run, extras)]
+
+
+def extra_processes(grid: GridDescription, run: RunFolder, extras: Extras) -> list[Process]:
+    """What else looks at a grid."""
+    namespace = f"/apis/{grid.cluster}"
+    return [
+        Process(name, "apis_viz", name, run.params_file, namespace=namespace)
+        for name in extras.names()
+    ]
 
 
 def dashboard_process(grid: GridDescription, run: RunFolder) -> Process:
@@ -101,7 +148,12 @@ def dashboard_process(grid: GridDescription, run: RunFolder) -> Process:
 
 
 def node_parameters(
-    grid: GridDescription, run: RunFolder, policy_file: Path, *, use_sim_time: bool = True
+    grid: GridDescription,
+    run: RunFolder,
+    policy_file: Path,
+    *,
+    use_sim_time: bool = True,
+    extras: Extras = NO_EXTRAS,
 ) -> dict[str, dict[str, Any]]:
     """ROS parameters by fully qualified node name.
 
@@ -110,6 +162,7 @@ def node_parameters(
         run: Its run folder.
         policy_file: Which its units share.
         use_sim_time: Whether the nodes live by `/clock`; the emulator, which makes it, never does.
+        extras: What else looks at the grid.
     """
     namespace = f"/apis/{grid.cluster}"
     nodes: dict[str, dict[str, Any]] = {
@@ -121,6 +174,17 @@ def node_parameters(
             "port": grid.web.port,
         },
     }
+    own = {
+        "metrics": {"port": extras.metrics_port},
+        "recorder": {"file": str(extras.record)},
+    }
+    for name in extras.names():
+        nodes[f"{namespace}/{name}"] = {
+            "use_sim_time": use_sim_time,
+            "grid_file": str(run.grid_file),
+            "policy_file": str(policy_file),
+            **own.get(name, {}),
+        }
     for unit in grid.units:
         nodes[f"{namespace}/{unit.id.lower()}/unit"] = {
             "use_sim_time": use_sim_time,

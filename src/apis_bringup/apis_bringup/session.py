@@ -17,7 +17,14 @@ from honcho.printer import Printer
 from apis_bringup.errors import CancelledError, CommandError, usage_error
 from apis_bringup.grid_file import resolve, write_run_folder
 from apis_bringup.overrides import NO_OVERRIDES, Overrides
-from apis_bringup.processes import Process, RunFolder, dashboard_url, process_list
+from apis_bringup.processes import (
+    NO_EXTRAS,
+    Extras,
+    Process,
+    RunFolder,
+    dashboard_url,
+    process_list,
+)
 from apis_bringup.run_lock import RunningGrid, claim, domain_id
 from apis_bringup.runner import Child, Runner
 from apis_core.grid import GridDescription
@@ -44,6 +51,7 @@ class GridOptions:
         web: Whether to start the dashboard.
         keep_journal: Whether units remember what they did in an earlier run.
         quiet: Whether the children's output goes to their log files alone.
+        extras: What else looks at the grid.
     """
 
     config: Path | None = None
@@ -51,6 +59,7 @@ class GridOptions:
     web: bool = True
     keep_journal: bool = False
     quiet: bool = False
+    extras: Extras = NO_EXTRAS
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +131,15 @@ def prepare(options: GridOptions) -> Iterator[PreparedGrid]:
     with claim(RunningGrid(grid.cluster, ids, str(run.path), url)):
         if options.web:
             _check_port(grid.web.host, grid.web.port)
+        extras = options.extras
+        if extras.metrics_port is not None:
+            _check_port("127.0.0.1", extras.metrics_port, "--metrics-port")
         try:
-            write_run_folder(resolved, run, keep_journal=options.keep_journal)
+            write_run_folder(resolved, run, keep_journal=options.keep_journal, extras=extras)
         except OSError as error:
             raise CommandError(f"cannot write into {run.path}: {error.strerror}") from None
-        yield PreparedGrid(grid, run, tuple(process_list(grid, run, web=options.web)), url)
+        processes = process_list(grid, run, web=options.web, extras=extras)
+        yield PreparedGrid(grid, run, tuple(processes), url)
 
 
 @contextmanager
@@ -207,7 +220,7 @@ def _child_environment(run: RunFolder) -> Mapping[str, str]:
     }
 
 
-def _check_port(host: str, port: int) -> None:
+def _check_port(host: str, port: int, option: str = "--port") -> None:
     """Find a busy port before anything starts."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
@@ -216,4 +229,4 @@ def _check_port(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             right = f"is not free on {host} ({error.strerror}); choose another"
-            raise usage_error("--port", port, right) from None
+            raise usage_error(option, port, right) from None

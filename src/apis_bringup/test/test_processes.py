@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from apis_bringup.processes import RunFolder, dashboard_url, process_list
+from apis_bringup.processes import (
+    Extras,
+    RunFolder,
+    dashboard_url,
+    node_parameters,
+    process_list,
+)
 from apis_core.grid import GridDescription, Web, parse_grid
 
 RUN = RunFolder(Path("/run"))
@@ -53,3 +59,15 @@ def test_the_dashboards_address_may_be_ipv6():
     grid = grid_of(1).model_copy(update={"web": Web(host="::1", port=80)})
 
     assert dashboard_url(grid) == "http://[::1]:80"
+
+
+def test_what_else_looks_at_a_grid_is_off_and_knows_its_files_when_it_is_on():
+    extras = Extras(markers=True, metrics_port=9000, record=Path("/day.mcap"))
+    names = [process.name for process in process_list(grid_of(1), RUN, extras=extras)]
+    nodes = node_parameters(grid_of(1), RUN, RUN.policy_file, extras=extras)
+
+    assert names[-4:] == ["dashboard", "markers", "metrics", "recorder"]
+    assert nodes["/apis/village/metrics"]["port"] == 9000
+    assert nodes["/apis/village/recorder"]["file"] == "/day.mcap"
+    assert nodes["/apis/village/markers"]["policy_file"] == "/run/policy.json"
+    assert "/apis/village/compat_http" not in nodes

@@ -1,0 +1,1 @@
+"""The grid as RViz markers and TF frames."""

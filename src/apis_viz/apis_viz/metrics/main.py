@@ -1,0 +1,46 @@
+"""The metrics process: a page for Prometheus, in its text format, at ``/metrics``.
+
+Parameters beside those of every window: ``host`` (127.0.0.1 by default) and ``port``.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from typing import Any
+
+from prometheus_client import CollectorRegistry, start_http_server
+from rclpy.node import Node
+
+from apis_viz.metrics.collector import GridCollector
+from apis_viz.watch import GridWatch
+from apis_viz.window import WindowError, WindowFiles, run_window
+
+__all__ = ["main"]
+
+PORT = 4383
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until a signal comes; give the exit code."""
+    return run_window("metrics", {"host": "127.0.0.1", "port": PORT}, _build, arguments)
+
+
+def _build(node: Node, files: WindowFiles, own: dict[str, Any], stack: ExitStack) -> None:
+    registry = CollectorRegistry()
+    registry.register(GridCollector(GridWatch(node, files.grid), files.grid.cluster))
+    try:
+        server, thread = start_http_server(own["port"], addr=own["host"], registry=registry)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise WindowError(
+            f"cannot listen on {own['host']}:{own['port']} ({reason}); choose another port"
+        ) from error
+    stack.callback(thread.join)
+    stack.callback(server.server_close)
+    stack.callback(server.shutdown)
+    print(f"metrics: http://{own['host']}:{server.server_port}/metrics", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

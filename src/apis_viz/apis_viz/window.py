@@ -1,0 +1,126 @@
+"""The process of a window on the grid: parameters in, a node that spins, an orderly end.
+
+Parameters of every window: ``grid_file`` (resolved grid description, JSON) and ``policy_file``
+(the original's JSON; may be missing). Exit codes: 0 stopped by SIGINT or SIGTERM, 2 a wrong
+parameter or a busy port.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from pydantic import ValidationError
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from apis_core.errors import ConfigError
+from apis_core.grid import GridDescription
+from apis_core.policy import Policy, parse_policy
+
+__all__ = ["WindowError", "WindowFiles", "read_grid_file", "run_window"]
+
+SPIN_S = 0.1  # wall; how soon a signal is seen
+
+
+class WindowError(Exception):
+    """The window cannot open; the text is one line for people."""
+
+
+@dataclass(frozen=True)
+class WindowFiles:
+    """What a window was given to read."""
+
+    grid: GridDescription
+    policy: Policy | None
+
+
+def run_window(
+    name: str,
+    parameters: dict[str, Any],
+    build: Callable[[Node, WindowFiles, dict[str, Any], ExitStack], None],
+    arguments: list[str] | None = None,
+) -> int:
+    """Run a window's node until a signal comes.
+
+    Args:
+        name: Of the node.
+        parameters: Its own parameters with their defaults.
+        build: Gives the node its work; what is to be closed at the end goes on the stack.
+            Raises WindowError if it cannot.
+        arguments: Command line; None = the process's.
+
+    Returns:
+        The exit code.
+    """
+    asked: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda got, _frame: asked.append(got))
+    try:
+        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    except Exception as error:  # rclpy has several kinds for arguments that it cannot read
+        print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    executor = SingleThreadedExecutor()
+    try:
+        with ExitStack() as stack:
+            node = Node(name)
+            stack.callback(node.destroy_node)
+            build(node, _files(node), _own(node, parameters), stack)
+            executor.add_node(node)
+            while not asked:
+                executor.spin_once(timeout_sec=SPIN_S)
+            executor.shutdown()
+    except WindowError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 2
+    finally:
+        rclpy.try_shutdown()
+    return 0
+
+
+def read_grid_file(file: str) -> GridDescription:
+    """Read a resolved grid description.
+
+    Raises:
+        WindowError: It is missing or wrong.
+    """
+    if not file:
+        raise WindowError("parameter grid_file is missing: --ros-args -p grid_file:=FILE.json")
+    try:
+        return GridDescription.model_validate_json(Path(file).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise WindowError(f"grid_file {file}: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise WindowError(f"grid_file {file}: {place}: {first['msg']}") from error
+
+
+def _files(node: Node) -> WindowFiles:
+    values = _own(node, {"grid_file": "", "policy_file": ""})
+    grid = read_grid_file(values["grid_file"])
+    file = values["policy_file"]
+    try:
+        policy = parse_policy(Path(file).read_text(encoding="utf-8"), file) if file else None
+    except OSError as error:
+        raise WindowError(f"policy_file {file}: {error.strerror}") from error
+    except ConfigError as error:
+        raise WindowError(str(error.problems[0])) from error
+    return WindowFiles(grid, policy)
+
+
+def _own(node: Node, defaults: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return {
+            name: node.declare_parameter(name, default).value for name, default in defaults.items()
+        }
+    except Exception as error:  # a value of the wrong type; rclpy has several kinds for it
+        raise WindowError(f"{error}") from error
