@@ -1,23 +1,35 @@
-"""Control parts of a converter, in C++: energy metering, slew limiting, the dead man of a port.
+"""The real-time heart, in C++: converters, their control loop, the bus, a whole plant, and the
+dead man of a port.
 
-:mod:`apis_control.reference` has the same in plain Python, to compare against and to read.
+:mod:`apis_control.reference` has the converter's parts in plain Python, to compare against and to
+read.
 """
 
 from apis_control._apis_control import (
+    BusNetwork,
     ControlError,
+    Converter,
+    Detached,
     EnergyMeter,
     InvalidTimeStep,
     InvalidValue,
+    Plant,
+    PlantUnit,
     SlewLimiter,
 )
 from apis_control._port_guard import GuardFired, PortGuard
 
 __all__ = [
+    "BusNetwork",
     "ControlError",
+    "Converter",
+    "Detached",
     "EnergyMeter",
     "GuardFired",
     "InvalidTimeStep",
     "InvalidValue",
+    "Plant",
+    "PlantUnit",
     "PortGuard",
     "SlewLimiter",
 ]

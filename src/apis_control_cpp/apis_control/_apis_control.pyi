@@ -2,6 +2,11 @@
 throws.
 """
 
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
 class ControlError(ValueError):
     """Base of what this module raises."""
 
@@ -10,6 +15,9 @@ class InvalidTimeStep(ControlError):
 
 class InvalidValue(ControlError):
     """A quantity that is not a finite number, or out of its range."""
+
+class Detached(ControlError):
+    """A handle whose unit was taken out of its plant."""
 
 class EnergyMeter:
     """Counts the Wh that pass a terminal; + power = charging. Neither counter ever decreases.
@@ -48,3 +56,230 @@ class SlewLimiter:
     def value(self) -> float: ...
     @property
     def rate_per_s(self) -> float: ...
+
+class Converter:
+    """One DC/DC converter. Currents and powers: + = from the bus into the unit.
+
+    Enums are plain numbers here, those of the messages: mode 1 WAIT, 2 VOLTAGE_REFERENCE,
+    3 DISCHARGE, 4 CHARGE; alarm 1 none, 2 light, 3 heavy; stop cause 0 none, 1 energy reached,
+    2 hold expired, 3 trip.
+
+    Keyword arguments: fields of ``ConverterParameters`` in converter.hpp (ratings, slew rates,
+    loss curve, trips), with their units in their names.
+
+    Raises:
+        InvalidValue: A rating or a slew rate is not a finite number > 0.
+        TypeError: There is no such parameter.
+    """
+
+    current_a: float  # at the bus terminal, now [A]
+    voltage_setpoint_v: float  # ordered; 0 unless a voltage reference [V]
+    current_setpoint_a: float  # ordered, or the limit of a voltage reference, >= 0 [A]
+    droop_ratio: float  # voltage drop at rated current over the setpoint, 0..0.1
+    energy_limit_wh: float | None  # it stops by itself when so much has moved [Wh]
+    next_current_a: float  # setpoint that it goes to there instead; 0 = it stops [A]
+    current_offset_a: float  # error of its current control [A]
+    is_stuck: bool  # fault: it keeps its current whatever it is told, until a trip
+    may_charge: bool  # permits of the battery management; taken away they trip
+    may_discharge: bool
+    def __init__(self, **parameters: float) -> None: ...
+    @property
+    def mode(self) -> int: ...
+    @property
+    def alarm(self) -> int: ...
+    @property
+    def stop_cause(self) -> int: ...
+    @property
+    def stop_detail(self) -> str:
+        """Why it left its last active mode by itself, for people."""
+    @property
+    def regulated_v(self) -> float:
+        """What a voltage reference regulates to while it ramps. [V]"""
+    @property
+    def has_held(self) -> bool:
+        """As a reference it has reached its setpoint."""
+    @property
+    def saturated_s(self) -> float:
+        """For how long a reference has been at its current limit. [s]"""
+    @property
+    def temp_degc(self) -> float: ...
+    @property
+    def is_active(self) -> bool: ...
+    @property
+    def is_stopping(self) -> bool: ...
+    @property
+    def is_reference(self) -> bool: ...
+    @property
+    def charged_wh(self) -> float:
+        """Taken from the bus since the start. [Wh]"""
+    @property
+    def discharged_wh(self) -> float:
+        """Given to the bus since the start. [Wh]"""
+    @property
+    def moved_wh(self) -> float:
+        """Moved over the bus terminal, either way, since the last order of a mode. [Wh]"""
+    @property
+    def droop_ohm(self) -> float: ...
+    def loss_w(self, grid_w: float) -> float:
+        """What it burns at this power at the bus terminal. [W]"""
+    def start(self, mode: int, *, bus_v: float, energy_limit_wh: float | None) -> None:
+        """Enter an active mode, without setpoints. Counting towards the limit begins anew."""
+    def acknowledge(self) -> None:
+        """Forget the alarm."""
+    def stop(self, cause: int, detail: str, *, is_bus_held: bool) -> None:
+        """Go to WAIT in order. A first cause stays.
+
+        With the bus held by another reference, a reference lets its current go instead of the
+        voltage.
+        """
+    def trip(self, detail: str) -> None:
+        """Off at once, with an alarm."""
+    def finish(self) -> None:
+        """End an orderly stop now, wherever it is."""
+    def count(self, grid_w: float, dt_s: float) -> float:
+        """Meter a step of mean power [W, s]; returns what is lost. [W]"""
+    def time_to_stop(self, bus_v: float) -> float:
+        """Time until its stop must begin to meet its energy limit; inf = not in sight. [s]"""
+
+Samples = float | tuple[npt.ArrayLike, float, float]
+"""One value, or (values, step_s, origin_s): joined by lines, and after the last comes the first.
+float32 arrays are not copied.
+"""
+
+class PlantUnit:
+    """A unit of a plant; every column of the plant is an attribute of the same name.
+
+    Raises:
+        Detached: It was taken out of its plant.
+    """
+
+    voltage_offset_v: float
+    stored_wh: float
+    has_mains: float
+    is_bypass: float
+    is_ac_charging: float
+    is_dark: float
+    pack_degc: float
+    converter_degc: float
+    @property
+    def converter(self) -> Converter: ...
+    @property
+    def index(self) -> int: ...
+    @property
+    def is_attached(self) -> bool: ...
+    @property
+    def bus_v(self) -> float:
+        """At its bus terminal. [V]"""
+    @property
+    def open_circuit_v(self) -> float: ...
+    @property
+    def soc_ratio(self) -> float:
+        """Stored energy over capacity, 0..1."""
+    @property
+    def is_empty(self) -> bool: ...
+    @property
+    def is_full(self) -> bool: ...
+    @property
+    def battery_charged_wh(self) -> float:
+        """Through the converter's battery terminals since the start. [Wh]"""
+    @property
+    def battery_discharged_wh(self) -> float:
+        """The same way out, idle losses included. [Wh]"""
+    def __getattr__(self, column: str) -> float: ...
+
+class Plant:
+    """Houses, converters and bus in virtual time. Equal steps and orders give equal bits, on any
+    machine.
+
+    Args:
+        bus: Fields of ``BusParameters`` (plant.hpp).
+        house: Fields of ``HouseParameters`` (house.hpp), with the sources of their values.
+    """
+
+    time_s: float  # since the start [s]
+    voltage_v: float  # mean of the largest part of the bus [V]
+    def __init__(self, bus: dict[str, float] = ..., house: dict[str, float] = ...) -> None: ...
+    def add(
+        self,
+        converter: Converter,
+        *,
+        capacity_wh: float,
+        stored_wh: float,
+        solar: Samples,
+        load: Samples,
+        has_mains: bool = True,
+        voltage_offset_v: float = 0.0,
+    ) -> PlantUnit:
+        """One more unit, also in mid-run. Arrays of columns and lines must be got and set anew."""
+    def remove(self, index: int) -> None: ...
+    def set_profiles(self, index: int, solar: Samples, load: Samples) -> None: ...
+    def set_lines(self, lines: Sequence[tuple[int, int, float]]) -> None:
+        """Wires between units: (index, index, ohm of both conductors). None = an ideal bus."""
+    def set_line_open(self, line: int, is_open: bool) -> None:
+        """Break or mend a line; the parts of a bus that was split live on by themselves."""
+    def step(self, dt_s: float) -> None:
+        """Let a time pass [s, > 0]. Gives up the GIL meanwhile."""
+    def column(self, name: str) -> npt.NDArray[np.float64]:
+        """One value per unit, in the plant's own memory.
+
+        State, writable: stored_wh, has_mains, is_bypass, is_ac_charging, is_dark, pack_degc,
+        converter_degc. Fixed: capacity_wh. Mean powers of the last step [W]: solar_w,
+        solar_available_w, load_w, unserved_w, mains_w, ac_loss_w, dc_loss_w, battery_w,
+        battery_loss_w, overcharge_w; battery_v, battery_a. Sums [Wh]: solar_wh, curtailed_wh,
+        load_wh, unserved_wh, mains_wh, ac_loss_wh, dc_loss_wh, battery_loss_wh.
+
+        Raises:
+            InvalidValue: There is no such column.
+        """
+    def bus_v(self, index: int) -> float: ...
+    def is_held_without(self, index: int) -> bool:
+        """Whether another unit is the voltage reference there and means to stay so."""
+    def line_current_a(self, line: int) -> float:
+        """From the first of its units to the second, in the last sub-step. [A]"""
+    @property
+    def units(self) -> list[PlantUnit]: ...
+    @property
+    def transported_power_w(self) -> float:
+        """Sum of what units feed into the bus. [W]"""
+    @property
+    def bled_wh(self) -> float:
+        """Burned by a bus that nothing held, and by switching. [Wh]"""
+    @property
+    def line_loss_w(self) -> float: ...
+    @property
+    def line_loss_wh(self) -> float: ...
+    @property
+    def bus_stored_wh(self) -> float: ...
+    @property
+    def bytes_per_unit(self) -> int: ...
+
+class BusNetwork:
+    """Lines with resistance between nodes: the DC power flow of trees and meshes.
+
+    Args:
+        nodes: How many.
+        lines: (node, node, ohm of both conductors); none = all nodes are one.
+    """
+
+    def __init__(self, nodes: int, lines: Sequence[tuple[int, int, float]]) -> None: ...
+    def set_open(self, line: int, is_open: bool) -> None: ...
+    @property
+    def islands(self) -> int: ...
+    def solve(
+        self,
+        currents_a: Sequence[float],
+        references: Sequence[tuple[int, float, float, float]],
+    ) -> tuple[
+        npt.NDArray[np.float64], npt.NDArray[np.float64], list[float], list[bool], float, bool
+    ]:
+        """Steady state.
+
+        Args:
+            currents_a: Of the current sources, one per node, + = into the unit. [A]
+            references: (node, source [V], droop [ohm], limit [A]).
+
+        Returns:
+            Node voltages (NaN where nothing holds them) [V], line currents from first to second
+            node [A], currents of the references [A], which of them are at their limit, loss in
+            the lines [W], and whether everything that carries a current is held.
+        """

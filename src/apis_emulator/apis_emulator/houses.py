@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,10 +25,8 @@ from typing import TYPE_CHECKING
 from apis_core.errors import ConfigError, Problem, ProtocolMisuse
 from apis_core.grid import GridDescription, House, UnitEntry
 from apis_core.hardware import Hardware, parse_hardware
-from apis_emulator.physics.battery import Battery
 from apis_emulator.physics.converter import Converter
-from apis_emulator.physics.house import House as HouseModel
-from apis_emulator.physics.plant import Plant, Profile, Unit
+from apis_emulator.physics.plant import Installation, Plant
 from apis_emulator.profiles.cache import Samples, cached
 from apis_emulator.profiles.csv_files import (
     customer_of,
@@ -69,15 +66,15 @@ def build_plant(grid: GridDescription) -> Plant:
     for index, entry in enumerate(grid.units):
         house = drawn(entry, index, emulator.seed, is_north=emulator.place.latitude_deg >= 0.0)
         capacity_wh = house.battery_capacity_wh or hardware[entry.id].battery_capacity_wh
-        battery = Battery(capacity_wh, capacity_wh * (house.initial_soc_ratio or 0.0))
+        solar, load = profiles[entry.id]
         rng = generator(emulator.seed, "voltmeter", entry.id)
-        units[entry.id] = Unit(
-            house=HouseModel(battery, mains=house.mains),
-            converter=Converter(
-                loss=emulator.converter_loss,
-                current_slew_a_per_s=emulator.bus.current_slew_a_per_s,
-            ),
-            profile=profiles[entry.id],
+        units[entry.id] = Installation(
+            capacity_wh=capacity_wh,
+            stored_wh=capacity_wh * (house.initial_soc_ratio or 0.0),
+            converter=Converter(loss=emulator.converter_loss, bus=emulator.bus),
+            solar=solar,
+            load=load,
+            mains=house.mains,
             voltage_offset_v=VOLTMETER_SIGMA_V * rng.standard_normal(),
         )
     return Plant(units, emulator.bus)
@@ -109,23 +106,14 @@ def drawn(entry: UnitEntry, index: int, seed: int, *, is_north: bool) -> House:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _SunAndLoad:
-    solar: Series
-    load: Series
-
-    def __call__(self, time_s: float) -> tuple[float, float]:
-        return self.solar.at(time_s), self.load.at(time_s)
-
-
-def _profiles(grid: GridDescription, year: Year) -> dict[str, Profile]:
+def _profiles(grid: GridDescription, year: Year) -> dict[str, tuple[Series, Series]]:
     solar_days, load_days = _collect(lambda: _solar_files(grid), lambda: _load_files(grid))
     modelled = Modelled(year, grid.emulator.seed)
-    profiles: dict[str, Profile] = {}
+    profiles: dict[str, tuple[Series, Series]] = {}
     for index, entry in enumerate(grid.units):
         house = drawn(entry, index, modelled.seed, is_north=year.place.latitude_deg >= 0.0)
         file, days = entry.house.solar_csv, load_days.get(entry.id)
-        profiles[entry.id] = _SunAndLoad(
+        profiles[entry.id] = (
             year.series(
                 hourly_year(year, solar_days[file]) if file else modelled.solar(house, entry.id)
             ),

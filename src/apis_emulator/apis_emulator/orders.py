@@ -77,7 +77,8 @@ def read_converter(
     """What the converter measures and counts now, and for whom it works."""
     unit = plant.units[unit_id]
     converter = unit.converter
-    grid_w = converter.current_a * plant.voltage_v
+    grid_v = unit.bus_v
+    grid_w = converter.current_a * grid_v
     battery_w = grid_w - converter.loss_w(grid_w)
     battery_v = unit.battery.voltage_v
     return ConverterReading(
@@ -86,20 +87,20 @@ def read_converter(
         alarm=converter.alarm,
         stop_cause=converter.stop_cause,
         stop_detail=converter.stop_detail,
-        grid_voltage_v=plant.voltage_v,
+        grid_voltage_v=grid_v,
         grid_current_a=converter.current_a,
         grid_power_w=grid_w,
         battery_voltage_v=battery_v,
         battery_current_a=battery_w / battery_v,
         battery_power_w=battery_w,
-        converter_temp_degc=converter.temp_degc,
+        converter_temp_degc=unit.native.converter_degc,
         grid_voltage_setpoint_v=converter.voltage_setpoint_v,
         grid_current_setpoint_a=converter.current_setpoint_a,
         droop_ratio=converter.droop_ratio,
         grid_charged_wh=converter.charged_wh,
         grid_discharged_wh=converter.discharged_wh,
-        battery_charged_wh=converter.battery_charged_wh,
-        battery_discharged_wh=converter.battery_discharged_wh,
+        battery_charged_wh=unit.native.battery_charged_wh,
+        battery_discharged_wh=unit.native.battery_discharged_wh,
         term=term,
         deal_id=deal_id,
         hold_remaining_s=hold_remaining_s,
@@ -138,26 +139,28 @@ def _change_mode(plant: Plant, unit_id: UnitId, unit: Unit, order: ConverterOrde
     next_a = _next_current_a(order)
     if mode is ConverterMode.VOLTAGE_REFERENCE:
         voltage_v, droop_ratio = _voltage_v(order), _droop_ratio(order)
-        _must_be_free(plant, unit_id, converter, droop_ratio)
-        converter.start(mode, bus_v=plant.voltage_v, energy_limit_wh=limit_wh)
+        _must_be_free(plant, unit_id, droop_ratio)
+        converter.start(mode, bus_v=unit.bus_v, energy_limit_wh=limit_wh)
         converter.voltage_setpoint_v = voltage_v
         converter.droop_ratio = droop_ratio
     else:
         _must_be_able(plant, unit_id, unit, mode)
-        converter.start(mode, bus_v=plant.voltage_v, energy_limit_wh=limit_wh)
+        converter.start(mode, bus_v=unit.bus_v, energy_limit_wh=limit_wh)
     converter.current_setpoint_a, converter.next_current_a = current_a, next_a
 
 
-def _must_be_free(plant: Plant, unit_id: UnitId, converter: Converter, droop_ratio: float) -> None:
+def _must_be_free(plant: Plant, unit_id: UnitId, droop_ratio: float) -> None:
     """A second voltage source is allowed only with droop, for a hand-over."""
+    unit = plant.units[unit_id]
+    bus_v = unit.bus_v
     others = [i for i in plant.read_bus().voltage_reference_ids if i != unit_id]
-    is_energised = plant.voltage_v > ENERGISED_BUS_V and not converter.is_reference
+    is_energised = bus_v > ENERGISED_BUS_V and not unit.converter.is_reference
     if droop_ratio > 0.0 or not (others or is_energised):
         return
     holder = f", held by {', '.join(others)}" if others else ""
     raise Refused(
         ConverterError.BUS_ENERGISED,
-        f"the bus is at {plant.voltage_v:.1f} V{holder}; it must be free and at "
+        f"the bus is at {bus_v:.1f} V{holder}; it must be free and at "
         f"{ENERGISED_BUS_V:g} V at most, or droop_ratio > 0 for a hand-over",
     )
 
@@ -169,10 +172,10 @@ def _must_be_able(plant: Plant, unit_id: UnitId, unit: Unit, mode: ConverterMode
         raise Refused(
             ConverterError.WRONG_MODE, "it alone holds the bus voltage; it must go to WAIT first"
         )
-    if plant.voltage_v < least_v:
+    if unit.bus_v < least_v:
         raise Refused(
             ConverterError.REFUSED,
-            f"the bus is at {plant.voltage_v:.1f} V, it must be at {least_v:g} V or more",
+            f"the bus is at {unit.bus_v:.1f} V, it must be at {least_v:g} V or more",
         )
     if mode is ConverterMode.DISCHARGE and unit.is_empty:
         raise Refused(ConverterError.REFUSED, "the battery is empty; drawing is not permitted")

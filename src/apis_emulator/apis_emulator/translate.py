@@ -18,8 +18,7 @@ from apis_core.messages import (
     ConverterReply,
 )
 from apis_core.types import ConverterMode, UnitId
-from apis_emulator.physics.battery import NOMINAL_VOLTAGE_V
-from apis_emulator.physics.plant import BusReading, Unit
+from apis_emulator.physics.plant import NOMINAL_VOLTAGE_V, BusReading, Unit
 from apis_interfaces.msg import BusState, ConverterState, HouseState
 from apis_interfaces.srv import ConverterCommand
 
@@ -91,12 +90,12 @@ def house_state(unit_id: UnitId, unit: Unit, stamp: Time) -> HouseState:
 
 
 def battery_state(unit_id: UnitId, unit: Unit, stamp: Time) -> BatteryState:
-    """The battery as its management says it; charge in Ah and temperature are not modelled."""
+    """The battery as its management says it; its charge in Ah is not modelled."""
     battery, power_w = unit.battery, unit.flow.battery_w
     message = BatteryState(
         voltage=battery.voltage_v,
-        temperature=math.nan,
-        current=power_w / battery.voltage_v,
+        temperature=battery.temp_degc,
+        current=battery.current_a,
         charge=math.nan,
         capacity=math.nan,
         design_capacity=battery.capacity_wh / NOMINAL_VOLTAGE_V,
@@ -119,12 +118,12 @@ def battery_state(unit_id: UnitId, unit: Unit, stamp: Time) -> BatteryState:
 
 
 def bus_state(reading: BusReading, speed: float, stamp: Time) -> BusState:
-    """The bus. Its lines have no resistance yet, so nothing is lost in them."""
+    """The bus."""
     return BusState(
         stamp=stamp,
         voltage_v=reading.voltage_v,
         transported_power_w=reading.transported_power_w,
-        line_loss_w=0.0,
+        line_loss_w=reading.line_loss_w,
         voltage_reference_ids=list(reading.voltage_reference_ids),
         speed=speed,
     )

@@ -11,10 +11,8 @@ from apis_core.grid import Bus, ConverterLoss
 from apis_core.messages import ConverterOperation, ConverterOrder, ConverterReply
 from apis_core.types import ConverterError, ConverterMode
 from apis_emulator.driver import Driver
-from apis_emulator.physics.battery import Battery
 from apis_emulator.physics.converter import Converter
-from apis_emulator.physics.house import House
-from apis_emulator.physics.plant import Plant, Unit
+from apis_emulator.physics.plant import Installation, Plant
 
 
 class Village:
@@ -68,12 +66,13 @@ def make_village() -> Callable[..., Village]:
     ) -> Village:
         bus = bus or Bus()
         units = {
-            f"E{index + 1:03}": Unit(
-                house=House(Battery(4800.0, 4800.0 * soc_ratio), mains=mains),
-                converter=Converter(
-                    loss=ConverterLoss(), current_slew_a_per_s=bus.current_slew_a_per_s
-                ),
-                profile=lambda _time_s: (solar_w, load_w),
+            f"E{index + 1:03}": Installation(
+                capacity_wh=4800.0,
+                stored_wh=4800.0 * soc_ratio,
+                mains=mains,
+                converter=Converter(loss=ConverterLoss(), bus=bus),
+                solar=solar_w,
+                load=load_w,
                 voltage_offset_v=0.2 * (-1) ** index,
             )
             for index in range(count)

@@ -73,7 +73,7 @@ def test_solar_file_gives_watts_by_local_day_and_hour(grid, tmp_path):
     plant = build_plant(
         grid(House(solar_csv=file, load_wh_per_year=0.0), start="2025-01-03T07:00")
     )
-    profile = plant.units["E001"].profile
+    profile = plant.units["E001"].installation.at
     assert profile(0.0)[0] == pytest.approx(70.002)
     assert profile(1800.0)[0] == pytest.approx(75.002)  # half-way to the next sample
     assert profile(17 * 3600.0)[0] == pytest.approx(0.003, abs=1e-6)  # midnight, the next row
@@ -84,11 +84,11 @@ def test_load_file_gives_each_house_its_customer(grid, tmp_path):
     load = write_csv(tmp_path / "load.csv", load_rows())
     house = House(solar_csv=solar, load_csv=load)
     plant = build_plant(grid(house, house, start="2025-01-01T00:00"))
-    assert plant.units["E001"].profile(0.0)[1] == pytest.approx(1000.0)
-    assert plant.units["E002"].profile(0.0)[1] == pytest.approx(2000.0)
+    assert plant.units["E001"].installation.load.at(0.0) == pytest.approx(1000.0)
+    assert plant.units["E002"].installation.load.at(0.0) == pytest.approx(2000.0)
     # Only the values at full hours count: 01:00 is the third one, k = 2.
-    assert plant.units["E001"].profile(3600.0)[1] == pytest.approx(1020.0)
-    assert plant.units["E001"].profile(1800.0)[1] == pytest.approx(1010.0)
+    assert plant.units["E001"].installation.load.at(3600.0) == pytest.approx(1020.0)
+    assert plant.units["E001"].installation.load.at(1800.0) == pytest.approx(1010.0)
 
 
 def test_bad_solar_file_is_reported_cell_by_cell(tmp_path):
@@ -208,16 +208,16 @@ def test_plant_is_reproducible(grid, tmp_path, monkeypatch):
     one, other = ([u.battery.stored_wh for u in plant.units.values()] for plant in plants)
     assert one == other
     assert plants[0].units["E001"].flow.solar_available_w > 0.0
-    assert not plants[0].units["E002"].house.mains
+    assert not plants[0].units["E002"].installation.mains
 
 
 def test_profiles_on_disk_are_the_same_and_need_no_modelling(grid, own_cache, monkeypatch):
     description = grid(House())
-    made = build_plant(description).units["E001"].profile
+    made = build_plant(description).units["E001"].installation.at
     assert len(list(own_cache.glob("*.npy"))) == 2
     for module in ("pvlib", "demandlib", "apis_emulator.profiles.solar"):
         monkeypatch.setitem(sys.modules, module, None)  # an import would fail
-    read = build_plant(description).units["E001"].profile
+    read = build_plant(description).units["E001"].installation.at
     hours = [3600.0 * hour for hour in range(24)]
     assert [read(time_s) for time_s in hours] == [made(time_s) for time_s in hours]
     with pytest.raises(ImportError):
@@ -225,16 +225,16 @@ def test_profiles_on_disk_are_the_same_and_need_no_modelling(grid, own_cache, mo
 
 
 def test_broken_file_on_disk_is_made_anew(grid, own_cache):
-    made = build_plant(grid(House())).units["E001"].profile(3600.0)
+    made = build_plant(grid(House())).units["E001"].installation.at(3600.0)
     for file in own_cache.glob("*.npy"):
         file.write_bytes(b"broken")
-    assert build_plant(grid(House())).units["E001"].profile(3600.0) == made
+    assert build_plant(grid(House())).units["E001"].installation.at(3600.0) == made
 
 
 def test_start_without_a_writable_cache(grid, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert build_plant(grid(House())).units["E001"].profile(3600.0)[1] > 0.0
+    assert build_plant(grid(House())).units["E001"].installation.load.at(3600.0) > 0.0
 
 
 def test_battery_size_comes_from_the_hardware_file(grid):

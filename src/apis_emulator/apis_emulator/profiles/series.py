@@ -42,6 +42,11 @@ class Series:
         self._step_s = step_s
         self._origin_s = origin_s
 
+    @property
+    def samples(self) -> tuple[npt.NDArray[np.float32], float, float]:
+        """The values (not copied), their distance and the time of the first. [s]"""
+        return np.asarray(self._values), self._step_s, self._origin_s
+
     def at(self, time_s: float) -> float:
         """Value at a time since the start of the emulation. [s]"""
         position = (time_s - self._origin_s) / self._step_s

@@ -17,11 +17,11 @@ from apis_core.messages import (
 from apis_core.types import ConverterError, StopCause, UnitId
 from apis_core.units import SECOND_NS
 from apis_emulator.driver import Driver
+from apis_emulator.physics.plant import Plant
 from apis_emulator.virtual.faults import Profile
 from apis_emulator.virtual.invariants import Invariants
 from apis_emulator.virtual.process import Process
 from apis_emulator.virtual.timeline import Timeline
-from apis_emulator.virtual.village import VirtualPlant
 
 __all__ = ["DRIVER_HOLD_S", "Machines"]
 
@@ -54,7 +54,7 @@ class Machines:
         self,
         *,
         line: Timeline,
-        plant: VirtualPlant,
+        plant: Plant,
         invariants: Invariants,
         profile: Profile,
         random: Random,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
 
@@ -17,12 +16,10 @@ from apis_core.hardware import Hardware, parse_hardware
 from apis_core.policy import Policy, parse_policy
 from apis_core.scenario import Scenario, parse_scenario
 from apis_core.types import UnitId
-from apis_emulator.physics.battery import Battery
 from apis_emulator.physics.converter import Converter
-from apis_emulator.physics.house import House
-from apis_emulator.physics.plant import Plant, Profile, Unit
+from apis_emulator.physics.plant import Installation, Plant
 
-__all__ = ["CAPACITY_WH", "Rules", "VirtualPlant", "make_plant", "make_rules", "unit_ids"]
+__all__ = ["CAPACITY_WH", "Rules", "make_plant", "make_rules", "unit_ids"]
 
 CAPACITY_WH = 4800.0
 INITIAL_SOC_RATIO = (0.45, 0.94)
@@ -128,30 +125,6 @@ class Rules:
     scenario: Scenario
 
 
-class VirtualPlant(Plant):
-    """A plant that takes long steps where nothing is on: sun and load are constant."""
-
-    def __init__(self, units: Mapping[UnitId, Unit], bus: Bus) -> None:
-        super().__init__(units, bus)
-        self._owed_s = dict.fromkeys(units, 0.0)  # time that has not reached an idle house yet
-
-    def _move_house(self, unit_id: UnitId, unit: Unit, grid_w: float, dt_s: float) -> None:
-        owed_s = self._owed_s[unit_id]
-        if not unit.converter.is_active and grid_w == 0.0:
-            owed_s += dt_s
-            if owed_s < IDLE_STEP_S:
-                self._owed_s[unit_id] = owed_s
-                return
-            dt_s, owed_s = owed_s, 0.0
-        if owed_s > 0.0:
-            super()._move_house(unit_id, unit, 0.0, owed_s)
-        self._owed_s[unit_id] = 0.0
-        super()._move_house(unit_id, unit, grid_w, dt_s)
-
-    def _resolution_s(self, active: list[tuple[UnitId, Unit]]) -> float:
-        return super()._resolution_s(active) if active else IDLE_STEP_S
-
-
 def unit_ids(count: int) -> list[UnitId]:
     """E001, E002, ..."""
     return [f"E{index + 1:03}" for index in range(count)]
@@ -167,7 +140,7 @@ def make_rules(count: int) -> Rules:
     )
 
 
-def make_plant(count: int, random: Random) -> VirtualPlant:
+def make_plant(count: int, random: Random) -> Plant:
     """Houses with constant sun and load, drawn from a seed."""
     bus = Bus()
     units = {}
@@ -176,16 +149,14 @@ def make_plant(count: int, random: Random) -> VirtualPlant:
         stored_wh = CAPACITY_WH * random.uniform(*INITIAL_SOC_RATIO)
         # not gauss(): its result depends on calls before
         offset_v = VOLTMETER_SIGMA_V * math.sqrt(3.0) * random.uniform(-1.0, 1.0)
-        converter = Converter(loss=ConverterLoss(), current_slew_a_per_s=bus.current_slew_a_per_s)
+        converter = Converter(loss=ConverterLoss(), bus=bus)
         converter.current_offset_a = CURRENT_ERROR_A * random.uniform(-1.0, 1.0)
-        units[unit_id] = Unit(
-            house=House(Battery(CAPACITY_WH, stored_wh)),
+        units[unit_id] = Installation(
+            capacity_wh=CAPACITY_WH,
+            stored_wh=stored_wh,
             converter=converter,
-            profile=_constant(solar_w, load_w),
+            solar=solar_w,
+            load=load_w,
             voltage_offset_v=offset_v,
         )
-    return VirtualPlant(units, bus)
-
-
-def _constant(solar_w: float, load_w: float) -> Profile:
-    return lambda _time_s: (solar_w, load_w)
+    return Plant(units, bus, IDLE_STEP_S)
