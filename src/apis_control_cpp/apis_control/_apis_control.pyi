@@ -72,6 +72,7 @@ class Converter:
         TypeError: There is no such parameter.
     """
 
+    alarm: int
     current_a: float  # at the bus terminal, now [A]
     voltage_setpoint_v: float  # ordered; 0 unless a voltage reference [V]
     current_setpoint_a: float  # ordered, or the limit of a voltage reference, >= 0 [A]
@@ -85,8 +86,6 @@ class Converter:
     def __init__(self, **parameters: float) -> None: ...
     @property
     def mode(self) -> int: ...
-    @property
-    def alarm(self) -> int: ...
     @property
     def stop_cause(self) -> int: ...
     @property

@@ -187,7 +187,12 @@ void add_plant(py::module_& module) {
         return std::make_shared<Converter>(converter_parameters(values));
       }))
       .def_property_readonly("mode", [](const Converter& c) { return number(c.mode); })
-      .def_property_readonly("alarm", [](const Converter& c) { return number(c.alarm); })
+      .def_property(
+          "alarm", [](const Converter& c) { return number(c.alarm); },
+          [](Converter& c, int alarm) {
+            if (alarm < 0 || alarm > number(Alarm::kHeavy)) throw InvalidValue("alarm must be an Alarm, 0 to 3");
+            c.alarm = static_cast<Alarm>(alarm);
+          })
       .def_property_readonly("stop_cause", [](const Converter& c) { return number(c.stop_cause); })
       .def_property_readonly("stop_detail", &Converter::stop_detail)
       .def_readwrite("current_a", &Converter::current_a)

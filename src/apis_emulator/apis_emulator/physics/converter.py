@@ -32,6 +32,7 @@ _ALARMS = tuple(Alarm)
 _CAUSES = tuple(StopCause)
 _mode = apis_control.Converter.mode.fget  # type: ignore[attr-defined]
 _alarm = apis_control.Converter.alarm.fget  # type: ignore[attr-defined]
+_set_alarm = apis_control.Converter.alarm.fset  # type: ignore[attr-defined]
 _cause = apis_control.Converter.stop_cause.fget  # type: ignore[attr-defined]
 
 
@@ -62,6 +63,10 @@ class Converter(apis_control.Converter):
     def alarm(self) -> Alarm:
         """What it says of its own health."""
         return _ALARMS[_alarm(self)]
+
+    @alarm.setter
+    def alarm(self, alarm: Alarm) -> None:
+        _set_alarm(self, alarm)
 
     @property
     def stop_cause(self) -> StopCause:

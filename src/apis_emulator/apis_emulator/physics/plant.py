@@ -137,9 +137,12 @@ class Unit:
         native: The plant's own handle.
     """
 
-    __slots__ = ("battery", "converter", "installation", "native")
+    __slots__ = ("_plant", "battery", "converter", "installation", "native")
 
-    def __init__(self, native: apis_control.PlantUnit, installation: Installation) -> None:
+    def __init__(
+        self, plant: apis_control.Plant, native: apis_control.PlantUnit, installation: Installation
+    ) -> None:
+        self._plant = plant  # the handle is good for as long as that lives
         self.native = native
         self.installation = installation
         self.converter = installation.converter
@@ -226,7 +229,7 @@ class Plant:
             has_mains=installation.mains,
             voltage_offset_v=installation.voltage_offset_v,
         )
-        self.units[unit_id] = Unit(native, installation)
+        self.units[unit_id] = Unit(self.native, native, installation)
 
     def remove(self, unit_id: UnitId) -> None:
         """Take a unit away; its converter is switched off."""
