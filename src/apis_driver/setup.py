@@ -20,7 +20,14 @@ setup(
     zip_safe=False,
     entry_points={
         "console_scripts": ["driver = apis_driver.node:main"],
-        "apis_driver.dcdc": ["eza2500 = apis_driver.devices.eza2500:Eza2500"],
-        "apis_driver.battery": ["modbus = apis_driver.devices.modbus_battery:ModbusBattery"],
+        "apis_driver.dcdc": [
+            "eza2500 = apis_driver.devices.eza2500:Eza2500",
+            "http = apis_driver.devices.http:HttpDcdc",
+            "emulator_http = apis_driver.devices.http:EmulatorDcdc",
+        ],
+        "apis_driver.battery": [
+            "http = apis_driver.devices.http:HttpBattery",
+            "modbus = apis_driver.devices.modbus_battery:ModbusBattery",
+        ],
     },
 )
