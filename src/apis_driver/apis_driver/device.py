@@ -29,7 +29,7 @@ the device does not say.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import ClassVar, Protocol, runtime_checkable
 
@@ -127,11 +127,15 @@ class DcdcStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DcdcSetpoints:
-    """What a converter holds as told; read back from it, not remembered."""
+    """What a converter holds as told; read back from it, not remembered.
+
+    ``thresholds`` are whatever else it holds, under the device's own names, for people.
+    """
 
     grid_voltage_v: float | None = None
     droop_ratio: float | None = None
     grid_current_a: float | None = None
+    thresholds: Mapping[str, float] = field(default_factory=dict)
 
 
 class DeadMan(Protocol):

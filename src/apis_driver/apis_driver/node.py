@@ -9,7 +9,7 @@ Its node is ``/apis/<cluster>/<unit>/driver``; its parameters:
     battery.kind     such as modbus; battery.* are that kind's settings; absent = no battery
     rules.*          what does not depend on the make (see GovernorSettings)
     http.port        serve the original drivers' interface there; absent or 0 = do not
-    http.*           see HttpSettings
+    http.*           see HttpServerSettings
     autostart        false = somebody else walks the lifecycle up
     speed            simulated seconds per wall second; 1 = real time
     use_sim_time     true = energy flows by /clock

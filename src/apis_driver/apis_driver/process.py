@@ -17,6 +17,7 @@ from apis_core.errors import ConfigError, Problem
 from apis_core.hardware import Hardware, parse_hardware
 from apis_core.wording import problems_of
 from apis_driver.governor import GovernorSettings
+from apis_driver.http_server import HttpServerSettings
 from apis_driver.registry import make_battery, make_dcdc
 from apis_driver.shell import DriverNode, DriverSetup
 
@@ -101,6 +102,7 @@ def _setup(cluster: str, unit_id: str) -> DriverSetup:
 
     dcdc = tried(make_dcdc, groups["converter"], source)
     battery = tried(make_battery, groups["battery"], source) if groups["battery"] else None
+    http = tried(_model, HttpServerSettings, groups["http"], source, "http")
     rules = tried(_model, GovernorSettings, groups["rules"], source, "rules")
     limits = tried(_limits, plain["hardware_file"], source) if plain["hardware_file"] else None
     if problems:
@@ -112,6 +114,7 @@ def _setup(cluster: str, unit_id: str) -> DriverSetup:
         battery=battery,
         rules=rules,
         limits=limits,
+        http=http,
         plant_rate=float(plain["speed"] or 1.0),
         autostart=plain["autostart"] is not False,
     )

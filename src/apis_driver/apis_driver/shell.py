@@ -17,10 +17,11 @@ import time
 from collections import deque
 from concurrent.futures import Future as ThreadFuture
 from concurrent.futures import TimeoutError as ThreadTimeout
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -41,6 +42,7 @@ from apis_core.types import (
 from apis_driver import translate
 from apis_driver.device import BatteryDevice, BatteryStatus, DcdcDevice
 from apis_driver.governor import Complaint, GovernorSettings
+from apis_driver.http_server import CompatServer, HttpServerSettings
 from apis_driver.unit_hardware import OPEN_LIMIT_S, Timing, UnitHardware
 from apis_interfaces.msg import ConverterState, Fault
 from apis_interfaces.srv import ConverterCommand
@@ -74,6 +76,7 @@ class DriverSetup:
         battery: Its battery; None = somebody else publishes it.
         rules: What does not depend on the make of the converter.
         limits: Of the unit's hwConfig; None = the device's own.
+        http: Where to serve the original drivers' interface.
         plant_rate: Simulated seconds per wall second.
         autostart: Walk up by itself.
     """
@@ -84,6 +87,7 @@ class DriverSetup:
     battery: BatteryDevice | None
     rules: GovernorSettings
     limits: Hardware | None
+    http: HttpServerSettings = field(default_factory=HttpServerSettings)
     plant_rate: float = 1.0
     autostart: bool = True
 
@@ -127,12 +131,18 @@ class DriverNode(LifecycleNode):
             plant_rate=setup.plant_rate if is_simulated else 1.0,
         )
         self._waker = self.create_guard_condition(self._answer)
-        self.create_service(ConverterCommand, "converter/command", self._serve)
+        # reentrant: an order waits for the converter's thread, and nothing else waits for an order
+        orders = ReentrantCallbackGroup()
+        self.create_service(
+            ConverterCommand, "converter/command", self._serve, callback_group=orders
+        )
         # Not the default clock: ROS time stalls when somebody sets the system clock back.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(SUPERVISE_S, self._supervise, clock=steady)
         self.create_timer(DIAGNOSTICS_S, self._diagnose, clock=steady)
         self.hardware.start()
+        self._server = CompatServer(setup.http, self.hardware)
+        self._listen()
 
     # --- the process asks ------------------------------------------------------------------------
 
@@ -151,8 +161,20 @@ class DriverNode(LifecycleNode):
 
     def destroy_node(self) -> None:
         """End the threads, too."""
+        self._server.close()
         self.hardware.end()
         super().destroy_node()
+
+    def _listen(self) -> None:
+        http = self._setup.http
+        if not http.port:
+            return
+        try:
+            port = self._server.start()
+        except OSError as error:
+            self.get_logger().error(f"http://{http.host}:{http.port}: {error.strerror}")
+        else:
+            self.get_logger().info(f"serves the original's interface on http://{http.host}:{port}")
 
     # --- lifecycle -------------------------------------------------------------------------------
 

@@ -202,6 +202,7 @@ class Eza2500:
             grid_voltage_v=voltage["dvg"],
             droop_ratio=voltage["drg"],
             grid_current_a=current["dig"],
+            thresholds={name: value for name, value in current.items() if name != "dig"},
         )
 
     def set_mode(self, mode: ConverterMode, deadline_s: float) -> None:

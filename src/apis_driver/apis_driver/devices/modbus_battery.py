@@ -16,6 +16,7 @@ one of yours). The fields that a battery may have:
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -57,6 +58,8 @@ _PERMITS = {
 }
 _FIELDS = ("rsoc", "permit", "denied", "voltage", "current", "temp")
 _PAUSE_S = 0.02
+# what it has to say comes as exceptions too, and is told once, by us
+logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)
 
 
 class ModbusBatterySettings(DeviceSettings):

@@ -1,0 +1,412 @@
+"""Serves the interface (v2) of the original drivers, so that the original software can use ours.
+
+Paths, parameters and bodies are the original's, with both names that each path has. What differs
+is meant to:
+
+* It listens on this machine only unless told otherwise, and can ask for a token.
+* Every order has a hold time, which any request renews: an original client reads all the time. One
+  that has died no longer holds its converter on.
+* Orders pass the same rules as those of the graph, and are refused while a grid master's last.
+* A failure is 4xx when the caller is wrong, 502, 503 or 504 when the device is; the body is
+  ``{"err": "..."}`` either way.
+* What is reported was read; what is not known is left out.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from pydantic import Field, model_validator
+
+from apis_core.messages import ConverterOperation, ConverterOrder, ConverterReply
+from apis_core.types import Alarm, ConverterError, ConverterMode
+from apis_driver.device import DcdcStatus, DeviceSettings, Running
+from apis_driver.unit_hardware import UnitHardware
+
+__all__ = ["CompatServer", "HttpServerSettings"]
+
+_WAIT_S = 4.0  # the original's client gives up after 5
+_FRESH_S = 0.5
+_POLL_S = 0.05  # how long closing may take
+_CODES = {
+    0x0000: ConverterMode.WAIT,
+    0x0002: ConverterMode.DISCHARGE,
+    0x0014: ConverterMode.VOLTAGE_REFERENCE,
+    0x0041: ConverterMode.CHARGE,
+}
+_CODE_OF = {mode: code for code, mode in _CODES.items()}
+_NAMES = {
+    ConverterMode.WAIT: "Waiting",
+    ConverterMode.DISCHARGE: "Heteronomy CV",
+    ConverterMode.VOLTAGE_REFERENCE: "Grid Autonomy",
+    ConverterMode.CHARGE: "Heteronomy CV",
+    ConverterMode.UNKNOWN: "unknown",
+}
+_ALARMS = {
+    Alarm.NONE: (0, "No alarm"),
+    Alarm.LIGHT: (1, "Light alarm"),
+    Alarm.HEAVY: (2, "Heavy alarm"),
+}
+_RUNNING = {
+    Running.OFF: (0, "off"),
+    Running.CHARGE: (1, "charge"),
+    Running.DISCHARGE: (2, "discharge"),
+}
+_UNKNOWN = (3, "unknown")
+_OLD_NAMES = {
+    "/remote/get": "/dcdc/get",
+    "/remote/get/status": "/dcdc/get/status",
+    "/remote/set": "/dcdc/set",
+    "/remote/set/current": "/dcdc/set",
+    "/remote/set/voltage": "/dcdc/set",
+    "/remote/ioctl/get": "/all/get",
+}
+_ORDERS = ("/dcdc/set", "/remote/ioctl/clr_alarm")
+_STATUS_OF = {
+    ConverterError.TIMEOUT: 504,
+    ConverterError.REFUSED: 502,
+    ConverterError.OUT_OF_RANGE: 400,
+    ConverterError.WRONG_MODE: 409,
+    ConverterError.BUS_ENERGISED: 409,
+    ConverterError.OLD_TERM: 409,
+}
+
+
+class HttpServerSettings(DeviceSettings):
+    """Where and for whom it listens.
+
+    Attributes:
+        host: Address; others than this machine's own want a token.
+        port: 0 = it does not listen.
+        token: That orders must bring, as ``Authorization: Bearer ...`` or ``&token=...``.
+        hold_s: For how long an order lasts without any request. [s]
+    """
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=0, ge=0, le=65535)
+    token: str = ""
+    hold_s: float = Field(default=15.0, gt=0, le=120)
+
+    @model_validator(mode="after")
+    def _is_safe(self) -> HttpServerSettings:
+        is_local = self.host in ("127.0.0.1", "localhost", "::1")
+        if self.port and not is_local and not self.token:
+            raise ValueError("token is needed when host is not this machine's own")
+        return self
+
+
+class _Failure(Exception):
+    """What the caller gets as ``err``."""
+
+    def __init__(self, status: int, text: str) -> None:
+        self.status = status
+        super().__init__(text)
+
+
+@dataclass(slots=True)
+class _Told:
+    """What the last sets that succeeded have left."""
+
+    mode: ConverterMode | None = None
+    dvg: float | None = None
+    dig: float | None = None
+    drg: float = 0.0
+
+
+class CompatServer:
+    """Listens from :meth:`start` to :meth:`close`.
+
+    Args:
+        settings: See there.
+        hardware: What it serves.
+    """
+
+    def __init__(self, settings: HttpServerSettings, hardware: UnitHardware) -> None:
+        self._settings = settings
+        self._hardware = hardware
+        self._told = _Told()
+        self._holds = False  # the order in force is ours
+        self._one_at_a_time = threading.Lock()
+        self._server: ThreadingHTTPServer | None = None
+
+    def start(self) -> int:
+        """Listen; returns the port.
+
+        Raises:
+            OSError: It cannot.
+        """
+        address = (self._settings.host, self._settings.port)
+        self._server = ThreadingHTTPServer(address, _handler(self))
+        self._server.daemon_threads = True
+        threading.Thread(
+            target=self._server.serve_forever, args=(_POLL_S,), name="http", daemon=True
+        ).start()
+        return int(self._server.server_address[1])
+
+    def close(self) -> None:
+        """Listen no more."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+    def answer(self, path: str, query: Mapping[str, str], token: str) -> dict[str, Any] | None:
+        """Body of an answer; None = there is no such path.
+
+        Raises:
+            _Failure: To be answered by an error.
+        """
+        name = _OLD_NAMES.get(path, path)
+        wanted = self._settings.token
+        if name in _ORDERS and wanted and token != wanted:
+            raise _Failure(401, "this needs a token: Authorization: Bearer ... or &token=...")
+        answers: dict[str, Callable[[], dict[str, Any]]] = {
+            "/version/get": self._version,
+            "/essx/hello": self._hello,
+            "/dcdc/get": self._everything,
+            "/dcdc/get/status": self._short,
+            "/battery/get": self._battery,
+            "/1/log/data": self._battery_record,
+            "/all/get": lambda: {**self._battery(), **self._everything()},
+            "/remote/ioctl/clr_alarm": self._clear_alarms,
+            "/dcdc/set": lambda: self._set(query, is_full=path == "/remote/set"),
+        }
+        if name not in answers:
+            return None
+        with self._one_at_a_time:
+            self._renew()
+            body = answers[name]()
+        if path.startswith("/remote/") and "meter" in body:
+            body["powermeter"] = dict.fromkeys(("p2", "p1", "v1", "kwh2", "kwh1", "i1"), 0)
+        return body
+
+    # --- bodies ----------------------------------------------------------------------------------
+
+    def _version(self) -> dict[str, Any]:
+        return {"comm_interface_version": "2.0", "dcdc_batt_comm_version": "apis_driver"}
+
+    def _hello(self) -> dict[str, Any]:
+        self._told = _Told()
+        return {"message": "hello world"}
+
+    def _everything(self) -> dict[str, Any]:
+        status, setpoints = self._fresh(), self._hardware.governor.setpoints
+        held = setpoints.thresholds
+        return {
+            "status": _status(status),
+            "meter": _meter(status),
+            "vdis": _known({"dvg": setpoints.grid_voltage_v, "drg": setpoints.droop_ratio}),
+            "param": _known({**held, "dig": setpoints.grid_current_a}),
+        }
+
+    def _short(self) -> dict[str, Any]:
+        status = self._fresh()
+        keys = ("status", "alarmState", "runningState", "operationMode")
+        full = _status(status)
+        return {"status": {key: full[key] for key in keys}, "meter": _meter(status)}
+
+    def _battery(self) -> dict[str, Any]:
+        status = self._hardware.battery_status
+        if status is None:
+            raise _Failure(504, self._hardware.battery_failure or "comm error")
+        rsoc = None if status.soc_ratio is None else round(100.0 * status.soc_ratio, 1)
+        return _known({"rsoc": rsoc, "battery_operation_status": int(status.permit)})
+
+    def _battery_record(self) -> dict[str, Any]:
+        status, short = self._hardware.battery_status, self._battery()
+        voltage_v = status.voltage_v if status else None
+        current_a = status.current_a if status else None
+        has_power = voltage_v is not None and current_a is not None
+        return _known(
+            {
+                **short,
+                "battery_rsoc": short.get("rsoc"),
+                "battery_comm_err": 0,
+                "battery_voltage": voltage_v,
+                "battery_current": current_a,
+                "charge_discharge_power": voltage_v * current_a if has_power else None,
+            }
+        )
+
+    def _clear_alarms(self) -> dict[str, Any]:
+        # WAIT acknowledges what the converter has latched; while it is on, nothing is
+        if self._hardware.governor.is_off:
+            self._obeyed(_WAIT)
+        return self._everything()
+
+    # --- setting ---------------------------------------------------------------------------------
+
+    def _set(self, query: Mapping[str, str], *, is_full: bool) -> dict[str, Any]:
+        given = {name for name in ("mode", "dvg", "dig", "drg") if name in query}
+        told = self._told
+        mode = _mode(query["mode"]) if "mode" in query else told.mode
+        dig, dvg = _number(query, "dig", told.dig), _number(query, "dvg", told.dvg)
+        drg = _number(query, "drg", told.drg) or 0.0
+        for name, value in (("operationMode", mode), ("dig", dig), ("dvg", dvg)):
+            if value is None:
+                raise _Failure(400, f"No {name}")
+        assert mode is not None
+        is_current = not is_full and given == {"dig"}
+        is_voltage = not is_full and "dvg" in given and not given & {"mode", "dig"}
+        governor = self._hardware.governor
+        if "mode" not in given and mode is not governor.status.mode:
+            # what stopped meanwhile is not switched on again by somebody who does not say so
+            mode = governor.status.mode if governor.is_off else mode
+        if mode is not ConverterMode.WAIT and not self._holds and not governor.is_off:
+            raise _Failure(409, "a grid master's order is in force; only mode 0x0000 is obeyed")
+        if mode is ConverterMode.WAIT:
+            if "mode" in given or not governor.is_off:
+                self._obeyed(_WAIT)
+            self._holds = False
+        else:
+            operation = ConverterOperation.MODE
+            if is_current:
+                operation = ConverterOperation.CURRENT
+            elif is_voltage and mode is ConverterMode.VOLTAGE_REFERENCE:
+                operation = ConverterOperation.VOLTAGE
+            order = self._order(operation, mode, dvg, dig, drg)
+            self._obeyed(order)
+            self._holds = True
+        self._told = _Told(mode, dvg, dig, drg)
+        body = self._everything()
+        if is_current:
+            return {key: body[key] for key in ("meter", "param")}
+        if is_voltage:
+            return {key: body[key] for key in ("meter", "vdis")}
+        return body
+
+    def _order(
+        self,
+        operation: ConverterOperation,
+        mode: ConverterMode = ConverterMode.UNKNOWN,
+        dvg: float | None = None,
+        dig: float | None = None,
+        drg: float = 0.0,
+    ) -> ConverterOrder:
+        return ConverterOrder(
+            operation=operation,
+            mode=mode,
+            grid_voltage_v=dvg,
+            grid_current_a=dig,
+            droop_ratio=drg,
+            hold_s=self._settings.hold_s,
+            term=max(self._hardware.governor.term, 1),
+            grid_master_id="http",
+        )
+
+    def _renew(self) -> None:
+        """Whoever asks is alive."""
+        if self._holds and not self._hardware.governor.is_off:
+            self._hardware.handle(self._order(ConverterOperation.HOLD)).result(_WAIT_S)
+
+    def _fresh(self) -> DcdcStatus:
+        if self._hardware.governor.age_s > _FRESH_S:
+            self._obeyed(ConverterOrder(operation=ConverterOperation.READ))
+        return self._hardware.governor.status
+
+    def _obeyed(self, order: ConverterOrder) -> ConverterReply:
+        reply = self._hardware.handle(order).result(_WAIT_S)
+        if reply.error is not ConverterError.NONE:
+            raise _Failure(_STATUS_OF.get(reply.error, 502), reply.message)
+        return reply
+
+
+_WAIT = ConverterOrder(operation=ConverterOperation.MODE, mode=ConverterMode.WAIT)
+
+
+def _status(status: DcdcStatus) -> dict[str, str]:
+    alarm, running = _ALARMS.get(status.alarm, _UNKNOWN), _RUNNING.get(status.running, _UNKNOWN)
+    word = re.search(r"alm1 0x([0-9a-f]{1,4})", status.alarm_text)
+    code = _CODE_OF.get(status.mode)
+    return {
+        "status": status.mode_code if code is None else f"0x{code:04x}",
+        "alarmState": alarm[1],
+        "statusName": "Ignore",
+        "alarm": f"{int(word[1], 16) if word else 0:04x} {alarm[0]:04x} {running[0]:04x}",
+        "runningState": running[1],
+        "operationMode": _NAMES[status.mode],
+    }
+
+
+def _meter(status: DcdcStatus) -> dict[str, float]:
+    return _known(
+        {
+            "wg": status.grid_power_w,
+            "tmp": status.converter_temp_degc,
+            "vb": status.battery_voltage_v,
+            "wb": status.battery_power_w,
+            "vg": status.grid_voltage_v,
+            "ib": status.battery_current_a,
+            "ig": status.grid_current_a,
+        }
+    )
+
+
+def _known(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _mode(text: str) -> ConverterMode:
+    try:
+        code = int(text, 16) if text.startswith("0x") else None
+    except ValueError:
+        code = None
+    if code is None:
+        raise _Failure(400, f"bad value: {text}")
+    if code not in _CODES:
+        raise _Failure(400, f"bad value: operation mode: {code}")
+    return _CODES[code]
+
+
+def _number(query: Mapping[str, str], name: str, otherwise: float | None) -> float | None:
+    if name not in query:
+        return otherwise
+    try:
+        return float(query[name])
+    except ValueError:
+        text = f"bad value: {name} is {query[name]}, it must be a number"
+        raise _Failure(400, text) from None
+
+
+def _handler(server: CompatServer) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        server_version = "apis_driver"
+        timeout = 10  # a client that says nothing does not keep a thread for ever
+
+        def do_GET(self) -> None:
+            parts = urlsplit(self.path)
+            query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+            bearer = self.headers.get("Authorization", "").removeprefix("Bearer ").strip()
+            try:
+                body = server.answer(parts.path, query, query.get("token", bearer))
+            except _Failure as failure:
+                self._send(failure.status, {"err": str(failure)})
+            except Exception as error:  # a future that timed out, or a bug: the client hears of it
+                self._send(500, {"err": f"{type(error).__name__}: {error}"})
+            else:
+                if body is None:
+                    self.send_error(404)
+                else:
+                    self._send(200, body)
+
+        do_POST = do_GET  # noqa: N815
+
+        def _send(self, status: int, body: Mapping[str, Any]) -> None:
+            text = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *_: Any) -> None:
+            """A line per request would drown what matters."""
+
+    return Handler

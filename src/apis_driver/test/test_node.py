@@ -1,0 +1,173 @@
+"""The driver's node on a real graph, with a converter in memory."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+
+import pytest
+
+pytestmark = pytest.mark.ros
+rclpy = pytest.importorskip("rclpy")
+
+from fake_eza import FakeEza  # noqa: E402
+
+from apis_driver.devices.eza2500 import Eza2500, Eza2500Settings  # noqa: E402
+from apis_driver.governor import GovernorSettings  # noqa: E402
+
+NAN = math.nan
+
+
+@pytest.fixture
+def graph():
+    from rclpy.executors import SingleThreadedExecutor
+
+    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    os.environ["ROS_DOMAIN_ID"] = str(os.getpid() % 100)
+    rclpy.init()
+    executor = SingleThreadedExecutor()
+    yield Graph(executor)
+    executor.shutdown()
+    rclpy.try_shutdown()
+
+
+class Graph:
+    """A driver's node and somebody who watches it, in one executor."""
+
+    def __init__(self, executor) -> None:
+        from diagnostic_msgs.msg import DiagnosticArray
+        from rclpy.node import Node
+
+        from apis_interfaces.msg import ConverterState, Fault
+        from apis_interfaces.srv import ConverterCommand
+
+        self.executor = executor
+        self.watcher = Node("watcher", namespace="/apis/village/e001")
+        self.readings, self.faults, self.diagnostics = [], [], {}
+        listen = self.watcher.create_subscription
+        listen(ConverterState, "converter_state", self.readings.append, 10)
+        listen(Fault, "/apis/village/faults", self.faults.append, 10)
+        listen(DiagnosticArray, "/diagnostics", self._diagnosed, 10)
+        self.client = self.watcher.create_client(ConverterCommand, "converter/command")
+        executor.add_node(self.watcher)
+        self.fake = FakeEza()
+        self.node = None
+
+    def start(self, **rules):
+        from apis_driver.shell import DriverNode, DriverSetup
+
+        settings = Eza2500Settings(port="fake", reply_timeout_s=0.02, late_reply_s=0.0)
+        setup = DriverSetup(
+            unit_id="E001",
+            cluster="village",
+            dcdc=Eza2500(settings, self.fake),
+            battery=None,
+            rules=GovernorSettings(**rules),
+            limits=None,
+        )
+        self.node = DriverNode(setup)
+        self.executor.add_node(self.node)
+        return self.node
+
+    def until(self, holds, within_s=20.0):
+        end_s = time.monotonic() + within_s
+        while time.monotonic() < end_s:
+            if holds():
+                return
+            self.executor.spin_once(timeout_sec=0.05)
+        pytest.fail("it did not come about in time")
+
+    def order(self, **fields):
+        from apis_interfaces.srv import ConverterCommand
+
+        request = ConverterCommand.Request(
+            grid_voltage_v=NAN, droop_ratio=NAN, energy_limit_wh=NAN, next_current_a=NAN
+        )
+        for name, value in {"grid_current_a": NAN, "hold_s": 5.0, "term": 1, **fields}.items():
+            setattr(request, name, value)
+        self.until(self.client.service_is_ready)
+        future = self.client.call_async(request)
+        self.until(future.done)
+        return future.result()
+
+    def is_active(self):
+        return self.node._state == "active"
+
+    def end(self):
+        self.node.end()
+        self.until(lambda: self.node.is_ended)
+        self.node.destroy_node()
+
+    def _diagnosed(self, message) -> None:
+        self.diagnostics |= {status.name: status for status in message.status}
+
+
+def test_orders_are_obeyed_published_and_ended_with_wait(graph):
+    graph.start()
+    graph.until(graph.is_active)
+    assert graph.fake.asked[0] == "1-4"
+    assert graph.order(operation=0).state.mode == 1
+    reply = graph.order(operation=1, mode=4, grid_current_a=2.0)
+    assert (reply.error_code, reply.state.mode, reply.state.term) == (0, 4, 1)
+    graph.until(lambda: graph.readings and graph.readings[-1].mode == 4)
+    assert graph.order(operation=9).error_code == 102
+    assert graph.order(operation=4, term=0).error_code == 102
+    graph.until(lambda: "e001 driver: converter" in graph.diagnostics)
+    values = {v.key: v.value for v in graph.diagnostics["e001 driver: converter"].values}
+    assert values["address"] == "fake"
+    assert float(values["settings_budget_s"]) == 0.6
+    graph.end()
+    assert graph.fake.raw["mode"] == 0
+    assert graph.fake.asked[-1] == "1-4"
+
+
+def test_a_device_that_is_not_there_is_told_once_and_tried_again(graph):
+    graph.fake.is_gone = True
+    graph.start()
+    graph.until(lambda: graph.faults)
+    reply = graph.order(operation=1, mode=4, grid_current_a=2.0)
+    assert reply.error_code == 104
+    assert "there is no such port" in reply.error_msg
+    assert reply.state.mode == 0
+    graph.until(lambda: "e001 driver: converter" in graph.diagnostics)
+    status = graph.diagnostics["e001 driver: converter"]
+    assert status.level == b"\x02"
+    assert "there is no such port" in status.message
+    graph.fake.is_gone = False
+    graph.until(graph.is_active)
+    assert [fault.code for fault in graph.faults] == ["converter_unreachable"]
+    graph.end()
+
+
+def test_a_device_that_goes_in_the_middle_is_taken_to_wait_when_it_is_back(graph):
+    graph.start()
+    graph.until(graph.is_active)
+    graph.order(operation=1, mode=4, grid_current_a=2.0)
+    graph.fake.is_gone = True
+    graph.until(lambda: graph.node._state == "unconfigured")
+    graph.until(lambda: graph.readings[-1].mode == 0)
+    assert graph.faults[-1].category == 1
+    graph.fake.asked.clear()
+    graph.fake.is_gone = False
+    graph.until(graph.is_active)
+    assert graph.fake.asked[0] == "1-4"
+    graph.until(lambda: graph.readings[-1].mode == 1)
+    assert graph.readings[-1].stop_cause == 3
+    graph.end()
+
+
+def test_who_walks_it_down_from_outside_is_obeyed(graph):
+    node = graph.start()
+    graph.until(graph.is_active)
+    graph.order(operation=1, mode=4, grid_current_a=2.0)
+    node.trigger_deactivate()
+    assert graph.fake.raw["mode"] == 0
+    assert graph.order(operation=1, mode=4, grid_current_a=2.0).error_code == 103
+    assert graph.order(operation=1, mode=1).error_code == 0
+    for _ in range(5):
+        graph.executor.spin_once(timeout_sec=0.1)
+    assert node._state == "inactive"
+    node.trigger_activate()
+    assert graph.order(operation=1, mode=4, grid_current_a=2.0).error_code == 0
+    graph.end()
