@@ -34,7 +34,8 @@ def start_grid(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     def text(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
 
-    overrides = Overrides.of_texts(units=text("units"), speed=text("speed"), port=text("port"))
+    names = ("units", "speed", "port", "device")
+    overrides = Overrides.of_texts(**{name: text(name) for name in names})
     web, rviz = text("web") == "true", text("rviz") == "true"
     extras = Extras(
         markers=rviz or text("markers") == "true",
@@ -94,6 +95,12 @@ def generate_launch_description() -> LaunchDescription:
                 "port",
                 default_value="",
                 description="Port of the dashboard; empty = as the grid file has it.",
+            ),
+            DeclareLaunchArgument(
+                "device",
+                default_value="",
+                choices=["", "native", "serial", "http"],
+                description="How every unit reaches its converter; empty = as the grid file has it.",
             ),
             DeclareLaunchArgument(
                 "rviz",

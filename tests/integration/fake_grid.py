@@ -1,6 +1,6 @@
 """Runs fake children under the real runner, in a process that tests can send signals.
 
-Usage: python fake_grid.py FOLDER '[["name", "behaviour", stops_first], ...]'
+Usage: python fake_grid.py FOLDER '[["name", "behaviour", stop_turn], ...]'
 Every fake child says "ready" and its process id, and writes its name into FOLDER/stopped when it
 was asked to stop.
 """
@@ -39,8 +39,8 @@ def main() -> int:
     """Run the children that the command line names."""
     folder = Path(sys.argv[1])
     children = [
-        Child(name, (sys.executable, "-c", CHILD, name, behaviour, str(folder)), stops_first)
-        for name, behaviour, stops_first in json.loads(sys.argv[2])
+        Child(name, (sys.executable, "-c", CHILD, name, behaviour, str(folder)), stop_turn)
+        for name, behaviour, stop_turn in json.loads(sys.argv[2])
     ]
     runner = Runner(children, log_folder=folder / "log", first_stop_s=1.0, then_stop_s=1.0)
     return runner.run()

@@ -16,7 +16,7 @@ import pytest
 
 pytestmark = pytest.mark.timeout(60)
 
-Behaviours = list[tuple[str, str, bool]]  # name, behaviour, stops first
+Behaviours = list[tuple[str, str, int]]  # name, behaviour, turn of stopping
 
 
 @dataclass
@@ -83,19 +83,19 @@ def wait_until_gone(pid: int, *, within_s: float = 10.0) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_stop_signal_stops_the_units_before_the_rest(start, number):
-    grid = start([("hardware", "good", False), ("unit", "good", True)])
-    grid.read_until_ready(2)
+def test_a_stop_signal_stops_one_turn_after_the_other(start, number):
+    grid = start([("hardware", "good", 2), ("driver", "good", 1), ("unit", "good", 0)])
+    grid.read_until_ready(3)
 
     grid.process.send_signal(number)
     code, _ = grid.end()
 
     assert code == 0
-    assert grid.stopped == ["unit", "hardware"]
+    assert grid.stopped == ["unit", "driver", "hardware"]
 
 
 def test_a_child_that_dies_is_named_with_its_last_words_and_the_others_stop(start):
-    grid = start([("hardware", "dies", False), ("unit", "good", True)])
+    grid = start([("hardware", "dies", 1), ("unit", "good", 0)])
 
     code, said = grid.end()
 
@@ -132,7 +132,7 @@ def test_with_the_last_unit_everything_stops(start):
 
 
 def test_a_killed_child_is_named_with_the_signal(start):
-    grid = start([("hardware", "good", False)])
+    grid = start([("hardware", "good", 1)])
     grid.read_until_ready(1)
 
     os.kill(grid.child_pids[0], signal.SIGSEGV)
@@ -143,7 +143,7 @@ def test_a_killed_child_is_named_with_the_signal(start):
 
 
 def test_a_stubborn_child_is_killed_and_named(start):
-    grid = start([("hardware", "stubborn", False), ("unit", "good", True)])
+    grid = start([("hardware", "stubborn", 1), ("unit", "good", 0)])
     grid.read_until_ready(2)
 
     grid.process.send_signal(signal.SIGINT)
@@ -156,7 +156,7 @@ def test_a_stubborn_child_is_killed_and_named(start):
 
 
 def test_a_child_that_fails_while_stopping_is_not_hidden(start):
-    grid = start([("unit", "fails", True)])
+    grid = start([("unit", "fails", 0)])
     grid.read_until_ready(1)
 
     grid.process.send_signal(signal.SIGINT)
@@ -167,7 +167,7 @@ def test_a_child_that_fails_while_stopping_is_not_hidden(start):
 
 
 def test_a_second_ctrl_c_kills_at_once(start):
-    grid = start([("hardware", "good", False), ("unit", "stubborn", True)])
+    grid = start([("hardware", "good", 1), ("unit", "stubborn", 0)])
     grid.read_until_ready(2)
 
     grid.process.send_signal(signal.SIGINT)
@@ -183,7 +183,7 @@ def test_a_second_ctrl_c_kills_at_once(start):
 
 
 def test_killing_the_runner_leaves_no_orphan(start):
-    grid = start([("hardware", "stubborn", False), ("unit", "stubborn", True)])
+    grid = start([("hardware", "stubborn", 1), ("unit", "stubborn", 0)])
     grid.read_until_ready(2)
 
     grid.process.kill()
@@ -193,7 +193,7 @@ def test_killing_the_runner_leaves_no_orphan(start):
 
 
 def test_every_child_has_a_log_file(start):
-    grid = start([("unit E001", "dies", True)])
+    grid = start([("unit E001", "dies", 0)])
 
     grid.end()
 

@@ -40,6 +40,10 @@ Compose = Annotated[
     Literal["separate", "shared", "auto"] | None,
     typer.Option(help="Unit nodes: a process each, one for all, or as their number asks."),
 ]
+Device = Annotated[
+    Literal["native", "serial", "http"] | None,
+    typer.Option(help="How every unit reaches its converter; default as the grid file has it."),
+]
 KeepJournal = Annotated[
     bool, typer.Option("--keep-journal", help="Units remember what they did in the last run.")
 ]
@@ -65,6 +69,7 @@ def run(
     no_web: Annotated[bool, typer.Option("--no-web", help="Without the dashboard.")] = False,
     composition: Compose = None,
     seed: Seed = None,
+    device: Device = None,
     keep_journal: KeepJournal = False,
     markers: Annotated[bool, MARKERS] = False,
     metrics_port: Annotated[int | None, METRICS_PORT] = None,
@@ -78,7 +83,7 @@ def run(
     from apis_bringup.processes import Extras
     from apis_bringup.session import GridOptions, open_session
 
-    overrides = Overrides(units, speed, seed, port, composition)
+    overrides = Overrides(units, speed, seed, port, composition, device)
     extras = Extras(markers, metrics_port, compat_http, record.resolve() if record else None)
     options = GridOptions(
         config, overrides, web=not no_web, keep_journal=keep_journal, extras=extras
@@ -195,6 +200,7 @@ def sim(
     ),
     config: Config = None,
     seed: Seed = None,
+    device: Device = None,
 ) -> int:
     """Run a grid without a window for some simulated time, and write a report."""
     from apis_bringup import tables
@@ -202,7 +208,7 @@ def sim(
     from apis_bringup.session import GridOptions
     from apis_bringup.sim import run_sim
 
-    overrides = Overrides(units=units, speed=speed, seed=seed)
+    overrides = Overrides(units=units, speed=speed, seed=seed, device=device)
     options = GridOptions(config, overrides, web=False, quiet=True)
     code, content = run_sim(options, duration_s=duration, report_file=report)
     tables.summary(content)

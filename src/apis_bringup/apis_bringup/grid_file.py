@@ -24,6 +24,8 @@ from apis_core.grid import (
     House,
     UnitEntry,
     parse_grid,
+    with_devices,
+    with_http_ports,
     with_unit_count,
 )
 from apis_core.hardware import Hardware, parse_hardware
@@ -88,6 +90,7 @@ def resolve(path: Path, overrides: Overrides = NO_OVERRIDES) -> ResolvedGrid:
     description = grid.model_copy(
         update={"policy": str(files.absolute(grid.policy)), "units": units}
     )
+    description = with_http_ports(description)
     is_adapted = policy_text != files.text(grid.policy)
     warnings = policy.warnings if policy else ()
     return ResolvedGrid(description, policy_text, is_adapted, warnings)
@@ -204,6 +207,8 @@ def _parts_with_names(data: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[st
 def _overridden(grid: GridDescription, overrides: Overrides) -> GridDescription:
     if overrides.units is not None:
         grid = with_unit_count(grid, overrides.units)
+    if overrides.device is not None:
+        grid = with_devices(grid, overrides.device)
     emulator = {"speed": overrides.speed, "seed": overrides.seed}
     parts = {
         "emulator": grid.emulator.model_copy(update=_given(emulator)),

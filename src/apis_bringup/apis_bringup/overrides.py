@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from apis_core.errors import ConfigError, Problem
-from apis_core.grid import Composition
+from apis_core.grid import Composition, DeviceKind
 
 __all__ = ["NO_OVERRIDES", "Overrides"]
 
@@ -20,6 +20,7 @@ class Overrides:
     seed: int | None = None
     port: int | None = None
     composition: Composition | None = None
+    device: DeviceKind | None = None
 
     @classmethod
     def of_texts(cls, **texts: str) -> Overrides:
@@ -30,6 +31,8 @@ class Overrides:
         """
         problems = []
         values: dict[str, Any] = {}
+        if device := texts.pop("device", ""):
+            values["device"] = device  # checked with the grid
         for name, text in texts.items():
             number = float if name == "speed" else int
             try:

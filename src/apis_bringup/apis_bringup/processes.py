@@ -49,6 +49,14 @@ class RunFolder:
         """Output of every process."""
         return self.path / "log"
 
+    def tty(self, unit_id: str, device: str) -> Path:
+        """A serial line of the emulator; ``device`` is ``dcdc`` or ``battery``."""
+        return self.path / "tty" / f"{unit_id.lower()}-{device}"
+
+    def driver_file(self, unit_id: str) -> Path:
+        """Settings of a unit's driver."""
+        return self.path / "driver" / f"{unit_id.lower()}.json"
+
     def journal_file(self, unit_id: str) -> Path:
         """What a unit must not forget."""
         return self.path / "journal" / f"{unit_id.lower()}.sqlite"
@@ -105,9 +113,11 @@ class Process:
     namespace: str = ""
 
     @property
-    def stops_first(self) -> bool:
-        """Unit nodes stop while the hardware still answers: they put their converters to WAIT."""
-        return self.package == "apis_node"
+    def stop_turn(self) -> int:
+        """Unit nodes stop while the drivers still answer, and those while the hardware does: each
+        puts its converters to WAIT.
+        """
+        return {"apis_node": 0, "apis_driver": 1}.get(self.package, 2)
 
 
 def process_list(

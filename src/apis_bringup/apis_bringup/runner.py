@@ -41,12 +41,12 @@ class Child:
     Attributes:
         name: As people know it, such as ``unit E001``.
         command: Program and arguments.
-        stops_first: It is asked to stop, and waited for, before those that do not stop first.
+        stop_turn: Those with a lower one are asked to stop, and waited for, before it.
     """
 
     name: str
     command: tuple[str, ...]
-    stops_first: bool = False
+    stop_turn: int = 0
 
 
 @dataclass
@@ -91,8 +91,8 @@ class Runner:
         env: Environment of the children; None = ours.
         printer: Where lines go; None = standard output.
         quiet: Only the runner's own lines are shown; the children's go to their files alone.
-        first_stop_s: Wall time that the children of the first group have to stop. [s]
-        then_stop_s: Wall time for the others. [s]
+        first_stop_s: Wall time that the children of the first turn have to stop. [s]
+        then_stop_s: Wall time for those of every other turn. [s]
     """
 
     def __init__(
@@ -126,6 +126,7 @@ class Runner:
         self._asked: list[_Running] = []  # the group that is stopping now
         self._deadline: float | None = None  # for that group, by the steady clock
         self._stopping = False
+        self._turns_over = 0
         self._is_mute = False
         self._exit_code = 0
 
@@ -258,14 +259,15 @@ class Runner:
             self._ask_next_group()
 
     def _ask_next_group(self) -> None:
-        """Ask the next group to stop: those that stop first, then the rest."""
+        """Ask those to stop whose turn is next."""
         alive = [running for running in self._running.values() if running.is_alive]
-        first = [running for running in alive if running.child.stops_first]
-        self._asked = first or alive
+        turn = min((running.child.stop_turn for running in alive), default=0)
+        self._asked = [running for running in alive if running.child.stop_turn == turn]
         for running in self._asked:
             running.asked = True
             running.signal_group(signal.SIGINT)
-        self._deadline = time.monotonic() + self._bounds_s[0 if first else 1]
+        self._deadline = time.monotonic() + self._bounds_s[min(self._turns_over, 1)]
+        self._turns_over += 1
 
     def _kill(self, group: Sequence[_Running]) -> None:
         for running in (running for running in group if running.is_alive):

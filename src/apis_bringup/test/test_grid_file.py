@@ -42,13 +42,16 @@ def test_a_battery_of_the_grid_file_stands(grid_path):
 
 
 def test_the_command_line_overrides_the_file(grid_path):
-    overrides = Overrides(units=1, speed=60.0, seed=7, port=4999, composition="shared")
+    overrides = Overrides(
+        units=1, speed=60.0, seed=7, port=4999, composition="shared", device="serial"
+    )
 
     grid = resolve(grid_path(), overrides).description
 
     assert [unit.id for unit in grid.units] == ["E001"]
     assert (grid.emulator.speed, grid.emulator.seed) == (60.0, 7)
     assert (grid.web.port, grid.composition) == (4999, "shared")
+    assert grid.units[0].device.kind == "serial"
 
 
 @pytest.mark.parametrize(
@@ -59,6 +62,10 @@ def test_the_command_line_overrides_the_file(grid_path):
         ({"speed": "-1"}, "command line: emulator.speed is -1.0, must be a number greater"),
         ({"port": "0"}, "command line: web.port is 0, must be"),
         ({"units": "0"}, "must be from 1"),
+        (
+            {"device": "rs485"},
+            'units[0].device.kind is "rs485", must be one of native, serial, http',
+        ),
     ],
 )
 def test_launch_arguments_that_make_no_sense(grid_path, texts, said):
@@ -71,7 +78,9 @@ def test_launch_arguments_that_make_no_sense(grid_path, texts, said):
 def test_empty_launch_arguments_change_nothing(grid_path):
     path = grid_path()
 
-    assert resolve(path, Overrides.of_texts(units="", speed="", port="")) == resolve(path)
+    assert resolve(path, Overrides.of_texts(units="", speed="", port="", device="")) == resolve(
+        path
+    )
 
 
 @pytest.mark.parametrize("count", [1, 6])
@@ -181,3 +190,9 @@ def test_journals_are_fresh_unless_they_are_to_be_kept(grid_path, tmp_path, keep
     write_run_folder(resolved, run, keep_journal=keep_journal)
 
     assert len(list((run.path / "journal").iterdir())) == (2 if keep_journal else 0)
+
+
+def test_every_http_device_gets_a_port_of_its_own(grid_path):
+    grid = resolve(grid_path(), Overrides(units=5, device="http")).description
+
+    assert [unit.device.http_port for unit in grid.units] == [8081, 8082, 8083, 8084, 8085]

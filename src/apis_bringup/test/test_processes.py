@@ -50,7 +50,7 @@ def test_without_the_dashboard():
 def test_only_units_stop_first_and_know_their_own_namespace():
     for process in process_list(grid_of(2), RUN):
         is_unit = process.package == "apis_node"
-        assert process.stops_first == is_unit
+        assert process.stop_turn == (0 if is_unit else 2)
         assert process.namespace == ("" if is_unit else "/apis/village")
         assert process.params_file == RUN.params_file
 

@@ -40,10 +40,13 @@ __all__ = [
     "UnitEntry",
     "Web",
     "parse_grid",
+    "with_devices",
+    "with_http_ports",
     "with_unit_count",
 ]
 
 MAX_UNITS = 999  # generated ids have three digits
+FIRST_HTTP_PORT = 8081
 
 Ratio = Annotated[Number, Field(ge=0.0, le=1.0)]
 NonNegative = Annotated[Number, Field(ge=0.0)]
@@ -288,6 +291,30 @@ def with_unit_count(grid: GridDescription, count: int) -> GridDescription:
         for index in range(len(grid.units), count)
     )
     return grid.model_copy(update={"units": (*grid.units[:count], *added)})
+
+
+def with_devices(grid: GridDescription, kind: DeviceKind) -> GridDescription:
+    """The same grid with that kind of device for every unit."""
+    units = (
+        unit.model_copy(update={"device": unit.device.model_copy(update={"kind": kind})})
+        for unit in grid.units
+    )
+    return grid.model_copy(update={"units": tuple(units)})
+
+
+def with_http_ports(grid: GridDescription) -> GridDescription:
+    """The same grid with a port of its own for every HTTP device."""
+    taken = {unit.device.http_port for unit in grid.units}
+    free = (port for port in range(FIRST_HTTP_PORT, 65536) if port not in taken)
+
+    def ported(unit: UnitEntry) -> UnitEntry:
+        device = unit.device
+        if device.kind != "http" or device.http_port is not None:
+            return unit
+        update = {"device": device.model_copy(update={"http_port": next(free)})}
+        return unit.model_copy(update=update)
+
+    return grid.model_copy(update={"units": tuple(ported(unit) for unit in grid.units)})
 
 
 def _street_position_m(index: int) -> tuple[float, float]:
