@@ -100,7 +100,7 @@ def generate_launch_description() -> LaunchDescription:
                 "device",
                 default_value="",
                 choices=["", "native", "serial", "http"],
-                description="How every unit reaches its converter; empty = as the grid file has it.",
+                description="How every unit reaches its converter; empty = as the file has it.",
             ),
             DeclareLaunchArgument(
                 "rviz",
