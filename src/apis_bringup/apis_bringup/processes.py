@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from apis_core.grid import GridDescription
+from apis_core.grid import GridDescription, UnitEntry
 
 __all__ = [
     "NO_EXTRAS",
@@ -52,10 +52,6 @@ class RunFolder:
     def tty(self, unit_id: str, device: str) -> Path:
         """A serial line of the emulator; ``device`` is ``dcdc`` or ``battery``."""
         return self.path / "tty" / f"{unit_id.lower()}-{device}"
-
-    def driver_file(self, unit_id: str) -> Path:
-        """Settings of a unit's driver."""
-        return self.path / "driver" / f"{unit_id.lower()}.json"
 
     def journal_file(self, unit_id: str) -> Path:
         """What a unit must not forget."""
@@ -135,6 +131,7 @@ def process_list(
     params_file = run.params_file
     processes = [
         Process("emulator", "apis_emulator", "emulator", params_file, namespace=namespace),
+        *(_driver_process(grid, unit.id, params_file) for unit in _with_drivers(grid)),
         *(_unit_process(grid, ids, params_file) for ids in _unit_groups(grid)),
     ]
     if web:
@@ -207,6 +204,13 @@ def node_parameters(
             "timezone": grid.emulator.place.timezone,
             "speed": grid.emulator.speed,
         }
+    for unit in _with_drivers(grid):
+        nodes[f"{namespace}/{unit.id.lower()}/driver"] = {
+            "use_sim_time": use_sim_time,
+            "hardware_file": unit.hardware,
+            "speed": grid.emulator.speed,
+            **_devices(unit, run),
+        }
     return nodes
 
 
@@ -214,6 +218,37 @@ def dashboard_url(grid: GridDescription) -> str:
     """Where people open the dashboard."""
     host = f"[{grid.web.host}]" if ":" in grid.web.host else grid.web.host
     return f"http://{host}:{grid.web.port}"
+
+
+def _with_drivers(grid: GridDescription) -> list[UnitEntry]:
+    """Units whose devices are not the emulator's own."""
+    return [unit for unit in grid.units if unit.device.kind != "native"]
+
+
+def _devices(unit: UnitEntry, run: RunFolder) -> dict[str, dict[str, Any]]:
+    """Where a driver finds the devices that the emulator serves."""
+    device = unit.device
+    if device.kind == "http":
+        url = f"http://127.0.0.1:{device.http_port}"
+        return {"converter": {"kind": "http", "url": url}, "battery": {"kind": "http", "url": url}}
+    return {
+        "converter": {
+            "kind": "eza2500",
+            "port": str(run.tty(unit.id, "dcdc")),
+            "baud": device.dcdc_baud,
+        },
+        "battery": {
+            "kind": "modbus",
+            "port": str(run.tty(unit.id, "battery")),
+            "baud": device.battery_baud,
+        },
+    }
+
+
+def _driver_process(grid: GridDescription, unit_id: str, params_file: Path) -> Process:
+    """A process for each, so that one that hangs holds up its own converter alone."""
+    arguments = ("--cluster", grid.cluster, "--unit", unit_id)
+    return Process(f"driver {unit_id}", "apis_driver", "driver", params_file, arguments)
 
 
 def _unit_groups(grid: GridDescription) -> list[tuple[str, ...]]:

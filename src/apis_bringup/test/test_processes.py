@@ -13,7 +13,7 @@ from apis_bringup.processes import (
     node_parameters,
     process_list,
 )
-from apis_core.grid import GridDescription, Web, parse_grid
+from apis_core.grid import GridDescription, Web, parse_grid, with_http_ports
 
 RUN = RunFolder(Path("/run"))
 
@@ -71,3 +71,27 @@ def test_what_else_looks_at_a_grid_is_off_and_knows_its_files_when_it_is_on():
     assert nodes["/apis/village/recorder"]["file"] == "/day.mcap"
     assert nodes["/apis/village/markers"]["policy_file"] == "/run/policy.json"
     assert "/apis/village/compat_http" not in nodes
+
+
+def test_units_with_devices_of_their_own_have_a_driver_that_stops_between():
+    kinds = [{"kind": kind} for kind in ("native", "serial", "http")]
+    template = {"hardware": "h.json", "scenario": "s.json", "device": kinds}
+    data = {"policy": "p.json", "units": {"count": 3, "template": template}}
+    grid = with_http_ports(parse_grid(data, "grid"))
+
+    drivers = [p for p in process_list(grid, RUN) if p.package == "apis_driver"]
+    parameters = node_parameters(grid, RUN, RUN.policy_file)
+
+    assert [p.name for p in drivers] == ["driver E002", "driver E003"]
+    assert drivers[0].arguments == ("--cluster", "village", "--unit", "E002")
+    assert {p.stop_turn for p in drivers} == {1}
+    assert "/apis/village/e001/driver" not in parameters
+    serial = parameters["/apis/village/e002/driver"]
+    assert serial["converter"] == {
+        "kind": "eza2500",
+        "port": str(RUN.path / "tty" / "e002-dcdc"),
+        "baud": 19200,
+    }
+    assert serial["battery"]["port"] == str(RUN.path / "tty" / "e002-battery")
+    http = parameters["/apis/village/e003/driver"]
+    assert http["converter"]["url"] == "http://127.0.0.1:8081"
