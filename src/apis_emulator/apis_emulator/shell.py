@@ -193,8 +193,25 @@ class EmulatorNode(Node):
             ],
         )
         message = DiagnosticArray(status=[status])
+        if self.devices.by_unit:
+            message.status.append(self._truth())
         message.header.stamp = self._stamp()
         self._diagnostics.publish(message)
+
+    def _truth(self) -> DiagnosticStatus:
+        """What has really moved at the terminals of converters that are counted by a driver."""
+        values = {}
+        for unit_id in self.devices.by_unit:
+            converter, name = self._plant.units[unit_id].converter, unit_id.lower()
+            values[f"{name}.grid_charged_wh"] = converter.charged_wh
+            values[f"{name}.grid_discharged_wh"] = converter.discharged_wh
+        return DiagnosticStatus(
+            level=DiagnosticStatus.OK,
+            name="emulator: energy",
+            message="what has moved at the converters' bus terminals, as nobody else knows it",
+            hardware_id="emulator",
+            values=[KeyValue(key=key, value=f"{value:.9g}") for key, value in values.items()],
+        )
 
     def _drain(self, now_s: float, ends_at_s: float) -> None:
         if now_s >= ends_at_s and (forced := self._driver.force_wait()):
