@@ -14,6 +14,15 @@ from apis_bringup.picture import free_port
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.timeout(240)]
 
+PHASES = [
+    *("queued", "activating", "ramping_up", "starting", "running"),
+    *("stopping", "releasing", "completed"),
+]
+
+
+def phases_at(deal, *states):
+    return [phase["at"] for phase in deal["phases"] if phase["state"] in states]
+
 
 def test_four_houses_trade_and_every_converter_ends_in_wait(apisctl, tmp_path):
     file = tmp_path / "report.json"
@@ -28,6 +37,13 @@ def test_four_houses_trade_and_every_converter_ends_in_wait(apisctl, tmp_path):
         assert deal["received_wh"] == pytest.approx(deal["agreed_wh"], rel=0.01)
         assert deal["sent_wh"] > deal["received_wh"]  # converters and lines take their share
         assert deal["created_at"] < deal["started_at"] < deal["stopped_at"] <= deal["ended_at"]
+        assert [phase["state"] for phase in deal["phases"]] == PHASES
+        assert phases_at(deal, "running", "stopping") == [deal["started_at"], deal["stopped_at"]]
+        assert deal["books"]["discharge"]["grid_wh"] == pytest.approx(deal["sent_wh"], rel=0.01)
+        assert deal["books"]["charge"]["battery_wh"] == pytest.approx(deal["received_wh"])
+        assert deal["books"]["apart_ratio"] < 0.01
+    assert {deal["term"] for deal in completed} <= {term["term"] for term in report["terms"]}
+    assert "books agree within" in done.stdout
     assert report["converters"] == dict.fromkeys(report["units"], "WAIT")
 
 

@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
+from builtin_interfaces.msg import Time
 from rosgraph_msgs.msg import Clock
 
 from apis_bringup.graph import CLOCK, LATCHED, STATE, Graph
 from apis_interfaces.msg import ConverterState, Deal, Fault, OperationMode, UnitStatus
 
-__all__ = ["GridObserver"]
+__all__ = ["GridObserver", "Step"]
 
 LOOK_FOR_UNITS_PERIOD_S = 0.2
 ACTIVE_STATES = range(Deal.STATE_QUEUED, Deal.STATE_RELEASING + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A deal came into a state, or under another grid master.
+
+    Attributes:
+        state: `Deal.STATE_*`.
+        term: Of the grid master that said so.
+        grid_master_id: The unit in office in it.
+        at: ROS time of that grid master.
+    """
+
+    state: int
+    term: int
+    grid_master_id: str
+    at: Time
 
 
 class GridObserver:
@@ -22,6 +41,8 @@ class GridObserver:
         statuses: Last status by unit id.
         converters: Last reading of each converter by unit id, from the hardware itself.
         deals: Present record by deal id, in the order in which they were first heard of.
+        steps: What each deal went through, by deal id.
+        terms: Who led in which term, as far as units said that they lead.
         faults: All that were reported.
         now_s: Simulated time; None until it was heard. [s]
     """
@@ -31,6 +52,8 @@ class GridObserver:
         self.statuses: dict[str, UnitStatus] = {}
         self.converters: dict[str, ConverterState] = {}
         self.deals: dict[str, Deal] = {}
+        self.steps: dict[str, list[Step]] = {}
+        self.terms: dict[int, UnitStatus] = {}
         self.faults: list[Fault] = []
         self.now_s: float | None = None
         self._graph = graph
@@ -83,6 +106,8 @@ class GridObserver:
 
     def _on_status(self, status: UnitStatus) -> None:
         self.statuses[status.unit_id] = status
+        if status.is_grid_master:
+            self.terms.setdefault(status.term, status)
 
     def _on_converter(self, state: ConverterState) -> None:
         self.converters[state.unit_id] = state
@@ -91,6 +116,9 @@ class GridObserver:
         known = self.deals.get(deal.deal_id)
         if known is None or (deal.term, deal.sequence) >= (known.term, known.sequence):
             self.deals[deal.deal_id] = deal
+            steps = self.steps.setdefault(deal.deal_id, [])
+            if not steps or (steps[-1].state, steps[-1].term) != (deal.state, deal.term):
+                steps.append(Step(deal.state, deal.term, deal.grid_master_id, deal.stamp))
 
     def _on_clock(self, clock: Clock) -> None:
         self.now_s = clock.clock.sec + clock.clock.nanosec * 1e-9

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import tzinfo
+from itertools import pairwise
 from typing import Any
 
+from builtin_interfaces.msg import Time
+
+from apis_bringup.observer import Step
 from apis_bringup.plain import constant_name, iso_time, to_plain
+from apis_core.ledger import Receipt
 from apis_interfaces.msg import ConverterState, Deal, Fault, OperationMode, UnitStatus
 
-__all__ = ["converter_mode_name", "deal_record", "fault_record", "mode_name", "unit_record"]
+__all__ = [
+    "book_records",
+    "converter_mode_name",
+    "deal_record",
+    "fault_record",
+    "mode_name",
+    "phase_records",
+    "unit_record",
+]
 
 
 def converter_mode_name(mode: int) -> str:
@@ -25,12 +39,13 @@ def deal_record(deal: Deal, zone: tzinfo) -> dict[str, Any]:
     """What was agreed, what flowed, and when. Energies in Wh; None = not known or not yet."""
     return {
         "deal_id": deal.deal_id,
-        "state": constant_name(Deal, "STATE_", deal.state).lower(),
+        "state": _state_name(deal.state),
         "reason": deal.reason,
         "discharge_unit_id": deal.discharge_unit_id,
         "charge_unit_id": deal.charge_unit_id,
         "voltage_reference_id": deal.voltage_reference_id,
         "grid_master_id": deal.grid_master_id,
+        "term": deal.term,
         "current_a": deal.current_a,
         "agreed_wh": deal.energy_wh,
         "sent_wh": to_plain(deal.sent_wh),
@@ -41,6 +56,55 @@ def deal_record(deal: Deal, zone: tzinfo) -> dict[str, Any]:
         "stopped_at": iso_time(deal.stopped_at, zone),
         "ended_at": iso_time(deal.ended_at, zone),
         "duration_s": _duration_s(deal),
+    }
+
+
+def phase_records(steps: Sequence[Step], zone: tzinfo) -> list[dict[str, Any]]:
+    """What a deal went through: state, since when, for how long, under whom.
+
+    A deal that another grid master goes on with has two phases of the same state. The last one, in
+    which it stays, has no length.
+    """
+    lengths = [
+        round(max(_seconds(after.at) - _seconds(step.at), 0.0), 3)
+        for step, after in pairwise(steps)
+    ]
+    return [
+        {
+            "state": _state_name(step.state),
+            "at": iso_time(step.at, zone),
+            "seconds": seconds,
+            "term": step.term,
+            "grid_master_id": step.grid_master_id,
+        }
+        for step, seconds in zip(steps, [*lengths, None], strict=True)
+    ]
+
+
+def book_records(deal: Deal, receipts: Mapping[str, Mapping[str, Receipt]]) -> dict[str, Any]:
+    """What each side wrote into its own journal when the deal was over for it.
+
+    Args:
+        deal: The deal.
+        receipts: By unit id and deal id.
+
+    Returns:
+        `discharge` and `charge`: what that side counted, energies in Wh; None = it wrote nothing.
+        `apart_ratio`: by how much the two differ on the bus, of the larger; None = one is missing,
+        or nothing flowed.
+    """
+    giver, taker = (
+        receipts.get(unit_id, {}).get(deal.deal_id)
+        for unit_id in (deal.discharge_unit_id, deal.charge_unit_id)
+    )
+    apart_ratio = None
+    if giver and taker and (giver.grid_moved_wh or taker.grid_moved_wh):
+        larger_wh = max(giver.grid_moved_wh, taker.grid_moved_wh)
+        apart_ratio = abs(giver.grid_moved_wh - taker.grid_moved_wh) / larger_wh
+    return {
+        "discharge": _receipt_record(giver),
+        "charge": _receipt_record(taker),
+        "apart_ratio": apart_ratio,
     }
 
 
@@ -79,9 +143,26 @@ def unit_record(status: UnitStatus) -> dict[str, Any]:
     }
 
 
+def _receipt_record(receipt: Receipt | None) -> dict[str, Any] | None:
+    if receipt is None:
+        return None
+    return {
+        "grid_wh": receipt.grid_moved_wh,
+        "battery_wh": receipt.battery_moved_wh,
+        "reason": receipt.reason,
+    }
+
+
+def _state_name(state: int) -> str:
+    return constant_name(Deal, "STATE_", state).lower()
+
+
 def _duration_s(deal: Deal) -> float | None:
     """How long energy flowed. [s]"""
     if not deal.started_at.sec or not deal.stopped_at.sec:
         return None
-    ns = (deal.stopped_at.nanosec - deal.started_at.nanosec) * 1e-9
-    return round(deal.stopped_at.sec - deal.started_at.sec + ns, 3)
+    return round(_seconds(deal.stopped_at) - _seconds(deal.started_at), 3)
+
+
+def _seconds(stamp: Time) -> float:
+    return float(stamp.sec + stamp.nanosec * 1e-9)

@@ -10,10 +10,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from apis_bringup.books import read_receipts
 from apis_bringup.errors import CommandError, usage_error
 from apis_bringup.graph import Graph
 from apis_bringup.observer import GridObserver
-from apis_bringup.records import converter_mode_name, deal_record, fault_record
+from apis_bringup.plain import iso_time
+from apis_bringup.records import (
+    book_records,
+    converter_mode_name,
+    deal_record,
+    fault_record,
+    phase_records,
+)
 from apis_bringup.session import GridOptions, Session, open_session
 from apis_interfaces.msg import OperationMode
 
@@ -55,11 +63,28 @@ class _Simulation:
         grid = self._session.grid
         zone = zoneinfo.ZoneInfo(grid.emulator.place.timezone)
         seconds = self._ended_s - self._began_s
+        observer, run = self._observer, self._session.run
+        receipts = {unit_id: read_receipts(run.journal_file(unit_id)) for unit_id in self._ids}
         return {
             "is_complete": self._is_complete,
-            "deals": [deal_record(deal, zone) for deal in self._observer.deals.values()],
+            "deals": [
+                {
+                    **deal_record(deal, zone),
+                    "phases": phase_records(observer.steps[deal_id], zone),
+                    "books": book_records(deal, receipts),
+                }
+                for deal_id, deal in observer.deals.items()
+            ],
             "converters": self._converters(),
-            "faults": [fault_record(fault, zone) for fault in self._observer.faults],
+            "faults": [fault_record(fault, zone) for fault in observer.faults],
+            "terms": [
+                {
+                    "term": term,
+                    "grid_master_id": status.unit_id,
+                    "heard_at": iso_time(status.stamp, zone),
+                }
+                for term, status in sorted(observer.terms.items())
+            ],
             "sim_seconds": None if math.isnan(seconds) else round(seconds, 3),
             "wall_seconds": round(self._wall_s, 3),
             "speed": grid.emulator.speed,

@@ -71,15 +71,45 @@ def deals(records: Sequence[Record]) -> None:
 def summary(report: Record) -> None:
     """Print what came of a simulation."""
     deals(report["deals"])
+    _phases(report["deals"])
+    for fault in report["faults"]:
+        where = f"{fault['unit_id']} ({fault['extent']}, {fault['level']})"
+        _print(f"{(fault['at'] or '')[11:19]}  {where}  {fault['code']}: {fault['message']}")
     on = [unit for unit, mode in report["converters"].items() if mode != "WAIT"]
     states = [deal["state"] for deal in report["deals"]]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    leaders = ", ".join(f"{term['term']} {term['grid_master_id']}" for term in report["terms"])
+    ratios = [deal["books"]["apart_ratio"] for deal in report["deals"]]
+    apart = [ratio for ratio in ratios if ratio is not None]
+    books = f"; books agree within {max(apart):.2%}" if apart else ""
+    _print(f"terms: {leaders or 'none'}{books}")
     simulated = _number(report["sim_seconds"], digits=0) or "no"
     _print(
         f"{simulated} s simulated in {_number(report['wall_seconds'], digits=0)} s; "
         f"deals: {counts or 'none'}; faults: {len(report['faults'])}; "
         + (f"[red]converters not in WAIT: {', '.join(on)}[/]" if on else "all converters in WAIT")
     )
+
+
+def _phases(records: Sequence[Record]) -> None:
+    """Print how long the deals were in each state."""
+    lengths: dict[str, list[float]] = {}
+    for deal in records:
+        for phase in deal["phases"]:
+            if phase["seconds"] is not None:
+                lengths.setdefault(phase["state"], []).append(phase["seconds"])
+    if not lengths:
+        return
+    table = _table("phase", ">times", ">mean s", ">longest s")
+    for state, seconds in lengths.items():
+        mean_s = sum(seconds) / len(seconds)
+        table.add_row(
+            state,
+            str(len(seconds)),
+            _number(mean_s, digits=1),
+            _number(max(seconds), digits=1),
+        )
+    _print(table)
 
 
 def _table(*columns: str) -> Table:
