@@ -215,6 +215,7 @@ class GridMaster:
                 effects += self._after(machine, machine.look_now(now_ns))
         return [
             *effects,
+            *self._adopt_running(now_ns),
             *self._wind_up_leftovers(status, now_ns),
             *self._close_inherited(now_ns),
             *self._go_on(now_ns),
@@ -493,15 +494,18 @@ class GridMaster:
 
     def _adopt_running(self, now_ns: int) -> list[Effect]:
         """Go on with deals of an older grid master, if the bus is as their records say."""
-        unit_id, running = self._inheritance.take_running()
+        if self._reference.stage not in (Stage.OFF, Stage.UP):
+            return []
+        unit_id, running = self._inheritance.take_running(now_ns, self._reference.unit_id)
         if not running:
             return []
-        own = next(deal for deal in running if deal.type_of(unit_id) is not None)
         effects: list[Effect] = [
             Note(f"goes on with {len(running)} deals, {unit_id} holds the bus")
         ]
-        self._reference.adopt(unit_id, own.deal_id, now_ns)
-        self._held_by = unit_id
+        if self._reference.stage is Stage.OFF:
+            own = next(deal for deal in running if deal.type_of(unit_id) is not None)
+            self._reference.adopt(unit_id, own.deal_id, now_ns)
+            self._held_by = unit_id
         for deal in running:
             taken = replace(deal, term=self.term, grid_master_id=self._unit_id)
             machine = DealMachine(taken, self._policy, self._timing.deal, now_ns)

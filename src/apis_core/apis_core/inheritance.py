@@ -60,6 +60,7 @@ class Inheritance:
         # a unit that has not been heard by then may be gone for good; its holds ran out long ago
         self._patient_until_ns = now_ns + _PATIENCE_HOLDS * timing.deal.hold_ns
         self._look_ns = now_ns + timing.silent_ns
+        self._take_until_ns = now_ns + timing.silent_ns  # who lives has been heard by then
         self._heard: set[UnitId] = set()  # in this term
 
     @property
@@ -76,24 +77,26 @@ class Inheritance:
         """A unit speaks."""
         self._heard.add(status.unit_id)
 
-    def take_running(self) -> tuple[UnitId, list[Deal]]:
+    def take_running(self, now_ns: int, own_reference_id: UnitId) -> tuple[UnitId, list[Deal]]:
         """The deals to go on with, and who holds the bus for them; they are no leftovers any more.
 
         None, unless the bus is as their records say.
+
+        Args:
+            now_ns: Present time.
+            own_reference_id: Who holds the bus for the deals that this grid master runs already.
         """
-        running = [
-            deal
-            for deal in self._deals.values()
-            if deal.state is DealState.RUNNING and all(map(self._holds(deal), deal.unit_ids))
-        ]
+        running = [deal for deal in self._running if all(map(self._holds(deal), deal.unit_ids))]
         references = {deal.voltage_reference_id for deal in running}
-        if len(references) != 1:
+        if now_ns > self._take_until_ns or len(references) != 1:
             return NOBODY, []  # none, or one was just being replaced: all are wound up
         (unit_id,) = references
+        if own_reference_id not in (NOBODY, unit_id):
+            return NOBODY, []
         is_own = any(deal.type_of(unit_id) is not None for deal in running)
         status = self._statuses.get(unit_id)
         is_held = status and status.converter.mode is ConverterMode.VOLTAGE_REFERENCE
-        if not is_own or not is_held:
+        if own_reference_id == NOBODY and not (is_own and is_held):
             return NOBODY, []
         for deal in running:
             del self._deals[deal.deal_id]
@@ -114,6 +117,8 @@ class Inheritance:
         for deal_id in status.deal_ids:
             key = (status.unit_id, deal_id)
             if deal_id in own_deal_ids or now_ns < self._asked_until_ns.get(key, now_ns):
+                continue
+            if self._may_be_taken(deal_id, now_ns):
                 continue
             holds_bus = status.converter.mode is ConverterMode.VOLTAGE_REFERENCE
             is_ours = status.unit_id == own_reference_id
@@ -162,6 +167,20 @@ class Inheritance:
         return closed
 
     # --- inside ----------------------------------------------------------------------------------
+
+    @property
+    def _running(self) -> list[Deal]:
+        return [deal for deal in self._deals.values() if deal.state is DealState.RUNNING]
+
+    def _may_be_taken(self, deal_id: str, now_ns: int) -> bool:
+        """Whether it is still to be seen if a deal can go on, because a unit has not been heard.
+
+        One whose process was short of time a moment ago is no reason to end what flows.
+        """
+        running = self._running
+        is_one = any(deal.deal_id == deal_id for deal in running)
+        silent = any(u not in self._statuses for deal in running for u in deal.unit_ids)
+        return now_ns <= self._take_until_ns and is_one and silent
 
     def _holds(self, deal: Deal) -> Callable[[UnitId], bool]:
         def holds(unit_id: UnitId) -> bool:

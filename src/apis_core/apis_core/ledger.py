@@ -5,17 +5,29 @@ used it meanwhile, in proportion to the currents ordered for them at that time (
 frozen at the start of a deal). A poll that is late or lost therefore loses no energy. A deal whose
 share ends at a limit gets nothing beyond it as long as another deal can have it: the converter has
 lowered its current there, whenever that is heard of.
+
+The voltage reference carries what the others leave, and that may be nothing of its deals': when
+the process of another unit dies, its current ceases or strays, and for a while nobody knows whose
+that was. As long as the reference's current is not what its deals together should bring it, each
+of them is booked what it was ordered; one whose end explains the difference gets nothing for that
+time.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from apis_core.errors import ProtocolMisuse
 from apis_core.messages import ConverterReading
-from apis_core.types import DealType
+from apis_core.types import ConverterMode, DealType
+from apis_core.units import SECOND_NS, wh_from_w
 
 __all__ = ["Ledger", "Receipt"]
+
+_ALIKE_RATIO = 0.5  # of the smallest share; a deal that is missing, or one too many, makes more
+_NO_CURRENT_A = 0.25
+_LONGEST_NS = 60 * SECOND_NS  # between two readings; a clock that jumps moves no energy
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +54,14 @@ class _Account:
     limit_wh: float | None = None
     grid_moved_wh: float = 0.0
     battery_moved_wh: float = 0.0
+    has_flowed: bool = False  # as ordered, as far as the converter could see
+    assumed_grid_wh: float = 0.0  # of what has moved: booked as ordered, and not seen to flow
+    assumed_battery_wh: float = 0.0
+
+    @property
+    def signed_a(self) -> float:
+        """What it brings the converter. [A, + = from the bus]"""
+        return self.current_a if self.type is DealType.CHARGE else -self.current_a
 
     @property
     def room_wh(self) -> float:
@@ -57,6 +77,7 @@ class Ledger:
 
     _accounts: dict[str, _Account] = field(default_factory=dict)
     _last: ConverterReading | None = None
+    _is_explained: bool = True  # the last reading, by the deals of that time
 
     def open(self, deal_id: str, type: DealType, current_a: float) -> None:
         """Begin to count for a deal, or change the current that decides its share.
@@ -73,6 +94,8 @@ class Ledger:
         account = self._accounts.get(deal_id)
         if account is None:
             self._accounts[deal_id] = _Account(type, current_a)
+        elif current_a == 0.0:
+            self.freeze(deal_id)
         else:
             account.current_a = current_a
 
@@ -83,8 +106,15 @@ class Ledger:
     def freeze(self, deal_id: str) -> None:
         """Count nothing more for a deal; what it has moved is kept."""
         account = self._accounts.get(deal_id)
-        if account is not None:
-            account.current_a = 0.0
+        if account is None or not account.current_a:
+            return
+        others = [a for a in self._running if a is not account]
+        if not self._is_explained and self._last and _is_explained(self._last, others):
+            account.grid_moved_wh -= account.assumed_grid_wh
+            account.battery_moved_wh -= account.assumed_battery_wh
+            self._is_explained = True
+            _believe(self._accounts.values())
+        account.current_a = 0.0
 
     def count(self, reading: ConverterReading) -> None:
         """Share out what the counters grew by since the last reading.
@@ -94,8 +124,16 @@ class Ledger:
         if reading.grid_charged_wh is None:
             return
         last, self._last = self._last, reading
+        was_explained, running = self._is_explained, self._running
+        self._is_explained = not running or _is_explained(reading, running)
         if last is None or not self._accounts:
             return
+        if self._is_explained:
+            for account in running:
+                account.has_flowed = True
+            _believe(self._accounts.values())
+        is_seen = was_explained and self._is_explained
+        period_ns = min(max(reading.stamp_ns - last.stamp_ns, 0), _LONGEST_NS)
         for type_, grid_wh, battery_wh in (
             (
                 DealType.CHARGE,
@@ -108,32 +146,16 @@ class Ledger:
                 _growth(last.battery_discharged_wh, reading.battery_discharged_wh),
             ),
         ):
+            part = [account for account in running if account.type is type_]
+            bus_v = None if is_seen else reading.grid_voltage_v
+            if bus_v is not None and _assume(part, grid_wh, battery_wh, bus_v, period_ns):
+                continue
             if grid_wh > 0.0 or battery_wh > 0.0:
-                self._share_out(type_, grid_wh, battery_wh)
+                _share_out(part, grid_wh, battery_wh)
 
-    def _share_out(self, type_: DealType, grid_wh: float, battery_wh: float) -> None:
-        """Fill the accounts at the rates of their currents; one that is full leaves the rest."""
-        running = [a for a in self._accounts.values() if a.type is type_ and a.current_a > 0.0]
-        battery_per_grid = battery_wh / grid_wh if grid_wh > 0.0 else 0.0
-        if grid_wh == 0.0:  # the converter's own loss while nothing flows
-            total_a = sum(account.current_a for account in running)
-            for account in running:
-                account.battery_moved_wh += battery_wh * account.current_a / total_a
-            return
-        left_wh = grid_wh
-        while running and left_wh > 0.0:
-            total_a = sum(account.current_a for account in running)
-            # how much flows in all until the first of them is full
-            until_full_wh = min(a.room_wh * total_a / a.current_a for a in running)
-            if len(running) == 1 or until_full_wh >= left_wh:
-                until_full_wh = left_wh
-            for account in running:
-                part_wh = until_full_wh * account.current_a / total_a
-                account.grid_moved_wh += part_wh
-                account.battery_moved_wh += part_wh * battery_per_grid
-            left_wh -= until_full_wh
-            open_ = [account for account in running if account.room_wh > 1e-9]
-            running = open_ or running[-1:]  # what flows must be booked somewhere
+    @property
+    def _running(self) -> list[_Account]:
+        return [account for account in self._accounts.values() if account.current_a > 0.0]
 
     def moved_wh(self, deal_id: str) -> float:
         """What a deal has moved over the bus terminal so far. [Wh]"""
@@ -152,6 +174,75 @@ class Ledger:
         receipt = self.receipt(deal_id, reason) or Receipt(deal_id, 0.0, 0.0, reason)
         self._accounts.pop(deal_id, None)
         return receipt
+
+
+def _is_explained(reading: ConverterReading, running: Collection[_Account]) -> bool:
+    """Whether a voltage reference carries what its deals together should bring it."""
+    current_a = reading.grid_current_a
+    if reading.mode is not ConverterMode.VOLTAGE_REFERENCE or current_a is None:
+        return True
+    smallest_a = min((account.current_a for account in running), default=_NO_CURRENT_A)
+    return abs(current_a - sum(a.signed_a for a in running)) <= _ALIKE_RATIO * smallest_a
+
+
+def _believe(accounts: Iterable[_Account]) -> None:
+    """What was assumed has proved true."""
+    for account in accounts:
+        account.assumed_grid_wh = account.assumed_battery_wh = 0.0
+
+
+def _assume(
+    running: Collection[_Account],
+    grid_wh: float,
+    battery_wh: float,
+    bus_v: float,
+    period_ns: int,
+) -> bool:
+    """Book what was ordered, if what was counted does not say whose it is; whether it did so.
+
+    A deal whose current has not been seen to come yet gets what is left.
+    """
+    flowing = [account for account in running if account.has_flowed]
+    parts = [(account, wh_from_w(account.current_a * bus_v, period_ns)) for account in flowing]
+    ordered_wh = sum(part_wh for _, part_wh in parts)
+    if not flowing or (len(running) == 1 and grid_wh <= ordered_wh):
+        return False  # of a single deal's current the counter tells all that there was
+    for account, part_wh in parts:
+        part_wh = min(part_wh, account.room_wh)
+        per_grid = account.battery_moved_wh / account.grid_moved_wh if account.grid_moved_wh else 1
+        account.grid_moved_wh += part_wh
+        account.battery_moved_wh += part_wh * per_grid
+        account.assumed_grid_wh += part_wh
+        account.assumed_battery_wh += part_wh * per_grid
+        grid_wh, battery_wh = grid_wh - part_wh, battery_wh - part_wh * per_grid
+    new = [account for account in running if not account.has_flowed]
+    if new and grid_wh > 0.0:
+        _share_out(new, grid_wh, max(battery_wh, 0.0))
+    return True
+
+
+def _share_out(running: Sequence[_Account], grid_wh: float, battery_wh: float) -> None:
+    """Fill the accounts at the rates of their currents; one that is full leaves the rest."""
+    battery_per_grid = battery_wh / grid_wh if grid_wh > 0.0 else 0.0
+    if grid_wh == 0.0:  # the converter's own loss while nothing flows
+        total_a = sum(account.current_a for account in running)
+        for account in running:
+            account.battery_moved_wh += battery_wh * account.current_a / total_a
+        return
+    left_wh = grid_wh
+    while running and left_wh > 0.0:
+        total_a = sum(account.current_a for account in running)
+        # how much flows in all until the first of them is full
+        until_full_wh = min(a.room_wh * total_a / a.current_a for a in running)
+        if len(running) == 1 or until_full_wh >= left_wh:
+            until_full_wh = left_wh
+        for account in running:
+            part_wh = until_full_wh * account.current_a / total_a
+            account.grid_moved_wh += part_wh
+            account.battery_moved_wh += part_wh * battery_per_grid
+        left_wh -= until_full_wh
+        open_ = [account for account in running if account.room_wh > 1e-9]
+        running = open_ or running[-1:]  # what flows must be booked somewhere
 
 
 def _growth(before_wh: float | None, after_wh: float | None) -> float:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from random import Random
 
 import pytest
-from market import SOCS, Led, Market
+from market import SOCS, Led, Market, sides
 
 from apis_core.deal import Phase
 from apis_core.events import Broadcast, Call, Note
@@ -148,6 +148,39 @@ def test_w5_a_deal_whose_unit_is_off_is_released_and_the_others_go_on(policy, un
     assert orders(effects, Op.RELEASE) == [("E003", "e"), ("E004", "e")]
 
 
+def test_w5_a_unit_that_is_heard_a_little_late_is_no_reason_to_end_what_flows(policy):
+    late = STATUSES[2]
+    master, effects = begins(policy, statuses=[s for s in STATUSES if s is not late])
+    assert orders(effects, Op.ADOPT) == [("E001", "d"), ("E002", "d")]
+    assert orders(effects, Op.RELEASE) == []
+    effects = master.hear_status(late, NOW_NS + SECOND_NS)
+    assert orders(effects, Op.ADOPT) == [("E003", "e"), ("E004", "e")]
+
+
+def test_w5_the_reference_that_is_heard_a_little_late_keeps_all_deals(policy):
+    late = STATUSES[1]
+    master, effects = begins(policy, statuses=[s for s in STATUSES if s is not late])
+    assert orders(effects, Op.RELEASE) == []
+    effects = master.hear_status(late, NOW_NS + SECOND_NS)
+    adopted = [("E001", "d"), ("E002", "d"), ("E003", "e"), ("E004", "e")]
+    assert sorted(orders(effects, Op.ADOPT)) == adopted
+
+
+def test_w5_a_unit_that_is_heard_late_without_its_deal_ends_it(policy):
+    master, _ = begins(policy, statuses=STATUSES[:2] + STATUSES[3:])
+    effects = master.hear_status(status("E003", M.WAIT), NOW_NS + SECOND_NS)
+    effects += master.hear_status(STATUSES[3], NOW_NS + 2 * SECOND_NS)
+    assert orders(effects, Op.ADOPT) == []
+    assert orders(effects, Op.RELEASE) == [("E004", "e")]
+
+
+def test_w5_a_unit_that_is_not_heard_in_time_ends_its_deal(policy):
+    master, _ = begins(policy, statuses=STATUSES[:2] + STATUSES[3:])
+    later_ns = NOW_NS + Timing.of(policy).silent_ns + 1
+    assert orders(master.hear_status(STATUSES[3], later_ns), Op.RELEASE) == [("E004", "e")]
+    assert orders(master.hear_status(STATUSES[2], later_ns), Op.ADOPT) == []
+
+
 # --- in the village ------------------------------------------------------------------------------
 
 
@@ -192,6 +225,37 @@ def test_w5_an_adopted_deal_ends_with_what_was_agreed(kind):
         assert ended.moved_wh == pytest.approx(ended.energy_wh, rel=2e-3)
     switched = [u for u, o in market.orders[before:] if o.mode in (M.CHARGE, M.DISCHARGE)]
     assert switched == []  # no current was taken off and started anew
+
+
+@pytest.mark.parametrize("order", ["its own deal last", "its own deal first"])
+def test_books_agree_when_the_lost_grid_master_gave_to_the_same_reference(order):
+    market = Led()
+    wanted = [(market.a, market.b, 20.0), (market.leader_id, market.b, 30.0)]
+    wanted = wanted if order == "its own deal last" else wanted[::-1]
+    kept, *_ = sorted((market.want(*deal) for deal in wanted), key=lambda i: market.a not in i)
+    assert market.references == [market.b]
+    market.lose()
+    ended = market.finish()[kept]
+    assert ended.state is DealState.COMPLETED
+    # for a while nobody knew that its current had ceased
+    assert books_apart_ratio(market, ended) < 0.01
+
+
+def test_books_agree_when_the_lost_grid_master_took_from_the_same_giver():
+    market = Led()
+    kept = market.want(market.a, market.b, 20.0)
+    market.want(market.a, market.leader_id, 30.0)
+    assert market.references == [market.b]
+    market.lose()
+    ended = market.finish()[kept]
+    assert ended.state is DealState.COMPLETED
+    # what was meant for the lost unit strayed into the reference
+    assert books_apart_ratio(market, ended) < 0.01
+
+
+def books_apart_ratio(market, deal):
+    sent_wh, taken_wh = (market.counted_wh(unit_id, deal) for unit_id in sides(deal))
+    return abs(sent_wh - taken_wh) / max(sent_wh, taken_wh)
 
 
 STAGES = [
