@@ -29,6 +29,7 @@ from apis_core.events import (
     Effect,
     Event,
     HardwareRead,
+    JournalFailed,
     MembersChanged,
     Note,
     PolicyAdopted,
@@ -295,6 +296,11 @@ class Agent:
                 effects = self._raise_local(
                     "configuration_refused", message, now_ns, FaultCategory.USER, FaultLevel.WARN
                 )
+            case JournalFailed(reason):
+                # without a memory it can neither vote nor deal
+                why = f"its journal cannot be written: {reason}"
+                category = FaultCategory.FRAMEWORK
+                effects = self._raise_local("journal_failed", why, now_ns, category)
             case StopAsked():
                 effects = self._stop(now_ns)
         for effect in effects:

@@ -49,6 +49,7 @@ __all__ = [
     "Event",
     "GlobalModeSet",
     "HardwareRead",
+    "JournalFailed",
     "LeaseGranted",
     "LocalModeSet",
     "MembersChanged",
@@ -186,6 +187,16 @@ class ConfigurationRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class JournalFailed:
+    """A :class:`Record` could not be written, and nothing that stands behind it was said.
+
+    Comes again as long as the journal cannot be written.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class StopAsked:
     """The process is to end: everything of ours off, then :class:`Stopped`."""
 
@@ -204,6 +215,7 @@ Event: TypeAlias = (
     | HardwareRead
     | ScenarioRead
     | ConfigurationRefused
+    | JournalFailed
     | StopAsked
 )
 

@@ -14,6 +14,7 @@ from apis_core.events import (
     DealUnwanted,
     DealWanted,
     Effect,
+    JournalFailed,
     Received,
 )
 from apis_core.messages import ControlRequest, ConverterOperation, OperationModeOrder
@@ -485,3 +486,28 @@ def test_w30_a_unit_whose_policy_differs_from_the_grid_masters_does_not_deal():
     status = replace(village.agents[master]._teller.last, policy_hash="f" * 64)
     agent.handle(Received(status), village.now_ns)
     assert agent._teller.last.not_dealing_reason == f"its policy differs from that of {master}"
+
+
+def test_11_a_unit_that_cannot_write_its_journal_ends_its_deals_and_leaves_office():
+    village = watched()
+    running = lambda: [d for d in village.deals.values() if d.state is DealState.RUNNING]  # noqa: E731
+    assert village.run_until(lambda: bool(running()), 300.0)
+    (deal,) = running()
+    unit_id = deal.charge_unit_id
+    village.feed(unit_id, JournalFailed("disk full"))
+    assert village.run_until(lambda: village.deals[deal.deal_id].state.is_over, 60.0)
+    assert "its journal cannot be written: disk full" in village.deals[deal.deal_id].reason
+    status = village.agents[unit_id]._teller.last
+    assert status.fault_codes == ("journal_failed",)
+    assert status.not_dealing_reason == "fault journal_failed"
+    assert village.plants[unit_id].reading.mode is ConverterMode.WAIT
+
+
+def test_11_a_grid_master_that_cannot_write_its_journal_leaves_office():
+    village = watched()
+    assert village.run_until(lambda: bool(masters(village)), 60.0)
+    (unit_id,) = masters(village)
+    village.feed(unit_id, JournalFailed("disk full"))
+    assert masters(village) == []
+    assert village.run_until(lambda: bool(masters(village)), 60.0)
+    assert masters(village) != [unit_id]

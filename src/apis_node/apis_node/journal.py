@@ -13,16 +13,21 @@ from pathlib import Path
 from typing import Any, get_args
 
 from apis_core import events
-from apis_core.errors import ConfigError, Problem
+from apis_core.errors import ApisError, ConfigError, Problem
 from apis_core.events import Entry
 from apis_core.ledger import Receipt
 from apis_core.memory import Memory
 from apis_core.messages import Deal
 from apis_core.types import DealState, Meter, OperationMode
 
-__all__ = ["Journal"]
+__all__ = ["Journal", "JournalError"]
 
+_PATIENCE_S = 0.5  # with another process that holds the file; the unit does nothing else meanwhile
 _KINDS = tuple(kind.__name__ for kind in get_args(Entry))
+
+
+class JournalError(ApisError):
+    """An entry is not on disk."""
 
 
 class Journal:
@@ -39,7 +44,7 @@ class Journal:
         self._path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, isolation_level=None)
+            self._db = sqlite3.connect(path, timeout=_PATIENCE_S, isolation_level=None)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.execute(
@@ -73,11 +78,31 @@ class Journal:
         Args:
             entry: What happened.
             stamp_ns: ROS time, for people. [ns]
+
+        Raises:
+            JournalError: It is not; the disk may be full, or the file read-only.
         """
-        self._db.execute(
+        self._write(
             "INSERT INTO entries (stamp_ns, kind, body) VALUES (?, ?, ?)",
             (stamp_ns, type(entry).__name__, json.dumps(asdict(entry))),
         )
+
+    def try_out(self) -> None:
+        """Find out whether an entry could be written, without writing one.
+
+        Raises:
+            JournalError: It could not.
+        """
+        # in one go, so that the file is as it was: 4 kB more than any entry takes
+        self._write("CREATE TABLE IF NOT EXISTS trial (body BLOB)")
+        self._write("INSERT INTO trial VALUES (zeroblob(8192))")
+        self._write("DELETE FROM trial")
+
+    def _write(self, statement: str, values: tuple[object, ...] = ()) -> None:
+        try:
+            self._db.execute(statement, values)
+        except sqlite3.Error as error:
+            raise JournalError(f"{self._path}: {error}") from error
 
     def close(self) -> None:
         """Close the file."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from random import SystemRandom
@@ -20,19 +20,20 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
+from rclpy.subscription_content_filter_options import ContentFilterOptions
 from rclpy.task import Future
 from sensor_msgs.msg import BatteryState
 
 from apis_core import events, messages
 from apis_core.agent import Agent, AgentSettings
 from apis_core.errors import ApisError
-from apis_core.types import OperationMode, UnitId
+from apis_core.types import ControlError, OperationMode, UnitId
 from apis_core.units import NEVER_NS, s_from_ns
 from apis_interfaces import msg, srv
 from apis_node import qos
 from apis_node.configuration import WatchedFile
 from apis_node.interchange import InterchangeServer
-from apis_node.journal import Journal
+from apis_node.journal import Journal, JournalError
 from apis_node.maintenance import maintain
 from apis_node.translate import MESSAGES, Instants, Untranslatable, from_ros, to_ros
 
@@ -103,6 +104,7 @@ class UnitShell:
         self._asked = 0
         self._status: messages.UnitStatus | None = None
         self._wake_ns = NEVER_NS
+        self._journal_error = ""  # why the last entry is not on disk
         self.is_stopped = False
         self._make_publishers()
         self._make_subscriptions()
@@ -151,10 +153,12 @@ class UnitShell:
 
     def _do(self, effects: list[events.Effect], now_ns: int) -> None:
         instants = self._instants()
+        if not self._remember(effects):
+            effects = [kept for kept in map(_unremembered, effects) if kept is not None]
         for effect in effects:
             match effect:
-                case events.Record(entry):
-                    self._journal.write(entry, self._node.get_clock().now().nanoseconds)
+                case events.Record():
+                    pass  # on disk already
                 case events.Broadcast(message):
                     if isinstance(message, messages.UnitStatus):
                         self._status = message
@@ -198,6 +202,38 @@ class UnitShell:
                     self._log.info(text)
                 case events.Stopped():
                     self.is_stopped = True
+
+    def _remember(self, effects: list[events.Effect]) -> bool:
+        """Write down what is to be written before anything else happens; whether that is done."""
+        entries = [effect.entry for effect in effects if isinstance(effect, events.Record)]
+        if not entries:
+            return True
+        try:
+            for entry in entries:
+                self._journal.write(entry, self._node.get_clock().now().nanoseconds)
+        except JournalError as error:
+            self._journal_failed(error)
+            return False
+        return True
+
+    def _journal_failed(self, error: JournalError) -> None:
+        if not self._journal_error:
+            self._log.error(f"the journal cannot be written: {error}")
+        self._journal_error = str(error)
+        self._queue.append(events.JournalFailed(str(error)))
+
+    def _try_journal_again(self) -> None:
+        """While it cannot be written: is it still so?"""
+        if not self._journal_error:
+            return
+        try:
+            self._journal.try_out()
+        except JournalError as error:
+            self._journal_failed(error)
+            self.feed(events.Wake())
+        else:
+            self._journal_error = ""
+            self._log.info("the journal can be written again")
 
     def _call(self, client: Any, call_id: str, request: Any, answer: type, limit_s: float) -> None:
         if not client.service_is_ready():
@@ -374,12 +410,16 @@ class UnitShell:
             (messages.Fault, "faults"),
             (messages.GridMasterClaim, "grid_master"),
             (messages.InterchangeRequest, "requests"),
-            (messages.LeaseGrant, "grid_master_grants"),
             (messages.PolicyOffer, "policy_offers"),
             # not retained: what an operator said before we came reaches us with the others' status
             (messages.OperationModeOrder, "operation_mode"),
         ):
             listen(MESSAGES[type_], self._topic(name), self._hear(type_), qos.EVENT)
+        # in an election of twenty units, each would else hear four hundred voices for others
+        hear_grant = self._hear(messages.LeaseGrant)
+        for_us = ContentFilterOptions("grid_master_id = %0", [f"'{self._settings.unit_id}'"])
+        grants = self._topic("grid_master_grants")
+        listen(msg.LeaseGrant, grants, hear_grant, qos.EVENT, content_filter_options=for_us)
         # retained: a unit that becomes the grid master must know what an older one left
         listen(msg.Deal, self._topic("deals"), self._hear(messages.Deal), qos.RECORD)
         hear_accept = self._hear(messages.InterchangeAccept)
@@ -429,6 +469,7 @@ class UnitShell:
         return self._peer_clients[key]
 
     def _diagnose(self) -> None:
+        self._try_journal_again()
         status = self._status
         message = DiagnosticArray()
         message.header.stamp = self._node.get_clock().now().to_msg()
@@ -445,6 +486,7 @@ class UnitShell:
                 "deals": " ".join(status.deal_ids),
                 "not_dealing": status.not_dealing_reason,
                 "unanswered_calls": str(len(self._pending)),
+                "journal": self._journal_error or "written",
             }
         message.status.append(
             DiagnosticStatus(
@@ -461,6 +503,23 @@ class UnitShell:
 def _refuse(response: Any, codes: dict[type, int], reason: str) -> Any:
     response.error_code, response.error_msg = codes[type(response)], reason
     return response
+
+
+def _unremembered(effect: events.Effect) -> events.Effect | None:
+    """What is left of an effect whose unit could not write down why it does it.
+
+    It promises nothing: no voice in an election, no slot. What concerns the converter goes on.
+    """
+    match effect:
+        case events.Record() | events.Broadcast(messages.LeaseGrant(granted=True)):
+            return None
+        case events.Broadcast(messages.GridMasterClaim(kind=kind)):
+            return effect if kind is messages.ClaimKind.RESIGN else None
+        case events.Answer(call_id, messages.ControlReply(error=ControlError.NONE) as reply):
+            why = "its journal cannot be written"
+            refusal = replace(reply, error=ControlError.NOT_READY, message=why)
+            return events.Answer(call_id, refusal)
+    return effect
 
 
 def journal_path(text: str, unit_id: UnitId) -> Path:

@@ -25,7 +25,7 @@ from apis_core.ledger import Receipt
 from apis_core.memory import Memory
 from apis_core.messages import Deal
 from apis_core.types import DealState, Meter, OperationMode
-from apis_node.journal import Journal
+from apis_node.journal import Journal, JournalError
 
 
 def deal(deal_id: str = "d", **changes: object) -> Deal:
@@ -220,7 +220,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from apis_core.events import LeaseGranted
-from apis_node.journal import Journal
+from apis_node.journal import Journal, JournalError
 journal = Journal(Path(sys.argv[1]))
 term = journal.recall().term
 while True:
@@ -252,3 +252,29 @@ def test_kill_9_loses_nothing_that_was_written(path):
     stamps = [row[0] for row in database.execute("SELECT stamp_ns FROM entries ORDER BY id")]
     database.close()
     assert stamps == list(range(1, told + 1))
+
+
+def test_a_journal_that_cannot_be_written_says_why_and_then_that_it_can_be_again(path):
+    journal = Journal(path)
+    journal.write(LeaseGranted(1, "E001"), 1)
+    journal._db.execute("PRAGMA query_only=ON")
+
+    with pytest.raises(JournalError, match="attempt to write a readonly"):
+        journal.write(LeaseGranted(2, "E001"), 2)
+    with pytest.raises(JournalError):
+        journal.try_out()
+    journal._db.execute("PRAGMA query_only=OFF")
+    journal.try_out()
+
+    assert recalled(path).term == 1
+    journal.close()
+
+
+def test_a_journal_on_a_full_disk_says_so(path):
+    journal = Journal(path)
+    (pages,) = journal._db.execute("PRAGMA page_count").fetchone()
+    journal._db.execute(f"PRAGMA max_page_count={pages}")
+
+    with pytest.raises(JournalError, match="full"):
+        journal.try_out()
+    journal.close()
