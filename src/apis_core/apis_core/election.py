@@ -252,7 +252,9 @@ class Election:
         return self._may_stand and is_member and self.role is not Role.RETIRED
 
     def _back_off_ns(self) -> int:
-        spread = 1.5 * 2.0 ** min(self._failures, _MAX_DOUBLINGS)
+        # the more there are, the further apart, so that one is heard before the next stands
+        spread = 1.5 * max(len(self._members) / 5.0, 1.0)
+        spread *= 2.0 ** min(self._failures, _MAX_DOUBLINGS)
         return round(self._timing.heartbeat_ns * (0.5 + spread * self._random.random()))
 
     def _why_not(self, claim: GridMasterClaim, now_ns: int) -> str:

@@ -27,7 +27,7 @@ from collections.abc import Sequence
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import Executor, ExternalShutdownException
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
@@ -38,6 +38,13 @@ from apis_core.units import ns_from_s
 from apis_node.configuration import WatchedFile, watched_files
 from apis_node.journal import Journal
 from apis_node.shell import UnitShell, journal_path
+
+# what twenty units have on the graph is some thousand things; it does not look at all of them at
+# every turn
+try:
+    from rclpy.experimental import EventsExecutor as UnitExecutor
+except ImportError:  # ROS 2 before Kilted
+    from rclpy.executors import SingleThreadedExecutor as UnitExecutor
 
 __all__ = ["main"]
 
@@ -63,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     signal.signal(signal.SIGINT, on_signal)
     signal.signal(signal.SIGTERM, on_signal)
-    executor = SingleThreadedExecutor()
+    executor: Executor = UnitExecutor()
     nodes: list[Node] = []
     shells: list[UnitShell] = []
     journals: list[Journal] = []
@@ -92,9 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rclpy.try_shutdown()
 
 
-def _spin(
-    executor: SingleThreadedExecutor, shells: list[UnitShell], stop_asked_s: list[float]
-) -> None:
+def _spin(executor: Executor, shells: list[UnitShell], stop_asked_s: list[float]) -> None:
     is_stopping = False
     while True:
         executor.spin_once(timeout_sec=_SPIN_S)
