@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import sqlite3
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
 
+from apis_bringup.books import read_receipts
 from apis_bringup.graph import Graph
 from apis_bringup.observer import GridObserver
 from apis_bringup.overrides import Overrides
@@ -19,82 +18,146 @@ from apis_interfaces.msg import Deal, OperationMode
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.timeout(240)]
 RUNNING, COMPLETED, ABORTED = Deal.STATE_RUNNING, Deal.STATE_COMPLETED, Deal.STATE_ABORTED
+SOFT_STOP = OperationMode.MODE_SOFT_STOP
+IDS = {"E001", "E002", "E003", "E004", "E005"}
+BYSTANDERS = {"E003", "E004", "E005"}  # a majority
+
+
+class Processes:
+    """A grid's processes, started one by one: the runner would end all of them with the first."""
+
+    def __init__(self, prepared: PreparedGrid, stack: ExitStack) -> None:
+        self._prepared = prepared
+        self._stack = stack
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        prepared.run.log_folder.mkdir(parents=True, exist_ok=True)
+        self.start("emulator")
+
+    def start(self, *names: str) -> None:
+        """Start the emulator, or units by their ids."""
+        for process in self._prepared.processes:
+            name = process.name.removeprefix("unit ")
+            if name in names:
+                log = open(self._prepared.run.log_folder / f"{name}.txt", "wb")  # noqa: SIM115
+                self._stack.enter_context(log)
+                self._running[name] = subprocess.Popen(
+                    _command(process),
+                    env=dict(_child_environment(self._prepared.run)),
+                    stdout=log,
+                    stderr=log,
+                )
+
+    def kill(self, unit_id: str) -> None:
+        """With SIGKILL."""
+        self._running[unit_id].kill()
+        assert self._running[unit_id].wait(10) == -signal.SIGKILL
+
+    def stop(self) -> None:
+        """In order."""
+        for process in self._running.values():
+            process.terminate()
+        for process in self._running.values():
+            process.wait(30)
+
+    def books(self, deal: Deal) -> tuple[float, float]:
+        """What the giving and the taking unit wrote into their journals. [Wh over the bus]"""
+        giver, taker = (
+            read_receipts(self._prepared.run.journal_file(unit_id))[deal.deal_id].grid_moved_wh
+            for unit_id in (deal.discharge_unit_id, deal.charge_unit_id)
+        )
+        return giver, taker
 
 
 @pytest.fixture
 def prepared(monkeypatch: pytest.MonkeyPatch, domains: tuple[int, int]) -> Iterator[PreparedGrid]:
     monkeypatch.setenv("ROS_DOMAIN_ID", str(domains[0]))
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    # a killed process leaves its shared memory behind, and the tests after this one would meet it
-    monkeypatch.setenv("FASTDDS_BUILTIN_TRANSPORTS", "UDPv4")
     options = GridOptions(overrides=Overrides(units=5, speed=20.0), web=False, quiet=True)
     with prepare(options) as grid:
         yield grid
 
 
 @pytest.fixture
-def processes(prepared: PreparedGrid) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
-    """Started without the runner, which would end all of them with the first."""
+def processes(prepared: PreparedGrid) -> Iterator[Processes]:
     with ExitStack() as stack:
-        started = {}
-        for process in prepared.processes:
-            log = stack.enter_context(open(prepared.run.log_folder / f"{process.name}.txt", "wb"))
-            started[process.name] = subprocess.Popen(
-                _command(process),
-                env=dict(_child_environment(prepared.run)),
-                stdout=log,
-                stderr=log,
-            )
+        started = Processes(prepared, stack)
         yield started
-        for process in started.values():
-            process.send_signal(signal.SIGINT)
-        for process in started.values():
-            process.wait(30)
+        started.stop()
 
 
-def test_another_takes_over_the_books_agree_and_nothing_stays_on(prepared, processes):
+@pytest.fixture
+def grid(prepared: PreparedGrid) -> Iterator[GridObserver]:
     with Graph(prepared.grid.cluster) as graph:
-        grid = GridObserver(graph)
-        ids = {unit.id for unit in prepared.grid.units}
-        assert grid.wait_for(lambda: grid.statuses.keys() >= ids, within_s=90.0)
-
-        def running() -> list[Deal]:
-            return [deal for deal in grid.deals.values() if deal.state == RUNNING]
-
-        assert grid.wait_for(lambda: bool(running()), within_s=60.0)
-        (deal, *_) = running()
-        master = deal.grid_master_id
-        (name,) = [process.name for process in prepared.processes if master in process.arguments]
-        victim = processes[name]
-
-        os.kill(victim.pid, signal.SIGKILL)
-
-        others = ids - {master}
-        assert grid.wait_for(
-            lambda: any(grid.statuses[u].is_grid_master for u in others), within_s=30.0
-        )
-        grid.set_mode(OperationMode.MODE_SOFT_STOP)
-        open_ = lambda: [d for d in grid.deals.values() if d.state < COMPLETED]  # noqa: E731
-        assert grid.wait_for(lambda: not open_(), within_s=90.0)
-        assert grid.wait_for(lambda: not grid.converters_on(), within_s=30.0)
-        ended = grid.deals[deal.deal_id]
-        # without its units, and without the one that holds the bus for it, nobody can go on
-        needed = (deal.discharge_unit_id, deal.charge_unit_id, deal.voltage_reference_id)
-        can_go_on = master not in needed
-        assert ended.state == (COMPLETED if can_go_on else ABORTED), ended.reason
-        assert ended.grid_master_id != master
-    if can_go_on:
-        sent, taken = (
-            receipt(prepared, unit_id, deal.deal_id)
-            for unit_id in (deal.discharge_unit_id, deal.charge_unit_id)
-        )
-        # at this speed an order takes seconds of the deal's time, and one side stops so much later
-        assert sent == pytest.approx(taken, rel=0.05)
+        yield GridObserver(graph)
 
 
-def receipt(prepared: PreparedGrid, unit_id: str, deal_id: str) -> float:
-    """What a unit's journal says that it moved over the bus for a deal. [Wh]"""
-    with sqlite3.connect(prepared.run.journal_file(unit_id)) as journal:
-        rows = [str(row) for row in journal.execute("select * from entries")]
-    (row,) = [row for row in rows if "grid_moved_wh" in row and deal_id in row]
-    return float(row.split('grid_moved_wh": ')[1].split(",")[0].split("}")[0])
+def wait_for_deal_in_the_middle(grid: GridObserver, among: set[str]) -> Deal:
+    """A deal of these units of which a part has flowed."""
+
+    def in_the_middle() -> list[Deal]:
+        return [
+            deal
+            for deal in grid.deals.values()
+            if {deal.discharge_unit_id, deal.charge_unit_id} <= among
+            and deal.state == RUNNING
+            and 0.05 < deal.moved_wh / deal.energy_wh < 0.7
+        ]
+
+    assert grid.wait_for(lambda: bool(in_the_middle()), within_s=120.0)
+    return in_the_middle()[0]
+
+
+def must_end_in_order(grid: GridObserver, master: str) -> None:
+    """Another takes over, all deals end, and nothing stays on."""
+    others = IDS - {master}
+    assert grid.wait_for(
+        lambda: any(grid.statuses[u].is_grid_master for u in others), within_s=30.0
+    )
+    grid.set_mode(SOFT_STOP)
+    assert grid.wait_for(
+        lambda: all(deal.state >= COMPLETED for deal in grid.deals.values()), within_s=90.0
+    )
+    assert grid.wait_for(lambda: not grid.converters_on(), within_s=30.0)
+
+
+def test_a_bystander_s_office_is_taken_over_and_its_deal_goes_on(processes, grid):
+    processes.start(*BYSTANDERS)
+    assert grid.wait_for(lambda: grid.statuses.keys() >= BYSTANDERS, within_s=90.0)
+    for unit_id in BYSTANDERS:
+        grid.set_mode(SOFT_STOP, unit_id=unit_id)
+    assert grid.wait_for(
+        lambda: all(grid.statuses[u].local_mode == SOFT_STOP for u in BYSTANDERS), within_s=30.0
+    )
+    processes.start(*IDS - BYSTANDERS)
+    deal = wait_for_deal_in_the_middle(grid, IDS - BYSTANDERS)
+    master = deal.grid_master_id
+    assert master in BYSTANDERS
+
+    processes.kill(master)
+
+    must_end_in_order(grid, master)
+    ended = grid.deals[deal.deal_id]
+    assert ended.state == COMPLETED, ended.reason
+    assert ended.moved_wh == pytest.approx(ended.energy_wh, rel=0.01)
+    assert ended.grid_master_id != master
+    sent_wh, taken_wh = processes.books(ended)
+    assert sent_wh == pytest.approx(taken_wh, rel=0.02)
+
+
+def test_whoever_leads_another_takes_over_and_nothing_stays_on(processes, grid):
+    processes.start(*IDS)
+    assert grid.wait_for(lambda: grid.statuses.keys() >= IDS, within_s=90.0)
+    deal = wait_for_deal_in_the_middle(grid, IDS)
+    master = deal.grid_master_id
+
+    processes.kill(master)
+
+    must_end_in_order(grid, master)
+    ended = grid.deals[deal.deal_id]
+    # without its units, and without the one that holds the bus for it, nobody can go on
+    needed = (deal.discharge_unit_id, deal.charge_unit_id, deal.voltage_reference_id)
+    assert ended.state == (ABORTED if master in needed else COMPLETED), ended.reason
+    assert ended.grid_master_id != master
+    if master not in needed:
+        sent_wh, taken_wh = processes.books(ended)
+        assert sent_wh == pytest.approx(taken_wh, rel=0.02)
