@@ -89,7 +89,7 @@ class Timing:
             stop_ns=leave_ns
             + max(policy.scram_reference_delay_ns, 4 * network_floor_ns)
             + 2 * SECOND_NS,
-            debounce_ns=max(policy.data_acquisition_period_ns, pace_ns),
+            debounce_ns=max(policy.data_acquisition_period_ns, network_floor_ns),
             force_stop_ns=max(policy.stop_me_timeout_ns, 8 * network_floor_ns),
             election=ElectionTiming(heartbeat_ns, _LEASE_HEARTBEATS * heartbeat_ns),
             deal=DealTiming(
