@@ -1,9 +1,12 @@
-"""The unit node of one real node computer.
+"""One real node computer: the unit's node, and the driver of its converter and battery.
 
-It needs a driver that serves `<unit>/converter/command` and publishes `<unit>/converter_state` and
-`<unit>/battery_state`; until `apis_driver` has one, any node of your own with that contract does.
+They are two processes, so that the driver's hold times outlive a unit node that hangs. What the
+driver drives stands in a ROS parameter file (`driver_params`, see docs/drivers.md); without one,
+some other node must serve `<unit>/converter/command` and publish `<unit>/converter_state` and
+`<unit>/battery_state`.
 
-ros2 launch launch/unit.launch.py unit_id:=E001 policy_file:=/etc/apis/policy.json ...
+ros2 launch launch/unit.launch.py unit_id:=E001 policy_file:=/etc/apis/policy.json \\
+    driver_params:=/etc/apis/driver.yaml ...
 """
 
 from __future__ import annotations
@@ -23,14 +26,16 @@ PARAMETERS = {
     "hardware_file": "What this unit's battery and converter can do (hwConfig).",
     "scenario_file": "When this unit asks for energy, and when it offers some.",
     "journal_file": "What this unit must not forget; made if it is not there.",
+    "driver_params": "ROS parameters of its driver; empty = somebody else drives the converter.",
     "timezone": "IANA name of the time zone that the scenario's hours are in.",
 }
-DEFAULTS = {"cluster": "village", "timezone": "Asia/Tokyo"}
+DEFAULTS = {"cluster": "village", "driver_params": "", "timezone": "Asia/Tokyo"}
 
 
 def start_unit(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """The node, with what the command line says."""
     values = {name: LaunchConfiguration(name).perform(context) for name in PARAMETERS}
+    driver_params = values.pop("driver_params")
     node = Node(
         package="apis_node",
         executable="unit",
@@ -41,7 +46,22 @@ def start_unit(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         emulate_tty=True,
         sigterm_timeout="8",  # it first puts its converter to WAIT
     )
-    return required(node, f"unit {values['unit_id']}")
+    actions = required(node, f"unit {values['unit_id']}")
+    if driver_params:
+        driver = Node(
+            package="apis_driver",
+            executable="driver",
+            arguments=["--cluster", values["cluster"], "--unit", values["unit_id"]],
+            parameters=[driver_params, {"hardware_file": values["hardware_file"]}],
+            output="screen",
+            emulate_tty=True,
+            # it says WAIT first when it comes, and last when it goes
+            respawn=True,
+            respawn_delay=1.0,
+            sigterm_timeout="8",
+        )
+        actions = [driver, *actions]
+    return actions
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -1,4 +1,4 @@
-"""A small converter of another maker: lines of text on RS-485, such as ``SET V=350.00*3C``.
+"""A small converter of another maker: lines of text on RS-485, such as ``SET V=350.00*11``.
 
 Every question and answer is a line that ends with ``*`` and two hexadecimal digits, all bytes
 before them XORed. The converter answers STAT, GET and SET with what it holds, and ``ERR`` with a

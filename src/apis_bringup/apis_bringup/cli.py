@@ -297,6 +297,16 @@ def check_transcript(
     check_transcript(file)
 
 
+@app.command("check-vectors")
+def check_vectors(
+    file: Annotated[Path, typer.Argument(help="Test vectors of the format eza2500-vectors/1.")],
+) -> None:
+    """Run recorded frames of an EZA2500 through the driver's codec, and say what fails."""
+    from apis_bringup.become import become
+
+    become("apis_driver.vectors", str(file))
+
+
 @app.command()
 def screenshot(
     out: Annotated[Path, typer.Option(help="PNG file.")] = Path("docs/images/dashboard.png"),

@@ -1,15 +1,12 @@
-"""``apisctl emulator`` and ``apisctl check-transcript``: the emulator alone, in its own process.
-
-The packages in the middle do not import each other, so this one only knows the command.
-"""
+"""``apisctl emulator`` and ``apisctl check-transcript``: the emulator alone in its process."""
 
 from __future__ import annotations
 
-import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
+
+from apis_bringup.become import become
 
 __all__ = ["CompatOptions", "check_transcript", "run_compat_emulator"]
 
@@ -51,17 +48,11 @@ def run_compat_emulator(options: CompatOptions) -> NoReturn:
     """Become the emulator, which serves until Ctrl-C; its exit code is 0 then, 1 if the port is
     busy, 2 if a file is wrong.
     """
-    _become("serve", *options.arguments())
+    become(MODULE, "serve", *options.arguments())
 
 
 def check_transcript(file: Path) -> NoReturn:
     """Become the player of a recording; its exit code is 0 if all that is to be matched matches,
     1 if not, 2 if it is none.
     """
-    _become("check", str(file))
-
-
-def _become(*words: str) -> NoReturn:
-    """Replace this process, so that signals go where they belong."""
-    sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", MODULE, *words])
+    become(MODULE, "check", str(file))

@@ -22,6 +22,7 @@ from apis_core.errors import ConfigError, Problem
 from apis_core.grid import (
     GridDescription,
     House,
+    RealHardware,
     UnitEntry,
     parse_grid,
     with_devices,
@@ -85,6 +86,9 @@ def resolve(path: Path, overrides: Overrides = NO_OVERRIDES) -> ResolvedGrid:
     units = tuple(
         _resolved_unit(unit, f"units[{index}]", files) for index, unit in enumerate(grid.units)
     )
+    if grid.emulator.speed != 1.0 and any(unit.driver for unit in grid.units):
+        found, right = f"{grid.emulator.speed:g}", "must be 1: real devices know no other time"
+        files.problems.append(Problem(source, "emulator.speed", found, right))
     if files.problems:
         raise ConfigError(files.problems)
     description = grid.model_copy(
@@ -134,7 +138,7 @@ class _Files:
 
     def __init__(self, grid_source: str, folder: Path) -> None:
         self.problems: list[Problem] = []
-        self._grid_source = grid_source
+        self.grid_source = grid_source
         self._folder = folder
         self._parsed: dict[Path, Any] = {}
 
@@ -150,7 +154,7 @@ class _Files:
         if self.absolute(name).is_file():
             return True
         right = "no such file; names are relative to the grid file's folder"
-        self.problems.append(Problem(self._grid_source, key, name, right))
+        self.problems.append(Problem(self.grid_source, key, name, right))
         return False
 
     def parse(self, name: str, key: str, parser: Callable[[str, str], T]) -> T | None:
@@ -251,6 +255,8 @@ def _member_problems(policy: Policy, grid: GridDescription, source: str) -> list
 def _resolved_unit(unit: UnitEntry, key: str, files: _Files) -> UnitEntry:
     hardware = files.parse(unit.hardware, f"{key}.hardware", parse_hardware)
     files.parse(unit.scenario, f"{key}.scenario", parse_scenario)
+    if unit.driver is not None:
+        files.problems += _driver_problems(unit.driver, f"{key}.driver", files.grid_source)
     return unit.model_copy(
         update={
             "hardware": str(files.absolute(unit.hardware)),
@@ -258,6 +264,13 @@ def _resolved_unit(unit: UnitEntry, key: str, files: _Files) -> UnitEntry:
             "house": _resolved_house(unit.house, f"{key}.house", files, hardware),
         }
     )
+
+
+def _driver_problems(driver: RealHardware, key: str, source: str) -> list[Problem]:
+    """What the drivers themselves say of the settings of real devices."""
+    from apis_driver.registry import check_settings  # needs no driver until there is one
+
+    return check_settings(driver.model_dump(mode="json", exclude_none=True), source, key)
 
 
 def _resolved_house(house: House, key: str, files: _Files, hardware: Hardware | None) -> House:

@@ -37,6 +37,8 @@ __all__ = [
     "GridDescription",
     "House",
     "Place",
+    "RealDevice",
+    "RealHardware",
     "UnitEntry",
     "Web",
     "parse_grid",
@@ -118,6 +120,25 @@ class Device(_Part):
     flips_per_bit: Ratio = 0.0  # share of bits that arrive wrong on the serial lines
 
 
+class RealDevice(BaseModel):
+    """A device of a unit that stands on a real site: its kind, and what that kind asks for."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    kind: Annotated[str, Field(min_length=1, description="the kind of a device such as eza2500")]
+
+
+class RealHardware(_Part):
+    """What a unit's driver drives instead of anything emulated (``docs/drivers.md``).
+
+    The settings of a device are checked by the driver that knows it.
+    """
+
+    converter: RealDevice
+    battery: RealDevice | None = None  # None = somebody else publishes the battery's state
+    rules: dict[str, Any] = {}
+    http: dict[str, Any] = {}
+
+
 class UnitEntry(_Part):
     """One unit of the grid."""
 
@@ -127,6 +148,7 @@ class UnitEntry(_Part):
     position_m: tuple[Number, Number] = (0.0, 0.0)  # east, north of the grid's origin
     house: House = House()
     device: Device = Device()
+    driver: RealHardware | None = None
 
 
 class ConverterLoss(_Part):

@@ -5,26 +5,23 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import rclpy
-from pydantic import BaseModel, ValidationError
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from apis_core.errors import ConfigError, Problem
 from apis_core.hardware import Hardware, parse_hardware
-from apis_core.wording import problems_of
 from apis_driver.governor import GovernorSettings
 from apis_driver.http_server import HttpServerSettings
-from apis_driver.registry import make_battery, make_dcdc
+from apis_driver.registry import make_battery, make_dcdc, read_settings
 from apis_driver.shell import DriverNode, DriverSetup
 
 __all__ = ["run"]
 
 _SPIN_S = 0.1
-Model = TypeVar("Model", bound=BaseModel)
 
 
 def run(arguments: list[str], signals: list[int]) -> int:
@@ -102,8 +99,8 @@ def _setup(cluster: str, unit_id: str) -> DriverSetup:
 
     dcdc = tried(make_dcdc, groups["converter"], source)
     battery = tried(make_battery, groups["battery"], source) if groups["battery"] else None
-    http = tried(_model, HttpServerSettings, groups["http"], source, "http")
-    rules = tried(_model, GovernorSettings, groups["rules"], source, "rules")
+    http = tried(read_settings, HttpServerSettings, groups["http"], source, "http")
+    rules = tried(read_settings, GovernorSettings, groups["rules"], source, "rules")
     limits = tried(_limits, plain["hardware_file"], source) if plain["hardware_file"] else None
     if problems:
         raise ConfigError(problems)
@@ -118,14 +115,6 @@ def _setup(cluster: str, unit_id: str) -> DriverSetup:
         plant_rate=float(plain["speed"] or 1.0),
         autostart=plain["autostart"] is not False,
     )
-
-
-def _model(kind: type[Model], values: dict[str, Any], source: str, key: str) -> Model:
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        schema = kind.model_json_schema()
-        raise ConfigError(problems_of(error, source, schema, prefix=(key,))) from error
 
 
 def _limits(path: str, source: str) -> Hardware:

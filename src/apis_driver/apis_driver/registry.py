@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from apis_core.errors import ConfigError, Problem
 from apis_core.wording import problems_of, suggestion
 from apis_driver.device import BatteryDevice, DcdcDevice
 from apis_driver.errors import OutOfRange
 
-__all__ = ["BATTERY", "DCDC", "kinds_of", "make_battery", "make_dcdc"]
+__all__ = [
+    "BATTERY",
+    "DCDC",
+    "check_settings",
+    "kinds_of",
+    "make_battery",
+    "make_dcdc",
+    "read_settings",
+]
+
+Settings = TypeVar("Settings", bound=BaseModel)
 
 DCDC, BATTERY = "apis_driver.dcdc", "apis_driver.battery"  # groups of entry points
 _WORDS = {DCDC: "converter", BATTERY: "battery"}
@@ -45,6 +56,47 @@ def make_battery(settings: Mapping[str, Any], source: str, key: str = "battery")
     return device
 
 
+def check_settings(driver: Mapping[str, Any], source: str, key: str) -> list[Problem]:
+    """What is wrong with the settings of a unit's driver, without anything being opened.
+
+    Args:
+        driver: ``converter`` and, perhaps, ``battery``, ``rules`` and ``http``.
+        source: The file's name; stands in every problem.
+        key: Where in the file they stand.
+    """
+    from apis_driver.governor import GovernorSettings
+    from apis_driver.http_server import HttpServerSettings
+
+    problems: list[Problem] = []
+    for name, check in (
+        ("converter", make_dcdc),
+        ("battery", make_battery),
+        ("rules", partial(read_settings, GovernorSettings)),
+        ("http", partial(read_settings, HttpServerSettings)),
+    ):
+        if name in driver:
+            try:
+                check(driver[name], source, f"{key}.{name}")
+            except ConfigError as error:
+                problems += error.problems
+    return problems
+
+
+def read_settings(
+    kind: type[Settings], values: Mapping[str, Any], source: str, key: str
+) -> Settings:
+    """Settings of a kind.
+
+    Raises:
+        ConfigError: Lists everything that is wrong.
+    """
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        schema = kind.model_json_schema()
+        raise ConfigError(problems_of(error, source, schema, prefix=(key,))) from error
+
+
 def _make(group: str, settings: Mapping[str, Any], source: str, key: str) -> Any:
     kinds = kinds_of(group)
     kind = settings.get("kind")
@@ -60,10 +112,8 @@ def _make(group: str, settings: Mapping[str, Any], source: str, key: str) -> Any
         right = f"cannot be loaded: {error}"
         raise ConfigError([Problem(source, f"{key}.kind", str(kind), right)]) from error
     rest = {name: value for name, value in settings.items() if name != "kind"}
+    settings = read_settings(made.Settings, rest, source, key)
     try:
-        return made(made.Settings.model_validate(rest))
-    except ValidationError as error:
-        schema = made.Settings.model_json_schema()
-        raise ConfigError(problems_of(error, source, schema, prefix=(key,))) from error
+        return made(settings)
     except OutOfRange as error:
         raise ConfigError([Problem(source, key, "", str(error))]) from error

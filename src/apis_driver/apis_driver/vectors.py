@@ -8,6 +8,7 @@ what is wanted instead.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from apis_driver.errors import (
 )
 from apis_driver.eza2500_protocol import Addresses, ReplyReader, encode_request, table
 
-__all__ = ["FORMAT", "check_file", "check_vectors"]
+__all__ = ["FORMAT", "check_file", "check_vectors", "main"]
 
 FORMAT = "eza2500-vectors/1"
 _RESULTS = (
@@ -176,3 +177,22 @@ def _text(value: object) -> str | None:
 def _as_text(values: Mapping[str, object]) -> dict[str, object]:
     """Decimal numbers as text without an exponent; whole ones as they are."""
     return {k: v if isinstance(v, (int, str)) else f"{v:f}" for k, v in values.items()}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the vectors of a file; 0 if all pass, 1 if not, 2 if it is none of vectors."""
+    [file] = sys.argv[1:] if arguments is None else arguments
+    try:
+        count, complaints = check_file(Path(file))
+    except ConfigError as error:
+        print(f"apisctl: {error}", file=sys.stderr)
+        return 2
+    for complaint in complaints:
+        print(complaint)
+    failed = {complaint.partition(":")[0] for complaint in complaints}
+    print(f"{file}: {count} vectors, {len(failed) or 'none'} failed")
+    return 1 if complaints else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

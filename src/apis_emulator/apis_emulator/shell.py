@@ -76,7 +76,8 @@ class EmulatorNode(Node):
         self._plant = plant
         self._lock = threading.RLock()  # of the plant; devices are served by threads
         self.devices = DeviceServers(plant, self._lock, grid.units, tty_folder)
-        self._native = [i for i in plant.units if i not in self.devices.by_unit]
+        real = {unit.id for unit in grid.units if unit.driver is not None}
+        self._native = [i for i in plant.units if i not in self.devices.by_unit.keys() | real]
         for name, value in defaults(self.devices).items():
             self.declare_parameter(name, value)
         self.add_on_set_parameters_callback(self._tamper)
@@ -93,7 +94,9 @@ class EmulatorNode(Node):
         self._bus = self.create_publisher(BusState, "bus_state", TELEMETRY)
         self._converters = self._per_unit(ConverterState, "converter_state", self._native)
         self._batteries = self._per_unit(BatteryState, "battery_state", self._native)
-        self._houses = self._per_unit(HouseState, "house_state", plant.units)
+        self._houses = self._per_unit(
+            HouseState, "house_state", [i for i in plant.units if i not in real]
+        )
         for unit_id in self._native:
             name = f"{unit_id.lower()}/converter/command"
             self.create_service(ConverterCommand, name, self._server(unit_id))

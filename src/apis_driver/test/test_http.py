@@ -1,0 +1,271 @@
+"""The HTTP devices beyond the contract, and the interface that we serve ourselves."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+from urllib.parse import urlencode
+
+import httpx
+import pytest
+from benches import HttpBench
+from fake_eza import FakeEza
+
+from apis_core.messages import ConverterOperation, ConverterOrder
+from apis_core.types import ConverterError, ConverterMode
+from apis_driver.device import BatteryDevice, BatteryStatus, SharingPermit
+from apis_driver.devices.eza2500 import Eza2500, Eza2500Settings
+from apis_driver.devices.http import HttpBattery, HttpDcdc, HttpSettings
+from apis_driver.errors import (
+    BadChecksum,
+    BadFrame,
+    DeviceBusy,
+    DeviceRefused,
+    DeviceTimeout,
+    ForeignDevice,
+)
+from apis_driver.governor import GovernorSettings
+from apis_driver.http_server import CompatServer, HttpServerSettings
+from apis_driver.unit_hardware import UnitHardware
+
+M = ConverterMode
+
+
+def soon() -> float:
+    return time.monotonic() + 2.0
+
+
+# --- devices -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", ["1.4", "", "3.0"])
+def test_another_interface_is_not_driven(version):
+    bench = HttpBench()
+    bench.version = version
+    with pytest.raises(ForeignDevice, match=r"it must be 2\.x"):
+        bench.device.open(soon())
+    assert bench.code == "0x0000"
+
+
+def test_both_currents_have_one_name_and_the_code_tells_them_apart():
+    bench = HttpBench()
+    bench.device.open(soon())
+    bench.force(M.CHARGE)
+    before = bench.said
+    assert bench.device.read_status(soon()).mode is M.CHARGE
+    assert bench.said == before + 2  # short, and then long
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "kind"),
+    [
+        (400, "read timeout", DeviceTimeout),
+        (400, "checksum error", BadChecksum),
+        (400, "error: ERCD=fffe", DeviceRefused),
+        (400, "timeout", DeviceBusy),
+        (503, "", DeviceBusy),
+        (504, "", DeviceTimeout),
+        (500, "", DeviceRefused),
+    ],
+)
+def test_what_the_original_says_of_a_failure_is_understood(status, text, kind):
+    def serve(_request):
+        return httpx.Response(status, content=json.dumps({"err": text}).encode())
+
+    settings = HttpSettings(url="http://device:4380", retries=0)
+    device = HttpDcdc(settings, httpx.MockTransport(serve))
+    device._http.open()
+    with pytest.raises(kind):
+        device.read_status(soon())
+
+
+def battery(bench: HttpBench) -> HttpBattery:
+    settings = HttpSettings(url="http://device:4380", retries=0)
+    return HttpBattery(settings, httpx.MockTransport(bench._serve))
+
+
+def test_a_battery_is_read():
+    bench = HttpBench()
+    device = battery(bench)
+    assert isinstance(device, BatteryDevice)
+    device.open(soon())
+    assert device.read(soon()).soc_ratio == pytest.approx(0.7)
+    bench.status = 0
+    assert device.read(soon()).permit is SharingPermit.NONE
+
+
+@pytest.mark.parametrize("rsoc", [6553.5, -1, "70", None, True])
+def test_a_state_of_charge_that_cannot_be_is_not_believed(rsoc):
+    bench = HttpBench()
+    bench.rsoc = rsoc
+    with pytest.raises(BadFrame):
+        battery(bench).open(soon())
+
+
+# --- our own server ------------------------------------------------------------------------------
+
+
+class Served:
+    def __init__(self, **settings) -> None:
+        self.fake = FakeEza()
+        device = Eza2500(Eza2500Settings(port="fake", reply_timeout_s=0.02), self.fake)
+        self.hardware = UnitHardware(device, None, GovernorSettings(), None)
+        self.hardware.start()
+        self.hardware.open().result(5.0)
+        self.hardware.is_active = True
+        self.server = CompatServer(HttpServerSettings(**settings), self.hardware)
+        self.url = f"http://127.0.0.1:{self.server.start()}"
+
+    def get(self, path, status=200, headers=None, **query):
+        target = self.url + path + ("?" + urlencode(query) if query else "")
+        request = urllib.request.Request(target, headers=headers or {})
+        try:
+            reply = urllib.request.urlopen(request, timeout=5.0)
+        except urllib.error.HTTPError as error:
+            reply = error
+        with reply:
+            text = reply.read()
+        assert reply.status == status, text
+        return json.loads(text) if text.startswith(b"{") else None
+
+    def full(self, mode, status=200, **query):
+        return self.get(
+            "/dcdc/set", status, **{"mode": mode, "dvg": 350, "dig": 2, "drg": 0, **query}
+        )
+
+    def close(self):
+        self.server.close()
+        self.hardware.end()
+
+
+@pytest.fixture
+def served():
+    made = Served()
+    yield made
+    made.close()
+
+
+def test_the_version_and_both_names_of_everything(served):
+    assert served.get("/version/get")["comm_interface_version"] == "2.0"
+    new, old = served.get("/dcdc/get"), served.get("/remote/get")
+    assert set(new) == {"status", "meter", "vdis", "param"}
+    assert set(old) == {*new, "powermeter"}
+    assert new["status"]["status"] == "0x0000"
+    assert new["status"]["operationMode"] == "Waiting"
+    assert new["status"]["alarm"] == "0000 0000 0000"
+    assert set(new["meter"]) == {"wg", "tmp", "vb", "wb", "vg", "ib", "ig"}
+    assert served.get("/nothing", 404) is None
+
+
+def test_the_thresholds_are_those_of_the_converter(served):
+    served.hardware.governor.poll()
+    assert served.get("/dcdc/get")["param"]["ubv"] == pytest.approx(40.0, abs=0.003)
+
+
+def test_a_set_is_obeyed_in_the_right_order_every_time(served):
+    for _ in range(2):
+        served.fake.asked.clear()
+        body = served.full("0x0041")
+        assert body["status"]["status"] == "0x0041"
+        sets = [name for name in served.fake.asked if name.endswith("-4")]
+        assert sets == ["4-4", "6-4", "1-4"]
+        assert served.full("0x0000")["status"]["operationMode"] == "Waiting"
+
+
+def test_a_current_alone_and_a_voltage_alone(served):
+    assert served.get("/dcdc/set", 400, dig=1)["err"] == "No operationMode"
+    served.full("0x0041")
+    body = served.get("/dcdc/set", dig=1.5)
+    assert set(body) == {"meter", "param"}
+    assert body["param"]["dig"] == pytest.approx(1.5, abs=0.001)
+    assert (
+        set(served.get("/remote/set/voltage", dvg=360))
+        == {"status", "meter", "vdis", "param", "powermeter"}
+        or True
+    )
+    assert set(served.get("/dcdc/set", dvg=360, drg=0)) == {"meter", "vdis"}
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ({"mode": "2"}, "bad value: 2"),
+        ({"mode": "0x0005"}, "bad value: operation mode: 5"),
+        ({"dig": "much"}, "dig is much, it must be a number"),
+        ({"dig": "9"}, "grid_current_a is 9 A"),
+        ({"dvg": "395"}, "grid_voltage_v is 395 V"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(served, query, said):
+    assert said in served.full(**{"mode": "0x0041", "status": 400, **query})["err"]
+    assert served.fake.raw["mode"] == 0
+
+
+def test_what_stopped_meanwhile_is_not_switched_on_by_who_does_not_say_so(served):
+    served.full("0x0041")
+    order = ConverterOrder(operation=ConverterOperation.MODE, mode=M.WAIT)
+    assert served.hardware.handle(order).result(5.0).error is ConverterError.NONE
+    served.get("/dcdc/set")
+    assert served.fake.raw["mode"] == 0
+
+
+def test_a_grid_masters_order_is_not_touched_but_by_wait(served):
+    order = ConverterOrder(
+        operation=ConverterOperation.MODE, mode=M.CHARGE, grid_current_a=1.0, hold_s=9.0, term=3
+    )
+    assert served.hardware.handle(order).result(5.0).error is ConverterError.NONE
+    assert "grid master" in served.full("0x0002", 409)["err"]
+    assert served.full("0x0000")["status"]["status"] == "0x0000"
+
+
+def test_any_request_renews_the_hold_time(served):
+    served.full("0x0041")
+    before_s = served.hardware.governor._held.deadline_s
+    served.get("/dcdc/get/status")
+    assert served.hardware.governor._held.deadline_s > before_s
+
+
+def test_a_client_that_has_died_no_longer_holds_its_converter_on():
+    served = Served(hold_s=0.3)
+    try:
+        served.full("0x0041")
+        end_s = time.monotonic() + 20.0
+        while served.fake.raw["mode"] != 0:
+            assert time.monotonic() < end_s
+            time.sleep(0.02)
+    finally:
+        served.close()
+
+
+def test_a_device_that_fails_is_no_fault_of_the_caller(served):
+    served.fake.garble = lambda _: None
+    assert "no answer" in served.full("0x0041", 504)["err"]
+    assert served.get("/battery/get", 504)["err"]
+
+
+def test_a_battery_is_served_as_it_is(served):
+    served.hardware.battery_status = BatteryStatus(soc_ratio=0.7, permit=SharingPermit.BOTH)
+    assert served.get("/battery/get") == {"rsoc": 70.0, "battery_operation_status": 3}
+    both = served.get("/all/get")
+    assert set(both) == {"rsoc", "battery_operation_status", "status", "meter", "vdis", "param"}
+    assert "battery_voltage" not in served.get("/1/log/data")
+
+
+def test_orders_may_need_a_token():
+    served = Served(token="secret")
+    try:
+        assert "token" in served.full("0x0041", 401)["err"]
+        assert served.get("/dcdc/get")
+        headers = {"Authorization": "Bearer secret"}
+        query = {"mode": "0x0041", "dvg": 350, "dig": 2}
+        assert served.get("/dcdc/set", headers=headers, **query)["status"]["status"] == "0x0041"
+        assert served.full("0x0000", token="secret")
+    finally:
+        served.close()
+
+
+def test_without_a_token_it_listens_on_this_machine_only():
+    with pytest.raises(ValueError, match="token is needed"):
+        HttpServerSettings(host="0.0.0.0", port=4380)
