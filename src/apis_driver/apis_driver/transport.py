@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import select
+import termios
 import time
 from typing import Any, Literal, Protocol
 
@@ -25,7 +26,6 @@ __all__ = ["SerialSettings", "SerialTransport", "Transport"]
 
 _CHUNK = 4096
 _POLL_S = 0.005  # of ports without a descriptor to wait for
-_WRITE_LIMIT_S = 1.0
 
 
 class SerialSettings(DeviceSettings):
@@ -121,7 +121,6 @@ class SerialTransport:
                 parity=settings.parity,
                 stopbits=settings.stop_bits,
                 timeout=_POLL_S,
-                write_timeout=_WRITE_LIMIT_S,
                 # two masters on one line would read each other's answers
                 **({"exclusive": True} if "://" not in settings.port else {}),
             )
@@ -225,7 +224,9 @@ def _reason(error: Exception) -> str:
     """What is wrong with a port, and what would help."""
     number = getattr(error, "errno", None)
     text = str(error)
-    if number is None and "exclusively lock" in text:
+    if number is None and isinstance(error.__context__, termios.error):
+        number = error.__context__.args[0]
+    if "exclusively lock" in text:
         number = errno.EBUSY
     reasons = {
         errno.ENOENT: "there is no such port; is the adapter plugged in?",
