@@ -15,8 +15,7 @@ from launch.substitutions import LaunchConfiguration
 from apis_bringup.grid_file import resolve, write_run_folder
 from apis_bringup.launch_actions import start
 from apis_bringup.overrides import Overrides
-from apis_bringup.processes import RunFolder, dashboard_process, dashboard_url
-from apis_bringup.session import run_folder
+from apis_bringup.processes import dashboard_process, dashboard_url, run_folder
 
 # Beside this file's folder, in the source tree as well as where it is installed.
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,7 +28,7 @@ def start_dashboard(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     resolved = resolve(config, Overrides.of_texts(port=port))
     grid = resolved.description
     # Not the folder of the grid itself, which may run on this machine.
-    run = RunFolder(run_folder(grid).path.with_name(f"{run_folder(grid).path.name}-viz"))
+    run = run_folder(grid, "-viz")
     is_simulated = LaunchConfiguration("use_sim_time").perform(context) == "true"
     write_run_folder(resolved, run, use_sim_time=is_simulated)
     return [LogInfo(msg=f"dashboard: {dashboard_url(grid)}"), *start(dashboard_process(grid, run))]

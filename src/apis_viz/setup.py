@@ -23,6 +23,9 @@ setup(
             "dashboard = apis_viz.dashboard.main:main",
             "markers = apis_viz.markers.main:main",
             "metrics = apis_viz.metrics.main:main",
+            "recorder = apis_viz.recorder.record:main",
+            "player = apis_viz.recorder.play:main",
+            "compat_http = apis_viz.compat.main:main",
         ]
     },
 )

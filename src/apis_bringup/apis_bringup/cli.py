@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 # Everything that takes long to import (ROS, pydantic) is imported by the command that needs it.
+from apis_bringup.cli_look import look_app
+from apis_bringup.cli_options import (
+    CompatHttp,
+    Compose,
+    Config,
+    Device,
+    KeepJournal,
+    Markers,
+    MetricsPort,
+    Port,
+    Seed,
+    Speed,
+    Units,
+)
 from apis_bringup.errors import CommandError
 from apis_core.errors import ApisError, ConfigError
 
@@ -21,43 +33,13 @@ app = typer.Typer(
     name="apisctl",
     help="Starts, stops, shows and steers a grid of APIS units.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.add_typer(look_app)
 
 STOPS_WITHIN_S = 25.0  # wall; what a run allows its processes, and some
-
-Units = Annotated[int | None, typer.Option(min=1, max=999, help="Number of units.")]
-Speed = Annotated[
-    float | None,
-    typer.Option(min=0.01, max=10_000.0, help="Simulated seconds per second."),
-]
-Config = Annotated[Path | None, typer.Option(help="Grid file; default config/sim_grid.yaml.")]
-Seed = Annotated[int | None, typer.Option(min=0, help="Seed of the emulated world.")]
-Port = Annotated[int | None, typer.Option(min=1, max=65535, help="Port of the dashboard.")]
-Compose = Annotated[
-    Literal["separate", "shared", "auto"] | None,
-    typer.Option(help="Unit nodes: a process each, one for all, or as their number asks."),
-]
-Device = Annotated[
-    Literal["native", "serial", "http"] | None,
-    typer.Option(help="How every unit reaches its converter; default as the grid file has it."),
-]
-KeepJournal = Annotated[
-    bool, typer.Option("--keep-journal", help="Units remember what they did in the last run.")
-]
-Cluster = Annotated[
-    str | None, typer.Option(help="Cluster; default the one that runs here, else village.")
-]
-MARKERS = typer.Option("--markers", help="Draw the grid for RViz (topic markers, TF).")
-METRICS_PORT = typer.Option(
-    min=1, max=65535, help="Serve metrics for Prometheus on this port of 127.0.0.1."
-)
-COMPAT_HTTP = typer.Option(
-    "--compat-http", help="Serve the original's HTTP interfaces (43830, 43900, 9999)."
-)
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()
@@ -71,9 +53,9 @@ def run(
     seed: Seed = None,
     device: Device = None,
     keep_journal: KeepJournal = False,
-    markers: Annotated[bool, MARKERS] = False,
-    metrics_port: Annotated[int | None, METRICS_PORT] = None,
-    compat_http: Annotated[bool, COMPAT_HTTP] = False,
+    markers: Markers = False,
+    metrics_port: MetricsPort = None,
+    compat_http: CompatHttp = False,
     record: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Record all topics into this MCAP file.")
     ] = None,
@@ -103,6 +85,50 @@ def run(
 
 
 @app.command()
+def replay(
+    file: Annotated[Path, typer.Argument(help="MCAP file from `apisctl record`.")],
+    speed: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="Recorded seconds per second; default as it was recorded."),
+    ] = None,
+    start: Annotated[
+        float, typer.Option(min=0.0, help="Leave out so much of its beginning. [s]")
+    ] = 0.0,
+    port: Port = None,
+    no_web: Annotated[bool, typer.Option("--no-web", help="Without the dashboard.")] = False,
+    markers: Markers = False,
+) -> int:
+    """Show a recorded day on the dashboard, until Ctrl-C."""
+    from apis_bringup.overrides import Overrides
+    from apis_bringup.processes import Extras, Replay
+    from apis_bringup.session import GridOptions, open_session
+
+    options = GridOptions(
+        overrides=Overrides(port=port),
+        web=not no_web,
+        extras=Extras(markers=markers),
+        replay=Replay(file.resolve(), speed or 0.0, start),
+    )
+    with open_session(options) as session:
+        if session.url:
+            session.runner.say(f"dashboard: {session.url}", colour="1;36")
+        return session.runner.run()
+
+
+@app.command()
+def completion(
+    shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(help="Your shell.")],
+) -> None:
+    """Print what makes a shell complete apisctl: source <(./apisctl completion bash)."""
+    from typer.completion import get_completion_script
+
+    script = get_completion_script(
+        prog_name="apisctl", complete_var="_APISCTL_COMPLETE", shell=shell
+    )
+    print(script)
+
+
+@app.command()
 def stop() -> None:
     """Stop the grid that runs here."""
     from apis_bringup import run_lock
@@ -114,63 +140,6 @@ def stop() -> None:
         print(f"stopped {grid.cluster}")
     else:
         raise CommandError(f"process {grid.pid} still runs after {STOPS_WITHIN_S:g} s")
-
-
-@app.command()
-def status(cluster: Cluster = None, as_json: AsJson = False) -> None:
-    """Show how every unit is."""
-    from apis_bringup import look, tables
-
-    _show(look.status(look.Grid(cluster)), as_json, tables.units)
-
-
-@app.command()
-def deals(cluster: Cluster = None, as_json: AsJson = False) -> None:
-    """Show the deals."""
-    from apis_bringup import look, tables
-
-    _show(look.deals(look.Grid(cluster)), as_json, tables.deals)
-
-
-@app.command()
-def mode(
-    mode: Annotated[
-        Literal["run", "soft-stop", "force-stop", "manual", "unset"],
-        typer.Argument(help="unset: a unit follows the cluster's mode again."),
-    ],
-    unit: Annotated[str | None, typer.Option(help="One unit instead of the cluster.")] = None,
-    cluster: Cluster = None,
-) -> None:
-    """Order an operation mode, and wait until it is in force."""
-    from apis_bringup import look
-
-    print(look.set_mode(look.Grid(cluster), mode, unit))
-
-
-@app.command()
-def echo(
-    topic: Annotated[str, typer.Argument(help="Such as deals, e001/status or /clock.")],
-    once: Annotated[bool, typer.Option("--once", help="One message only.")] = False,
-    as_json: AsJson = False,
-    cluster: Cluster = None,
-) -> None:
-    """Print what is said on a topic, until Ctrl-C."""
-    from apis_bringup import look
-
-    look.echo(look.Grid(cluster), topic, once=once, as_json=as_json)
-
-
-@app.command()
-def topics(cluster: Cluster = None, as_json: AsJson = False) -> None:
-    """List the topics of the graph and their types."""
-    from apis_bringup import look
-
-    found = look.topics(look.Grid(cluster))
-    if as_json:
-        print(json.dumps(found, indent=1))
-    else:
-        for name, type_name in found.items():
-            print(f"{name}  [{type_name}]")
 
 
 @app.command()
@@ -328,31 +297,6 @@ def screenshot(
     code = take_picture(options, out, width=width, height=height, dark=dark)
     print(f"picture: {out}")
     return code
-
-
-@app.command()
-def scene(
-    out: Annotated[Path, typer.Option(help="PNG file.")] = Path("docs/images/scene.png"),
-    width: Annotated[int, typer.Option(min=320, help="Of the picture. [px]")] = 1440,
-    height: Annotated[int, typer.Option(min=240, help="Of the picture. [px]")] = 900,
-    flowing: Annotated[
-        bool, typer.Option("--flowing", help="Wait until a current flows.")
-    ] = False,
-    cluster: Cluster = None,
-) -> None:
-    """Draw what RViz would show of a grid that runs with --markers."""
-    from apis_bringup import look
-    from apis_bringup.scene import draw_scene
-
-    draw_scene(look.Grid(cluster), out, width=width, height=height, flowing=flowing)
-    print(f"picture: {out}")
-
-
-def _show(records: list[dict[str, Any]], as_json: bool, table: Callable[..., None]) -> None:
-    if as_json:
-        print(json.dumps(records, indent=1))
-    else:
-        table(records)
 
 
 def main() -> None:

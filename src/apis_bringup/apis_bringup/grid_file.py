@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import yaml
 
 from apis_bringup.overrides import NO_OVERRIDES, Overrides
-from apis_bringup.processes import NO_EXTRAS, Extras, RunFolder, node_parameters
+from apis_bringup.processes import NO_EXTRAS, Extras, Replay, RunFolder, node_parameters
 from apis_bringup.yaml_text import load_yaml
 from apis_core.errors import ConfigError, Problem
 from apis_core.grid import (
@@ -107,6 +107,7 @@ def write_run_folder(
     keep_journal: bool = False,
     use_sim_time: bool = True,
     extras: Extras = NO_EXTRAS,
+    replay: Replay | None = None,
 ) -> None:
     """Write the files from which the nodes start.
 
@@ -116,6 +117,7 @@ def write_run_folder(
         keep_journal: Whether units remember what they did in an earlier run in this folder.
         use_sim_time: Whether the nodes live by `/clock`.
         extras: What else looks at the grid.
+        replay: The recording that is shown instead of a grid.
     """
     grid = resolved.description
     for unit in grid.units:
@@ -129,6 +131,7 @@ def write_run_folder(
     # the file itself, so that what its author changes while the grid runs is noticed
     policy_file = run.policy_file if resolved.is_adapted else Path(grid.policy)
     parameters = node_parameters(grid, run, policy_file, use_sim_time=use_sim_time, extras=extras)
+    parameters |= replay.parameters(grid, run) if replay else {}
     nodes = {node: {"ros__parameters": values} for node, values in parameters.items()}
     run.params_file.write_text(yaml.safe_dump(nodes, sort_keys=False))
 

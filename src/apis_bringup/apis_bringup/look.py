@@ -1,4 +1,4 @@
-"""The commands that look at a running grid, or steer it: status, deals, mode, topics, echo."""
+"""What the commands that look at a running grid, or steer it, do."""
 
 from __future__ import annotations
 
@@ -6,25 +6,44 @@ import json
 import zoneinfo
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timezone, tzinfo
+from datetime import datetime, timezone, tzinfo
 from pathlib import Path
 from typing import Any
 
-from apis_bringup import run_lock
+from apis_bringup import run_lock, tables
 from apis_bringup.errors import CommandError, usage_error
 from apis_bringup.graph import Graph, qos_that_hears
 from apis_bringup.observer import GridObserver
 from apis_bringup.plain import message_class, to_plain, to_yaml
 from apis_bringup.processes import RunFolder
-from apis_bringup.records import deal_record, mode_name, unit_record
+from apis_bringup.records import (
+    deal_record,
+    fault_record,
+    house_record,
+    mode_name,
+    unit_details,
+    unit_record,
+)
 from apis_interfaces.msg import OperationMode
 
-__all__ = ["MODES", "Grid", "deals", "echo", "set_mode", "status", "topics"]
+__all__ = [
+    "MODES",
+    "Grid",
+    "deals",
+    "echo",
+    "faults",
+    "set_mode",
+    "status",
+    "topics",
+    "units",
+    "watch",
+]
 
 APPEARS_WITHIN_S = 3.0  # wall; discovery on one machine takes a second or so
 STARTS_WITHIN_S = 40.0  # wall; a grid that runs here may have been started a moment ago
 OBEYED_WITHIN_S = 5.0  # wall
 SETTLES_WITHIN_S = 1.0  # wall; for what may lack for good
+WATCH_PERIOD_S = 0.5  # wall
 
 MODES = {
     "run": OperationMode.MODE_RUN,
@@ -73,10 +92,70 @@ class Grid:
 def status(grid: Grid) -> list[dict[str, Any]]:
     """How every unit is; a unit of the run that does not answer has only its id."""
     with grid.observe() as observer:
-        statuses = dict(observer.statuses)
+        return _status_records(grid, observer)
+
+
+def watch(grid: Grid, *, as_json: bool) -> None:
+    """Show how every unit is and which deals run, again and again, until Ctrl-C."""
+    with grid.observe() as observer, tables.live() as show:
+        while True:
+            # The graph's thread writes while we read: under its lock.
+            with observer.changed:
+                units = _status_records(grid, observer)
+                deals = [deal_record(deal, grid.zone) for deal in observer.active_deals()]
+                now_s = observer.now_s
+            if as_json:
+                print(json.dumps({"now_s": now_s, "units": units, "deals": deals}), flush=True)
+            else:
+                show(units, deals, _clock_text(now_s, grid.zone))
+            observer.wait_for(lambda: False, within_s=WATCH_PERIOD_S)
+
+
+def units(grid: Grid, unit_id: str | None) -> list[dict[str, Any]]:
+    """Battery, house and converter of every unit, or of one.
+
+    Raises:
+        ConfigError: There is no such unit.
+    """
+    with grid.observe() as observer:
+        known = sorted(grid.unit_ids | observer.statuses.keys())
+        if unit_id is not None and unit_id not in known:
+            raise usage_error("UNIT", unit_id, f"must be one of {', '.join(known)}")
+        # Not every grid has meters in its houses.
+        observer.wait_for(
+            lambda: observer.houses.keys() >= observer.statuses.keys(), within_s=SETTLES_WITHIN_S
+        )
+        return [
+            unit_details(status) | house_record(observer.houses.get(one))
+            for one, status in sorted(observer.statuses.items())
+            if unit_id in (None, one)
+        ]
+
+
+def faults(grid: Grid) -> list[dict[str, Any]]:
+    """The faults that were reported, oldest first; `is_present` = the unit still reports it."""
+    with grid.observe() as observer:
+        observer.wait_for(lambda: bool(observer.faults), within_s=SETTLES_WITHIN_S)
+        present = {u: set(status.fault_codes) for u, status in observer.statuses.items()}
+        records = [
+            fault_record(fault, grid.zone)
+            | {"is_present": fault.code in present.get(fault.unit_id, ())}
+            for fault in observer.faults
+        ]
+    return sorted(records, key=lambda record: record["at"] or "")
+
+
+def _status_records(grid: Grid, observer: GridObserver) -> list[dict[str, Any]]:
+    statuses = dict(observer.statuses)
     silent = [{"unit_id": unit_id} for unit_id in grid.unit_ids - statuses.keys()]
     heard = [unit_record(unit_status) for unit_status in statuses.values()]
     return sorted([*heard, *silent], key=lambda record: record["unit_id"])
+
+
+def _clock_text(now_s: float | None, zone: tzinfo) -> str:
+    if now_s is None:
+        return "no clock yet"
+    return datetime.fromtimestamp(now_s, zone).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def deals(grid: Grid) -> list[dict[str, Any]]:
@@ -92,7 +171,7 @@ def deals(grid: Grid) -> list[dict[str, Any]]:
     return sorted(records, key=lambda record: record["created_at"] or "")
 
 
-def set_mode(grid: Grid, mode: str, unit_id: str | None) -> str:
+def set_mode(grid: Grid, mode: str, unit_id: str | None) -> tuple[str, list[dict[str, Any]]]:
     """Order an operation mode and wait until it is in force.
 
     Args:
@@ -101,7 +180,7 @@ def set_mode(grid: Grid, mode: str, unit_id: str | None) -> str:
         unit_id: The unit meant; None = the whole cluster.
 
     Returns:
-        What came of it, for people.
+        What came of it, for people and as a record for each unit meant.
 
     Raises:
         ConfigError: The unit is not known, or the mode is not one for it.
@@ -135,7 +214,8 @@ def set_mode(grid: Grid, mode: str, unit_id: str | None) -> str:
     # A unit's own mode and the global one make up what it goes by, which may still be another.
     others = [f"{unit} goes by {its_mode}" for unit, its_mode in modes.items() if its_mode != mode]
     who = unit_id or f"all {len(meant)} units"
-    return f"{who}: {mode}" + (f" ({', '.join(others)})" if others else "")
+    text = f"{who}: {mode}" + (f" ({', '.join(others)})" if others else "")
+    return text, [{"unit_id": unit, "mode": its_mode} for unit, its_mode in modes.items()]
 
 
 def topics(grid: Grid) -> dict[str, str]:

@@ -9,11 +9,19 @@ from builtin_interfaces.msg import Time
 from rosgraph_msgs.msg import Clock
 
 from apis_bringup.graph import CLOCK, LATCHED, STATE, Graph
-from apis_interfaces.msg import ConverterState, Deal, Fault, OperationMode, UnitStatus
+from apis_interfaces.msg import (
+    ConverterState,
+    Deal,
+    Fault,
+    HouseState,
+    OperationMode,
+    UnitStatus,
+)
 
 __all__ = ["GridObserver", "Step"]
 
 LOOK_FOR_UNITS_PERIOD_S = 0.2
+TOPICS = ("status", "converter_state", "house_state")  # of every unit
 ACTIVE_STATES = range(Deal.STATE_QUEUED, Deal.STATE_RELEASING + 1)
 
 
@@ -40,6 +48,7 @@ class GridObserver:
     Attributes:
         statuses: Last status by unit id.
         converters: Last reading of each converter by unit id, from the hardware itself.
+        houses: Last reading of each house by unit id, where somebody measures it.
         deals: Present record by deal id, in the order in which they were first heard of.
         steps: What each deal went through, by deal id.
         terms: Who led in which term, as far as units said that they lead.
@@ -51,11 +60,13 @@ class GridObserver:
         """Listen to the grid that `graph` has joined; units are found as they appear."""
         self.statuses: dict[str, UnitStatus] = {}
         self.converters: dict[str, ConverterState] = {}
+        self.houses: dict[str, HouseState] = {}
         self.deals: dict[str, Deal] = {}
         self.steps: dict[str, list[Step]] = {}
         self.terms: dict[int, UnitStatus] = {}
         self.faults: list[Fault] = []
         self.now_s: float | None = None
+        self.changed = graph.changed  # held by the callbacks
         self._graph = graph
         self._subscribed: set[str] = set()
         self._mode = graph.node.create_publisher(OperationMode, "operation_mode", LATCHED)
@@ -96,11 +107,13 @@ class GridObserver:
         prefix = f"{self._graph.namespace}/"
         for topic in self._graph.topics():
             rest = topic.removeprefix(prefix).partition("/")[2]
-            is_ours = topic.startswith(prefix) and rest in ("status", "converter_state")
+            is_ours = topic.startswith(prefix) and rest in TOPICS
             if is_ours and topic not in self._subscribed:
                 self._subscribed.add(topic)
                 if rest == "status":
                     self._graph.subscribe(UnitStatus, topic, self._on_status, LATCHED)
+                elif rest == "house_state":
+                    self._graph.subscribe(HouseState, topic, self._on_house, STATE)
                 else:
                     self._graph.subscribe(ConverterState, topic, self._on_converter, STATE)
 
@@ -111,6 +124,9 @@ class GridObserver:
 
     def _on_converter(self, state: ConverterState) -> None:
         self.converters[state.unit_id] = state
+
+    def _on_house(self, house: HouseState) -> None:
+        self.houses[house.unit_id] = house
 
     def _on_deal(self, deal: Deal) -> None:
         known = self.deals.get(deal.deal_id)

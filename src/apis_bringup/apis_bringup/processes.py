@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from apis_bringup.run_lock import domain_id
 from apis_core.grid import GridDescription, UnitEntry
 
 __all__ = [
     "NO_EXTRAS",
     "Extras",
     "Process",
+    "Replay",
     "RunFolder",
     "dashboard_process",
     "dashboard_url",
     "extra_processes",
     "node_parameters",
     "process_list",
+    "run_folder",
 ]
 
 SEPARATE_UP_TO = 8  # units; beyond, a process each costs too much memory and discovery traffic
@@ -148,6 +153,40 @@ def extra_processes(grid: GridDescription, run: RunFolder, extras: Extras) -> li
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A recorded day to show again.
+
+    Attributes:
+        file: The MCAP file, absolute.
+        speed: Recorded seconds per second; 0 = as fast as it was recorded.
+        start_s: How much of its beginning to leave out. [s]
+    """
+
+    file: Path
+    speed: float = 0.0
+    start_s: float = 0.0
+
+    def process_list(
+        self,
+        grid: GridDescription,
+        run: RunFolder,
+        *,
+        web: bool = True,
+        extras: Extras = NO_EXTRAS,
+    ) -> list[Process]:
+        """The player instead of emulator and units, and what looks at it."""
+        namespace = f"/apis/{grid.cluster}"
+        player = Process("player", "apis_viz", "player", run.params_file, namespace=namespace)
+        pages = [dashboard_process(grid, run)] if web else []
+        return [player, *pages, *extra_processes(grid, run, extras)]
+
+    def parameters(self, grid: GridDescription, run: RunFolder) -> dict[str, dict[str, Any]]:
+        """ROS parameters of the player."""
+        own = {"file": str(self.file), "speed": float(self.speed), "start_s": float(self.start_s)}
+        return {f"/apis/{grid.cluster}/player": {"grid_file": str(run.grid_file), **own}}
+
+
 def dashboard_process(grid: GridDescription, run: RunFolder) -> Process:
     """The web page of a grid."""
     namespace = f"/apis/{grid.cluster}"
@@ -249,6 +288,21 @@ def _driver_process(grid: GridDescription, unit_id: str, params_file: Path) -> P
     """A process for each, so that one that hangs holds up its own converter alone."""
     arguments = ("--cluster", grid.cluster, "--unit", unit_id)
     return Process(f"driver {unit_id}", "apis_driver", "driver", params_file, arguments)
+
+
+def run_folder(grid: GridDescription, purpose: str = "") -> RunFolder:
+    """Where the files of a run stand: in the source tree's build, else among temporary files.
+
+    A later run of the same cluster on the same domain replaces them.
+
+    Args:
+        grid: The grid.
+        purpose: What else than running it the folder is for, such as ``-replay``.
+    """
+    build = Path(__file__).resolve().parents[3] / "build"
+    is_source_tree = build.is_dir() and os.access(build, os.W_OK)
+    parent = build if is_source_tree else Path(tempfile.gettempdir()) / f"apis-{os.getuid()}"
+    return RunFolder(parent / "run" / f"{grid.cluster}-{domain_id()}{purpose}")
 
 
 def _unit_groups(grid: GridDescription) -> list[tuple[str, ...]]:

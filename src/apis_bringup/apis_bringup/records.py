@@ -12,15 +12,24 @@ from builtin_interfaces.msg import Time
 from apis_bringup.observer import Step
 from apis_bringup.plain import constant_name, iso_time, to_plain
 from apis_core.ledger import Receipt
-from apis_interfaces.msg import ConverterState, Deal, Fault, OperationMode, UnitStatus
+from apis_interfaces.msg import (
+    ConverterState,
+    Deal,
+    Fault,
+    HouseState,
+    OperationMode,
+    UnitStatus,
+)
 
 __all__ = [
     "book_records",
     "converter_mode_name",
     "deal_record",
     "fault_record",
+    "house_record",
     "mode_name",
     "phase_records",
+    "unit_details",
     "unit_record",
 ]
 
@@ -141,6 +150,31 @@ def unit_record(status: UnitStatus) -> dict[str, Any]:
         "fault_codes": list(status.fault_codes),
         "not_dealing_reason": status.not_dealing_reason,
     }
+
+
+def unit_details(status: UnitStatus) -> dict[str, Any]:
+    """The same, and what its battery and converter measure. Wh, W, V, A; None = not known."""
+    converter = status.converter
+    return unit_record(status) | {
+        "remaining_wh": to_plain(status.remaining_wh),
+        "capacity_wh": to_plain(status.capacity_wh),
+        "committed_wh": to_plain(status.committed_wh),
+        "grid_power_w": to_plain(converter.grid_power_w),
+        "battery_power_w": to_plain(converter.battery_power_w),
+        "battery_voltage_v": to_plain(converter.battery_voltage_v),
+        "converter_temp_degc": to_plain(converter.converter_temp_degc),
+        "grid_charged_wh": to_plain(converter.grid_charged_wh),
+        "grid_discharged_wh": to_plain(converter.grid_discharged_wh),
+        "grid_master_id": status.grid_master_id,
+        "term": status.term,
+        "in_quarantine": status.in_quarantine,
+    }
+
+
+def house_record(house: HouseState | None) -> dict[str, Any]:
+    """What a house's meters say. [W]; None = nobody measures it."""
+    fields = ("solar_power_w", "load_power_w", "mains_power_w")
+    return {field: to_plain(getattr(house, field)) if house else None for field in fields}
 
 
 def _receipt_record(receipt: Receipt | None) -> dict[str, Any] | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,11 +20,14 @@ from apis_bringup.processes import (
     NO_EXTRAS,
     Extras,
     Process,
+    Replay,
     RunFolder,
     dashboard_url,
     process_list,
+    run_folder,
 )
-from apis_bringup.run_lock import RunningGrid, claim, domain_id
+from apis_bringup.recording import recorded_grid
+from apis_bringup.run_lock import RunningGrid, claim
 from apis_bringup.runner import Child, Runner
 from apis_core.grid import GridDescription
 
@@ -37,7 +39,6 @@ __all__ = [
     "find_executable",
     "open_session",
     "prepare",
-    "run_folder",
 ]
 
 
@@ -52,6 +53,7 @@ class GridOptions:
         keep_journal: Whether units remember what they did in an earlier run.
         quiet: Whether the children's output goes to their log files alone.
         extras: What else looks at the grid.
+        replay: A recording to show instead of a grid.
     """
 
     config: Path | None = None
@@ -60,6 +62,7 @@ class GridOptions:
     keep_journal: bool = False
     quiet: bool = False
     extras: Extras = NO_EXTRAS
+    replay: Replay | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +126,13 @@ def prepare(options: GridOptions) -> Iterator[PreparedGrid]:
         ConfigError: A file or the command line is wrong, or the port is busy.
         CommandError: Another grid runs on this domain.
     """
-    resolved = resolve(options.config or default_config(), options.overrides)
+    replay = options.replay
+    if replay:
+        resolved = recorded_grid(replay.file, options.overrides.port)
+    else:
+        resolved = resolve(options.config or default_config(), options.overrides)
     grid = resolved.description
-    run = run_folder(grid)
+    run = run_folder(grid, "-replay" if replay else "")
     url = dashboard_url(grid) if options.web else None
     ids = tuple(unit.id for unit in grid.units)
     with claim(RunningGrid(grid.cluster, ids, str(run.path), url)):
@@ -135,10 +142,17 @@ def prepare(options: GridOptions) -> Iterator[PreparedGrid]:
         if extras.metrics_port is not None:
             _check_port("127.0.0.1", extras.metrics_port, "--metrics-port")
         try:
-            write_run_folder(resolved, run, keep_journal=options.keep_journal, extras=extras)
+            write_run_folder(
+                resolved,
+                run,
+                keep_journal=options.keep_journal,
+                extras=extras,
+                replay=options.replay,
+            )
         except OSError as error:
             raise CommandError(f"cannot write into {run.path}: {error.strerror}") from None
-        processes = process_list(grid, run, web=options.web, extras=extras)
+        list_of = replay.process_list if replay else process_list
+        processes = list_of(grid, run, web=options.web, extras=extras)
         yield PreparedGrid(grid, run, tuple(processes), url)
 
 
@@ -196,17 +210,6 @@ def _command(process: Process) -> tuple[str, ...]:
     remap = ("-r", f"__ns:={process.namespace}") if process.namespace else ()
     params = ("--params-file", str(process.params_file))
     return (str(program), *process.arguments, "--ros-args", *remap, *params)
-
-
-def run_folder(grid: GridDescription) -> RunFolder:
-    """Where the files of a run stand: in the source tree's build, else among temporary files.
-
-    A later run of the same cluster on the same domain replaces them.
-    """
-    build = Path(__file__).resolve().parents[3] / "build"
-    is_source_tree = build.is_dir() and os.access(build, os.W_OK)
-    parent = build if is_source_tree else Path(tempfile.gettempdir()) / f"apis-{os.getuid()}"
-    return RunFolder(parent / "run" / f"{grid.cluster}-{domain_id()}")
 
 
 def _child_environment(run: RunFolder) -> Mapping[str, str]:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.table import Table
 
-__all__ = ["deals", "summary", "units"]
+__all__ = ["deals", "faults", "live", "summary", "unit_details", "units"]
 
 Record = dict[str, Any]
 
 MODE_COLOURS = {"run": "green", "soft-stop": "yellow", "force-stop": "red", "manual": "cyan"}
+LEVEL_COLOURS = {"warn": "yellow", "error": "red", "fatal": "bold red"}
+LEGEND = "★ grid master   ⏚ voltage reference"
 STATE_COLOURS = {
     "running": "green",
     "completed": "dim",
@@ -24,6 +28,10 @@ STATE_COLOURS = {
 
 def units(records: Sequence[Record]) -> None:
     """Print how the units are; ★ marks the grid master, ⏚ the voltage reference."""
+    _print(_units_table(records), LEGEND)
+
+
+def _units_table(records: Sequence[Record]) -> Table:
     table = _table("unit", "mode", ">SoC", "band", "converter", ">V", ">A", "deals", "remarks")
     for unit in records:
         if "mode" not in unit:
@@ -42,7 +50,61 @@ def units(records: Sequence[Record]) -> None:
             str(len(unit["deal_ids"]) or ""),
             ", ".join(filter(None, remarks)),
         )
-    _print(table, "★ grid master   ⏚ voltage reference")
+    return table
+
+
+def unit_details(records: Sequence[Record]) -> None:
+    """Print every unit's battery, house and converter."""
+    table = _table(
+        "unit", ">SoC", ">stored Wh", ">to come Wh", ">sun W", ">load W", ">mains W", "converter",
+        ">V", ">A", ">W", ">°C", ">taken Wh", ">given Wh",
+    )  # fmt: skip
+    for unit in records:
+        table.add_row(
+            unit["unit_id"],
+            _number(unit["soc_ratio"], scale=100.0, digits=0, suffix=" %"),
+            _number(unit["remaining_wh"], digits=0),
+            _number(unit["committed_wh"], digits=0),
+            *(_number(unit[f"{key}_power_w"], digits=0) for key in ("solar", "load", "mains")),
+            unit["converter_mode"].lower().replace("_", " "),
+            _number(unit["grid_voltage_v"], digits=1),
+            _number(unit["grid_current_a"], digits=2),
+            _number(unit["grid_power_w"], digits=0),
+            _number(unit["converter_temp_degc"], digits=0),
+            _number(unit["grid_charged_wh"], digits=0),
+            _number(unit["grid_discharged_wh"], digits=0),
+        )
+    _print(table)
+
+
+def faults(records: Sequence[Record]) -> None:
+    """Print what went wrong; ● marks what is not over."""
+    if not records:
+        _print("no faults")
+        return
+    table = _table("", "at", "unit", "level", "code", "message")
+    for fault in records:
+        table.add_row(
+            "●" if fault["is_present"] else "",
+            (fault["at"] or "")[11:19],
+            fault["unit_id"],
+            _coloured(fault["level"], LEVEL_COLOURS),
+            fault["code"],
+            fault["message"],
+        )
+    _print(table, "● not over")
+
+
+@contextmanager
+def live() -> Iterator[Callable[[Sequence[Record], Sequence[Record], str], None]]:
+    """A picture that is drawn anew by each call with units, running deals and the time."""
+    with Live(console=_console(), auto_refresh=False) as screen:
+
+        def show(units: Sequence[Record], deals: Sequence[Record], clock: str) -> None:
+            below = _deals_table(deals) if deals else "no deals under way"
+            screen.update(Group(clock, _units_table(units), LEGEND, "", below), refresh=True)
+
+        yield show
 
 
 def deals(records: Sequence[Record]) -> None:
@@ -50,6 +112,10 @@ def deals(records: Sequence[Record]) -> None:
     if not records:
         _print("no deals")
         return
+    _print(_deals_table(records))
+
+
+def _deals_table(records: Sequence[Record]) -> Table:
     table = _table(
         "began", "state", "from", "to", ">A", ">agreed Wh", ">sent", ">received", "reason"
     )
@@ -65,7 +131,7 @@ def deals(records: Sequence[Record]) -> None:
             _number(deal["received_wh"], digits=1),
             deal["reason"],
         )
-    _print(table)
+    return table
 
 
 def summary(report: Record) -> None:
@@ -130,7 +196,11 @@ def _coloured(text: str, colours: dict[str, str]) -> str:
 
 
 def _print(*things: Any) -> None:
+    _console().print(*things, sep="\n")
+
+
+def _console() -> Console:
     console = Console(highlight=False)
     if not console.is_terminal:  # a file or a pipe has no width to fit into
         console.width = 200
-    console.print(*things, sep="\n")
+    return console

@@ -40,6 +40,7 @@ class WindowFiles:
 
     grid: GridDescription
     policy: Policy | None
+    policy_text: str = ""
 
 
 def run_window(
@@ -109,12 +110,13 @@ def _files(node: Node) -> WindowFiles:
     grid = read_grid_file(values["grid_file"])
     file = values["policy_file"]
     try:
-        policy = parse_policy(Path(file).read_text(encoding="utf-8"), file) if file else None
+        text = Path(file).read_text(encoding="utf-8") if file else ""
+        policy = parse_policy(text, file) if file else None
     except OSError as error:
         raise WindowError(f"policy_file {file}: {error.strerror}") from error
     except ConfigError as error:
         raise WindowError(str(error.problems[0])) from error
-    return WindowFiles(grid, policy)
+    return WindowFiles(grid, policy, text)
 
 
 def _own(node: Node, defaults: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,172 @@
+"""The commands of ``apisctl`` that look at a running grid, or steer it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from apis_bringup.cli_options import AsJson, Cluster, show
+
+__all__ = ["look_app"]
+
+look_app = typer.Typer(rich_markup_mode=None)
+
+Wh = Annotated[float, typer.Option("--energy-wh", min=0.001, help="How much. [Wh]")]
+
+
+def _unit_ids() -> list[str]:
+    """Unit ids of the grid that runs here, for the shell's completion."""
+    from apis_bringup import run_lock
+
+    running = run_lock.find()
+    return list(running.units) if running else []
+
+
+UnitId = Annotated[str, typer.Argument(metavar="UNIT", autocompletion=_unit_ids)]
+
+
+@look_app.command()
+def status(
+    watch: Annotated[bool, typer.Option("--watch", help="Again and again, until Ctrl-C.")] = False,
+    cluster: Cluster = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show how every unit is."""
+    from apis_bringup import look, tables
+
+    grid = look.Grid(cluster)
+    if watch:
+        look.watch(grid, as_json=as_json)
+    else:
+        show(look.status(grid), as_json, tables.units)
+
+
+@look_app.command()
+def units(
+    unit: Annotated[
+        str | None,
+        typer.Argument(metavar="UNIT", autocompletion=_unit_ids, help="Only this one."),
+    ] = None,
+    cluster: Cluster = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show every unit's battery, house and converter."""
+    from apis_bringup import look, tables
+
+    show(look.units(look.Grid(cluster), unit), as_json, tables.unit_details)
+
+
+@look_app.command()
+def deals(cluster: Cluster = None, as_json: AsJson = False) -> None:
+    """Show the deals."""
+    from apis_bringup import look, tables
+
+    show(look.deals(look.Grid(cluster)), as_json, tables.deals)
+
+
+@look_app.command()
+def faults(cluster: Cluster = None, as_json: AsJson = False) -> None:
+    """Show the faults that were reported, and which are not over."""
+    from apis_bringup import look, tables
+
+    show(look.faults(look.Grid(cluster)), as_json, tables.faults)
+
+
+@look_app.command()
+def mode(
+    mode: Annotated[
+        Literal["run", "soft-stop", "force-stop", "manual", "unset"],
+        typer.Argument(help="unset: a unit follows the cluster's mode again."),
+    ],
+    unit: Annotated[
+        str | None,
+        typer.Option(help="One unit instead of the cluster.", autocompletion=_unit_ids),
+    ] = None,
+    cluster: Cluster = None,
+    as_json: AsJson = False,
+) -> None:
+    """Order an operation mode, and wait until it is in force."""
+    from apis_bringup import look
+
+    text, modes = look.set_mode(look.Grid(cluster), mode, unit)
+    print(json.dumps(modes, indent=1) if as_json else text)
+
+
+@look_app.command()
+def deal(
+    giver: UnitId,
+    taker: UnitId,
+    energy_wh: Wh,
+    current_a: Annotated[
+        float | None, typer.Option(min=0.001, help="Default: the policy's. [A]")
+    ] = None,
+    price: Annotated[float | None, typer.Option(min=0.0, help="Default: none. [point/Wh]")] = None,
+    cluster: Cluster = None,
+    as_json: AsJson = False,
+) -> int:
+    """Make a deal by hand and show how it goes; Ctrl-C ends it in order."""
+    from apis_bringup import by_hand, look
+
+    wish = by_hand.Wish(giver, taker, energy_wh, current_a, price)
+    return by_hand.make_deal(look.Grid(cluster), wish, as_json=as_json)
+
+
+@look_app.command()
+def echo(
+    topic: Annotated[str, typer.Argument(help="Such as deals, e001/status or /clock.")],
+    once: Annotated[bool, typer.Option("--once", help="One message only.")] = False,
+    as_json: AsJson = False,
+    cluster: Cluster = None,
+) -> None:
+    """Print what is said on a topic, until Ctrl-C."""
+    from apis_bringup import look
+
+    look.echo(look.Grid(cluster), topic, once=once, as_json=as_json)
+
+
+@look_app.command()
+def topics(cluster: Cluster = None, as_json: AsJson = False) -> None:
+    """List the topics of the graph and their types."""
+    from apis_bringup import look
+
+    found = look.topics(look.Grid(cluster))
+    if as_json:
+        print(json.dumps(found, indent=1))
+    else:
+        for name, type_name in found.items():
+            print(f"{name}  [{type_name}]")
+
+
+@look_app.command()
+def scene(
+    out: Annotated[Path, typer.Option(help="PNG file.")] = Path("docs/images/scene.png"),
+    width: Annotated[int, typer.Option(min=320, help="Of the picture. [px]")] = 1440,
+    height: Annotated[int, typer.Option(min=240, help="Of the picture. [px]")] = 900,
+    flowing: Annotated[
+        bool, typer.Option("--flowing", help="Wait until a current flows.")
+    ] = False,
+    cluster: Cluster = None,
+) -> None:
+    """Draw what RViz would show of a grid that runs with --markers."""
+    from apis_bringup import look
+    from apis_bringup.scene import draw_scene
+
+    draw_scene(look.Grid(cluster), out, width=width, height=height, flowing=flowing)
+    print(f"picture: {out}")
+
+
+@look_app.command()
+def record(
+    file: Annotated[Path, typer.Argument(help="MCAP file; is replaced if it is there.")],
+    config: Annotated[
+        Path | None, typer.Option(help="Grid file, of a grid that runs elsewhere in real time.")
+    ] = None,
+) -> None:
+    """Record all topics of a grid into a file, until Ctrl-C."""
+    from apis_bringup import recording
+    from apis_bringup.session import find_executable
+
+    recording.record(find_executable("apis_viz", "recorder"), file, config)

@@ -1,0 +1,72 @@
+"""Options that several commands of ``apisctl`` have, and how they print records."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+__all__ = [
+    "AsJson",
+    "Cluster",
+    "CompatHttp",
+    "Compose",
+    "Config",
+    "Device",
+    "KeepJournal",
+    "Markers",
+    "MetricsPort",
+    "Port",
+    "Seed",
+    "Speed",
+    "Units",
+    "show",
+]
+
+Units = Annotated[int | None, typer.Option(min=1, max=999, help="Number of units.")]
+Speed = Annotated[
+    float | None,
+    typer.Option(min=0.01, max=10_000.0, help="Simulated seconds per second."),
+]
+Config = Annotated[Path | None, typer.Option(help="Grid file; default config/sim_grid.yaml.")]
+Seed = Annotated[int | None, typer.Option(min=0, help="Seed of the emulated world.")]
+Port = Annotated[int | None, typer.Option(min=1, max=65535, help="Port of the dashboard.")]
+Compose = Annotated[
+    Literal["separate", "shared", "auto"] | None,
+    typer.Option(help="Unit nodes: a process each, one for all, or as their number asks."),
+]
+Device = Annotated[
+    Literal["native", "serial", "http"] | None,
+    typer.Option(help="How every unit reaches its converter; default as the grid file has it."),
+]
+KeepJournal = Annotated[
+    bool, typer.Option("--keep-journal", help="Units remember what they did in the last run.")
+]
+Cluster = Annotated[
+    str | None, typer.Option(help="Cluster; default the one that runs here, else village.")
+]
+Markers = Annotated[
+    bool, typer.Option("--markers", help="Draw the grid for RViz (topic markers, TF).")
+]
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(min=1, max=65535, help="Serve metrics for Prometheus on this port."),
+]
+CompatHttp = Annotated[
+    bool,
+    typer.Option(
+        "--compat-http", help="Serve the original's HTTP interfaces (43830, 43900, 9999)."
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def show(records: list[dict[str, Any]], as_json: bool, table: Callable[..., None]) -> None:
+    """Print records as a table, or as JSON."""
+    if as_json:
+        print(json.dumps(records, indent=1))
+    else:
+        table(records)

@@ -1,0 +1,82 @@
+"""A recorded grid, to record it and to show it again."""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+
+from mcap.exceptions import McapError
+from mcap.reader import make_reader
+from pydantic import ValidationError
+
+from apis_bringup import run_lock
+from apis_bringup.errors import CommandError, usage_error
+from apis_bringup.grid_file import ResolvedGrid, resolve, write_run_folder
+from apis_bringup.processes import RunFolder, run_folder
+from apis_core.grid import GridDescription
+
+__all__ = ["record", "recorded_grid"]
+
+
+def record(program: Path, file: Path, config: Path | None) -> None:
+    """Become the recorder of the grid that runs here, or of the one in a grid file; never returns.
+
+    Args:
+        program: The recorder.
+        file: Where to.
+        config: Grid file of a grid that runs elsewhere; None = the grid that runs here.
+
+    Raises:
+        CommandError: No grid runs here.
+        ConfigError: The grid file is wrong.
+    """
+    running = run_lock.find()
+    if config is not None:
+        resolved = resolve(config)
+        run = run_folder(resolved.description, "-record")
+        write_run_folder(resolved, run, use_sim_time=False)
+    elif running is None:
+        raise CommandError(
+            f"no grid runs here on ROS_DOMAIN_ID {run_lock.domain_id()}; "
+            "for one on another machine, name its grid file with --config"
+        )
+    else:
+        run = RunFolder(Path(running.folder))
+    grid = GridDescription.model_validate_json(run.grid_file.read_text())
+    is_simulated = "true" if config is None else "false"
+    parameters = {
+        "grid_file": run.grid_file,
+        "policy_file": run.policy_file,
+        "file": file.resolve(),
+        "use_sim_time": is_simulated,
+    }
+    arguments = [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]
+    remap = ["-r", f"__ns:=/apis/{grid.cluster}"]
+    os.execv(program, [str(program), "--ros-args", *remap, *arguments])
+
+
+def recorded_grid(file: Path, port: int | None) -> ResolvedGrid:
+    """The grid of which a file is a recording.
+
+    Args:
+        file: MCAP file from the recorder.
+        port: Of the dashboard; None = as it was.
+
+    Raises:
+        ConfigError: The file cannot be read, or is no recording of a grid.
+    """
+    try:
+        with file.open("rb") as stream:
+            attached = {a.name: a.data.decode() for a in make_reader(stream).iter_attachments()}
+        grid = GridDescription.model_validate_json(attached["grid.json"])
+    except OSError as error:
+        raise usage_error("FILE", file, f"cannot be read: {error.strerror}") from None
+    except KeyError:
+        raise usage_error("FILE", file, "must be made by `apisctl record`") from None
+    except (McapError, struct.error, UnicodeDecodeError, ValidationError) as error:
+        why = str(error).partition("\n")[0]
+        raise usage_error("FILE", file, f"must be a complete MCAP file: {why}") from None
+    if port is not None:
+        grid = grid.model_copy(update={"web": grid.web.model_copy(update={"port": port})})
+    return ResolvedGrid(grid, attached.get("policy.json", ""), is_adapted=True)

@@ -1,0 +1,1 @@
+"""The HTTP interfaces of the original's apis-web and main controller, for existing clients."""

@@ -1,0 +1,85 @@
+"""The process that serves the original's HTTP interfaces.
+
+Parameters beside those of every window: ``host`` (127.0.0.1 by default: there is no login, and GET
+changes state, as the original's clients expect) and the ports ``budo_port`` (43830),
+``emulator_port`` (43900), ``api_port`` (9999) and ``controller_port`` (4381; the original's 4382
+is the dashboard's). A port of 0 leaves an interface out.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+
+from apis_interfaces.msg import OperationMode
+from apis_viz.compat.interfaces import (
+    ApiServer,
+    BudoEmulator,
+    Controller,
+    EmulatorEmulator,
+    Interface,
+    Place,
+)
+from apis_viz.compat.orders import Orders
+from apis_viz.compat.schedules import Schedules
+from apis_viz.compat.server import Servers
+from apis_viz.watch import GridWatch
+from apis_viz.window import WindowError, WindowFiles, run_window
+
+__all__ = ["main"]
+
+PORTS = {"budo_port": 43830, "emulator_port": 43900, "api_port": 9999, "controller_port": 4381}
+SCHEDULE_PERIOD_S = 0.5  # wall
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until a signal comes; give the exit code."""
+    own = {"host": "127.0.0.1", "schedule_file": "", **PORTS}
+    return run_window("compat_http", own, _build, arguments)
+
+
+def _build(node: Node, files: WindowFiles, own: dict[str, Any], stack: ExitStack) -> None:
+    grid = files.grid
+    place = Place(GridWatch(node, grid), ZoneInfo(grid.emulator.place.timezone), grid.cluster)
+    orders = Orders(node, place.watch)
+    budo = BudoEmulator(place, orders)
+    file = own["schedule_file"] or Path(node.get_parameter("grid_file").value).with_name(
+        "soft_stops.json"
+    )
+    schedules = Schedules(Path(file))
+    interfaces: dict[str, Interface] = {
+        "budo_port": budo,
+        "emulator_port": EmulatorEmulator(place),
+        "api_port": ApiServer(orders),
+        "controller_port": Controller(place, orders, budo, schedules),
+    }
+    try:
+        servers = Servers(
+            own["host"], {own[name]: one for name, one in interfaces.items() if own[name]}
+        )
+    except OSError as error:
+        raise WindowError(str(error)) from error
+    stack.callback(servers.stop)
+    servers.start()
+
+    def look_at_schedules() -> None:
+        now_s = node.get_clock().now().nanoseconds * 1e-9
+        schedules.fire(
+            now_s, lambda unit_id: orders.send_mode(OperationMode.MODE_SOFT_STOP, unit_id)
+        )
+
+    node.create_timer(
+        SCHEDULE_PERIOD_S, look_at_schedules, clock=Clock(clock_type=ClockType.STEADY_TIME)
+    )
+    ports = ", ".join(str(own[name]) for name in PORTS if own[name])
+    print(f"HTTP as the original's, on {own['host']}: {ports}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""The player process: a recorded day on the topics again, with its clock.
+
+Parameters beside those of every window: ``file``, ``speed`` (recorded seconds per second; 0 = as
+fast as it was recorded) and ``start_s`` (seconds of the recording to leave out). It refuses to
+speak in a graph where units live: a replayed order would be a real one.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import ExitStack
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from rosgraph_msgs.msg import Clock as ClockMessage
+
+from apis_viz.recorder.messages import message_class
+from apis_viz.recorder.recording import Recorded, RecordingError, read_recording
+from apis_viz.window import WindowError, WindowFiles, run_window
+
+__all__ = ["Player", "main"]
+
+TICK_S = 0.02  # wall
+LISTEN_S = 1.5  # wall; discovery on one machine takes a second or so
+BATCH = 2000  # messages at a time, so that a signal is seen in between
+NOT_REPLAYED = ("/clock", "/rosout")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Play until a signal comes; give the exit code."""
+    own = {"file": "", "speed": 0.0, "start_s": 0.0}
+    return run_window("player", own, _build, arguments)
+
+
+def _build(node: Node, files: WindowFiles, own: dict[str, Any], _stack: ExitStack) -> None:
+    try:
+        recorded = read_recording(Path(own["file"]))
+    except RecordingError as error:
+        raise WindowError(str(error)) from error
+    speed = own["speed"] or float(recorded.facts.get("speed", "1"))
+    prefix = f"/apis/{files.grid.cluster}/"
+    time.sleep(LISTEN_S)  # a graph does not say when it has told of everybody
+    living = [
+        topic
+        for topic, _ in node.get_topic_names_and_types()
+        if topic.startswith(prefix) and topic.endswith(("/status", "/converter_state"))
+        if node.count_publishers(topic)
+    ]
+    if living:
+        raise WindowError(f"a grid lives here ({living[0]}); replay on another ROS_DOMAIN_ID")
+    Player(node, recorded, speed=speed, start_s=own["start_s"])
+    hours = (recorded.end_ns - recorded.start_ns) / 3.6e12
+    began = datetime.fromtimestamp(recorded.start_ns * 1e-9, timezone.utc)
+    print(f"replays {hours:.2f} h from {began:%Y-%m-%d %H:%M} UTC, {speed:g} times as fast")
+
+
+class Player:
+    """Publishes what is due, and the clock; at the end the last picture stays."""
+
+    def __init__(self, node: Node, recorded: Recorded, *, speed: float, start_s: float) -> None:
+        self._node = node
+        self._messages = recorded.messages()
+        self._next = next(self._messages, None)
+        self._speed = speed
+        self._end_ns = recorded.end_ns
+        self._start_ns = recorded.start_ns + round(start_s * 1e9)
+        self._publishers: dict[str, Publisher] = {}
+        self._clock = node.create_publisher(ClockMessage, "/clock", 10)
+        self._skip_to_start()
+        self._began_s = time.monotonic()
+        self._is_over = False
+        node.create_timer(TICK_S, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def _skip_to_start(self) -> None:
+        """Of what is left out, late comers would still hear the last words of latched topics."""
+        last: dict[str, tuple[str, QoSProfile, bytes]] = {}
+        while self._next and self._next[0] < self._start_ns:
+            _, topic, type_name, qos, data = self._next
+            if qos.durability == DurabilityPolicy.TRANSIENT_LOCAL:
+                last[topic] = (type_name, qos, data)
+            self._next = next(self._messages, None)
+        for topic, (type_name, qos, data) in last.items():
+            self._publish(topic, type_name, qos, data)
+
+    def _tick(self) -> None:
+        passed_s = (time.monotonic() - self._began_s) * self._speed
+        now_ns = min(self._start_ns + round(passed_s * 1e9), self._end_ns)
+        sent = 0
+        while self._next and self._next[0] <= now_ns and sent < BATCH:
+            _, topic, type_name, qos, data = self._next
+            self._publish(topic, type_name, qos, data)
+            self._next = next(self._messages, None)
+            sent += 1
+        clock = ClockMessage()
+        clock.clock.sec, clock.clock.nanosec = divmod(now_ns, 1_000_000_000)
+        self._clock.publish(clock)
+        if self._next is None and not self._is_over:
+            self._is_over = True
+            print("the replay is over; the last picture stays until Ctrl-C", flush=True)
+
+    def _publish(self, topic: str, type_name: str, qos: QoSProfile, data: bytes) -> None:
+        if topic in NOT_REPLAYED:
+            return
+        if topic not in self._publishers:
+            kind = message_class(type_name)
+            self._publishers[topic] = self._node.create_publisher(kind, topic, qos)
+        self._publishers[topic].publish(data)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""The recorder process: every topic of the grid, as it comes, into one MCAP file.
+
+Parameters beside those of every window: ``file``. Messages are stamped with the graph's time, so
+that a recorded day is a day long in Foxglove and PlotJuggler, however fast it was simulated.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+
+from apis_viz.recorder.messages import message_class
+from apis_viz.recorder.recording import GRID, POLICY, RecordingWriter
+from apis_viz.window import WindowError, WindowFiles, run_window
+
+__all__ = ["Recorder", "main"]
+
+LOOK_PERIOD_S = 0.5  # wall
+SHARED = ("/clock", "/diagnostics", "/rosout", "/tf", "/tf_static")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Record until a signal comes; give the exit code."""
+    return run_window("recorder", {"file": ""}, _build, arguments)
+
+
+def _build(node: Node, files: WindowFiles, own: dict[str, Any], stack: ExitStack) -> None:
+    if not own["file"]:
+        raise WindowError("parameter file is missing: --ros-args -p file:=FILE.mcap")
+    file = Path(own["file"])
+    attachments = {GRID: files.grid.model_dump_json(indent=1)}
+    if files.policy_text:
+        attachments[POLICY] = files.policy_text
+    facts = {
+        "cluster": files.grid.cluster,
+        "speed": f"{files.grid.emulator.speed:g}",
+        "timezone": files.grid.emulator.place.timezone,
+    }
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        writer = stack.enter_context(RecordingWriter(file, attachments, facts))
+    except OSError as error:
+        raise WindowError(f"file {file} cannot be written: {error.strerror}") from error
+    recorder = Recorder(node, writer, files.grid.cluster)
+    print(f"recording into {file}", flush=True)
+    stack.callback(recorder.report)
+
+
+class Recorder:
+    """Subscribes to topics as they appear."""
+
+    def __init__(self, node: Node, writer: RecordingWriter, cluster: str) -> None:
+        self._node = node
+        self._writer = writer
+        self._prefix = f"/apis/{cluster}/"
+        self._seen: set[str] = set()
+        self._early: list[tuple[str, bytes]] = []  # heard before the time was
+        self._look()
+        clock = Clock(clock_type=ClockType.STEADY_TIME)
+        node.create_timer(LOOK_PERIOD_S, self._look, clock=clock)
+
+    def report(self) -> None:
+        """Say how much there is."""
+        topics = len(self._seen)
+        print(f"recorded {self._writer.message_count} messages of {topics} topics", flush=True)
+
+    def _look(self) -> None:
+        for topic, types in self._node.get_topic_names_and_types():
+            is_ours = topic.startswith(self._prefix) or topic in SHARED
+            if not is_ours or topic in self._seen or "/_action/" in topic:
+                continue
+            offered = [i.qos_profile for i in self._node.get_publishers_info_by_topic(topic)]
+            if offered:  # before there is a publisher nobody knows what it offers
+                self._seen.add(topic)
+                self._listen(topic, types[0], _that_hears(offered))
+
+    def _listen(self, topic: str, type_name: str, qos: QoSProfile) -> None:
+        try:
+            kind = message_class(type_name)
+            self._writer.add_topic(topic, type_name, qos)
+        except (ImportError, AttributeError, LookupError) as error:
+            self._node.get_logger().warning(f"{topic} is not recorded: {error}")
+            return
+
+        def heard(data: bytes) -> None:
+            self._take(topic, data)
+
+        self._node.create_subscription(kind, topic, heard, qos, raw=True)
+
+    def _take(self, topic: str, data: bytes) -> None:
+        now_ns = self._node.get_clock().now().nanoseconds
+        self._early.append((topic, data))
+        if now_ns > 0:
+            for early_topic, early_data in self._early:
+                self._writer.write(early_topic, early_data, time_ns=now_ns)
+            self._early.clear()
+
+
+def _that_hears(offered: list[QoSProfile]) -> QoSProfile:
+    """The strictest profile with which every one of the publishers is heard."""
+    qos = QoSProfile(depth=100)
+    if any(profile.reliability == ReliabilityPolicy.BEST_EFFORT for profile in offered):
+        qos.reliability = ReliabilityPolicy.BEST_EFFORT
+    if all(profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for profile in offered):
+        qos.durability = DurabilityPolicy.TRANSIENT_LOCAL
+    return qos
+
+
+if __name__ == "__main__":
+    sys.exit(main())

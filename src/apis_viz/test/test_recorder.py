@@ -1,0 +1,200 @@
+"""Recording and replaying: what is in the file, and that it comes out again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+rclpy = pytest.importorskip("rclpy")
+msg = pytest.importorskip("apis_interfaces.msg")
+mcap_ros2 = pytest.importorskip("mcap_ros2.reader")
+
+import yaml  # noqa: E402
+from mcap.reader import make_reader  # noqa: E402
+from rclpy.context import Context  # noqa: E402
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from rclpy.node import Node  # noqa: E402
+from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
+from rclpy.serialization import serialize_message  # noqa: E402
+from rclpy.signals import SignalHandlerOptions  # noqa: E402
+from rosgraph_msgs.msg import Clock  # noqa: E402
+
+from apis_viz.recorder.recording import (  # noqa: E402
+    RecordingError,
+    RecordingWriter,
+    read_recording,
+)
+
+GRID = {
+    "cluster": "recorded",
+    "policy": "p.json",
+    "units": [{"id": "E001", "hardware": "h.json", "scenario": "s.json"}],
+}
+LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+DEALS = "/apis/recorded/deals"
+NOON_S = 1_750_474_800
+
+
+def deal(deal_id: str, moved_wh: float) -> object:
+    return msg.Deal(deal_id=deal_id, moved_wh=moved_wh, sent_wh=float("nan"))
+
+
+def write_two_deals(file: Path) -> None:
+    with RecordingWriter(file, {"grid.json": json.dumps(GRID)}, {"speed": "20"}) as writer:
+        writer.add_topic(DEALS, "apis_interfaces/msg/Deal", LATCHED)
+        for second, moved_wh in enumerate((1.5, 2.5)):
+            data = serialize_message(deal("one", moved_wh))
+            writer.write(DEALS, data, time_ns=(NOON_S + second) * 1_000_000_000)
+
+
+def test_others_read_it_without_our_message_files(tmp_path):
+    file = tmp_path / "day.mcap"
+    write_two_deals(file)
+
+    decoded = list(mcap_ros2.read_ros2_messages(str(file)))
+    assert [message.ros_msg.moved_wh for message in decoded] == [1.5, 2.5]
+    assert decoded[0].ros_msg.deal_id == "one"
+    with file.open("rb") as stream:
+        reader = make_reader(stream)
+        assert reader.get_header().profile == "ros2"
+        (channel,) = reader.get_summary().channels.values()
+        (schema,) = reader.get_summary().schemas.values()
+    (qos,) = yaml.safe_load(channel.metadata["offered_qos_profiles"])
+    assert (qos["durability"], qos["reliability"]) == ("transient_local", "reliable")
+    assert (channel.message_encoding, schema.encoding) == ("cdr", "ros2msg")
+    assert "MSG: builtin_interfaces/Time" in schema.data.decode()
+
+
+def test_what_was_recorded_is_read_back(tmp_path):
+    file = tmp_path / "day.mcap"
+    write_two_deals(file)
+    recorded = read_recording(file)
+
+    times_ns, topics, types, profiles, _ = zip(*recorded.messages(), strict=True)
+    assert [ns // 1_000_000_000 - NOON_S for ns in times_ns] == [0, 1]
+    assert (set(topics), set(types)) == ({DEALS}, {"apis_interfaces/msg/Deal"})
+    assert profiles[0].durability == DurabilityPolicy.TRANSIENT_LOCAL
+    assert recorded.facts["speed"] == "20"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(None, "No such file"), (b"no mcap", "not a complete MCAP file")]
+)
+def test_a_wrong_file_is_named(tmp_path, content, said):
+    file = tmp_path / "day.mcap"
+    if content is not None:
+        file.write_bytes(content)
+
+    with pytest.raises(RecordingError, match=said):
+        read_recording(file)
+
+
+# --- the processes ---
+
+
+@pytest.fixture
+def node() -> Iterator[Node]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROS_DOMAIN_ID", str(60 + os.getpid() % 40))
+        patch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+        context = Context()
+        rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
+        node = Node("peer", namespace="/apis/recorded", context=context)
+        yield node
+        node.destroy_node()
+        context.try_shutdown()
+
+
+@contextmanager
+def running(module: str, tmp_path: Path, **parameters: object) -> Iterator[subprocess.Popen[str]]:
+    grid_file = tmp_path / "grid.json"
+    grid_file.write_text(json.dumps(GRID))
+    given = {"grid_file": grid_file, **parameters}
+    arguments = [word for name, value in given.items() for word in ("-p", f"{name}:={value}")]
+    remap = ["-r", "__ns:=/apis/recorded"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", f"apis_viz.recorder.{module}", "--ros-args", *remap, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def spin_until(node: Node, condition) -> None:
+    executor = SingleThreadedExecutor(context=node.context)
+    executor.add_node(node)
+    end_s = time.monotonic() + 20.0
+    while not condition():
+        assert time.monotonic() < end_s, "did not come true in 20 s"
+        executor.spin_once(timeout_sec=0.05)
+    executor.remove_node(node)
+
+
+@pytest.mark.ros
+def test_the_recorder_hears_everything_and_stamps_it_with_simulated_time(node, tmp_path):
+    file = tmp_path / "new folder" / "day.mcap"
+    deals = node.create_publisher(msg.Deal, "deals", LATCHED)
+    clock = node.create_publisher(Clock, "/clock", 10)
+    deals.publish(deal("early", 3.0))  # latched: heard by one that comes late
+    with running("record", tmp_path, file=file, use_sim_time=True) as process:
+        noon = Clock()
+        noon.clock.sec = NOON_S
+
+        def is_heard() -> bool:
+            clock.publish(noon)
+            return all(p.get_subscription_count() for p in (deals, clock))
+
+        spin_until(node, is_heard)
+        deals.publish(deal("late", 4.0))
+        end_s = time.monotonic() + 2.0
+        spin_until(node, lambda: clock.publish(noon) or time.monotonic() > end_s)
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=10)
+
+    assert process.returncode == 0, said
+    assert "recorded" in said
+    recorded = read_recording(file)
+    decoded = [m for m in mcap_ros2.read_ros2_messages(str(file)) if m.channel.topic == DEALS]
+    assert [m.ros_msg.deal_id for m in decoded] == ["early", "late"]
+    assert recorded.start_ns // 1_000_000_000 == NOON_S
+    assert json.loads(recorded.attachments["grid.json"])["cluster"] == "recorded"
+
+
+@pytest.mark.ros
+def test_the_player_says_it_again_with_its_clock(node, tmp_path):
+    file = tmp_path / "day.mcap"
+    write_two_deals(file)
+    heard, times_s = [], []
+    node.create_subscription(msg.Deal, "deals", heard.append, LATCHED)
+    node.create_subscription(Clock, "/clock", lambda m: times_s.append(m.clock.sec), 10)
+    with running("play", tmp_path, file=file, speed=2.0):
+        spin_until(node, lambda: len(heard) == 2 and NOON_S + 1 in times_s)
+
+    assert [message.moved_wh for message in heard] == [1.5, 2.5]
+
+
+@pytest.mark.ros
+def test_the_player_is_silent_where_a_grid_lives(node, tmp_path):
+    file = tmp_path / "day.mcap"
+    write_two_deals(file)
+    node.create_publisher(msg.UnitStatus, "e001/status", LATCHED)
+    with running("play", tmp_path, file=file) as process:
+        said, _ = process.communicate(timeout=20)
+
+    assert process.returncode == 2
+    assert "a grid lives here (/apis/recorded/e001/status)" in said
