@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop test test-fast lint format screenshot lock clean
+.PHONY: help setup desktop run stop test test-fast lint format screenshot lock clean
 
 ARGS ?=
 PYTHON3 := $(firstword $(foreach p,python3 python3.13 python3.12 python3.11 python3.10,$(shell command -v $(p) 2>/dev/null)))
@@ -15,13 +15,18 @@ help:  ## what one can do here
 setup:  ## build the environment and the packages; does only what is not done yet
 	@$(or $(PYTHON3),echo "setup: This machine lacks a supported Python; on Debian or Ubuntu: sudo apt install python3 python3-venv python3-dev" >&2; exit 2;) tools/workspace.py setup
 
+desktop: setup .venv/desktop.stamp  ## Qt for the grid window, which needs it where there is no rqt
+
+.venv/desktop.stamp: tools/requirements/desktop.lock .venv/apis-setup.json
+	@.venv/bin/uv pip install --quiet --python .venv/bin/python -r $< && touch $@
+
 run: setup  ## a simulated grid with its page (ARGS="--units 8"); Ctrl-C stops it
 	@exec .venv/bin/python tools/foreground.py ./apisctl run $(ARGS)
 
 stop:  ## stop what `make run` started
 	@./apisctl stop
 
-test: setup lint  ## all checks and tests (ARGS="-k deal")
+test: setup desktop lint  ## all checks and tests (ARGS="-k deal")
 	@$(ENV) exec python -m pytest $(ARGS)
 
 test-fast: setup  ## the tests that need no ROS and no long seeds

@@ -15,7 +15,7 @@ setup(
     package_data={"": ["py.typed"], f"{PACKAGE}.dashboard": ["static/*"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
-        (f"share/{PACKAGE}", ["package.xml"]),
+        (f"share/{PACKAGE}", ["package.xml", "plugin.xml"]),
     ],
     zip_safe=False,
     entry_points={
@@ -25,6 +25,7 @@ setup(
             "metrics = apis_viz.metrics.main:main",
             "recorder = apis_viz.recorder.record:main",
             "player = apis_viz.recorder.play:main",
+            "grid_window = apis_viz.rqt.main:main",
             "compat_http = apis_viz.compat.main:main",
         ]
     },

@@ -8,14 +8,14 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import BatteryState
 
-from apis_core.grid import GridDescription
 from apis_interfaces.msg import (
     BusState,
     ConverterState,
@@ -52,10 +52,16 @@ class GridWatch:
         diagnostics: Last word by the name of what it is about.
     """
 
-    def __init__(self, node: Node, grid: GridDescription) -> None:
-        """Listen to all units that the grid description names."""
+    def __init__(self, node: Node, unit_ids: Iterable[str] = (), *, namespace: str = "") -> None:
+        """Listen to a grid.
+
+        Args:
+            node: Whose callbacks run in one thread.
+            unit_ids: Units to listen to from now on; see also :meth:`discover`.
+            namespace: Such as ``/apis/village``; empty = the node's own.
+        """
         self.lock = threading.RLock()
-        self.unit_ids = tuple(unit.id for unit in grid.units)
+        self.unit_ids: tuple[str, ...] = ()
         self.statuses: dict[str, UnitStatus] = {}
         self.heard_s: dict[str, float] = {}
         self.converters: dict[str, ConverterState] = {}
@@ -67,16 +73,11 @@ class GridWatch:
         self.diagnostics: dict[str, DiagnosticStatus] = {}
         self._after: list[Callable[[object], None]] = []
         self._node = node
-        for unit_id in self.unit_ids:
-            name = unit_id.lower()
-            self._listen(UnitStatus, f"{name}/status", self._on_status, LATCHED)
-            self._listen(
-                ConverterState, f"{name}/converter_state", self._into(self.converters, unit_id)
-            )
-            self._listen(
-                BatteryState, f"{name}/battery_state", self._into(self.batteries, unit_id)
-            )
-            self._listen(HouseState, f"{name}/house_state", self._into(self.houses, unit_id))
+        self._subscriptions: list[Any] = []
+        self._prefix = f"{namespace}/" if namespace else ""
+        self._names: set[str] = set()
+        for unit_id in unit_ids:
+            self._follow(unit_id)
         self._listen(Deal, "deals", self._on_deal, HISTORY)
         self._listen(Fault, "faults", self.faults.append, HISTORY)
         self._listen(BusState, "bus_state", self._on_bus)
@@ -118,6 +119,31 @@ class GridWatch:
         newest = max(self.statuses.values(), key=lambda s: s.global_mode_version, default=None)
         return newest.global_mode if newest else OperationMode.MODE_UNSET
 
+    def discover(self) -> None:
+        """Listen to units that have appeared in the graph under our namespace."""
+        prefix = self._prefix or f"{self._node.get_namespace().rstrip('/')}/"
+        for topic, _ in self._node.get_topic_names_and_types():
+            name, _, rest = topic.removeprefix(prefix).partition("/")
+            if topic.startswith(prefix) and rest == "status" and name not in self._names:
+                self._follow(name.upper())
+
+    def close(self) -> None:
+        """Listen no longer."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions.clear()
+
+    def _follow(self, unit_id: str) -> None:
+        self.unit_ids = (*self.unit_ids, unit_id)
+        name = unit_id.lower()
+        self._names.add(name)
+        self._listen(UnitStatus, f"{name}/status", self._on_status, LATCHED)
+        self._listen(
+            ConverterState, f"{name}/converter_state", self._into(self.converters, unit_id)
+        )
+        self._listen(BatteryState, f"{name}/battery_state", self._into(self.batteries, unit_id))
+        self._listen(HouseState, f"{name}/house_state", self._into(self.houses, unit_id))
+
     def _listen(
         self, kind: type, topic: str, take: Callable[..., None], qos: QoSProfile = STATE
     ) -> None:
@@ -127,7 +153,8 @@ class GridWatch:
                 for call in self._after:
                     call(message)
 
-        self._node.create_subscription(kind, topic, heard, qos)
+        name = topic if topic.startswith("/") else self._prefix + topic
+        self._subscriptions.append(self._node.create_subscription(kind, name, heard, qos))
 
     @staticmethod
     def _into(table: dict[str, object], unit_id: str) -> Callable[[object], None]:

@@ -18,7 +18,6 @@ httpx = pytest.importorskip("httpx")
 from builtin_interfaces.msg import Time  # noqa: E402
 from sensor_msgs.msg import BatteryState  # noqa: E402
 
-from apis_core.grid import GridDescription  # noqa: E402
 from apis_interfaces.action import Interchange  # noqa: E402
 from apis_interfaces.msg import (  # noqa: E402
     ConverterState,
@@ -64,12 +63,10 @@ DEAL = json.loads("""
 """)
 POSTED = json.loads("""
 {"createDateTime": "2020/05/13-09:46:48", "type": "discharge", "unitId": "E001",
- "requestUnitId": "E001", "acceptUnitId": "E002", "dischargeUnitId": "E001", "chargeUnitId": "E002", "dealGridCurrentA": 2,
- "dealAmountWh": 100, "pointPerWh": 10, "dischargeUnitEfficientGridVoltageV": 330,
+ "requestUnitId": "E001", "acceptUnitId": "E002", "dischargeUnitId": "E001", "chargeUnitId": "E002",
+ "dealGridCurrentA": 2, "dealAmountWh": 100, "pointPerWh": 10, "dischargeUnitEfficientGridVoltageV": 330,
  "chargeUnitEfficientGridVoltageV": 330, "testFeature": {}}
 """)
-UNITS = [{"id": unit_id, "hardware": "h", "scenario": "s"} for unit_id in ("E001", "E002")]
-GRID = GridDescription.model_validate({"policy": "p", "units": UNITS})
 EVENING = Time(sec=1_795_349_104)  # 2026-11-22 21:05:04 in Tokyo
 NAN = float("nan")
 
@@ -115,7 +112,7 @@ class Web:
         node = SimpleNamespace(
             create_subscription=lambda _kind, topic, hear, _qos: self._heard.update({topic: hear})
         )
-        place = Place(GridWatch(node, GRID), ZoneInfo("Asia/Tokyo"), "village")
+        place = Place(GridWatch(node, ("E001", "E002")), ZoneInfo("Asia/Tokyo"), "village")
         self.orders = FakeOrders()
         self.schedules = Schedules(tmp_path / "schedules.json")
         budo = BudoEmulator(place, self.orders)

@@ -16,7 +16,6 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from apis_core.grid import GridDescription
 from apis_interfaces.msg import (
     ConverterState,
     Deal,
@@ -30,8 +29,6 @@ from apis_viz.watch import GridWatch
 
 NAN = float("nan")
 CONFIG = Path(__file__).resolve().parents[3] / "config"
-UNITS = [{"id": unit_id, "hardware": "h", "scenario": "s"} for unit_id in ("E001", "E002")]
-GRID = GridDescription.model_validate({"policy": "p", "units": UNITS})
 
 
 class Grid:
@@ -43,7 +40,7 @@ class Grid:
             create_subscription=lambda _kind, topic, hear, _qos: self._heard.update({topic: hear})
         )
         self.registry = CollectorRegistry()
-        self.registry.register(GridCollector(GridWatch(node, GRID), "village"))
+        self.registry.register(GridCollector(GridWatch(node, ("E001", "E002")), "village"))
 
     def hear(self, topic: str, *messages: object) -> None:
         for message in messages:

@@ -46,7 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _build(node: Node, files: WindowFiles, own: dict[str, Any], stack: ExitStack) -> None:
     grid = files.grid
-    place = Place(GridWatch(node, grid), ZoneInfo(grid.emulator.place.timezone), grid.cluster)
+    watch = GridWatch(node, (unit.id for unit in grid.units))
+    place = Place(watch, ZoneInfo(grid.emulator.place.timezone), grid.cluster)
     orders = Orders(node, place.watch)
     budo = BudoEmulator(place, orders)
     file = own["schedule_file"] or Path(node.get_parameter("grid_file").value).with_name(

@@ -111,7 +111,9 @@ class MarkerNode:
 
 def build(node: Node, files: WindowFiles, _own: dict[str, Any], _stack: ExitStack) -> None:
     """Give the node its work."""
-    MarkerNode(node, GridWatch(node, files.grid), files.grid, files.policy)
+    MarkerNode(
+        node, GridWatch(node, (unit.id for unit in files.grid.units)), files.grid, files.policy
+    )
 
 
 def transforms(grid: GridDescription) -> list[TransformStamped]:

@@ -28,7 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _build(node: Node, files: WindowFiles, own: dict[str, Any], stack: ExitStack) -> None:
     registry = CollectorRegistry()
-    registry.register(GridCollector(GridWatch(node, files.grid), files.grid.cluster))
+    watch = GridWatch(node, (unit.id for unit in files.grid.units))
+    registry.register(GridCollector(watch, files.grid.cluster))
     try:
         server, thread = start_http_server(own["port"], addr=own["host"], registry=registry)
     except OSError as error:

@@ -1,0 +1,1 @@
+"""A window for rqt: units, deals, modes, faults. It also runs alone."""

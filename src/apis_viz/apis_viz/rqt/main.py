@@ -1,0 +1,86 @@
+"""The widget as a program of its own, where there is no rqt.
+
+    ros2 run apis_viz grid_window --cluster village
+    python -m apis_viz.rqt.main --picture grid.png      # offscreen, then it ends
+
+It needs Qt: rqt's, or PySide6 (`make desktop`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+__all__ = ["main"]
+
+PICTURE_AFTER_MS = 4000  # discovery and the first readings
+SIZE_PX = (1000, 760)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Show the window until it is closed; give the exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    parser = argparse.ArgumentParser(prog="grid_window", description=__doc__.partition("\n")[0])
+    parser.add_argument("--cluster", default="village", help="name of the cluster")
+    parser.add_argument("--picture", metavar="FILE", help="save a PNG of the window and end")
+    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    options = parser.parse_args(rclpy.utilities.remove_ros_args(["", *arguments])[1:])
+    if options.picture:
+        os.environ["QT_QPA_PLATFORM"] = "offscreen"
+    try:
+        from apis_viz.rqt.qt import QtCore, QtWidgets
+        from apis_viz.rqt.widget import GridWidget
+    except ImportError as error:
+        print(f"grid_window: {error}; `make desktop` installs Qt", file=sys.stderr)
+        return 2
+    from apis_viz.rqt.link import GridLink
+
+    node = Node("grid_window", start_parameter_services=False)
+    link = GridLink(node, options.cluster)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    thread = threading.Thread(target=_spin, args=(executor,), daemon=True)
+    thread.start()
+    application = QtWidgets.QApplication(sys.argv[:1])
+    widget = GridWidget(link.watch, link.set_mode)
+    widget.setWindowTitle(f"APIS grid: {options.cluster}")
+    widget.resize(*SIZE_PX)
+    widget.show()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: application.quit())  # seen when the widget's timer fires
+    if options.picture:
+
+        def save() -> None:
+            widget.refresh()
+            widget.grab().save(options.picture)
+            application.quit()
+
+        QtCore.QTimer.singleShot(PICTURE_AFTER_MS, save)
+    run = getattr(application, "exec", None) or application.exec_
+    code = run()
+    widget.stop()
+    executor.shutdown()
+    thread.join()
+    link.close()
+    node.destroy_node()
+    rclpy.try_shutdown()
+    return int(code)
+
+
+def _spin(executor: SingleThreadedExecutor) -> None:
+    try:
+        executor.spin()
+    except ExternalShutdownException:
+        pass
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""What stands in the tables: rows of text from what a watch has heard. No Qt here."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timezone
+from typing import Any
+
+from apis_interfaces.msg import ConverterState, Deal, Fault, OperationMode, UnitStatus
+from apis_viz.watch import GridWatch
+
+__all__ = [
+    "DEALS",
+    "FAULTS",
+    "MODES",
+    "UNITS",
+    "deal_rows",
+    "fault_rows",
+    "mode_text",
+    "unit_rows",
+]
+
+UNITS = ("Unit", "Charge", "Mode", "Converter", "V", "A", "W", "Deals", "Remarks")
+DEALS = ("From", "To", "State", "A", "Moved Wh", "Agreed Wh", "Reason")
+FAULTS = ("At", "Unit", "Level", "Code", "Message")
+
+MODES = {
+    OperationMode.MODE_RUN: "Run",
+    OperationMode.MODE_SOFT_STOP: "Soft stop",
+    OperationMode.MODE_FORCE_STOP: "Force stop",
+    OperationMode.MODE_MANUAL: "Manual",
+}
+SILENT_AFTER_S = 15.0  # wall
+
+
+def unit_rows(watch: GridWatch) -> list[tuple[str, ...]]:
+    """One row a unit, in the order of their ids."""
+    return [_unit(watch, watch.statuses[unit_id]) for unit_id in sorted(watch.statuses)]
+
+
+def deal_rows(watch: GridWatch) -> list[tuple[str, ...]]:
+    """One row a deal, the newest first."""
+    deals = sorted(watch.deals.values(), key=lambda deal: _seconds(deal.created_at), reverse=True)
+    return [
+        (
+            deal.discharge_unit_id,
+            deal.charge_unit_id,
+            _word(Deal, "STATE_", deal.state),
+            _number(deal.current_a, 1),
+            _number(deal.moved_wh, 1),
+            _number(deal.energy_wh, 0),
+            deal.reason,
+        )
+        for deal in deals
+    ]
+
+
+def fault_rows(watch: GridWatch) -> list[tuple[str, ...]]:
+    """One row a fault, the newest first."""
+    return [
+        (
+            datetime.fromtimestamp(_seconds(fault.stamp), timezone.utc).strftime("%H:%M:%S UTC"),
+            fault.unit_id,
+            _word(Fault, "LEVEL_", fault.level),
+            fault.code,
+            fault.message,
+        )
+        for fault in reversed(watch.faults)
+    ]
+
+
+def mode_text(watch: GridWatch) -> str:
+    """The cluster's mode in one line."""
+    if not watch.statuses:
+        return "no unit heard yet"
+    master = watch.grid_master()
+    who = f"grid master {master.unit_id}, term {master.term}" if master else "no grid master"
+    return f"{MODES.get(watch.global_mode(), 'no mode')} · {who}"
+
+
+def _unit(watch: GridWatch, status: UnitStatus) -> tuple[str, ...]:
+    reading = watch.converter(status.unit_id) or status.converter
+    age_s = watch.age_s(status.unit_id) or 0.0
+    remarks = [
+        "silent" if age_s > SILENT_AFTER_S else "",
+        "grid master" if status.is_grid_master else "",
+        *status.fault_codes,
+        status.not_dealing_reason,
+    ]
+    return (
+        status.unit_id,
+        _number(100.0 * status.soc_ratio, 0, " %"),
+        MODES.get(status.effective_mode, ""),
+        _word(ConverterState, "MODE_", reading.mode),
+        _number(reading.grid_voltage_v, 1),
+        _number(reading.grid_current_a, 2),
+        _number(reading.grid_power_w, 0),
+        str(len(status.deal_ids) or ""),
+        ", ".join(filter(None, remarks)),
+    )
+
+
+def _number(value: float, digits: int, suffix: str = "") -> str:
+    return f"{value:.{digits}f}{suffix}" if math.isfinite(value) else ""
+
+
+def _word(kind: Any, prefix: str, value: int) -> str:
+    names = (n for n in dir(kind) if n.startswith(prefix) and getattr(kind, n) == value)
+    return next(names, f"{prefix}{value}").removeprefix(prefix).lower().replace("_", " ")
+
+
+def _seconds(stamp: Any) -> float:
+    return float(stamp.sec + stamp.nanosec * 1e-9)
