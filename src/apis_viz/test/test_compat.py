@@ -63,8 +63,10 @@ DEAL = json.loads("""
 """)
 POSTED = json.loads("""
 {"createDateTime": "2020/05/13-09:46:48", "type": "discharge", "unitId": "E001",
- "requestUnitId": "E001", "acceptUnitId": "E002", "dischargeUnitId": "E001", "chargeUnitId": "E002",
- "dealGridCurrentA": 2, "dealAmountWh": 100, "pointPerWh": 10, "dischargeUnitEfficientGridVoltageV": 330,
+ "requestUnitId": "E001", "acceptUnitId": "E002",
+ "dischargeUnitId": "E001", "chargeUnitId": "E002",
+ "dealGridCurrentA": 2, "dealAmountWh": 100, "pointPerWh": 10,
+ "dischargeUnitEfficientGridVoltageV": 330,
  "chargeUnitEfficientGridVoltageV": 330, "testFeature": {}}
 """)
 EVENING = Time(sec=1_795_349_104)  # 2026-11-22 21:05:04 in Tokyo

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -76,10 +77,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _spin(executor: SingleThreadedExecutor) -> None:
-    try:
+    with suppress(ExternalShutdownException):  # that is how spinning ends
         executor.spin()
-    except ExternalShutdownException:
-        pass
 
 
 if __name__ == "__main__":
