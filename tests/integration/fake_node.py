@@ -23,7 +23,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rosgraph_msgs.msg import Clock
 
-from apis_interfaces.msg import ConverterState, Deal, OperationMode, UnitStatus
+from apis_interfaces.msg import ConverterState, Deal, Fault, OperationMode, UnitStatus
 
 LAST = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 LATCHED = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -67,7 +67,7 @@ class FakeEmulator(Node):
 
 
 class FakeUnit(Node):
-    """Says what mode it was given; the first one also tells of two deals."""
+    """Says what mode it was given; the first one also tells of two deals and a fault."""
 
     def __init__(self, cluster: str, unit_id: str, *, tells_of_deals: bool) -> None:
         super().__init__("unit", namespace=f"/apis/{cluster}/{unit_id.lower()}")
@@ -82,6 +82,8 @@ class FakeUnit(Node):
         )
         if tells_of_deals:
             self.fake_deals = self.create_publisher(Deal, f"/apis/{cluster}/deals", LATCHED)
+            self.fake_faults = self.create_publisher(Fault, f"/apis/{cluster}/faults", LATCHED)
+            self.fake_faults.publish(Fault(unit_id=unit_id, code="fan_stuck"))
             self._tell("first", Deal.STATE_COMPLETED, sequence=2)
             self._tell("first", Deal.STATE_RUNNING, sequence=1)  # late: is to be ignored
             self._tell("second", Deal.STATE_RUNNING, sequence=1)

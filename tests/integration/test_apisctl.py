@@ -34,10 +34,12 @@ def test_status_and_deals(on_grid):
 
 def test_modes(on_grid):
     one = on_grid("mode", "soft-stop", "--unit", "E002")
+    again = json.loads(on_grid("mode", "soft-stop", "--unit", "E002", "--json").stdout)
     all_units = on_grid("mode", "force-stop")
     unset = on_grid("mode", "unset", "--unit", "E002")
 
     assert one.stdout == "E002: soft-stop\n"
+    assert again == [{"unit_id": "E002", "mode": "soft-stop"}]
     assert all_units.stdout == "all 2 units: force-stop (E002 goes by soft-stop)\n"
     assert unset.stdout == "E002: unset (E002 goes by force-stop)\n"
 
@@ -69,6 +71,74 @@ def test_echo_and_topics(on_grid):
     assert unknown.returncode == 1
     assert "there is no topic /apis/village/e009/status" in unknown.stderr
     assert "/apis/village/deals  [apis_interfaces/msg/Deal]" in on_grid("topics").stdout
+
+
+def test_units_and_faults(on_grid):
+    units = json.loads(on_grid("units", "--json").stdout)
+    one = on_grid("units", "E002").stdout
+    unknown = on_grid("units", "E009")
+    faults = json.loads(on_grid("faults", "--json").stdout)
+
+    assert [unit["unit_id"] for unit in units] == ["E001", "E002"]
+    assert units[0]["solar_power_w"] is None  # nobody measures these houses
+    assert "E002" in one
+    assert "E001" not in one
+    assert (unknown.returncode, "must be one of E001, E002" in unknown.stderr) == (2, True)
+    assert [(fault["code"], fault["is_present"]) for fault in faults] == [("fan_stuck", False)]
+    assert "fan_stuck" in on_grid("faults").stdout
+
+
+def test_watching_goes_on_until_it_is_stopped(on_grid):
+    watch = on_grid.start("status", "--watch", "--json")
+    first, second = (json.loads(watch.read_until('"units"')) for _ in range(2))
+    watch.process.send_signal(signal.SIGINT)
+    code, _ = watch.end()
+
+    assert code == 130
+    assert [unit["unit_id"] for unit in first["units"]] == ["E001", "E002"]
+    assert [deal["deal_id"] for deal in first["deals"]] == ["second"]
+    assert second["now_s"] > first["now_s"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("E001", "E009", "--energy-wh", "10"), 2, "TAKER is E009, must be one of E001, E002"),
+        (("E001", "E001", "--energy-wh", "10"), 2, "another unit than the giver"),
+        (("E001", "E002", "--energy-wh", "0"), 2, "--energy-wh"),
+    ],
+)
+def test_a_wrong_deal_is_one_line(on_grid, arguments, code, said):
+    done = on_grid("deal", *arguments)
+
+    assert done.returncode == code
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_shell_completes_commands(apisctl):
+    script = apisctl("completion", "bash").stdout
+    apisctl.env |= {
+        "_APISCTL_COMPLETE": "complete_bash",
+        "COMP_WORDS": "apisctl sta",
+        "COMP_CWORD": "1",
+    }
+
+    assert "complete -o default -F" in script
+    assert apisctl().stdout.split() == ["status"]
+
+
+def test_what_is_no_recording_is_not_replayed(apisctl, tmp_path):
+    file = tmp_path / "day.mcap"
+    file.write_bytes(b"no mcap")
+
+    wrong, missing = apisctl("replay", file), apisctl("replay", tmp_path / "none.mcap")
+    nothing = apisctl("record", file)
+
+    assert (wrong.returncode, missing.returncode, nothing.returncode) == (2, 2, 1)
+    assert "must be a complete MCAP file" in wrong.stderr
+    assert "cannot be read: No such file" in missing.stderr
+    assert "no grid runs here" in nothing.stderr
 
 
 def test_a_second_grid_on_the_domain_is_refused(on_grid):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator
 
@@ -79,7 +80,7 @@ def operator(apisctl, domains) -> Iterator[Operator]:
     operator.close()
 
 
-def test_bad_requests_are_refused_and_deals_by_hand_run(operator):
+def test_bad_requests_are_refused_and_deals_by_hand_run(operator, apisctl):
     malformed = operator.call(UnitControl, "control", operation=99)
     assert malformed.error_code == UnitControl.Response.ERROR_OUT_OF_RANGE
     assert malformed.error_msg.startswith("operation is 99; it must be one of 1 ACQUIRE")
@@ -114,3 +115,10 @@ def test_bad_requests_are_refused_and_deals_by_hand_run(operator):
         Interchange.Result.ERROR_CANCELLED,
     )
     assert "the operator ends the deal" in result.error_msg
+
+    asked = ("deal", "E003", "E002", "--energy-wh", "5", "--json")
+    by_command = apisctl(*asked)
+    while "slots are taken" in by_command.stdout:  # by the deal that is just being ended
+        by_command = apisctl(*asked)
+    assert by_command.returncode == 0, by_command.stdout
+    assert json.loads(by_command.stdout)["deal"]["state"] == "completed"

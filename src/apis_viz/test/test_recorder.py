@@ -41,6 +41,7 @@ GRID = {
 }
 LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 DEALS = "/apis/recorded/deals"
+CONFIG = Path(__file__).resolve().parents[3] / "config"
 NOON_S = 1_750_474_800
 
 
@@ -198,3 +199,20 @@ def test_the_player_is_silent_where_a_grid_lives(node, tmp_path):
 
     assert process.returncode == 2
     assert "a grid lives here (/apis/recorded/e001/status)" in said
+
+
+def test_the_layout_for_foxglove_shows_fields_that_there_are():
+    layout = json.loads((CONFIG / "foxglove_layout.json").read_text())
+    panels = layout["configById"]
+    kinds = {"status": msg.UnitStatus, "converter_state": msg.ConverterState}
+    kinds["house_state"] = msg.HouseState
+    paths = [p["value"] for panel in panels.values() for p in panel.get("paths", [])]
+
+    def leaves(part) -> list[str]:
+        return [part] if isinstance(part, str) else leaves(part["first"]) + leaves(part["second"])
+
+    assert sorted(leaves(layout["layout"])) == sorted(panels)
+    assert len(paths) == 16
+    for path in paths:
+        topic, _, field = path.partition(".")
+        assert field in kinds[topic.rpartition("/")[2]].get_fields_and_field_types()
