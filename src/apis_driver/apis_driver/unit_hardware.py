@@ -168,8 +168,9 @@ class UnitHardware:
         def job() -> ConverterReply:
             begun_s = time.monotonic()
             reply = self.governor.handle(order, deadline_s)
-            timing = self.status_timing if is_read else self.settings_timing
-            timing.note(time.monotonic() - begun_s)
+            if reply.error is ConverterError.NONE:
+                timing = self.status_timing if is_read else self.settings_timing
+                timing.note(time.monotonic() - begun_s)
             self._tell()
             return reply
 
