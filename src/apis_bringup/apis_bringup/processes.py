@@ -134,8 +134,9 @@ def process_list(
     """
     namespace = f"/apis/{grid.cluster}"
     params_file = run.params_file
+    emulator = Process("emulator", "apis_emulator", "emulator", params_file, namespace=namespace)
     processes = [
-        Process("emulator", "apis_emulator", "emulator", params_file, namespace=namespace),
+        *([emulator] if _is_emulated(grid) else []),
         *(_driver_process(grid, unit.id, params_file) for unit in _with_drivers(grid)),
         *(_unit_process(grid, ids, params_file) for ids in _unit_groups(grid)),
     ]
@@ -211,6 +212,7 @@ def node_parameters(
         extras: What else looks at the grid.
     """
     namespace = f"/apis/{grid.cluster}"
+    use_sim_time = use_sim_time and _is_emulated(grid)  # else nobody makes a `/clock`
     nodes: dict[str, dict[str, Any]] = {
         f"{namespace}/emulator": {"grid_file": str(run.grid_file), "speed": grid.emulator.speed},
         f"{namespace}/dashboard": {
@@ -245,7 +247,7 @@ def node_parameters(
         }
     for unit in _with_drivers(grid):
         nodes[f"{namespace}/{unit.id.lower()}/driver"] = {
-            "use_sim_time": use_sim_time,
+            "use_sim_time": use_sim_time and unit.driver is None,  # energy takes its own time
             "hardware_file": unit.hardware,
             "speed": grid.emulator.speed,
             **_devices(unit, run),
@@ -261,11 +263,19 @@ def dashboard_url(grid: GridDescription) -> str:
 
 def _with_drivers(grid: GridDescription) -> list[UnitEntry]:
     """Units whose devices are not the emulator's own."""
-    return [unit for unit in grid.units if unit.device.kind != "native"]
+    return [unit for unit in grid.units if unit.driver or unit.device.kind != "native"]
+
+
+def _is_emulated(grid: GridDescription) -> bool:
+    """Whether there is anything for the emulator to do."""
+    return any(unit.driver is None for unit in grid.units)
 
 
 def _devices(unit: UnitEntry, run: RunFolder) -> dict[str, dict[str, Any]]:
-    """Where a driver finds the devices that the emulator serves."""
+    """Where a driver finds its devices: real ones, or those that the emulator serves."""
+    if unit.driver is not None:
+        parts = unit.driver.model_dump(mode="json", exclude_none=True)
+        return {name: part for name, part in parts.items() if part}
     device = unit.device
     if device.kind == "http":
         url = f"http://127.0.0.1:{device.http_port}"
@@ -280,6 +290,7 @@ def _devices(unit: UnitEntry, run: RunFolder) -> dict[str, dict[str, Any]]:
             "kind": "modbus",
             "port": str(run.tty(unit.id, "battery")),
             "baud": device.battery_baud,
+            "registers": "modbus_battery_meter",
         },
     }
 

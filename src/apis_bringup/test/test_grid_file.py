@@ -196,3 +196,22 @@ def test_every_http_device_gets_a_port_of_its_own(grid_path):
     grid = resolve(grid_path(), Overrides(units=5, device="http")).description
 
     assert [unit.device.http_port for unit in grid.units] == [8081, 8082, 8083, 8084, 8085]
+
+
+@pytest.mark.parametrize(
+    ("driver", "speed", "said"),
+    [
+        ({"converter": {"kind": "eza2500"}}, 1, "units[0].driver.converter.port: required"),
+        ({"converter": {"kind": "eza"}}, 1, "units[0].driver.converter.kind is eza, must be"),
+        ({"converter": {"kind": "eza2500", "port": "x"}}, 2, "emulator.speed is 2, must be 1"),
+        ({"converter": {"kind": "eza2500", "port": "x"}, "rules": {"lost": 1}}, 1, "unknown key"),
+    ],
+)
+def test_settings_of_real_devices_are_checked_with_the_rest(grid_path, driver, speed, said):
+    files = {"hardware": "hardware.json", "scenario": "scenario.json"}
+    path = grid_path(units=[{"id": "E001", **files, "driver": driver}])
+
+    with pytest.raises(ConfigError) as caught:
+        resolve(path, Overrides(speed=speed))
+
+    assert said in str(caught.value)

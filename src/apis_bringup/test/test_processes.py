@@ -95,3 +95,27 @@ def test_units_with_devices_of_their_own_have_a_driver_that_stops_between():
     assert serial["battery"]["port"] == str(RUN.path / "tty" / "e002-battery")
     http = parameters["/apis/village/e003/driver"]
     assert http["converter"]["url"] == "http://127.0.0.1:8081"
+
+
+REAL = {
+    "converter": {"kind": "eza2500", "port": "/dev/ttyUSB0"},
+    "battery": {"kind": "modbus", "port": "/dev/ttyUSB1"},
+}
+
+
+@pytest.mark.parametrize("is_alone", [True, False])
+def test_real_devices_are_driven_and_not_emulated(is_alone):
+    units = [{"id": "E001", "hardware": "h", "scenario": "s", "driver": REAL}]
+    if not is_alone:
+        units.append({"id": "E002", "hardware": "h", "scenario": "s"})
+    grid = parse_grid({"policy": "p", "units": units, "emulator": {"speed": 1}}, "grid")
+
+    names = [process.name for process in process_list(grid, RUN, web=False)]
+    parameters = node_parameters(grid, RUN, RUN.policy_file)
+
+    assert ("emulator" in names) is not is_alone
+    assert "driver E001" in names
+    driver = parameters["/apis/village/e001/driver"]
+    assert (driver["converter"], driver["battery"]) == (REAL["converter"], REAL["battery"])
+    assert driver["use_sim_time"] is False
+    assert parameters["/apis/village/e001/unit"]["use_sim_time"] is not is_alone

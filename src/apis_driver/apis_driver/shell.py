@@ -108,6 +108,7 @@ class DriverNode(LifecycleNode):
         self._failures = 0
         self._retry_s = 0.0
         self._why = "not started yet"
+        self._last_complaint: Complaint | None = None
         self._ends_at_s: float | None = None
         self.is_ended = False
 
@@ -346,7 +347,9 @@ class DriverNode(LifecycleNode):
         self._batteries.publish(message)
 
     def _complain(self, complaint: Complaint) -> None:
-        self.get_logger().error(f"{complaint.code}: {complaint.message}")
+        if complaint != self._last_complaint:  # one that lasts is told again, but not to people
+            self.get_logger().error(f"{complaint.code}: {complaint.message}")
+        self._last_complaint = complaint
         self._publish_fault(complaint)
 
     def _publish_fault(self, complaint: Complaint) -> None:
@@ -354,7 +357,8 @@ class DriverNode(LifecycleNode):
         self._faults.publish(
             Fault(
                 unit_id=unit_id,
-                reporter_id=unit_id,
+                # not the unit's own id: it takes no word of its own from the graph
+                reporter_id=f"{unit_id}/driver",
                 category=int(FaultCategory.HARDWARE),
                 extent=int(FaultExtent.LOCAL),
                 level=int(FaultLevel.ERROR),

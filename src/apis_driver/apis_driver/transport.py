@@ -217,7 +217,11 @@ def _gpio_line(settings: SerialSettings) -> Any:
         raise PortError("direction is gpio, but the Python package gpiod is missing") from error
     line = gpiod.LineSettings(direction=Direction.OUTPUT, output_value=Value.INACTIVE)
     config = {settings.gpio_line: line}
-    return gpiod.request_lines(settings.gpio_chip, consumer="apis_driver", config=config)
+    try:
+        return gpiod.request_lines(settings.gpio_chip, consumer="apis_driver", config=config)
+    except (OSError, ValueError) as error:
+        where = f"gpio line {settings.gpio_line} of {settings.gpio_chip}"
+        raise PortError(f"{where} cannot be had: {error}") from error
 
 
 def _reason(error: Exception) -> str:

@@ -34,6 +34,7 @@ _ACTIVE_REST_S = 0.0  # while it is on, it is read as fast as the line allows
 _OFF_REST_S = 0.2
 _BATTERY_PERIOD_S = 1.0
 _BATTERY_LIMIT_S = 1.0
+_REMIND_S = 10.0
 _BATTERY_BACKOFF_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 
 
@@ -121,6 +122,7 @@ class UnitHardware:
         self._battery_is_open = False
         self._battery_heard_s = time.monotonic()
         self._battery_failures = 0
+        self._remind_s = 0.0
 
     def start(self) -> None:
         """Start the threads; nothing is opened by that."""
@@ -251,24 +253,32 @@ class UnitHardware:
         self._battery_failures = 0
         self._battery_heard_s = time.monotonic()
         self.battery_status, self.governor.permit = status, status.permit
+        if status.permit is not SharingPermit.BOTH:
+            self._remind("battery_denies_sharing", f"its permission is {status.permit.name}")
         self._on_battery(status)
         return _BATTERY_PERIOD_S
 
     def _miss_battery(self, failure: DeviceError) -> float:
         """A battery that is silent for long has withdrawn its permission."""
         silent_s = time.monotonic() - self._battery_heard_s
-        if not self.battery_failure:
-            self._on_complaint(Complaint("battery_unreachable", str(failure)))
         self.battery_failure = str(failure)
         if silent_s >= self._rules.battery_lost_s:
             self.battery_status = None
             self.governor.permit = SharingPermit.NONE
+            self._remind("battery_unreachable", str(failure))
             self._on_battery(None)
             self._close_battery()
         self._battery_failures += 1
         if self._battery_is_open:
             return _BATTERY_PERIOD_S
         return _BATTERY_BACKOFF_S[min(self._battery_failures, len(_BATTERY_BACKOFF_S)) - 1]
+
+    def _remind(self, code: str, message: str) -> None:
+        """Say what lasts again and again: a unit forgets a fault that is not seen any more."""
+        now_s = time.monotonic()
+        if now_s >= self._remind_s:
+            self._remind_s = now_s + _REMIND_S
+            self._on_complaint(Complaint(code, message))
 
     def _close_battery(self) -> None:
         self._battery_is_open = False
