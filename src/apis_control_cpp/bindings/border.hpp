@@ -3,14 +3,14 @@
 
 #include <pybind11/pybind11.h>
 
-#include "apis_control/converter.hpp"
-
 #include <cmath>
 #include <cstdio>
 #include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "apis_control/converter.hpp"
 
 namespace apis_control::border {
 
@@ -79,12 +79,15 @@ int number(Enum value) {
 inline pybind11::object or_none(double value) {
   return std::isnan(value) ? pybind11::none() : pybind11::object(pybind11::float_(value));
 }
-inline double or_nan(const pybind11::object& value) { return value.is_none() ? kNone : value.cast<double>(); }
+inline double or_nan(const pybind11::object& value) {
+  return value.is_none() ? kNone : value.cast<double>();
+}
 
 /// An active mode out of its number.
 inline Mode active_mode(int mode) {
   if (mode < number(Mode::kVoltageReference) || mode > number(Mode::kCharge)) {
-    throw InvalidValue("mode is " + std::to_string(mode) + ", it must be 2 VOLTAGE_REFERENCE, 3 DISCHARGE or 4 CHARGE");
+    throw InvalidValue("mode is " + std::to_string(mode) +
+                       ", it must be 2 VOLTAGE_REFERENCE, 3 DISCHARGE or 4 CHARGE");
   }
   return static_cast<Mode>(mode);
 }

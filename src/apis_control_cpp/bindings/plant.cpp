@@ -190,7 +190,8 @@ void add_plant(py::module_& module) {
       .def_property(
           "alarm", [](const Converter& c) { return number(c.alarm); },
           [](Converter& c, int alarm) {
-            if (alarm < 0 || alarm > number(Alarm::kHeavy)) throw InvalidValue("alarm must be an Alarm, 0 to 3");
+            if (alarm < 0 || alarm > number(Alarm::kHeavy))
+              throw InvalidValue("alarm must be an Alarm, 0 to 3");
             c.alarm = static_cast<Alarm>(alarm);
           })
       .def_property_readonly("stop_cause", [](const Converter& c) { return number(c.stop_cause); })

@@ -24,7 +24,8 @@ double seconds(std::int64_t ns) noexcept { return static_cast<double>(ns) * 1e-9
 
 }  // namespace
 
-// --- stages -----------------------------------------------------------------------------------------------------------
+// --- stages
+// -----------------------------------------------------------------------------------------------------------
 
 Measurement MailboxStage::measure(double now_s) noexcept {
   const Dated dated = in_.read();
@@ -33,7 +34,8 @@ Measurement MailboxStage::measure(double now_s) noexcept {
 
 // Every stage moves its own current; the first one moves the voltage.
 struct SimulatedBus::State {
-  explicit State(std::size_t stages) : actual_a(stages), meter_offset_a(stages), stage_offset_a(stages), temp_degc(stages) {}
+  explicit State(std::size_t stages)
+      : actual_a(stages), meter_offset_a(stages), stage_offset_a(stages), temp_degc(stages) {}
   Parameters parameters;
   std::atomic<double> voltage_v{0.0};
   std::vector<std::atomic<double>> actual_a, meter_offset_a, stage_offset_a, temp_degc;
@@ -41,7 +43,8 @@ struct SimulatedBus::State {
 
 class SimulatedBus::Stage final : public PowerStage {
  public:
-  Stage(std::shared_ptr<State> state, std::size_t index) : state_(std::move(state)), index_(index) {}
+  Stage(std::shared_ptr<State> state, std::size_t index)
+      : state_(std::move(state)), index_(index) {}
 
   Measurement measure(double now_s) noexcept override {
     State& s = *state_;
@@ -49,9 +52,11 @@ class SimulatedBus::Stage final : public PowerStage {
     last_s_ = now_s;
     const double share = -std::expm1(-dt_s / s.parameters.lag_s);
     double current_a = s.actual_a[index_].load(std::memory_order_relaxed);
-    current_a += (told_.is_on ? told_.current_a + s.stage_offset_a[index_].load(std::memory_order_relaxed) - current_a
-                              : -current_a) *
-                 (told_.is_on ? share : 1.0);
+    current_a +=
+        (told_.is_on ? told_.current_a + s.stage_offset_a[index_].load(std::memory_order_relaxed) -
+                           current_a
+                     : -current_a) *
+        (told_.is_on ? share : 1.0);
     s.actual_a[index_].store(current_a, std::memory_order_relaxed);
     double volts = s.voltage_v.load(std::memory_order_relaxed);
     if (index_ == 0) {
@@ -72,14 +77,17 @@ class SimulatedBus::Stage final : public PowerStage {
   double last_s_ = kNever;  // the first interval is empty
 };
 
-SimulatedBus::SimulatedBus(std::size_t stages, const Parameters& parameters) : state_(std::make_shared<State>(stages)) {
+SimulatedBus::SimulatedBus(std::size_t stages, const Parameters& parameters)
+    : state_(std::make_shared<State>(stages)) {
   state_->parameters = parameters;
   state_->voltage_v = parameters.start_v;
   for (auto& degc : state_->temp_degc) degc = 25.0;
   for (std::size_t i = 0; i < stages; ++i) stages_.push_back(std::make_shared<Stage>(state_, i));
 }
 
-double SimulatedBus::voltage_v() const noexcept { return state_->voltage_v.load(std::memory_order_relaxed); }
+double SimulatedBus::voltage_v() const noexcept {
+  return state_->voltage_v.load(std::memory_order_relaxed);
+}
 double SimulatedBus::current_a(std::size_t index) const noexcept {
   return state_->actual_a[index].load(std::memory_order_relaxed);
 }
@@ -93,13 +101,17 @@ void SimulatedBus::set_temp_degc(std::size_t index, double temp_degc) noexcept {
   state_->temp_degc[index].store(temp_degc, std::memory_order_relaxed);
 }
 
-// --- the loop ---------------------------------------------------------------------------------------------------------
+// --- the loop
+// ---------------------------------------------------------------------------------------------------------
 
 double ControlLoop::now_s() noexcept { return seconds(now_ns()); }
 
 ControlLoop::ControlLoop(std::shared_ptr<PowerStage> stage, const ConverterParameters& converter,
                          const ControlParameters& control, const Settings& settings)
-    : stage_(std::move(stage)), controller_(converter, control), settings_(settings), waiting_since_s_(now_s()) {
+    : stage_(std::move(stage)),
+      controller_(converter, control),
+      settings_(settings),
+      waiting_since_s_(now_s()) {
   publish(now_s(), {});
   thread_ = std::thread(&ControlLoop::run, this);
 }
@@ -133,7 +145,8 @@ void ControlLoop::run() noexcept {
   if (settings_.priority > 0) {
     sched_param parameters{};
     parameters.sched_priority = settings_.priority;
-    is_realtime_.store(pthread_setschedparam(pthread_self(), SCHED_FIFO, &parameters) == 0, std::memory_order_relaxed);
+    is_realtime_.store(pthread_setschedparam(pthread_self(), SCHED_FIFO, &parameters) == 0,
+                       std::memory_order_relaxed);
   }
   const auto period_ns = static_cast<std::int64_t>(std::llround(1e9 / settings_.rate_hz));
   std::int64_t last_ns = now_ns(), due_ns = last_ns + period_ns;
@@ -144,7 +157,8 @@ void ControlLoop::run() noexcept {
     const std::int64_t woken_ns = now_ns();
     const double now = seconds(woken_ns);
     take_orders(now);
-    const Actuation actuation = controller_.tick(stage_->measure(now), seconds(woken_ns - last_ns), now);
+    const Actuation actuation =
+        controller_.tick(stage_->measure(now), seconds(woken_ns - last_ns), now);
     stage_->drive(actuation);
     ++total_ticks_;
     publish(now, actuation);
@@ -158,7 +172,8 @@ void ControlLoop::run() noexcept {
     }
     const auto late_us = static_cast<std::uint32_t>((woken_ns - due_ns) / 1000);
     late_us_[std::min<std::size_t>(late_us, kBuckets - 1)].fetch_add(1, std::memory_order_relaxed);
-    if (late_us > latest_us_.load(std::memory_order_relaxed)) latest_us_.store(late_us, std::memory_order_relaxed);
+    if (late_us > latest_us_.load(std::memory_order_relaxed))
+      latest_us_.store(late_us, std::memory_order_relaxed);
     ticks_.fetch_add(1, std::memory_order_relaxed);
     due_ns += period_ns;
     // Whole periods that went by are not made up for; the step just taken has covered their time.

@@ -28,9 +28,10 @@ OrderResult Controller::obey(const Order& order, double now_s) noexcept {
       ramp_a_ = measured_a_;  // bumpless, also from a reference
       trim_a_ = 0.0;
     } else if (!was_reference) {
-      integral_a_ = measured_a_;
+      integral_a_ = droop_a_ = measured_a_;
     }
-    c.current_setpoint_a = std::isnan(order.current_a) ? c.parameters.rated_current_a : order.current_a;
+    c.current_setpoint_a =
+        std::isnan(order.current_a) ? c.parameters.rated_current_a : order.current_a;
     c.next_current_a = order.next_current_a;
     if (c.is_reference()) {
       c.voltage_setpoint_v = std::isnan(order.voltage_v) ? bus_v_ : order.voltage_v;
@@ -57,8 +58,8 @@ OrderResult Controller::obey(const Order& order, double now_s) noexcept {
   return OrderResult::kObeyed;
 }
 
-// The dead man. It begins early enough to be in WAIT when the hold time ends, but gives a renewal half of that time; what
-// is still on at its end is switched off.
+// The dead man. It begins early enough to be in WAIT when the hold time ends, but gives a renewal
+// half of that time; what is still on at its end is switched off.
 void Controller::watch_hold(double now_s) noexcept {
   Converter& c = converter;
   if (now_s >= deadline_s_) {
@@ -66,7 +67,7 @@ void Controller::watch_hold(double now_s) noexcept {
     c.finish();
     return;
   }
-  if (c.is_stopping()) return;
+  if (c.is_stopping() || now_s < deadline_s_ - 0.5 * hold_s_) return;
   const double down_s = c.is_reference() ? bus_v_ / c.parameters.voltage_down_v_per_s
                                          : std::abs(ramp_a_) / c.parameters.current_slew_a_per_s;
   if (now_s >= deadline_s_ - std::min(down_s, 0.5 * hold_s_)) {
@@ -85,7 +86,8 @@ Actuation Controller::tick(const Measurement& measured, double dt_s, double now_
   }
   if (std::isfinite(measured.temp_degc)) c.temp_degc = measured.temp_degc;
   const double grid_w = bus_v_ * measured_a_;
-  const double battery_w = std::isfinite(measured.battery_w) ? measured.battery_w : grid_w - c.loss_w(grid_w);
+  const double battery_w =
+      std::isfinite(measured.battery_w) ? measured.battery_w : grid_w - c.loss_w(grid_w);
   c.count_sample(grid_w, battery_w, dt_s);
   c.current_a = measured_a_;
   if (!c.is_active()) return {};
@@ -98,12 +100,19 @@ Actuation Controller::tick(const Measurement& measured, double dt_s, double now_
   watch_hold(now_s);
   if (!c.is_active()) return {};
 
-  if (!c.is_reference()) c.current_a = ramp_a_;  // the reckoning of the end goes by the ramp, not by a meter's noise
-  if (c.time_to_stop(bus_v_) <= 0.5 * dt_s) {
+  if (!c.is_reference())
+    c.current_a = ramp_a_;  // the reckoning of the end goes by the ramp, not by a meter's noise
+  // Far from the limit a bound will do: no current that is possible brings it to its stop within
+  // this tick.
+  const double most_a = std::max(std::abs(c.current_a), c.current_setpoint_a);
+  const double near_ws =
+      bus_v_ * most_a * (most_a / (2.0 * c.parameters.current_slew_a_per_s) + dt_s);
+  if (c.left_ws() <= near_ws && c.time_to_stop(bus_v_) <= 0.5 * dt_s) {
     if (c.next_current_a > 0.0) {
       c.go_on_with_less();
     } else {
-      c.stop(StopCause::kEnergyReached, false, StopReason::kEnergyReached, c.moved_wh(), c.energy_limit_wh);
+      c.stop(StopCause::kEnergyReached, false, StopReason::kEnergyReached, c.moved_wh(),
+             c.energy_limit_wh);
     }
   }
   c.current_a = measured_a_;
@@ -115,7 +124,8 @@ double Controller::follow_current(double dt_s) noexcept {
   Converter& c = converter;
   const double goal_a = c.target_a(bus_v_), step_a = control.current_step_a;
   const double next_a = towards(ramp_a_, goal_a, c.parameters.current_slew_a_per_s * dt_s);
-  const bool is_ahead = std::abs(next_a - measured_a_) > step_a && std::abs(next_a - measured_a_) > std::abs(ramp_a_ - measured_a_);
+  const bool is_ahead = std::abs(next_a - measured_a_) > step_a &&
+                        std::abs(next_a - measured_a_) > std::abs(ramp_a_ - measured_a_);
   if (!is_ahead) ramp_a_ = next_a;
   if (c.is_stopping() && ramp_a_ == 0.0) {
     c.finish();
@@ -123,7 +133,8 @@ double Controller::follow_current(double dt_s) noexcept {
   }
   if (ramp_a_ == goal_a && !c.is_stopping()) {
     const double limit_a = control.compensation_limit_a;
-    trim_a_ = std::clamp(trim_a_ + control.compensation_per_s * (ramp_a_ - measured_a_) * dt_s, -limit_a, limit_a);
+    trim_a_ = std::clamp(trim_a_ + control.compensation_per_s * (ramp_a_ - measured_a_) * dt_s,
+                         -limit_a, limit_a);
   }
   // A trim must not turn the current round, nor let it flow when none is wanted.
   const double out_a = ramp_a_ + trim_a_;
@@ -132,24 +143,32 @@ double Controller::follow_current(double dt_s) noexcept {
 
 double Controller::hold_voltage(double dt_s) noexcept {
   Converter& c = converter;
-  const double before_v = c.regulated_v, next_v = c.next_setpoint_v(dt_s), step_v = control.voltage_step_v;
-  const bool is_ahead = std::abs(next_v - bus_v_) > step_v && std::abs(next_v - bus_v_) > std::abs(before_v - bus_v_);
+  const double before_v = c.regulated_v, next_v = c.next_setpoint_v(dt_s),
+               step_v = control.voltage_step_v;
+  const bool is_ahead = std::abs(next_v - bus_v_) > step_v &&
+                        std::abs(next_v - bus_v_) > std::abs(before_v - bus_v_);
   if (!is_ahead) c.regulated_v = next_v;
   if (c.is_stopping() && (bus_v_ <= c.parameters.dead_bus_v || c.regulated_v <= 0.0)) {
     c.finish();
     return 0.0;
   }
-  if (!c.is_stopping()) c.has_held |= c.regulated_v == c.voltage_setpoint_v && bus_v_ > c.parameters.under_voltage_trip_v;
-  const double error_v = bus_v_ - (c.regulated_v + c.droop_ohm() * measured_a_);
+  if (!c.is_stopping())
+    c.has_held |=
+        c.regulated_v == c.voltage_setpoint_v && bus_v_ > c.parameters.under_voltage_trip_v;
+  droop_a_ += (measured_a_ - droop_a_) * dt_s / (control.droop_filter_s + dt_s);
+  const double error_v = bus_v_ - (c.regulated_v + c.droop_ohm() * droop_a_);
   const double limit_a = c.current_setpoint_a;
   const double wanted_a = control.voltage_gain_a_per_v * error_v + integral_a_;
   const double out_a = std::clamp(wanted_a, -limit_a, limit_a);
   const bool is_saturated = out_a != wanted_a;
   // Anti-windup: at the limit the integral moves only back.
   if (!is_saturated || (wanted_a > 0.0) != (error_v > 0.0)) {
-    integral_a_ = std::clamp(integral_a_ + control.voltage_integral_a_per_v_s * error_v * dt_s, -limit_a, limit_a);
+    integral_a_ = std::clamp(integral_a_ + control.voltage_integral_a_per_v_s * error_v * dt_s,
+                             -limit_a, limit_a);
   }
   c.saturated_s = is_saturated ? c.saturated_s + dt_s : 0.0;
+  // A ramp starts anew from where the bus is, instead of running away.
+  if (is_saturated && !c.is_stopping() && !c.has_held) c.regulated_v = bus_v_;
   return out_a;
 }
 

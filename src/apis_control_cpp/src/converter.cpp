@@ -9,8 +9,6 @@ namespace apis_control {
 
 namespace {
 
-constexpr double kSecondsPerHour = 3600.0;
-
 double direction(Mode mode) noexcept {
   return mode == Mode::kCharge ? 1.0 : mode == Mode::kDischarge ? -1.0 : 0.0;
 }
@@ -35,7 +33,8 @@ double time_to_charge(double left_as, double from_a, double to_a, double slew_a_
 }  // namespace
 
 std::string Converter::stop_detail() const {
-  return why_.reason == StopReason::kText ? why_.text.data() : stop_text(why_.reason, why_.value, why_.limit);
+  return why_.reason == StopReason::kText ? why_.text.data()
+                                          : stop_text(why_.reason, why_.value, why_.limit);
 }
 
 std::string stop_text(StopReason reason, double value, double limit) {
@@ -93,7 +92,7 @@ void Converter::start(Mode new_mode, double bus_v, double limit_wh) noexcept {
   pending_ = false;
   energy_limit_wh = limit_wh;
   next_current_a = 0.0;
-  base_wh_ = charged_wh() + discharged_wh();
+  base_ws_ = grid_.passed_ws();
   stop_cause = StopCause::kNone;
   why_.reason = StopReason::kNone;
   acknowledge();
@@ -195,7 +194,7 @@ double Converter::count(double grid_w, double dt_s) noexcept {
 
 double Converter::time_to_stop(double bus_v) const noexcept {
   if (std::isnan(energy_limit_wh) || !is_active() || pending_) return kNever;
-  double left_ws = (energy_limit_wh - moved_wh()) * kSecondsPerHour;
+  double left_ws = this->left_ws();
   if (left_ws <= 0.0) return 0.0;
   if (bus_v <= 0.0) return kNever;
   const double now_a = std::abs(current_a), power_w = now_a * bus_v,

@@ -1,6 +1,6 @@
-#include "apis_control/energy_meter.hpp"
-
 #include <gtest/gtest.h>
+
+#include "apis_control/energy_meter.hpp"
 
 using apis_control::CompensatedSum;
 using apis_control::EnergyMeter;

@@ -1,6 +1,6 @@
-#include "apis_control/slew_limiter.hpp"
-
 #include <gtest/gtest.h>
+
+#include "apis_control/slew_limiter.hpp"
 
 using apis_control::SlewLimiter;
 

@@ -29,6 +29,7 @@ from apis_core.wording import problems_of
 __all__ = [
     "MAX_UNITS",
     "Bus",
+    "Cable",
     "Composition",
     "ConverterLoss",
     "Device",
@@ -36,6 +37,8 @@ __all__ = [
     "Emulation",
     "GridDescription",
     "House",
+    "HouseModel",
+    "Lines",
     "Place",
     "RealDevice",
     "RealHardware",
@@ -182,6 +185,61 @@ class Bus(_Part):
         return self
 
 
+class Cable(_Part):
+    """A piece of the bus between two units."""
+
+    units: tuple[UnitIdText, UnitIdText]
+    length_m: Positive | None = None  # None = the distance between them
+    conductor_ohm_per_m: Positive | None = None  # None = that of all lines
+
+
+class Lines(_Part):
+    """The wires of the bus.
+
+    Without `cables` they are the shortest tree that joins all units. Resistance of copper, class
+    2, at 20 °C, after IEC 60228: 4 mm² 4.61, 6 mm² 3.08, 10 mm² 1.83, 16 mm² 1.15 mΩ/m; 0.393 %
+    more per kelvin.
+    """
+
+    conductor_ohm_per_m: Positive = 3.08e-3  # one conductor; a line has two
+    temp_degc: Annotated[Number, Field(ge=-40.0, le=120.0)] = 20.0
+    cables: tuple[Cable, ...] | None = None
+
+
+class HouseModel(_Part):
+    """Battery, UPS and mains of every house. The sources of the values: ``house.hpp``."""
+
+    system_loss_w: NonNegative = 17.5
+    inverter_loss_w: NonNegative = 129.0
+    inverter_loss_ratio: Ratio = 0.140
+    transformer_loss_w: NonNegative = 57.0
+    bypass_loss_w: NonNegative = 67.0
+    bypass_loss_ratio: Ratio = 0.060
+    ac_charge_w: NonNegative = 150.0
+    ac_charge_loss_w: NonNegative = 10.0
+    bypass_on_ratio: Ratio = 0.30
+    bypass_off_ratio: Ratio = 0.35
+    ac_charge_on_ratio: Ratio = 0.20
+    ac_charge_off_ratio: Ratio = 0.25
+    dark_on_ratio: Ratio = 0.02
+    dark_off_ratio: Ratio = 0.05
+    resistance_ratio: NonNegative = 1.0  # times the cell data; 0 = an ideal battery
+    extra_resistance_ohm: NonNegative = 0.0075
+    hysteresis_v: NonNegative = 0.18
+    coulombic_efficiency: Annotated[Number, Field(gt=0.0, le=1.0)] = 1.0
+    self_discharge_per_s: NonNegative = 7.6e-9
+    charge_limit_v: Positive = 57.6
+    discharge_limit_v: NonNegative = 40.0
+    charge_c_rate: Positive = 1.0
+    discharge_c_rate: Positive = 6.6
+    charge_least_degc: Number = 0.0
+    pack_heat_j_per_k: Positive = 35.9e3
+    pack_cooling_w_per_k: Positive = 3.0
+    ambient_degc: Annotated[Number, Field(ge=-40.0, le=60.0)] = 25.0
+    converter_heat_j_per_k: Positive = 2.0e3
+    converter_k_per_w: NonNegative = 0.15
+
+
 class Emulation(_Part):
     """The emulated world."""
 
@@ -191,6 +249,8 @@ class Emulation(_Part):
     place: Place = Place()
     bus: Bus = Bus()
     converter_loss: ConverterLoss = ConverterLoss()
+    lines: Lines | None = None  # None = a bus without resistance
+    house_model: HouseModel = HouseModel()
 
 
 class Web(_Part):

@@ -35,6 +35,7 @@ from apis_emulator.profiles.csv_files import (
     read_solar_csv,
 )
 from apis_emulator.profiles.series import FloatArray, Series, Year, generator
+from apis_emulator.wires import wires
 
 if TYPE_CHECKING:
     from apis_emulator.profiles.load import Neighbourhood
@@ -77,7 +78,10 @@ def build_plant(grid: GridDescription) -> Plant:
             mains=house.mains,
             voltage_offset_v=VOLTMETER_SIGMA_V * rng.standard_normal(),
         )
-    return Plant(units, emulator.bus)
+    plant = Plant(units, emulator.bus, house_model=emulator.house_model)
+    if emulator.lines is not None:
+        plant.set_lines(wires(grid.units, emulator.lines))
+    return plant
 
 
 def start_of(grid: GridDescription) -> int:

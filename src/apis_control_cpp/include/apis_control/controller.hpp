@@ -1,7 +1,8 @@
-// What a converter does every tick of its control loop: measure, count, protect, follow its reference.
+// What a converter does every tick of its control loop: measure, count, protect, follow its
+// reference.
 //
-// No clock, thread or I/O in it, so it runs as well in firmware. The loop that calls it a thousand times a second is in
-// control_loop.hpp.
+// No clock, thread or I/O in it, so it runs as well in firmware. The loop that calls it a thousand
+// times a second is in control_loop.hpp.
 #pragma once
 
 #include <cstdint>
@@ -10,20 +11,25 @@
 
 namespace apis_control {
 
-/// How the loop regulates. Defaults suit a bus of a few millifarads and a power stage that follows within a few ms.
+/// How the loop regulates. Defaults suit a bus of a few millifarads and a power stage that follows
+/// within a few ms.
 struct ControlParameters {
-  /// The policy's steps: a reference runs ahead of what is measured by no more. [A, V] (`gridCurrentStepA`,
-  /// `gridVoltageStepV` of the original's policy; infinite = free)
+  /// The policy's steps: a reference runs ahead of what is measured by no more. [A, V]
+  /// (`gridCurrentStepA`, `gridVoltageStepV` of the original's policy; infinite = free)
   double current_step_a = kNever;
   double voltage_step_v = kNever;
-  /// Current compensation: the integral of what is measured too little, by which a current source trims its power stage;
-  /// bounded, so that a broken meter moves it no further. [1/s, A]
+  /// Current compensation: the integral of what is measured too little, by which a current source
+  /// trims its power stage; bounded, so that a broken meter moves it no further. [1/s, A]
   double compensation_per_s = 2.0;
   double compensation_limit_a = 0.2;
-  /// Voltage regulator: PI, its integral frozen while the output is at the current limit (conditional integration, K. J.
-  /// Astrom, T. Hagglund, "Advanced PID Control", 2006, section 3.5). With C = 4 mF: crossover at kp/C = 100 rad/s.
+  /// Voltage regulator: PI, its integral frozen while the output is at the current limit
+  /// (conditional integration, K. J. Astrom, T. Hagglund, "Advanced PID Control", 2006,
+  /// section 3.5). With C = 4 mF: crossover at kp/C = 100 rad/s.
   double voltage_gain_a_per_v = 0.4;
   double voltage_integral_a_per_v_s = 10.0;
+  /// Droop goes by the measured current through a first-order filter. Unfiltered, with a tick's
+  /// delay, it would swing as soon as its resistance times `voltage_gain_a_per_v` exceeds one. [s]
+  double droop_filter_s = 0.02;
   /// A converter that is on and hears nothing of its meters for so long trips. [s]
   double measurement_limit_s = 0.1;
 };
@@ -54,12 +60,13 @@ struct Order {
   double droop_ratio = kNone;      ///< Of a reference.
   double energy_limit_wh = kNone;  ///< Since the order of the mode.
   double next_current_a = 0.0;     ///< What it goes on with at the limit; 0 = it stops.
-  double hold_s = kNone;           ///< The dead man: how long the order lasts unless it is renewed.
+  double hold_s = kNone;  ///< The dead man: how long the order lasts unless it is renewed.
 };
 
 class Controller {
  public:
-  explicit Controller(const ConverterParameters& converter = {}, const ControlParameters& control = {}) noexcept
+  explicit Controller(const ConverterParameters& converter = {},
+                      const ControlParameters& control = {}) noexcept
       : converter(converter), control(control) {}
 
   Converter converter;
@@ -90,6 +97,7 @@ class Controller {
   double ramp_a_ = 0.0;      // where the reference of a current source is
   double trim_a_ = 0.0;      // compensation
   double integral_a_ = 0.0;  // of the voltage regulator
+  double droop_a_ = 0.0;     // current that the droop goes by
   double silent_s_ = 0.0;
 };
 

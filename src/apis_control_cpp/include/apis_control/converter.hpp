@@ -121,7 +121,11 @@ class Converter {
   [[nodiscard]] double battery_discharged_wh() const noexcept { return battery_.discharged_wh(); }
   /// Moved over the bus terminal, either way, since the last order of a mode. [Wh]
   [[nodiscard]] double moved_wh() const noexcept {
-    return charged_wh() + discharged_wh() - base_wh_;
+    return (grid_.passed_ws() - base_ws_) / 3600.0;
+  }
+  /// What is left until the energy limit; NaN = there is none. [Ws]
+  [[nodiscard]] double left_ws() const noexcept {
+    return energy_limit_wh * 3600.0 - (grid_.passed_ws() - base_ws_);
   }
   /// Droop as a resistance: `droop_ratio * setpoint` at rated current. [V/A] (J. M. Guerrero et
   /// al., IEEE Trans. Ind. Electron. 58(1), 2011: virtual resistance R_d = dV_max / I_max.)
@@ -196,7 +200,7 @@ class Converter {
 
   EnergyMeter grid_;
   EnergyMeter battery_;
-  double base_wh_ = 0.0;
+  double base_ws_ = 0.0;
   bool pending_ = false;
   StopCause pending_cause_ = StopCause::kNone;
   Why pending_why_;

@@ -1,4 +1,5 @@
-// One writer that never waits, any number of readers that try again: a consistent copy of a plain struct.
+// One writer that never waits, any number of readers that try again: a consistent copy of a plain
+// struct.
 #pragma once
 
 #include <array>
@@ -10,8 +11,9 @@
 
 namespace apis_control {
 
-/// The words are atomics themselves, with release and acquire (plain moves on x86), so that no read is a data race
-/// (H.-J. Boehm, "Can seqlocks get along with programming language memory models?", MSPC 2012).
+/// The words are atomics themselves, with release and acquire (plain moves on x86), so that no
+/// read is a data race (H.-J. Boehm, "Can seqlocks get along with programming language memory
+/// models?", MSPC 2012).
 template <typename Value>
 class Seqlock {
   static_assert(std::is_trivially_copyable_v<Value>);

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import apis_control
 from apis_core.errors import ProtocolMisuse
-from apis_core.grid import Bus
+from apis_core.grid import Bus, HouseModel
 from apis_core.types import StopCause, UnitId
 from apis_emulator.physics.converter import Converter
 from apis_emulator.profiles.series import Series
@@ -197,6 +197,7 @@ class Plant:
         units: What is put up, by its name.
         bus: The bus.
         idle_step_s: Sub-step while nothing is on; longer where sun and load are constant. [s]
+        house_model: What the houses are made of.
 
     Attributes:
         units: The units, in the order of their installation.
@@ -204,7 +205,11 @@ class Plant:
     """
 
     def __init__(
-        self, units: Mapping[UnitId, Installation], bus: Bus, idle_step_s: float = IDLE_STEP_S
+        self,
+        units: Mapping[UnitId, Installation],
+        bus: Bus,
+        idle_step_s: float = IDLE_STEP_S,
+        house_model: HouseModel | None = None,
     ) -> None:
         self.bus = bus
         self.native = apis_control.Plant(
@@ -212,7 +217,8 @@ class Plant:
                 "capacitance_per_unit_f": bus.capacitance_per_unit_f,
                 "decay_time_constant_s": bus.decay_time_constant_s,
                 "idle_step_s": idle_step_s,
-            }
+            },
+            house=(house_model or HouseModel()).model_dump(),
         )
         self.units: dict[UnitId, Unit] = {}
         for unit_id, installation in units.items():
@@ -230,6 +236,11 @@ class Plant:
             voltage_offset_v=installation.voltage_offset_v,
         )
         self.units[unit_id] = Unit(self.native, native, installation)
+
+    def set_lines(self, lines: Iterable[tuple[UnitId, UnitId, float]]) -> None:
+        """Give the bus wires: between which units, and the resistance of both conductors. [ohm]"""
+        index = {unit_id: unit.native.index for unit_id, unit in self.units.items()}
+        self.native.set_lines([(index[a], index[b], ohm) for a, b, ohm in lines])
 
     def remove(self, unit_id: UnitId) -> None:
         """Take a unit away; its converter is switched off."""

@@ -1,0 +1,1 @@
+"""What `make bench` measures: every module in :mod:`bench.parts` is a part."""
