@@ -98,6 +98,11 @@ class EnergyCounter:
             self._learn(self._stop)
             self._stop = None
 
+    def interrupt(self) -> None:
+        """The line was broken. What flowed meanwhile is not known, and not made up."""
+        self._read_s = None
+        self._stop = None
+
     def begin(self, limit_wh: float | None, next_current_a: float) -> None:
         """Count towards a limit anew, from the last reading on."""
         self._base_wh = self._grid.charged_wh + self._grid.discharged_wh

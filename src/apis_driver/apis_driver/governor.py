@@ -273,6 +273,7 @@ class Governor:
         was_on = self._ordered is not ConverterMode.WAIT
         try:
             self._device.open(deadline_s)
+            self._counter.interrupt()
             cause, detail = self._stop_cause, self._stop_detail
             if was_on:
                 cause, detail = StopCause.TRIP, f"it was lost while it was on: {self._lost}"

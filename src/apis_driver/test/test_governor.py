@@ -505,6 +505,20 @@ def test_a_lost_converter_is_unknown_until_it_has_been_taken_to_wait_again(error
     assert rig.order(Op.MODE, M.CHARGE, grid_current_a=1.0).error is E.NONE
 
 
+def test_what_flowed_while_the_line_was_broken_is_not_made_up():
+    rig = Rig()
+    rig.go(M.CHARGE)
+    rig.run(5.0)
+    before_wh = rig.governor.reading().grid_charged_wh
+    rig.device.fail["read"] = PortError("gone")
+    rig.governor.poll()
+    rig.clock.pass_(600.0)
+    rig.device.fail.clear()
+    rig.governor.start(rig.clock() + 2.0)
+    rig.governor.poll()
+    assert rig.governor.reading().grid_charged_wh - before_wh < 0.1
+
+
 def test_one_failed_reading_is_no_reason_to_stop():
     rig = Rig()
     rig.go(M.CHARGE)
