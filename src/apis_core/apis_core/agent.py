@@ -93,6 +93,7 @@ __all__ = ["Agent", "AgentSettings"]
 
 _REMEMBERED_DEALS = 200
 _LATCH_AFTER = 3  # a fault that has come back so often stays until an operator says Run
+_ENDS_DEALS = (OperationMode.FORCE_STOP, OperationMode.MANUAL)
 _BY_HAND = (OperationMode.RUN, OperationMode.SOFT_STOP)  # in which an operator may want a deal
 
 
@@ -366,7 +367,7 @@ class Agent:
             effects += self._take_office(now_ns)
         elif not is_master:
             self._office = None  # what it ran ends by the units' hold times, or by its successor
-        stops = self._modes.effective in (OperationMode.FORCE_STOP, OperationMode.MANUAL)
+        stops = self._modes.effective in _ENDS_DEALS
         if not (stops and self._interlock.deals):
             self._force_stop_due_ns = NEVER_NS
         elif self._force_stop_due_ns == NEVER_NS and not self._converter.is_stopping:

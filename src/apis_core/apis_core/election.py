@@ -117,7 +117,9 @@ class Election:
 
     def grid_master_id(self, now_ns: int) -> UnitId:
         """Whose lease this unit goes by; nobody if there is none, or it ran out."""
-        holder = self._lease_holder(now_ns)
+        if now_ns >= self._granted_until_ns:
+            return NOBODY
+        holder = self._granted_to
         # to stand is not to have won
         return NOBODY if holder == self._unit_id and self.role is not Role.MASTER else holder
 

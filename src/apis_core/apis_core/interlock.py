@@ -64,6 +64,13 @@ class Interlock:
         return tuple([slot.deal for slot in self._slots.values() if slot.deal is not None])
 
     @property
+    def deal_ids(self) -> tuple[str, ...]:
+        """Their ids."""
+        if not self._slots:
+            return ()
+        return tuple([key for key, slot in self._slots.items() if slot.deal is not None])
+
+    @property
     def committed_wh(self) -> float:
         """Energy that reservations and deals will still bring (+) or take (-). [Wh]"""
         return sum(

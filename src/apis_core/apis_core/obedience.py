@@ -41,7 +41,9 @@ class Obedience:
     @property
     def wake_ns(self) -> int:
         """When :meth:`end_overdue` wants to be called."""
-        return min((due_ns for _, due_ns in self.ending.values()), default=NEVER_NS)
+        if not self.ending:
+            return NEVER_NS
+        return min([due_ns for _, due_ns in self.ending.values()])
 
     def obey(self, call_id: str, request: ControlRequest, now_ns: int) -> list[Effect]:
         """Carry out an order, or say why not."""
@@ -70,8 +72,10 @@ class Obedience:
 
     def close_deals(self) -> list[Effect]:
         """Give back the slots that were asked back, once the converter has left them."""
-        state = self._state
         effects: list[Effect] = []
+        if not self._closing:
+            return effects
+        state = self._state
         for deal_id, call_id in list(self._closing.items()):
             if state.converter.works_for(deal_id):
                 continue

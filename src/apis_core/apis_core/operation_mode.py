@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from apis_core.events import Effect, GlobalModeSet, LocalModeSet, Record
 from apis_core.messages import OperationModeOrder, UnitStatus
@@ -28,17 +28,19 @@ class OperationModes:
     """The modes of one unit.
 
     The global one carries a version; the highest version wins, everywhere.
+
+    Attributes:
+        effective: What this unit goes by; follows from the others.
     """
 
     unit_id: UnitId
     global_mode: OperationMode
     version: int = 0
     local_mode: OperationMode = OperationMode.UNSET
+    effective: OperationMode = field(init=False)  # looked at after every event of the unit
 
-    @property
-    def effective(self) -> OperationMode:
-        """What this unit goes by."""
-        return effective_mode(self.global_mode, self.local_mode)
+    def __post_init__(self) -> None:
+        self.effective = effective_mode(self.global_mode, self.local_mode)
 
     def hear_order(self, order: OperationModeOrder) -> list[Effect]:
         """Take the operator's word.
@@ -54,6 +56,7 @@ class OperationModes:
         if mode is self.local_mode:
             return []
         self.local_mode = mode
+        self.effective = effective_mode(self.global_mode, mode)
         return [Record(LocalModeSet(mode))]
 
     def hear_status(self, status: UnitStatus) -> list[Effect]:
@@ -66,4 +69,5 @@ class OperationModes:
         if mode is OperationMode.UNSET or version == 0 or not newer:
             return []
         self.global_mode, self.version = mode, version
+        self.effective = effective_mode(mode, self.local_mode)
         return [Record(GlobalModeSet(mode, version))]

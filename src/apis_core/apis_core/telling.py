@@ -38,7 +38,7 @@ class StatusTeller:
     def news(self, now_ns: int, *, is_grid_master: bool) -> UnitStatus | None:
         """The status, if it is due or something changed that others act upon."""
         gist = self._gist_now(now_ns, is_grid_master)
-        if now_ns < self.due_ns and gist == self._gist:
+        if gist == self._gist and now_ns < self.due_ns:
             return None
         self._gist = gist
         self._sequence += 1
@@ -48,23 +48,24 @@ class StatusTeller:
 
     def _gist_now(self, now_ns: int, is_grid_master: bool) -> tuple[object, ...]:
         """The part of the status whose change is news; what drifts all the time is not."""
-        state = self._state
-        reading = state.converter.reading
+        state, ending = self._state, self._obedience.ending
+        modes, election, converter = state.modes, state.election, state.converter
+        reading = converter.reading
         return (
-            state.modes.version,
-            state.modes.global_mode,
-            state.modes.local_mode,
-            state.election.grid_master_id(now_ns),
-            state.election.term,
+            modes.version,
+            modes.global_mode,
+            modes.local_mode,
+            election.grid_master_id(now_ns),
+            election.term,
             is_grid_master,
             state.policy_hash,
             self._roll_out.coming_hash,
             state.band,
             reading.mode,
             reading.stop_cause,
-            state.converter.deal_ids,
-            tuple(self._obedience.ending),
-            tuple(deal.deal_id for deal in state.interlock.deals),
+            converter.deal_ids,
+            tuple(ending) if ending else (),
+            state.interlock.deal_ids,
             state.faults.codes(),
             state.why_not_dealing(now_ns),
         )
@@ -92,7 +93,7 @@ class StatusTeller:
             committed_wh=state.interlock.committed_wh,
             efficient_grid_voltage_ratio=state.hardware.efficient_grid_voltage_ratio,
             converter=state.converter.reading,
-            deal_ids=tuple(deal.deal_id for deal in state.interlock.deals),
+            deal_ids=state.interlock.deal_ids,
             slot_capacity=state.interlock.capacity,
             flowing_deal_ids=state.converter.deal_ids,
             ending_deal_ids=tuple(ending),

@@ -115,11 +115,9 @@ class UnitState:
 
     def live_peer_ids(self, now_ns: int) -> tuple[UnitId, ...]:
         """Other units that have been heard lately."""
-        return tuple(
-            unit_id
-            for unit_id, (_, heard_ns) in self.peers.items()
-            if now_ns - heard_ns < self.timing.silent_ns
-        )
+        since_ns = now_ns - self.timing.silent_ns
+        peers = self.peers.items()
+        return tuple([unit_id for unit_id, (_, heard_ns) in peers if heard_ns > since_ns])
 
     def fresh_statuses(self, now_ns: int) -> dict[UnitId, UnitStatus]:
         """What other units have said lately.
