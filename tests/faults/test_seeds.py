@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from apis_emulator.virtual import compiled
 from apis_emulator.virtual.__main__ import main
 from apis_emulator.virtual.run import Case, run
 
@@ -28,10 +32,27 @@ def test_seeds(seed, profile):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_two_hundred_seeds():
-    """On all cores, as `apisctl simtest` runs them."""
-    assert main(["--seeds", "0:200", "--units", "4", "--hours", "0.52"]) == 0
+@pytest.mark.timeout(900)
+def test_two_hundred_seeds_and_the_same_traces_compiled():
+    """On all cores and compiled, as `apisctl simtest` runs them."""
+    folder = compiled.compiled_folder(make=True)
+    assert folder is not None
+    as_machine_code, as_it_is = traced(compiled.environment(folder)), traced(dict(os.environ))
+    assert as_machine_code == ("True", as_it_is[1])
+    assert as_it_is[0] == "False"
+    assert main(["--seeds", "0:200", "--units", "6", "--hours", "0.6"]) == 0
+
+
+def traced(env: dict[str, str]) -> tuple[str, str]:
+    """Whether a process ran machine code, and the digest of its trace."""
+    code = (
+        "from apis_emulator.virtual.compiled import is_compiled;"
+        "from apis_emulator.virtual.run import Case, run;"
+        f"print(is_compiled(), run(Case(7, 4, {SHORT_H})).digest)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+    return tuple(said.stdout.split())
 
 
 @pytest.mark.slow

@@ -200,11 +200,16 @@ def simtest(
     save: Annotated[
         bool, typer.Option("--save", help="Keep failing seeds in tests/seeds.")
     ] = False,
+    interpreted: Annotated[
+        bool, typer.Option("--interpreted", help="Run the sources as they are; slower.")
+    ] = False,
 ) -> int:
     """Hunt for a schedule that breaks the protocol, in virtual time, on all cores."""
     from apis_bringup.simtest import SimtestOptions, run_simtest
 
-    return run_simtest(SimtestOptions(seeds, units, hours, profile, replay, trace, save))
+    return run_simtest(
+        SimtestOptions(seeds, units, hours, profile, replay, trace, save, interpreted)
+    )
 
 
 @app.command()

@@ -23,6 +23,7 @@ class SimtestOptions:
     replay: int | None = None
     trace: bool = False
     save: bool = False
+    interpreted: bool = False
 
     def arguments(self) -> list[str]:
         """The same for ``python -m apis_emulator.virtual``."""
@@ -31,7 +32,7 @@ class SimtestOptions:
         if self.replay is not None:
             words += ["--replay", str(self.replay)]
         words += ["--trace"] * self.trace + ["--save"] * self.save
-        return words
+        return words + ["--interpreted"] * self.interpreted
 
 
 def run_simtest(options: SimtestOptions) -> int:

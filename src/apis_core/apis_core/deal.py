@@ -352,7 +352,7 @@ class DealMachine:
 
         Poll at once instead of waiting for the next turn.
         """
-        if self.phase not in (*_FLOWING, Phase.LEAVING):
+        if self.phase not in _FLOWING and self.phase is not Phase.LEAVING:
             return []
         self._next_poll_ns = now_ns
         return self.tick(now_ns)

@@ -320,7 +320,8 @@ class VoltageReference:
             case Stage.ENDING:
                 effects: list[Effect] = []
                 for unit_id in (self.unit_id, self.next_unit_id):
-                    if unit_id not in (NOBODY, *self._off, *busy):
+                    is_done = unit_id in self._off or unit_id in busy
+                    if unit_id != NOBODY and not is_done:
                         # whatever deals of it there are: no current flows any more
                         effects += self._ask(unit_id, _Op.WAIT, "", now_ns)
                 return effects

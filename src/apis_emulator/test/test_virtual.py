@@ -63,7 +63,7 @@ def test_calm_units_deal():
 def test_a_failing_seed_says_so(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr("apis_emulator.virtual.run.LIVENESS_S", 1.0)
     words = ["--seeds", "1", "--units", "3", "--hours", "0.5", "--profile", "calm", "--jobs", "1"]
-    assert main([*words, "--save", "--folder", str(tmp_path)]) == 1
+    assert main([*words, "--interpreted", "--save", "--folder", str(tmp_path)]) == 1
     said = capsys.readouterr().out
     assert "invariant 7" in said
     assert "apisctl simtest --replay 1" in said

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -12,15 +13,23 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from apis_emulator.virtual import compiled
 from apis_emulator.virtual.faults import PROFILES
 from apis_emulator.virtual.run import LEAST_HOURS, Case, Outcome, run
 
 __all__ = ["main"]
 
+WORTH_UNIT_HOURS = 500.0  # for each core; what is less has run before it is compiled
+
 
 def main(arguments: list[str] | None = None) -> int:
     """0 if every invariant held, 1 if one did not."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
+    folder = None if options.interpreted else _machine_code(options)
+    if folder is not None:
+        command = [sys.executable, "-m", __spec__.name, *arguments, "--interpreted"]
+        return subprocess.run(command, env=compiled.environment(folder)).returncode
     if options.replay is not None:
         case = Case(options.replay, options.units, options.hours, options.profile)
         outcome = run(case, print if options.trace else None)
@@ -43,6 +52,22 @@ def main(arguments: list[str] | None = None) -> int:
             f"--hours {again.hours:g} --profile {again.profile} --trace"
         )
     return int(bool(failed))
+
+
+def _machine_code(options: argparse.Namespace) -> Path | None:
+    """Where it is, if it is there or worth making."""
+    count = 1 if options.replay is not None else len(options.seeds)
+    unit_hours = count * options.units * options.hours
+    is_worth = unit_hours > WORTH_UNIT_HOURS * options.jobs
+    try:
+        folder = compiled.compiled_folder(make=False)
+        if folder is None and is_worth:
+            print("compiles the core and the simulator, once: about a minute", file=sys.stderr)
+            folder = compiled.compiled_folder(make=True)
+    except compiled.CannotCompile as error:
+        print(f"goes on without compiling: {error}", file=sys.stderr)
+        return None
+    return folder
 
 
 def _run_all(cases: list[Case], jobs: int) -> Iterator[Outcome]:
@@ -139,6 +164,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--replay", type=int, metavar="SEED")
     parser.add_argument("--trace", action="store_true")
     parser.add_argument("--save", action="store_true")
+    parser.add_argument("--interpreted", action="store_true", help="run the sources as they are")
     parser.add_argument("--folder", type=Path, default=Path("tests/seeds"))
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)))
     return parser
