@@ -233,6 +233,8 @@ class Plant:
     def bus_v(self, index: int) -> float: ...
     def is_held_without(self, index: int) -> bool:
         """Whether another unit is the voltage reference there and means to stay so."""
+    def has_other_reference(self, index: int) -> bool:
+        """The same, or is on its way down from that: two must not both take the voltage down."""
     def line_current_a(self, line: int) -> float:
         """From the first of its units to the second, in the last sub-step. [A]"""
     @property

@@ -366,6 +366,10 @@ void add_plant(py::module_& module) {
            [](const Plant& plant, std::size_t index) {
              return plant.is_held_without(checked_index(plant, index));
            })
+      .def("has_other_reference",
+           [](const Plant& plant, std::size_t index) {
+             return plant.has_other_reference(checked_index(plant, index));
+           })
       .def("line_current_a",
            [](const Plant& plant, std::size_t line) { return plant.line_current_a(line); })
       .def_property_readonly("units", [](const Plant& plant) { return plant.units(); })

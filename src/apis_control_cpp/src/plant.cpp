@@ -214,15 +214,19 @@ bool Plant::is_held_without(std::size_t index) const noexcept {
   return false;
 }
 
-bool Plant::can_carry(std::size_t index) const noexcept {
-  if (bus_v(index) >= units_[index]->converter->parameters.under_voltage_trip_v) return true;
-  for (const std::size_t i : active_) {
+bool Plant::has_other_reference(std::size_t index) const noexcept {
+  for (std::size_t i = 0; i < size(); ++i) {
     if (i != index && units_[i]->converter->is_reference() &&
         network_.island_of(i) == network_.island_of(index)) {
       return true;
     }
   }
   return false;
+}
+
+bool Plant::can_carry(std::size_t index) const noexcept {
+  return bus_v(index) >= units_[index]->converter->parameters.under_voltage_trip_v ||
+         has_other_reference(index);
 }
 
 void Plant::set_idle(std::size_t index) noexcept {
@@ -360,7 +364,7 @@ double Plant::stop_at_limits() noexcept {
     } else if (converter.next_current_a > 0.0) {
       converter.go_on_with_less();
     } else {
-      converter.stop(StopCause::kEnergyReached, is_held_without(i), StopReason::kEnergyReached,
+      converter.stop(StopCause::kEnergyReached, has_other_reference(i), StopReason::kEnergyReached,
                      converter.moved_wh(), converter.energy_limit_wh);
     }
   }

@@ -46,6 +46,7 @@ __all__ = ["ConverterKeeper"]
 _NO_CURRENT_A = 0.125  # a reference that carries less may be switched off
 _SAME_WH = 1e-6
 _SAME_A = 1e-6
+_SETPOINT_ERROR_A = 0.05  # of a driver that tells its setpoint in coarse steps
 _MASK_NS = 30 * SECOND_NS
 _TOGETHER_NS = 3 * SECOND_NS // 2
 
@@ -123,7 +124,10 @@ class ConverterKeeper:
         self._answers: dict[str, tuple[str, ControlRequest]] = {}  # command id -> whom to answer
         # while the reference's voltage is being moved nobody may judge it, but not for ever
         self._voltage_masked_until_ns = 0
-        self._leaving: dict[str, list[str]] = {}  # command id -> deals whose current it takes off
+        # shares that are taken off, until a reading shows that the driver has lowered the current
+        self._leaving: dict[str, _Share] = {}
+        self._lowering: set[str] = set()  # commands to lower it that are unanswered
+        self._lower_again_ns = NEVER_NS
         self._mode_orders: set[str] = set()  # commands after which the driver counts anew
         self._count = 0
 
@@ -152,7 +156,7 @@ class ConverterKeeper:
         """Whether the converter is on for this deal, or on for nobody knows what."""
         if self.is_off and not self._mode_orders:
             return False  # with one under way it may be on by now
-        return not self._shares or deal_id in self._shares
+        return not self._shares or deal_id in self._shares or deal_id in self._leaving
 
     @property
     def deal_ids(self) -> tuple[str, ...]:
@@ -185,7 +189,7 @@ class ConverterKeeper:
         if not self._shares:
             return self._next_stop_ns
         hold_ns = min([share.until_ns for share in self._shares.values()])
-        return min(hold_ns, self._next_stop_ns)
+        return min(hold_ns, self._next_stop_ns, self._lower_again_ns)
 
     # --- orders of the grid master ---------------------------------------------------------------
 
@@ -319,6 +323,8 @@ class ConverterKeeper:
             effects += self.leave(lapsed.deal_id, reason, now_ns)
         if now_ns >= self._next_stop_ns:
             effects += self._go_on_stopping(now_ns)
+        if now_ns >= self._lower_again_ns:
+            effects += self._lower()
         return effects
 
     def hear_reading(self, reading: ConverterReading, now_ns: int) -> list[Effect]:
@@ -337,6 +343,8 @@ class ConverterKeeper:
             for deal_id in list(self._shares):
                 self._drop(deal_id)  # it stopped by itself; what follows is ordered anew
             self._is_reference = False
+        if self._leaving and self._is_lowered:
+            self._let_leave()
         if self.is_off and self._stop_reason:
             self._stop_reason, self._voided = "", None
             self._next_stop_ns = self._stop_now_ns = NEVER_NS
@@ -349,6 +357,7 @@ class ConverterKeeper:
         effects: list[Effect] = []
         has_begun_anew = call_id in self._mode_orders and reply is not None
         self._mode_orders.discard(call_id)
+        self._lowering.discard(call_id)
         if reply is not None and reply.reading is not None:
             if has_begun_anew and reply.error is ConverterError.NONE:
                 self._base_wh = _counters_wh(reply.reading)
@@ -357,9 +366,8 @@ class ConverterKeeper:
             # on the way its counters may have moved on: now the limit can be told
             share = self._newest
             effects += self._command(self._order(ConverterOperation.HOLD, share))
-        for deal_id in self._leaving.pop(call_id, ()):
-            if deal_id not in self._shares:
-                self.ledger.freeze(deal_id)
+        if self._leaving and not self._lowering:
+            self._lower_again_ns = now_ns + self._retry_ns
         waiting = self._answers.pop(call_id, None)
         if waiting is None:
             return effects
@@ -392,6 +400,8 @@ class ConverterKeeper:
         share = self._shares.get(deal_id)
         if share is None and deal_id in self._landed:
             reading = replace(reading, stop_cause=StopCause.ENERGY_REACHED)
+        elif share is None:
+            share = self._leaving.get(deal_id)
         return ControlReply(
             error=error,
             message=message,
@@ -490,7 +500,7 @@ class ConverterKeeper:
         share = self._shares[request.deal_id]
         if self._is_reference:
             return self._command(ConverterOrder(operation=ConverterOperation.READ), answer)
-        total_a = sum(share.current_a for share in self._shares.values())
+        total_a = self._total_a
         mode = _MODE_OF[share.type]
         if self.reading.mode is mode and self._base_wh is not None:
             order = self._order(ConverterOperation.CURRENT, share)
@@ -541,6 +551,7 @@ class ConverterKeeper:
         if operation in (_Op.VOLTAGE, _Op.DID_TAKE_OVER):
             return order
         self._is_reference = True
+        self._let_leave()  # no current is ordered any more
         self._base_wh = None
         is_first = operation is _Op.VOLTAGE_REFERENCE
         return replace(
@@ -562,29 +573,58 @@ class ConverterKeeper:
         if not self._shares:
             return self._command(_WAIT, answer)
         share = self._newest
-        total_a = sum(share.current_a for share in self._shares.values())
+        total_a = self._total_a
         return self._change_mode(_MODE_OF[share.type], request, total_a, answer)
 
     def _leave(self, deal_id: str, answer: tuple[str, ControlRequest] | None) -> list[Effect]:
         """Take a share off (all of them if no deal is named)."""
         leaving = [deal_id] if deal_id else list(self._shares)
         for key in leaving:
-            self._shares.pop(key, None)
+            share = self._shares.pop(key, None)
             if self._is_reference:
                 self.ledger.freeze(key)  # what flows through it now is the others'
+            elif share is not None and not self.is_off:
+                self._leaving[key] = share
         if not self._shares:
             self._is_reference = False
             # as an order of our own it is obeyed whatever terms the driver has seen
             return self._command(_WAIT, answer)
-        share = self._newest
         if self._is_reference or self.is_off:
             return self._command(ConverterOrder(operation=ConverterOperation.READ), answer)
-        total_a = sum(share.current_a for share in self._shares.values())
-        order = self._order(ConverterOperation.CURRENT, share)
-        effects = self._command(replace(order, grid_current_a=total_a), answer)
-        # until the driver has lowered the current, it still flows for those that leave
-        self._leaving[f"converter/{self._count}"] = leaving
+        return self._lower(answer)
+
+    def _lower(self, answer: tuple[str, ControlRequest] | None = None) -> list[Effect]:
+        """Order no more than what those that stay want.
+
+        Until the driver has obeyed, it still flows for those that leave.
+        """
+        self._lower_again_ns = NEVER_NS
+        order = self._order(ConverterOperation.CURRENT, self._newest)
+        effects = self._command(replace(order, grid_current_a=self._total_a), answer)
+        self._lowering.add(f"converter/{self._count}")
         return effects
+
+    @property
+    def _total_a(self) -> float:
+        return sum(share.current_a for share in self._shares.values())
+
+    @property
+    def _is_lowered(self) -> bool:
+        """Whether the driver is known to carry no more than it should."""
+        if self.is_off:
+            return True
+        setpoint_a = self.reading.grid_current_setpoint_a
+        return not self._lowering and (
+            setpoint_a is None or setpoint_a <= self._total_a + _SETPOINT_ERROR_A
+        )
+
+    def _let_leave(self) -> None:
+        """What has left is counted no more."""
+        for deal_id in self._leaving:
+            if deal_id not in self._shares:
+                self.ledger.freeze(deal_id)
+        self._leaving.clear()
+        self._lower_again_ns = NEVER_NS
 
     def _drop(self, deal_id: str) -> None:
         self._shares.pop(deal_id, None)
@@ -648,7 +688,7 @@ class ConverterKeeper:
 
     def _next_end(self) -> tuple[float | None, float | None]:
         """What still flows until the first share ends, and the current after that. [Wh, A]"""
-        total_a = sum(share.current_a for share in self._shares.values())
+        total_a = self._total_a
         ends = [
             (
                 max(share.limit_wh - self.ledger.moved_wh(share.deal_id), 0.0) / share.current_a,

@@ -10,6 +10,7 @@ from keeping import (
     DISCHARGE,
     HOLD_NS,
     READ,
+    RETRY_NS,
     WAIT,
     M,
     Op,
@@ -64,6 +65,29 @@ def test_7_3_a_current_may_be_raised_to_what_the_others_leave(keeper):
     to_the_top = order(Op.CURRENT, deal_id="e", grid_current_a=1.3)
     (told,) = orders(keeper.obey("ask", to_the_top, deal(CHARGE, "e"), 0))
     assert told.grid_current_a == pytest.approx(2.3)
+
+
+@pytest.mark.parametrize("answer", ["refused", "silence"])
+def test_a_share_is_left_only_when_the_driver_has_lowered_the_current(keeper, answer):
+    """Found by seed 291: a refused order was taken for obeyed, and the current flowed on."""
+    run(keeper, M.CHARGE, grid_current_a=1.0)
+    joined = add(keeper, "e")
+    both = reading(M.CHARGE, 2, grid_current_setpoint_a=2.0)
+    keeper.answered(joined.call_id, ConverterReply(reading=both), None, 0)
+    (command,) = keeper.obey("leave", order(Op.WAIT, deal_id="e"), deal(CHARGE, "e"), 0)
+    refused = ConverterReply(error=ConverterError.REFUSED, message="no", reading=both)
+    said = keeper.answered(command.call_id, refused if answer == "refused" else None, None, 0)
+    assert said[-1].reply.deal_current_a == 1.0
+    assert keeper.works_for("e")
+
+    assert keeper.wake_ns == RETRY_NS
+    (again,) = keeper.tick(RETRY_NS)
+    assert (again.order.operation, again.order.grid_current_a) == (CURRENT, 1.0)
+    lowered = reading(M.CHARGE, 3, grid_current_setpoint_a=1.0)
+    keeper.answered(again.call_id, ConverterReply(reading=lowered), None, RETRY_NS)
+    assert not keeper.works_for("e")
+    assert keeper.works_for("d")
+    assert keeper.report("e", None).deal_current_a == 0.0
 
 
 def test_a_changed_current_changes_the_share(keeper):

@@ -301,6 +301,18 @@ def test_hand_over_keeps_the_bus_up(live):
     assert live["E002"].mode is ConverterMode.CHARGE
 
 
+def test_of_two_references_that_stop_one_takes_the_voltage_down(live):
+    """Found by seed 283: a late order made one the reference whose predecessor was stopping."""
+    live.order("E001", ConverterOperation.VOLTAGE, droop_ratio=0.04)
+    live.wait("E001")
+    live.hold_voltage("E004", droop_ratio=0.04)
+    live.wait("E004")
+    assert live.plant.read_bus().voltage_reference_ids == ("E001",)
+    live.plant.step(60.0)
+    assert live["E001"].mode is live["E004"].mode is WAIT
+    assert live["E004"].stop_cause is StopCause.NONE
+
+
 def test_two_references_without_droop_fight_and_trip(live):
     live.hold_voltage("E004", 355.0, droop_ratio=0.04)
     live.order("E004", ConverterOperation.VOLTAGE, droop_ratio=0.0)

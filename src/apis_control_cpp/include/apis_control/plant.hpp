@@ -129,6 +129,9 @@ class Plant {
   /// Whether another unit on the same island is the voltage reference and means to stay so.
   [[nodiscard]] bool is_held_without(std::size_t index) const noexcept;
 
+  /// The same, or is on its way down from that: two must not both take the voltage down.
+  [[nodiscard]] bool has_other_reference(std::size_t index) const noexcept;
+
   /// The houses' columns: `size()` values each, one behind the other. Valid until units are added
   /// or removed.
   [[nodiscard]] double* column(Column column) const noexcept { return columns_.column(column); }

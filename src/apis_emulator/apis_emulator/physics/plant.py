@@ -292,9 +292,9 @@ class Plant:
 
     def stop(self, unit_id: UnitId, cause: StopCause = StopCause.NONE, detail: str = "") -> None:
         """Take a converter to WAIT in order; nothing happens if it is there or on the way."""
-        self.units[unit_id].converter.stop(
-            cause, detail, is_bus_held=self.is_held_without(unit_id)
-        )
+        unit = self.units[unit_id]
+        has_other = self.native.has_other_reference(unit.native.index)
+        unit.converter.stop(cause, detail, is_bus_held=has_other)
 
     def step(self, dt_s: float) -> None:
         """Let a time pass. [s, > 0]"""

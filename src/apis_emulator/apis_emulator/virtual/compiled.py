@@ -22,10 +22,11 @@ import apis_emulator
 __all__ = ["CannotCompile", "compiled_folder", "environment", "is_compiled"]
 
 KEPT_FOLDERS = 3
-# Configuration is read once, and by pydantic: nothing to gain.
+# Configuration is read once, and by pydantic: nothing to gain. Cases and outcomes pass between
+# processes, which compiled values cannot.
 _LEFT_OUT = frozenset(
     ("branches", "grid", "hardware", "jsonc", "policy", "policy_rules", "scenario")
-    + ("validation", "wording", "compiled", "__init__", "__main__")
+    + ("validation", "wording", "compiled", "run", "__init__", "__main__")
 )
 _OF_THE_SIMULATOR = ("driver.py", "orders.py", "physics/*.py", "virtual/*.py")
 _SETTINGS = "[mypy]\nignore_missing_imports = True\nfollow_imports = silent\n"
