@@ -323,7 +323,7 @@ class ConverterKeeper:
             effects += self.leave(lapsed.deal_id, reason, now_ns)
         if now_ns >= self._next_stop_ns:
             effects += self._go_on_stopping(now_ns)
-        if now_ns >= self._lower_again_ns:
+        if now_ns >= self._lower_again_ns and self._shares:  # without any it goes to WAIT
             effects += self._lower()
         return effects
 

@@ -28,6 +28,9 @@ __all__ = [
 
 _COMPARABLE = 0.1  # of the agreed energy on both meters, before their ratio is trusted ...
 _TELLING = 0.002  # of the agreed energy between two answers tells the ratio of the day
+# A converter that carries a deal loses less than three tenths. A meter that says less was disturbed:
+# what other deals start and stop runs through the reference, and it will not stay so.
+_LEAST_RATIO = 0.7
 _CAP_RATIO = 1.25  # ... until then the current side may give this many times what is owed ...
 _CAP_RATIO_BATTERY = 2.0  # ... or this many, where the converter's loss comes on top
 
@@ -161,4 +164,4 @@ def flowing_limit_wh(
             doubt_ns += own_before.doubt_ns + meter_before.doubt_ns
     metered_wh += wh_from_w(flow_w * ratio, own.middle_ns - meter.middle_ns)
     owed_wh = max(deal.energy_wh - metered_wh, 0.0)
-    return grid_wh + max(owed_wh / ratio - wh_from_w(flow_w, doubt_ns), 0.0)
+    return grid_wh + max(owed_wh / max(ratio, _LEAST_RATIO) - wh_from_w(flow_w, doubt_ns), 0.0)

@@ -69,3 +69,16 @@ def test_meters_that_stand_still_leave_no_doubt(moved_wh, ratio):
     limit_wh = resting_limit_wh(deal(), own, meter)
     assert abs(limit_wh * ratio - 100.0) < 1e-6
     assert abs(resting_limit_wh(deal(Meter.GRID), own, meter) - 100.0) < 1e-6
+
+
+@given(st.floats(0.02, 1.0), st.integers(20, 300))
+def test_a_meter_that_others_disturb_does_not_let_much_more_flow(disturbed, read_s):
+    """Found by seed 130: what other deals started ran through the reference that counts.
+
+    The limit must not go by a ratio that will not last when nobody can refine it any more.
+    """
+    own = sample(read_s * SECOND_NS, 0, 0, 1.0)
+    meter = sample(read_s * SECOND_NS, 0, 0, 0.95 * disturbed)
+    metered_wh = meter.metered_wh(Meter.BATTERY)
+    limit_wh = flowing_limit_wh(deal(), own, meter)
+    assert limit_wh - own.grid_wh <= max(100.0 - metered_wh, 0.0) / 0.7 + 1e-6

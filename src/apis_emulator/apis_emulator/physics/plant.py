@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import apis_control
 from apis_core.errors import ProtocolMisuse
@@ -303,5 +304,5 @@ class Plant:
         self.native.step(dt_s)
 
 
-def _samples(profile: Series | float) -> object:
+def _samples(profile: Series | float) -> Any:
     return profile.samples if isinstance(profile, Series) else profile

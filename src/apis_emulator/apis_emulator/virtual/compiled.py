@@ -28,7 +28,7 @@ _LEFT_OUT = frozenset(
     ("branches", "grid", "hardware", "jsonc", "policy", "policy_rules", "scenario")
     + ("validation", "wording", "compiled", "run", "__init__", "__main__")
 )
-_OF_THE_SIMULATOR = ("driver.py", "orders.py", "physics/*.py", "virtual/*.py")
+_OF_THE_SIMULATOR = ("driver.py", "orders.py", "virtual/*.py")
 _SETTINGS = "[mypy]\nignore_missing_imports = True\nfollow_imports = silent\n"
 
 
