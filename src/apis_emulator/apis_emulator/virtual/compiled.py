@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,10 +25,8 @@ __all__ = ["CannotCompile", "compiled_folder", "environment", "is_compiled"]
 KEPT_FOLDERS = 3
 # Configuration is read once, and by pydantic: nothing to gain. Cases and outcomes pass between
 # processes, which compiled values cannot.
-_LEFT_OUT = frozenset(
-    ("branches", "grid", "hardware", "jsonc", "policy", "policy_rules", "scenario")
-    + ("validation", "wording", "compiled", "run", "__init__", "__main__")
-)
+_CONFIGURATION = ("branches", "grid", "hardware", "jsonc", "policy", "policy_rules", "scenario")
+_LEFT_OUT = {*_CONFIGURATION, "validation", "wording", "compiled", "run", "__init__", "__main__"}
 _OF_THE_SIMULATOR = ("driver.py", "orders.py", "virtual/*.py")
 _SETTINGS = "[mypy]\nignore_missing_imports = True\nfollow_imports = silent\n"
 
@@ -115,8 +114,6 @@ def _state() -> str:
 
 
 def _version(package: str) -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
     try:
         return version(package)
     except PackageNotFoundError:
