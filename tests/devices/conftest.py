@@ -10,10 +10,8 @@ import pytest
 
 from apis_core.grid import Bus, ConverterLoss, UnitEntry
 from apis_driver.devices.eza2500 import Eza2500, Eza2500Settings
-from apis_emulator.physics.battery import Battery
 from apis_emulator.physics.converter import Converter
-from apis_emulator.physics.house import House
-from apis_emulator.physics.plant import Plant, Unit
+from apis_emulator.physics.plant import Installation, Plant
 from apis_emulator.servers.serving import DeviceServers
 
 
@@ -22,7 +20,7 @@ class Site:
 
     def __init__(self, folder: Path, **device: object) -> None:
         self.lock = threading.RLock()
-        self.plant = Plant({"E001": _unit(), "E002": _unit()}, Bus())
+        self.plant = Plant({"E001": _installation(), "E002": _installation()}, Bus())
         entry = UnitEntry(
             id="E001", hardware="-", scenario="-", device={"kind": "serial", **device}
         )
@@ -39,11 +37,13 @@ class Site:
             self.plant.step(seconds)
 
 
-def _unit() -> Unit:
-    return Unit(
-        house=House(Battery(4800.0, 2880.0)),
-        converter=Converter(loss=ConverterLoss(), current_slew_a_per_s=1.0),
-        profile=lambda _time_s: (500.0, 300.0),
+def _installation() -> Installation:
+    return Installation(
+        capacity_wh=4800.0,
+        stored_wh=2880.0,
+        converter=Converter(loss=ConverterLoss(), bus=Bus()),
+        solar=500.0,
+        load=300.0,
     )
 
 
