@@ -115,6 +115,32 @@ def deal(
 
 
 @look_app.command()
+def schedule(
+    at: Annotated[
+        str | None,
+        typer.Option(help="Stop softly then: 21:09 or 2026-11-22T21:09, at the grid's place."),
+    ] = None,
+    clear: Annotated[bool, typer.Option("--clear", help="Do not stop after all.")] = False,
+    unit: Annotated[
+        str | None,
+        typer.Option(help="One unit instead of the cluster.", autocompletion=_unit_ids),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Order a Soft stop for later, or show those that are to come."""
+    from apis_bringup import look, tables
+    from apis_bringup import schedule as keeper
+    from apis_bringup.errors import usage_error
+
+    if at is not None and clear:
+        raise usage_error("--at", at, "and --clear exclude each other")
+    grid = look.Grid(None)
+    if at is not None or clear:
+        keeper.set_schedule(grid, unit, at)
+    show(keeper.schedules(grid), as_json, tables.schedules)
+
+
+@look_app.command()
 def echo(
     topic: Annotated[str, typer.Argument(help="Such as deals, e001/status or /clock.")],
     once: Annotated[bool, typer.Option("--once", help="One message only.")] = False,

@@ -11,7 +11,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 
-__all__ = ["deals", "faults", "live", "summary", "unit_details", "units"]
+__all__ = ["deals", "faults", "live", "schedules", "summary", "unit_details", "units"]
 
 Record = dict[str, Any]
 
@@ -93,6 +93,18 @@ def faults(records: Sequence[Record]) -> None:
             fault["message"],
         )
     _print(table, "● not over")
+
+
+def schedules(records: Sequence[Record]) -> None:
+    """Print the Soft stops that are to come."""
+    if not records:
+        _print("no soft stop is scheduled")
+        return
+    table = _table("at", "of", "by")
+    for order in records:
+        at = order["at"][:16].replace("T", " ")
+        table.add_row(at, order["unit_id"] or "the whole cluster", order["by"])
+    _print(table)
 
 
 @contextmanager
