@@ -28,6 +28,8 @@ from rclpy.serialization import serialize_message  # noqa: E402
 from rclpy.signals import SignalHandlerOptions  # noqa: E402
 from rosgraph_msgs.msg import Clock  # noqa: E402
 
+from apis_viz.recorder import recording  # noqa: E402
+from apis_viz.recorder.definitions import definition  # noqa: E402
 from apis_viz.recorder.recording import (  # noqa: E402
     RecordingError,
     RecordingWriter,
@@ -85,6 +87,19 @@ def test_what_was_recorded_is_read_back(tmp_path):
     assert (set(topics), set(types)) == ({DEALS}, {"apis_interfaces/msg/Deal"})
     assert profiles[0].durability == DurabilityPolicy.TRANSIENT_LOCAL
     assert recorded.facts["speed"] == "20"
+
+
+def test_a_type_that_has_other_fields_by_now_is_named(tmp_path, monkeypatch):
+    file, other = tmp_path / "day.mcap", tmp_path / "other.mcap"
+    comment = f"# another comment\n{definition('apis_interfaces/msg/Deal')}"
+    monkeypatch.setattr(recording, "definition", lambda _: comment)
+    write_two_deals(file)
+    monkeypatch.setattr(recording, "definition", lambda _: f"string first\n{comment}")
+    write_two_deals(other)
+    monkeypatch.undo()
+
+    assert read_recording(file).strangers == frozenset()
+    assert read_recording(other).strangers == {"apis_interfaces/msg/Deal"}
 
 
 @pytest.mark.parametrize(

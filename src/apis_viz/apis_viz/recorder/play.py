@@ -65,6 +65,11 @@ class Player:
 
     def __init__(self, node: Node, recorded: Recorded, *, speed: float, start_s: float) -> None:
         self._node = node
+        for type_name in sorted(recorded.strangers):
+            node.get_logger().warning(
+                f"{type_name} was recorded in another version: its topics are left out"
+            )
+        self._strangers = recorded.strangers
         self._messages = recorded.messages()
         self._next = next(self._messages, None)
         self._speed = speed
@@ -105,7 +110,7 @@ class Player:
             print("the replay is over; the last picture stays until Ctrl-C", flush=True)
 
     def _publish(self, topic: str, type_name: str, qos: QoSProfile, data: bytes) -> None:
-        if topic in NOT_REPLAYED:
+        if topic in NOT_REPLAYED or type_name in self._strangers:
             return
         if topic not in self._publishers:
             kind = message_class(type_name)

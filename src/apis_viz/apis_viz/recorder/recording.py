@@ -100,13 +100,24 @@ class RecordingWriter:
 
 @dataclass(frozen=True)
 class Recorded:
-    """A recording that is there to be read."""
+    """A recording that is there to be read.
+
+    Attributes:
+        file: The file.
+        attachments: Texts by name.
+        facts: About the run.
+        start_ns: Time of the first message. [ns]
+        end_ns: Time of the last one. [ns]
+        strangers: Types that are not installed here, or have other fields: their bytes would be
+            misread.
+    """
 
     file: Path
     attachments: dict[str, str]
     facts: dict[str, str]
     start_ns: int
     end_ns: int
+    strangers: frozenset[str] = frozenset()
 
     def messages(self) -> Iterator[tuple[int, str, str, QoSProfile, bytes]]:
         """Time [ns], topic, type, QoS and bytes of every message, the oldest first."""
@@ -145,9 +156,29 @@ def read_recording(file: Path) -> Recorded:
     statistics = summary.statistics if summary else None
     if statistics is None or statistics.message_count == 0:
         raise RecordingError(f"{file} has no messages")
+    schemas = summary.schemas.values() if summary else ()
+    strangers = frozenset(s.name for s in schemas if not _is_known(s.name, s.data.decode()))
     return Recorded(
-        file, attached, facts, statistics.message_start_time, statistics.message_end_time
+        file,
+        attached,
+        facts,
+        statistics.message_start_time,
+        statistics.message_end_time,
+        strangers,
     )
+
+
+def _is_known(type_name: str, recorded: str) -> bool:
+    """Whether a type has the same fields here as there; comments do not count."""
+
+    def fields(text: str) -> list[str]:
+        lines = (" ".join(line.partition("#")[0].split()) for line in text.splitlines())
+        return [line for line in lines if line]
+
+    try:
+        return fields(definition(type_name)) == fields(recorded)
+    except LookupError:
+        return False
 
 
 def _qos_yaml(qos: QoSProfile) -> str:
