@@ -40,8 +40,10 @@ def run(arguments: list[str], signals: list[int]) -> int:
         setup = _setup(options.cluster, options.unit)
         if not signals:
             node = DriverNode(setup)
-            _spin(node, signals)
-            node.destroy_node()
+            try:
+                _spin(node, signals)
+            finally:  # with the port, its dead man says WAIT if the converter is on
+                node.destroy_node()
     except ConfigError as error:
         for problem in error.problems:
             print(f"driver: {problem}", file=sys.stderr)

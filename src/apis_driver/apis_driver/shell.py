@@ -245,6 +245,8 @@ class DriverNode(LifecycleNode):
 
     def _supervise(self) -> None:
         """Walk up, notice a lost device, and end."""
+        if self.hardware.failure is not None:
+            raise self.hardware.failure  # whoever started us starts us again, with WAIT first
         if self._ends_at_s is not None:
             self._drain(self._ends_at_s)
             return

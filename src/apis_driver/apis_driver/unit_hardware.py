@@ -208,6 +208,11 @@ class UnitHardware:
         return self._is_open and not self.governor.lost
 
     @property
+    def failure(self) -> Exception | None:
+        """A bug of ours that has ended one of the threads."""
+        return self._worker.failure or self._battery_worker.failure
+
+    @property
     def counters(self) -> Mapping[str, int]:
         """What happened on the converter's line."""
         return dict(self.dcdc.counters)

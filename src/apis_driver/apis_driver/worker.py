@@ -31,6 +31,9 @@ class Worker:
     Args:
         name: Of its thread.
         idle: Called when there is no job; returns for how long it need not be called again. [s]
+
+    Attributes:
+        failure: What `idle` raised, which ends the thread: a bug of ours, for its owner to die of.
     """
 
     def __init__(self, name: str, idle: Callable[[], float]) -> None:
@@ -40,6 +43,7 @@ class Worker:
         self._changed = threading.Condition()
         self._urgent = threading.Event()
         self._is_ended = False
+        self.failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
@@ -98,7 +102,11 @@ class Worker:
             if taken is not None:
                 self._do(*taken[2:])
             elif time.monotonic() >= idle_until_s:
-                idle_until_s = time.monotonic() + self._idle()
+                try:
+                    idle_until_s = time.monotonic() + self._idle()
+                except Exception as error:
+                    self.failure = error
+                    return
 
     @staticmethod
     def _do(deadline_s: float, job: Callable[[], Any], future: Future[Any]) -> None:

@@ -78,3 +78,13 @@ def test_at_the_end_nobody_waits_for_ever(worker):
     worker.end(1.0)
     with pytest.raises(DeviceTimeout):
         worker.submit(Priority.STOP, lambda: None, later()).result(5.0)
+
+
+def test_a_bug_in_what_is_done_all_the_time_is_not_lost():
+    def fail() -> float:
+        raise ValueError("a bug")
+
+    worker = Worker("test", fail)
+    worker.start()
+    worker._thread.join(5.0)
+    assert str(worker.failure) == "a bug"
