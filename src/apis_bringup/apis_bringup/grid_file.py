@@ -78,6 +78,9 @@ def resolve(path: Path, overrides: Overrides = NO_OVERRIDES) -> ResolvedGrid:
         raise ConfigError([*error.problems, *files.problems]) from None
     files.problems += _timezone_problems(source, grid.emulator.place.timezone)
     policy = files.parse(grid.policy, "policy", parse_policy)
+    web = grid.web
+    if web.access_file is not None and files.exists(web.access_file, "web.access_file"):
+        web = web.model_copy(update={"access_file": str(files.absolute(web.access_file))})
     policy_text = files.text(grid.policy)
     if policy and overrides.units is not None:
         policy_text = _with_members(policy_text, policy, [unit.id for unit in grid.units])
@@ -92,7 +95,7 @@ def resolve(path: Path, overrides: Overrides = NO_OVERRIDES) -> ResolvedGrid:
     if files.problems:
         raise ConfigError(files.problems)
     description = grid.model_copy(
-        update={"policy": str(files.absolute(grid.policy)), "units": units}
+        update={"policy": str(files.absolute(grid.policy)), "units": units, "web": web}
     )
     description = with_http_ports(description)
     is_adapted = policy_text != files.text(grid.policy)

@@ -54,6 +54,17 @@ def test_the_command_line_overrides_the_file(grid_path):
     assert grid.units[0].device.kind == "serial"
 
 
+def test_a_dashboard_on_the_network_needs_to_know_who_may_log_in(grid_path):
+    path = grid_path(web={"host": "0.0.0.0"})
+    said = "access_file is required, because host 0.0.0.0 is open to the network"
+    assert any(said in problem for problem in problems(path))
+
+    path = grid_path(web={"host": "0.0.0.0", "access_file": "users.yaml"})
+    assert any("web.access_file is users.yaml, no such file" in p for p in problems(path))
+    (path.parent / "users.yaml").write_text("users: []")
+    assert resolve(path).description.web.access_file == str(path.parent / "users.yaml")
+
+
 @pytest.mark.parametrize(
     ("texts", "said"),
     [

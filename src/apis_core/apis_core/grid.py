@@ -258,6 +258,16 @@ class Web(_Part):
 
     host: str = "127.0.0.1"
     port: Annotated[Whole, Field(ge=1, le=65535)] = 4382
+    access_file: FileName | None = None  # who may log in; None = nobody needs to
+
+    @model_validator(mode="after")
+    def _is_closed(self) -> Web:
+        is_local = self.host in ("localhost", "::1") or self.host.startswith("127.")
+        if not is_local and self.access_file is None:
+            raise ValueError(
+                f"access_file is required, because host {self.host} is open to the network"
+            )
+        return self
 
 
 class GridDescription(_Part):

@@ -1,8 +1,9 @@
 """How the bus runs from house to house, and what flows along each piece of it. Pure.
 
-The lines come from the policy's branches where it has them: two houses are neighbours if exactly
-one branch lies between them. Otherwise the bus takes the shortest way that joins all houses where
-they stand (a minimum spanning tree), which is how one would lay it.
+The lines are the grid file's cables where it has some. Else they come from the policy's branches:
+two houses are neighbours if exactly one branch lies between them. Otherwise the bus takes the
+shortest way that joins all houses where they stand (a minimum spanning tree), which is how one
+would lay it.
 """
 
 from __future__ import annotations
@@ -74,15 +75,25 @@ class GridPlan:
     order: tuple[str, ...] = field(default=())
 
     @classmethod
-    def of(cls, places: Sequence[Place], branches: Sequence[Branch] = ()) -> GridPlan:
+    def of(
+        cls,
+        places: Sequence[Place],
+        branches: Sequence[Branch] = (),
+        cables: Sequence[tuple[str, str]] = (),
+    ) -> GridPlan:
         """Work out the lines.
 
         Args:
             places: The houses; ids are unique.
             branches: Of the policy, if it has some.
+            cables: Pairs of houses, if the grid file names them; a ring is not drawn as one.
         """
         ids = [place.unit_id for place in places]
-        edges = _edges_by_branches(ids, branches) or _edges_by_distance(places)
+        edges = (
+            list(cables)
+            if _is_tree(ids, cables)
+            else _edges_by_branches(ids, branches) or _edges_by_distance(places)
+        )
         row = _row(ids, edges)
         root = row[0] if row else (ids[0] if ids else "")
         lines = tuple(_lines(root, edges))
@@ -115,8 +126,16 @@ def _edges_by_branches(
         for b in ids[index + 1 :]
         if bin(side[a] ^ side[b]).count("1") == 1
     ]
-    is_tree = len(edges) == len(ids) - 1 and sum(1 for _ in _lines(ids[0], edges)) == len(edges)
-    return edges if is_tree else None
+    return edges if _is_tree(ids, edges) else None
+
+
+def _is_tree(ids: Sequence[str], edges: Sequence[tuple[str, str]]) -> bool:
+    """Whether these edges join all houses, each pair in one way."""
+    if not edges or len(edges) != len(ids) - 1:
+        return False
+    return len(_lines(ids[0], edges)) == len(edges) and {*ids} >= {
+        u for edge in edges for u in edge
+    }
 
 
 def _edges_by_distance(places: Sequence[Place]) -> list[tuple[str, str]]:

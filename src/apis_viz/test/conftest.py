@@ -27,6 +27,31 @@ def large_demo_url() -> Iterator[str]:
     yield from _demo("--units", "20")
 
 
+@pytest.fixture(scope="session")
+def village_url() -> Iterator[str]:
+    """The same with a hundred."""
+    yield from _demo("--units", "100", "--past-days", "0")
+
+
+@pytest.fixture(scope="session")
+def guarded_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """A demo that demands a login (anna operates, otto looks), and its audit log."""
+    from apis_viz.dashboard.access import hash_password
+
+    folder = tmp_path_factory.mktemp("guarded")
+    users = folder / "users.yaml"
+    users.write_text(
+        f"users:\n"
+        f'  - {{name: anna, role: operator, password: "{hash_password("operates it")}"}}\n'
+        f'  - {{name: otto, role: viewer, password: "{hash_password("looks at it")}"}}\n',
+        encoding="utf-8",
+    )
+    users.chmod(0o600)
+    audit = folder / "audit.jsonl"
+    with _started("--access", str(users), "--audit", str(audit), "--past-days", "0") as (url, _):
+        yield url, audit
+
+
 @pytest.fixture
 def short_lived_demo() -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """A demo that the test may stop itself."""

@@ -47,6 +47,14 @@ def test_branches_of_the_policy_say_who_is_joined_to_whom_and_how_much_it_may_ca
     assert all(line.capacity_a for line in plan.lines)
 
 
+def test_cables_of_the_grid_file_say_it_first() -> None:
+    places = [Place(id_, 10.0 * i, 0.0) for i, id_ in enumerate("ABC")]
+    plan = GridPlan.of(places, (), [("A", "C"), ("C", "B")])
+    assert plan.order == ("A", "C", "B")
+    ring = [("A", "B"), ("B", "C"), ("C", "A")]
+    assert GridPlan.of(places, (), ring).order == ("A", "B", "C")
+
+
 @pytest.mark.parametrize("ids", [[], ["E001"]])
 def test_the_smallest_grids_have_no_line(ids: list[str]) -> None:
     plan = GridPlan.of(street(*ids))

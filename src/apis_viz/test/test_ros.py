@@ -33,6 +33,7 @@ from apis_viz.dashboard.screenshot import (  # noqa: E402
     find_chromium,
     open_browser,
 )
+from apis_viz.dashboard.site import read_site  # noqa: E402
 
 pytestmark = pytest.mark.ros
 
@@ -81,11 +82,12 @@ def peer(context: Context) -> Iterator[tuple[Node, Callable[[Callable[[], bool]]
 
 
 @pytest.fixture
-def link(context: Context) -> Iterator[GraphLink]:
+def link(context: Context, tmp_path: Path) -> Iterator[GraphLink]:
     def fail() -> None:
         raise AssertionError("the graph's thread ended")
 
-    link = GraphLink(GridDescription.model_validate(GRID), context, on_failure=fail)
+    site = read_site(GridDescription.model_validate(GRID), tmp_path)
+    link = GraphLink(site, context, on_failure=fail)
     link.start()
     yield link
     link.stop()
@@ -332,6 +334,8 @@ def test_a_busy_port_is_one_line_and_exit_2(tmp_path: Path) -> None:
         ({"grid_file": "''"}, "grid_file is missing"),
         ({"grid_file": "/does/not/exist.json"}, "No such file"),
         ({"port": "many"}, "port"),
+        ({"host": "0.0.0.0"}, "needs access_file"),
+        ({"access_file": "/does/not/exist.yaml"}, "No such file"),
     ],
 )
 def test_a_wrong_parameter_is_one_line_and_exit_2(

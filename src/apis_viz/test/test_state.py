@@ -8,11 +8,37 @@ from datetime import timedelta, timezone
 import pytest
 
 from apis_viz.dashboard import text
-from apis_viz.dashboard.confirm import confirmation
+from apis_viz.dashboard.confirm import (
+    fault_question,
+    local_mode_question,
+    mode_question,
+    shutdown_question,
+)
 from apis_viz.dashboard.demo import DemoSource
-from apis_viz.dashboard.state import page_state
+from apis_viz.dashboard.source import FaultWish
+from apis_viz.dashboard.state import (
+    bands_state,
+    deal_state,
+    grid_frame,
+    header_state,
+    meters_state,
+    plan_state,
+    summary_state,
+    unit_state,
+)
 from apis_viz.model import GridModel
-from apis_viz.records import DealRecord, DealState, Mode, UnitRecord
+from apis_viz.plan import GridPlan, Place
+from apis_viz.records import (
+    ConverterMode,
+    ConverterRecord,
+    DealRecord,
+    DealState,
+    FaultCategory,
+    FaultExtent,
+    FaultLevel,
+    Mode,
+    UnitRecord,
+)
 
 ZONE = timezone(timedelta(hours=9))
 NOON_S = 1_750_474_800.0  # 2025-06-21 12:00:00 at the place
@@ -50,66 +76,179 @@ def test_every_state_has_a_word(words: dict[object, str], kind: type) -> None:
 
 
 def test_an_empty_grid_says_that_it_waits() -> None:
-    state = page_state(GridModel(["E001"]).view(now_s=0.0, ros_time_s=None), ZONE)
-    assert state["header"]["mode"] == {
+    view = GridModel(["E001"]).view(now_s=0.0, ros_time_s=None)
+    header = header_state(view, ZONE)
+    assert header["time"] == "waiting for a clock…"
+    assert header["mode"] == {
         "reported": "",
         "wanted": "",
         "overdue": False,
         "note": "waiting for the units…",
     }
-    assert state["units"]["units"][0]["note"] == "not heard of yet"
-    notes = {tile["name"]: tile["note"] for tile in state["summary"]["tiles"]}
+    assert unit_state(view.units[0], view)["note"] == "not heard of yet"
+    notes = {tile["name"]: tile["note"] for tile in summary_state(view)["tiles"]}
     assert (notes["Units"], notes["Bus voltage"]) == ("waiting…", "not known yet")
 
 
-def test_a_silent_unit_says_for_how_long() -> None:
+def test_a_silent_unit_says_for_how_long_and_its_values_are_marked_as_old() -> None:
     model = GridModel(["E001"])
     model.take(UnitRecord(unit_id="E001", not_dealing_reason="battery is full"), now_s=0.0)
-    assert (
-        page_state(model.view(now_s=1.0, ros_time_s=None), ZONE)["units"]["units"][0]["note"]
-        == "battery is full"
-    )
-    assert (
-        page_state(model.view(now_s=75.0, ros_time_s=None), ZONE)["units"]["units"][0]["note"]
-        == "silent for 1 min 15 s"
-    )
+    view = model.view(now_s=1.0, ros_time_s=None)
+    assert unit_state(view.units[0], view)["note"] == "battery is full"
+    assert meters_state(view.units[0], view)["groups"][0]["age"] == {"text": "now", "stale": False}
+    view = model.view(now_s=75.0, ros_time_s=None)
+    assert unit_state(view.units[0], view)["note"] == "silent for 1 min 15 s"
+    meters = meters_state(view.units[0], view)
+    assert meters["groups"][0]["age"] == {"text": "1 min 15 s ago", "stale": True}
+    assert meters["groups"][1]["age"] == {"text": "never heard", "stale": True}
 
 
-def test_a_deal_shows_its_progress_and_how_long_it_runs() -> None:
-    model = GridModel(["E001", "E002"])
-    deal = DealRecord(
-        deal_id="d",
-        term=1,
-        sequence=1,
-        state=DealState.RUNNING,
-        discharge_unit_id="E001",
-        charge_unit_id="E002",
-        energy_wh=120.0,
-        current_a=1.5,
-        moved_wh=30.04,
-        started_at_s=NOON_S - 95.0,
-    )
-    model.take(deal, now_s=0.0)
-    shown = page_state(model.view(now_s=0.0, ros_time_s=NOON_S), ZONE)["deals"]["running"][0]
+def running(**changes: object) -> DealRecord:
+    values: dict[str, object] = {
+        "deal_id": "d",
+        "term": 1,
+        "sequence": 1,
+        "state": DealState.RUNNING,
+        "discharge_unit_id": "E001",
+        "charge_unit_id": "E002",
+        "energy_wh": 120.0,
+        "current_a": 1.5,
+        "moved_wh": 30.0,
+        "created_at_s": NOON_S - 155.0,
+        "started_at_s": NOON_S - 95.0,
+    }
+    return DealRecord(**values | changes)  # type: ignore[arg-type]
+
+
+def test_a_deal_shows_its_progress_how_long_it_runs_and_how_long_it_will() -> None:
+    shown = deal_state(running(), NOON_S, ZONE)
     assert (shown["moved"], shown["agreed"], shown["percent"]) == ("30.0 Wh", "120 Wh", "25 %")
     assert (shown["ran"], shown["price"], shown["state"]) == ("1 min 35 s", "–", "energy flows")
+    assert shown["left"] == "about 4 min 45 s left"
+
+
+def test_a_receipt_has_the_losses_the_price_and_the_phases() -> None:
+    over = running(
+        state=DealState.COMPLETED,
+        moved_wh=120.0,
+        sent_wh=125.0,
+        received_wh=119.5,
+        price_point_per_wh=10.0,
+        stopped_at_s=NOON_S + 85.0,
+        ended_at_s=NOON_S + 145.0,
+    )
+    shown = deal_state(over, NOON_S + 999.0, ZONE)
+    assert (shown["lost"], shown["points"], shown["left"]) == ("5.5 Wh", "1,200 pt", "")
+    assert [(p["name"], p["took"], p["part"]) for p in shown["phases"]] == [
+        ("getting ready", "1 min 00 s", 0.2),
+        ("energy flows", "3 min 00 s", 0.6),
+        ("closing the books", "1 min 00 s", 0.2),
+    ]
+
+
+def reading(unit_id: str, volts: float, amps: float, mode: ConverterMode) -> UnitRecord:
+    converter = ConverterRecord(
+        unit_id=unit_id,
+        mode=mode,
+        grid_voltage_v=volts,
+        grid_current_a=amps,
+        grid_power_w=volts * amps,
+        grid_current_setpoint_a=abs(amps),
+    )
+    return UnitRecord(unit_id=unit_id, soc_ratio=0.5, converter=converter)
+
+
+def test_lines_show_what_flows_along_them_and_the_voltage_lost_on_the_way() -> None:
+    model = GridModel(["E001", "E002", "E003"])
+    for record in (
+        reading("E001", 351.0, -2.0, ConverterMode.DISCHARGE),
+        reading("E002", 350.5, 0.0, ConverterMode.WAIT),
+        reading("E003", 350.0, 2.0, ConverterMode.VOLTAGE_REFERENCE),
+    ):
+        model.take(record, now_s=0.0)
+    view = model.view(now_s=0.0, ros_time_s=NOON_S)
+    plan = GridPlan.of([Place(f"E00{i}", 10.0 * i, 0.0) for i in (1, 2, 3)])
+    frame = grid_frame(view, plan, ZONE)
+    assert frame["lines"] == [[2.0, 700, 0.5], [2.0, 700, 0.5]]
+    assert frame["bus"]["up"]
+    assert frame["units"]["E003"][3:5] == [700, 350.0]
+    assert [line["id"] for line in plan_state(plan)["lines"]] == ["E001–E002", "E002–E003"]
+
+
+def test_orders_stand_beside_what_was_read() -> None:
+    model = GridModel(["E001"])
+    model.take(reading("E001", 351.0, -1.9, ConverterMode.DISCHARGE), now_s=0.0)
+    view = model.view(now_s=0.0, ros_time_s=NOON_S)
+    rows = {row["name"]: row for row in meters_state(view.units[0], view)["converter"]["rows"]}
+    assert rows["Current from the bus"]["order"] == "−1.90 A"
+    assert rows["Bus voltage"] == {"name": "Bus voltage", "order": "", "reading": "351.0 V"}
+
+
+def test_the_band_says_what_the_unit_does_in_it() -> None:
+    source = DemoSource(units=4)
+    view = source.view()
+    unit = next(u for u in view.units if u.status and u.status.battery_band == "excess")
+    shown = bands_state(unit, source.site, view.ros_time_s)
+    assert [band["name"] for band in shown["sections"][0]["bands"]] == [
+        "short",
+        "scarce",
+        "sufficient",
+        "excess",
+    ]
+    assert shown["rules"] == [
+        "asks to give down to 3,600 Wh at 8 pt/Wh",
+        "answers to give down to 2,880 Wh at 9 pt/Wh",
+    ]
 
 
 def test_what_does_harm_is_asked_again_with_the_deals_that_it_ends() -> None:
     source = DemoSource(units=4)
     view = source.view()
     assert view.running, "the demo has a deal under way"
-    pair = f"{view.running[0].discharge_unit_id} → {view.running[0].charge_unit_id}"
+    giver = view.running[0].discharge_unit_id
+    pair = f"{giver} → {view.running[0].charge_unit_id}"
     for mode in (Mode.FORCE_STOP, Mode.MANUAL):
-        question = confirmation(mode, view)
+        question = mode_question(mode, view)
         assert question is not None
         assert pair in question.consequences[0]
-    assert confirmation(Mode.RUN, view) is None
-    assert confirmation(Mode.SOFT_STOP, view) is None
+    assert mode_question(Mode.RUN, view) is None
+    assert mode_question(Mode.SOFT_STOP, view) is None
+    local = local_mode_question(Mode.FORCE_STOP, giver, view)
+    assert local is not None
+    assert pair in local.consequences[0]
+    assert local_mode_question(Mode.UNSET, giver, view) is None
 
 
-def test_the_state_is_json_also_with_many_units_and_stays_small() -> None:
-    source = DemoSource(units=20)
-    assert (
-        len(json.dumps(page_state(source.view(), source.zone))) < 60_000
-    )  # [bytes] twice a second
+def test_a_shutdown_names_whom_it_ends_and_must_be_typed() -> None:
+    view = DemoSource(units=4).view()
+    everybody = shutdown_question(("E001", "E002", "E003", "E004"), view)
+    assert (everybody.title, everybody.type_to_confirm) == ("Shut down the whole cluster?", "all")
+    assert "E001, E002, E003, E004" in everybody.consequences[0]
+    assert shutdown_question(("E003",), view).type_to_confirm == "E003"
+
+
+def test_a_fault_by_hand_says_whom_it_stops() -> None:
+    def follows(extent: FaultExtent, level: FaultLevel) -> str:
+        wish = FaultWish(
+            unit_id="E001",
+            category=FaultCategory.HARDWARE,
+            extent=extent,
+            level=level,
+            message="m",
+        )
+        return fault_question(wish).consequences[1]
+
+    assert "nothing else follows" in follows(FaultExtent.LOCAL, FaultLevel.WARN)
+    assert follows(FaultExtent.LOCAL, FaultLevel.ERROR).startswith("E001 ends its deals")
+    assert follows(FaultExtent.GLOBAL, FaultLevel.FATAL).startswith("the whole cluster")
+
+
+def test_what_is_sent_twice_a_second_is_json_and_small_with_a_hundred_units() -> None:
+    source = DemoSource(units=100, warm_up_s=600.0)
+    frame = grid_frame(source.view(), source.site.plan, source.site.zone)
+    assert len(json.dumps(frame)) < 20_000  # [bytes], were everything to change at once
+
+
+def test_a_cell_of_the_table_is_no_formula() -> None:
+    assert text.harmless("=HYPERLINK(1)") == "'=HYPERLINK(1)"
+    assert text.harmless("E001 no longer renews") == "E001 no longer renews"

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from apis_viz.dashboard.source import FaultWish
 from apis_viz.model import GridView
-from apis_viz.records import Mode
+from apis_viz.records import FaultExtent, FaultLevel, Mode
 
-__all__ = ["Question", "confirmation"]
+__all__ = [
+    "Question",
+    "fault_question",
+    "local_mode_question",
+    "mode_question",
+    "shutdown_question",
+]
 
 
 @dataclass(frozen=True)
@@ -17,9 +24,10 @@ class Question:
     title: str
     consequences: tuple[str, ...]
     button: str
+    type_to_confirm: str = ""  # what must be typed first; empty = nothing
 
 
-def confirmation(mode: Mode, view: GridView) -> Question | None:
+def mode_question(mode: Mode, view: GridView) -> Question | None:
     """Say what will happen if the mode is ordered now; ``None`` if nobody need be asked."""
     pairs = ", ".join(f"{deal.discharge_unit_id} → {deal.charge_unit_id}" for deal in view.running)
     deals = (
@@ -50,3 +58,67 @@ def confirmation(mode: Mode, view: GridView) -> Question | None:
             button="Manual",
         )
     return None
+
+
+def shutdown_question(unit_ids: tuple[str, ...], view: GridView) -> Question:
+    """Say what follows if the programs of these units end."""
+    is_all = len(unit_ids) == len(view.units)
+    who = "the whole cluster" if is_all else ", ".join(unit_ids)
+    on = [
+        unit.unit_id
+        for unit in view.units
+        if unit.unit_id in unit_ids and unit.converter and unit.converter.mode.is_active
+    ]
+    return Question(
+        title=f"Shut down {who}?",
+        consequences=(
+            f"{len(unit_ids)} programs end: {', '.join(unit_ids[:12])}"
+            + (" and more." if len(unit_ids) > 12 else "."),
+            f"Converters that are on go off: {', '.join(on)}." if on else "No converter is on.",
+            "Each house goes on with its own battery, sun and mains.",
+            "Nobody can start them again from here: somebody has to on each machine.",
+        ),
+        button="Shut down",
+        type_to_confirm="all" if is_all else unit_ids[0],
+    )
+
+
+def local_mode_question(mode: Mode, unit_id: str, view: GridView) -> Question | None:
+    """Say what follows for one unit; ``None`` if nobody need be asked."""
+    if mode is not Mode.FORCE_STOP:
+        return None
+    pairs = ", ".join(
+        f"{deal.discharge_unit_id} → {deal.charge_unit_id}"
+        for deal in view.running
+        if unit_id in (deal.discharge_unit_id, deal.charge_unit_id)
+    )
+    return Question(
+        title=f"Force stop {unit_id}?",
+        consequences=(
+            f"Its deals end now: {pairs}." if pairs else "It has no deal now; it will make none.",
+            "Its converter goes to waiting; the house goes on with battery, sun and mains.",
+            "The others go on. It stays so until somebody chooses “As the cluster” again.",
+        ),
+        button="Force stop",
+    )
+
+
+def fault_question(wish: FaultWish) -> Question:
+    """Say what a fault that nobody has will lead to."""
+    is_local = wish.extent is FaultExtent.LOCAL
+    who = wish.unit_id if is_local else "the whole cluster"
+    if wish.level is FaultLevel.WARN:
+        follows = "It is written down; nothing else follows."
+    elif wish.level is FaultLevel.ERROR:
+        follows = f"{who} ends its deals and makes none for the quarantine time."
+    else:
+        follows = f"{who} ends its deals, and may be forced to stop until an operator says Run."
+    return Question(
+        title="Make a fault?",
+        consequences=(
+            f"All units hear of a fault of {wish.unit_id}: {wish.level.name}, "
+            f"{wish.category.name}, {wish.extent.name}.",
+            follows,
+        ),
+        button="Make the fault",
+    )

@@ -1,7 +1,7 @@
 """The dashboard's side of the graph: a node that listens to everything, in a thread of its own.
 
-Messages become records as they arrive; the page looks at the model from its own thread, so one
-lock guards it. Nothing here has a ROS timer: the page's pace is wall time, also when the
+Messages become records as they arrive; the pages look at the model from their own thread, so one
+lock guards it. Nothing here goes by ROS time: the page's pace is wall time, also when the
 simulation's clock runs fast, slowly or not at all.
 """
 
@@ -9,20 +9,24 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from datetime import timezone, tzinfo
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from typing import Any
 
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
-from apis_core.grid import GridDescription
-from apis_interfaces import msg
+from apis_interfaces import msg, srv
 from apis_viz import translate
+from apis_viz.dashboard.orders import Orders
+from apis_viz.dashboard.site import Site
+from apis_viz.dashboard.source import ConverterWish, DealWish, FaultWish, Outcome, Progress
 from apis_viz.model import GridModel, GridView
-from apis_viz.records import Mode, Record, UnitRecord
+from apis_viz.records import ConverterMode, Mode, Record, UnitRecord
 
 __all__ = ["GraphLink"]
 
@@ -37,48 +41,47 @@ HISTORY = QoSProfile(
 ORDERS = QoSProfile(
     depth=10, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )
+EVENTS = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 
 ISSUER = "dashboard"
+TICK_S = 0.05
 
 
 class GraphLink:
-    """A :class:`~apis_viz.dashboard.page.Source` that is fed by the graph."""
+    """A :class:`~apis_viz.dashboard.source.Source` that is fed by the graph."""
 
-    def __init__(
-        self, grid: GridDescription, context: Context, *, on_failure: Callable[[], None]
-    ) -> None:
+    def __init__(self, site: Site, context: Context, *, on_failure: Callable[[], None]) -> None:
         """Create the node in ``/apis/<cluster>``; nothing is received before :meth:`start`.
 
         Args:
-            grid: Which units there are.
+            site: Which units there are.
             context: An initialised context without signal handlers; the caller shuts it down.
             on_failure: Called from the thread if an error ends it; :meth:`stop` raises that error.
         """
-        self._cluster = grid.cluster
-        self._zone = _zone(grid.emulator.place.timezone)
-        self._model = GridModel(unit.id for unit in grid.units)
+        self._site = site
+        self._model = GridModel(site.unit_ids)
         self._lock = threading.Lock()
         self._mode_version = 0  # newest that the units or we know
         self._failure: Exception | None = None
         self._on_failure = on_failure
-        self._node = Node(ISSUER, namespace=f"/apis/{grid.cluster}", context=context)
+        self._must_flush = False
+        self._node = Node(ISSUER, namespace=f"/apis/{site.cluster}", context=context)
         self._executor = SingleThreadedExecutor(context=context)
         self._executor.add_node(self._node)
         self._thread = threading.Thread(target=self._spin, name="graph")
         self._mode_publisher = self._node.create_publisher(
             msg.OperationMode, "operation_mode", ORDERS
         )
-        self._subscribe(grid)
+        self._fault_publisher = self._node.create_publisher(msg.Fault, "faults", HISTORY)
+        self._orders = Orders(self._node, site.unit_ids)
+        self._subscriptions: list[Any] = []
+        self._subscribe()
+        self._node.create_timer(TICK_S, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     @property
-    def cluster(self) -> str:
-        """Name of the cluster."""
-        return self._cluster
-
-    @property
-    def zone(self) -> tzinfo:
-        """Timezone of the place."""
-        return self._zone
+    def site(self) -> Site:
+        """What the files say."""
+        return self._site
 
     def start(self) -> None:
         """Begin to receive."""
@@ -93,6 +96,7 @@ class GraphLink:
         self._executor.shutdown()
         if self._thread.is_alive():
             self._thread.join()
+        self._orders.close()
         self._node.destroy_node()
         if self._failure is not None:
             raise self._failure
@@ -102,21 +106,90 @@ class GraphLink:
         with self._lock:
             return self._model.view(now_s=time.monotonic(), ros_time_s=self._ros_time_s())
 
-    def set_mode(self, mode: Mode) -> None:
-        """Tell all units; the order comes back to us like anybody's.
+    # --- orders ----------------------------------------------------------------------------------
 
-        It is numbered here: an order that the units number themselves could, if one of them
-        hears it late, look newer than a later one.
+    def set_mode(self, mode: Mode, unit_id: str = "") -> None:
+        """Tell all units, or one; the order comes back to us like anybody's.
+
+        A global one is numbered here: an order that the units number themselves could, if one of
+        them hears it late, look newer than a later one.
         """
-        self._node.get_logger().info(f"ordering mode {mode.name} for the whole cluster")
-        with self._lock:
-            self._mode_version += 1
-            version = self._mode_version
-        self._mode_publisher.publish(translate.mode_message(mode, version=version, issuer=ISSUER))
+        self._node.get_logger().info(f"ordering mode {mode.name} for {unit_id or 'the cluster'}")
+        version = 0
+        if not unit_id:
+            with self._lock:
+                self._mode_version += 1
+                version = self._mode_version
+        order = translate.mode_message(mode, version=version, issuer=ISSUER, unit_id=unit_id)
+        self._mode_publisher.publish(order)
 
-    def _subscribe(self, grid: GridDescription) -> None:
-        for unit in grid.units:
-            name = unit.id.lower()
+    def order(self, wish: ConverterWish) -> Future[Outcome]:
+        """Order a converter by hand. WAIT is obeyed always, the rest in Manual."""
+        unit = next(unit for unit in self.view().units if unit.unit_id == wish.unit_id)
+        if wish.mode is ConverterMode.WAIT:
+            return self._orders.converter(wish, term=0)
+        if unit.status is None or unit.status.effective_mode is not Mode.MANUAL:
+            refused: Future[Outcome] = Future()
+            refused.set_result(Outcome(False, f"{wish.unit_id} is not in Manual"))
+            return refused
+        obeyed = unit.converter.term if unit.converter else 0
+        return self._orders.converter(wish, term=max(unit.status.term, obeyed, 1))
+
+    def deal(self, wish: DealWish, progress: Progress) -> Future[Outcome]:
+        """Make a deal by hand."""
+        return self._orders.deal(wish, progress)
+
+    def end_deal(self, deal_id: str) -> Future[Outcome]:
+        """End a deal that was made by hand from here."""
+        return self._orders.end_deal(deal_id)
+
+    def report_fault(self, wish: FaultWish) -> None:
+        """Tell all of a fault."""
+        self._fault_publisher.publish(
+            msg.Fault(
+                unit_id=wish.unit_id,
+                reporter_id=ISSUER,
+                category=wish.category.value,
+                extent=wish.extent.value,
+                level=wish.level.value,
+                code="made_by_operator",
+                message=wish.message,
+                stamp=self._node.get_clock().now().to_msg(),
+            )
+        )
+
+    def shut_down(self, unit_id: str) -> Future[Outcome]:
+        """End a unit's program. Units obey in Manual only."""
+        operation = srv.UnitMaintenance.Request.OPERATION_SHUT_DOWN
+        request = srv.UnitMaintenance.Request(operation=operation, issuer=ISSUER)
+        return self._orders.maintain(unit_id, request)
+
+    def set_log_level(self, unit_id: str, level: str) -> Future[Outcome]:
+        """Choose how much a unit's program writes."""
+        operation = srv.UnitMaintenance.Request.OPERATION_LOG_LEVEL
+        request = srv.UnitMaintenance.Request(operation=operation, log_level=level, issuer=ISSUER)
+        return self._orders.maintain(unit_id, request)
+
+    def flush(self) -> None:
+        """Forget what was heard; new subscriptions are told again what is retained."""
+        self._must_flush = True
+
+    # --- the graph -------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        self._orders.tick()
+        if self._must_flush:
+            self._must_flush = False
+            for subscription in self._subscriptions:
+                self._node.destroy_subscription(subscription)
+            self._subscriptions.clear()
+            with self._lock:
+                self._model = GridModel(self._site.unit_ids)
+            self._subscribe()
+
+    def _subscribe(self) -> None:
+        for unit_id in self._site.unit_ids:
+            name = unit_id.lower()
             self._listen(msg.UnitStatus, f"{name}/status", LATCHED, translate.unit_record)
             self._listen(
                 msg.ConverterState, f"{name}/converter_state", STATE, translate.converter_record
@@ -127,17 +200,27 @@ class GraphLink:
         self._listen(msg.BusState, "bus_state", STATE, translate.bus_record)
         self._listen(msg.OperationMode, "operation_mode", ORDERS, translate.mode_order)
 
+        def health(message: DiagnosticArray) -> None:
+            self._take(translate.diagnostic_record(status) for status in message.status)
+
+        self._subscriptions.append(
+            self._node.create_subscription(DiagnosticArray, "/diagnostics", health, EVENTS)
+        )
+
     def _listen(
         self, kind: type, topic: str, qos: QoSProfile, record: Callable[..., Record]
     ) -> None:
         def take(message: object) -> None:
-            news = record(message)
-            with self._lock:
-                if isinstance(news, UnitRecord):
-                    self._mode_version = max(self._mode_version, news.global_mode_version)
-                self._model.take(news, now_s=time.monotonic(), ros_time_s=self._ros_time_s())
+            self._take((record(message),))
 
-        self._node.create_subscription(kind, topic, take, qos)
+        self._subscriptions.append(self._node.create_subscription(kind, topic, take, qos))
+
+    def _take(self, news: Iterable[Record]) -> None:
+        with self._lock:
+            for record in news:
+                if isinstance(record, UnitRecord):
+                    self._mode_version = max(self._mode_version, record.global_mode_version)
+                self._model.take(record, now_s=time.monotonic(), ros_time_s=self._ros_time_s())
 
     def _ros_time_s(self) -> float | None:
         """Time of the graph since the epoch; ``None`` before the first word of its clock. [s]"""
@@ -153,11 +236,3 @@ class GraphLink:
         ) as error:  # whatever it was: a page that no longer listens must not look alive
             self._failure = error
             self._on_failure()
-
-
-def _zone(name: str) -> tzinfo:
-    """Find the timezone; without a timezone database on the machine, times are shown in UTC."""
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError):
-        return timezone.utc

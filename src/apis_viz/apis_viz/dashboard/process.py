@@ -1,7 +1,8 @@
 """The dashboard process: the page in the main thread, the graph in another.
 
-Parameters: ``grid_file`` (resolved grid description, JSON), ``host`` and ``port`` (left out:
-as the grid description says). Exit codes: 0 stopped by SIGINT or SIGTERM, 1 the graph's thread
+Parameters: ``grid_file`` (resolved grid description, JSON), ``host`` and ``port`` (left out: as
+the grid description says), ``access_file`` (who may log in), ``history_file`` and ``audit_file``
+(left out: beside the grid file). Exit codes: 0 stopped by SIGINT or SIGTERM, 1 the graph's thread
 failed, 2 a wrong parameter or a busy port.
 """
 
@@ -18,8 +19,13 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from apis_core.grid import GridDescription
+from apis_viz.dashboard.access import AccessError, Users, is_loopback, read_users
+from apis_viz.dashboard.audit import Audit
+from apis_viz.dashboard.desk import Desk
+from apis_viz.dashboard.history import History
 from apis_viz.dashboard.link import GraphLink
 from apis_viz.dashboard.server import PortBusy, make_server, open_port, serve
+from apis_viz.dashboard.site import read_site
 
 __all__ = ["run"]
 
@@ -33,6 +39,11 @@ class _Options:
     grid: GridDescription
     host: str
     port: int
+    folder: Path  # of the run
+    users: Users | None
+    history_file: Path
+    audit_file: Path
+    is_simulated: bool
 
 
 def run(arguments: list[str] | None = None) -> int:
@@ -62,10 +73,15 @@ def _run(context: Context) -> int:
     def fail() -> None:
         server.should_exit = True
 
-    link = GraphLink(options.grid, context, on_failure=fail)
-    server = make_server(link)
+    site = read_site(options.grid, options.folder, is_simulated=options.is_simulated)
+    link = GraphLink(site, context, on_failure=fail)
+    history = History(options.history_file, site.zone)
+    desk = Desk(link, history, Audit(options.audit_file))
+    server = make_server(desk, options.users)
     link.start()
+    desk.start()
     serve(server, listener, ready=lambda: print(f"dashboard: http://{host}:{port}", flush=True))
+    desk.stop()
     try:
         link.stop()
     except Exception as error:
@@ -81,6 +97,10 @@ def _read_options(context: Context) -> _Options:
         file = node.declare_parameter("grid_file", "").value
         host = node.declare_parameter("host", "").value
         port = node.declare_parameter("port", 0).value
+        access_file = node.declare_parameter("access_file", "").value
+        history_file = node.declare_parameter("history_file", "").value
+        audit_file = node.declare_parameter("audit_file", "").value
+        is_simulated = node.get_parameter("use_sim_time").value
     except Exception as error:
         raise _BadParameter(f"dashboard: {error}") from error
     finally:
@@ -97,4 +117,25 @@ def _read_options(context: Context) -> _Options:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise _BadParameter(f"dashboard: grid_file {file}: {place}: {first['msg']}") from error
-    return _Options(grid=grid, host=host or grid.web.host, port=port or grid.web.port)
+    host = host or grid.web.host
+    access_file = access_file or grid.web.access_file
+    try:
+        users = read_users(Path(access_file)) if access_file else None
+    except AccessError as error:
+        raise _BadParameter(f"dashboard: {error}") from error
+    if users is None and not is_loopback(host):
+        raise _BadParameter(
+            f"dashboard: host {host} can be reached from the network: needs access_file, the file "
+            "of who may log in (see docs/dashboard.md)"
+        )
+    folder = Path(file).resolve().parent
+    return _Options(
+        grid=grid,
+        host=host,
+        port=port or grid.web.port,
+        folder=folder,
+        users=users,
+        history_file=Path(history_file or folder / "history.sqlite"),
+        audit_file=Path(audit_file or folder / "audit.jsonl"),
+        is_simulated=bool(is_simulated),
+    )

@@ -10,7 +10,10 @@ import uvicorn
 from fastapi import FastAPI
 from nicegui import app, ui
 
-from apis_viz.dashboard.page import ICON, Source, add_page
+from apis_viz.dashboard.access import Guard, Users
+from apis_viz.dashboard.desk import Desk
+from apis_viz.dashboard.pages import add_pages
+from apis_viz.dashboard.parts import ICON
 
 __all__ = ["PortBusy", "make_server", "open_port", "serve"]
 
@@ -46,22 +49,30 @@ def open_port(host: str, port: int) -> socket.socket:
     return listener
 
 
-def make_server(source: Source) -> uvicorn.Server:
-    """Make the web server with the page on it; it does not run yet."""
+def make_server(desk: Desk, users: Users | None = None) -> uvicorn.Server:
+    """Make the web server with the pages on it; it does not run yet.
+
+    Args:
+        desk: What the pages show and steer.
+        users: Who may log in; None = nobody needs to.
+    """
     web = FastAPI(title="APIS dashboard", docs_url=None, redoc_url=None, openapi_url=None)
-    add_page(source)
+    add_pages(desk)
     ui.run_with(
         web,
-        title=f"APIS · {source.cluster}",
+        title=f"APIS · {desk.source.site.cluster}",
         favicon=ICON,
         dark=None,
         tailwind=False,
         show_welcome_message=False,
-        binding_refresh_interval=None,  # no bindings: the page has its own timer
+        binding_refresh_interval=None,  # no bindings: the pages have their own timer
     )
+    guard = Guard(web, users, cluster=desk.source.site.cluster, audit=desk.audit.note)
+    if users is not None:
+        desk.is_open = lambda who: guard.sessions.find(who.session) is not None
     # Open pages hold a connection for ever: without a limit they keep a stopping server alive.
     config = uvicorn.Config(
-        web, log_level="warning", timeout_graceful_shutdown=1, ws_per_message_deflate=False
+        guard, log_level="warning", timeout_graceful_shutdown=1, ws_per_message_deflate=False
     )
     return uvicorn.Server(config)
 

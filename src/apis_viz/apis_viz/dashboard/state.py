@@ -1,61 +1,57 @@
-"""The page's contents as JSON: words and numbers ready to show, and what the drawing needs.
+"""The pages' contents as JSON: words and numbers ready to show, and what the drawing needs.
 
-The page's components only lay out what stands here, so that what a user reads can be tested
+The pages' components only lay out what stands here, so that what a user reads can be tested
 without a browser.
 """
 
 from __future__ import annotations
 
-from datetime import tzinfo
+from collections.abc import Iterable
+from datetime import datetime, tzinfo
+from itertools import pairwise
 from typing import Any
 
 from apis_viz.dashboard import text
-from apis_viz.model import BusView, GridView, ModeView, UnitView
+from apis_viz.dashboard.desk import Desk
+from apis_viz.dashboard.history import Energy
+from apis_viz.dashboard.site import Site
+from apis_viz.model import BusView, Event, GridView, ModeView, UnitView
+from apis_viz.plan import GridPlan
 from apis_viz.records import ConverterMode, DealRecord, DealState, Mode
 
-__all__ = ["page_state"]
+__all__ = [
+    "bands_state",
+    "deal_state",
+    "energy_tiles",
+    "event_state",
+    "grid_frame",
+    "header_state",
+    "meters_state",
+    "plan_state",
+    "steering_state",
+    "stop_state",
+    "summary_state",
+    "unit_state",
+]
 
 State = dict[str, Any]
+BUS_UP_V = 100.0  # well below any working voltage, well above what is left of a dead bus
+FLAG_REFERENCE, FLAG_MASTER, FLAG_FAULT = 1, 2, 4
 
 
-def page_state(view: GridView, zone: tzinfo) -> State:
-    """Turn a view of the grid into the state of the page.
-
-    Args:
-        view: The grid at this moment.
-        zone: Timezone of the place where the grid stands.
-    """
-    units = [_unit(unit, view) for unit in view.units]
-    deals = [_deal(deal, view, zone) for deal in view.running]
+def header_state(view: GridView, zone: tzinfo) -> State:
+    """What stands on top of every page."""
     return {
-        "header": {
-            "time": text.date_time(view.ros_time_s, zone)
-            if view.ros_time_s
-            else "waiting for a clock…",
-            "speed": "" if view.speed is None else f"{view.speed:g} × real time",
-            "mode": _mode(view.mode),
-        },
-        "summary": _summary(view),
-        "grid": {"units": units, "deals": deals, "bus": _bus(view.bus)},
-        "units": {"units": units},
-        "deals": {"running": deals, "past": [_deal(deal, view, zone) for deal in view.past]},
-        "events": {
-            "events": [
-                {
-                    "level": text.LEVEL_WORDS[event.level],
-                    "time": text.clock_time(event.stamp_s, zone),
-                    "unit": event.unit_id,
-                    "text": event.text,
-                    "code": event.code,
-                    "present": event.is_present,
-                }
-                for event in view.events
-            ]
-        },
+        "time": text.date_time(view.ros_time_s, zone)
+        if view.ros_time_s
+        else "waiting for a clock…",
+        "speed": "" if view.speed is None else f"{view.speed:g} × real time",
+        "mode": mode_state(view.mode),
     }
 
 
-def _mode(mode: ModeView) -> State:
+def mode_state(mode: ModeView) -> State:
+    """The global mode as it is, and what is still to come of an order."""
     note = ""
     if mode.wanted is not None:
         verb = "did not follow" if mode.is_overdue else "still to follow"
@@ -81,63 +77,56 @@ def _names(unit_ids: tuple[str, ...]) -> str:
     return ", ".join(unit_ids[:4]) + more
 
 
-def _total(values: list[float | None]) -> float | None:
+def _total(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return sum(known) if known else None
 
 
-def _summary(view: GridView) -> State:
+def summary_state(view: GridView) -> State:
+    """The numbers of the whole grid in one row."""
     present = [unit for unit in view.units if unit.is_present]
     statuses = [unit.status for unit in present if unit.status]
     houses = [unit.house for unit in present if unit.house]
-    stored_wh = _total([status.remaining_wh for status in statuses])
-    capacity_wh = _total([status.capacity_wh for status in statuses])
+    stored_wh = _total(status.remaining_wh for status in statuses)
+    capacity_wh = _total(status.capacity_wh for status in statuses)
     share = stored_wh / capacity_wh if stored_wh is not None and capacity_wh else None
     loss = view.bus.line_loss_w
     flowing = sum(deal.state is DealState.RUNNING for deal in view.running)
     tiles = [
-        {
-            "name": "Bus voltage",
-            "value": text.amount(view.bus.voltage_v, "V", 1),
-            "note": _held(view.bus),
-        },
-        {
-            "name": "Over the bus",
-            "value": text.power(view.bus.transported_w),
-            "note": f"{text.power(loss)} lost in the lines" if loss is not None else "",
-        },
-        {
-            "name": "Deals",
-            "value": str(len(view.running)),
-            "note": f"{flowing} flowing" if view.running else "none running",
-        },
-        {
-            "name": "Stored",
-            "value": text.energy(stored_wh),
-            "note": f"{text.percent(share)} of all batteries" if share is not None else "",
-        },
-        {
-            "name": "Sun",
-            "value": text.power(_total([h.solar_w for h in houses])),
-            "note": "all roofs",
-        },
-        {
-            "name": "Load",
-            "value": text.power(_total([h.load_w for h in houses])),
-            "note": "all houses",
-        },
-        {
-            "name": "Grid master",
-            "value": view.grid_master_id or "nobody",
-            "note": f"term {view.term}" if view.grid_master_id else "none elected",
-        },
-        {
-            "name": "Units",
-            "value": f"{len(present)} of {len(view.units)}",
-            "note": "present" if present else "waiting…",
-        },
+        _tile("Bus voltage", text.amount(view.bus.voltage_v, "V", 1), _held(view.bus)),
+        _tile(
+            "Over the bus",
+            text.power(view.bus.transported_w),
+            f"{text.power(loss)} lost in the lines" if loss is not None else "",
+        ),
+        _tile(
+            "Deals",
+            str(len(view.running)),
+            f"{flowing} flowing" if view.running else "none running",
+        ),
+        _tile(
+            "Stored",
+            text.energy(stored_wh),
+            f"{text.percent(share)} of all batteries" if share is not None else "",
+        ),
+        _tile("Sun", text.power(_total(h.solar_w for h in houses)), "all roofs"),
+        _tile("Load", text.power(_total(h.load_w for h in houses)), "all houses"),
+        _tile(
+            "Grid master",
+            view.grid_master_id or "nobody",
+            f"term {view.term}" if view.grid_master_id else "none elected",
+        ),
+        _tile(
+            "Units",
+            f"{len(present)} of {len(view.units)}",
+            "present" if present else "waiting…",
+        ),
     ]
     return {"tiles": tiles}
+
+
+def _tile(name: str, value: str, note: str = "") -> State:
+    return {"name": name, "value": value, "note": note}
 
 
 def _held(bus: BusView) -> str:
@@ -146,19 +135,102 @@ def _held(bus: BusView) -> str:
     return "nobody holds it" if bus.voltage_v is not None else "not known yet"
 
 
-def _bus(bus: BusView) -> State:
-    voltage_v = bus.voltage_v or 0.0
+def plan_state(plan: GridPlan) -> State:
+    """What of the picture never changes."""
     return {
-        "voltage": text.amount(bus.voltage_v, "V", 1),
-        "is_up": voltage_v
-        > 100.0,  # well below any working voltage, well above what is left of a dead bus
-        "held": _held(bus),
+        "units": [
+            {"id": place.unit_id, "x": place.east_m, "y": place.north_m} for place in plan.places
+        ],
+        "lines": [
+            {
+                "id": line.id,
+                "from": line.from_id,
+                "to": line.to_id,
+                "capacity_a": line.capacity_a,
+            }
+            for line in plan.lines
+        ],
+        "order": list(plan.order),
     }
 
 
-def _unit(unit: UnitView, view: GridView) -> State:
+def grid_frame(view: GridView, plan: GridPlan, zone: tzinfo) -> State:
+    """What of the picture changes, in few bytes: rounded as it is shown, so that little differs.
+
+    A unit is a list: present, state of charge in %, band, W and V on the bus, W of sun, load and
+    mains, flags, remarks, what the converter does. A line is A, W (both positive from its first to
+    its second house), and the voltage between its ends, in V.
+    """
+    units = {unit.unit_id: _frame_unit(unit, view) for unit in view.units}
+    readings = {u.unit_id: u.converter for u in view.units if u.is_present and u.converter}
+    amps = {unit_id: reading.grid_current_a for unit_id, reading in readings.items()}
+    powers = {unit_id: reading.grid_power_w for unit_id, reading in readings.items()}
+    volts = {unit_id: reading.grid_voltage_v for unit_id, reading in readings.items()}
+    is_up = (view.bus.voltage_v or 0.0) > BUS_UP_V
+    lines = []
+    for line in plan.lines:
+        near_v, far_v = volts.get(line.from_id), volts.get(line.to_id)
+        drop_v = near_v - far_v if is_up and near_v is not None and far_v is not None else None
+        lines.append([_r(line.net(amps), 2), _r(line.net(powers)), _r(drop_v, 2)])
+    return {
+        "units": units,
+        "lines": lines,
+        "deals": [_frame_deal(deal) for deal in view.running],
+        "bus": {
+            "voltage": text.amount(view.bus.voltage_v, "V", 1),
+            "up": is_up,
+            "held": _held(view.bus),
+        },
+    }
+
+
+def _frame_unit(unit: UnitView, view: GridView) -> list[object]:
     status, converter, house = unit.status, unit.converter, unit.house
-    current_a = converter.grid_current_a if converter else None
+    flags = 0
+    if converter and converter.mode is ConverterMode.VOLTAGE_REFERENCE:
+        flags |= FLAG_REFERENCE
+    if unit.unit_id == view.grid_master_id:
+        flags |= FLAG_MASTER
+    if status and status.fault_codes:
+        flags |= FLAG_FAULT
+    soc = status.soc_ratio if status else None
+    return [
+        int(unit.is_present),
+        _r(None if soc is None else 100.0 * soc),
+        status.battery_band if status else "",
+        _r(converter.grid_power_w if converter else None),
+        _r(converter.grid_voltage_v if converter else None, 1),
+        _r(house.solar_w if house else None),
+        _r(house.load_w if house else None),
+        _r(house.mains_w if house else None),
+        flags,
+        _unit_note(unit),
+        text.CONVERTER_WORDS[converter.mode] if converter else text.UNKNOWN,
+    ]
+
+
+def _frame_deal(deal: DealRecord) -> State:
+    return {
+        "id": deal.deal_id,
+        "giver": deal.discharge_unit_id,
+        "taker": deal.charge_unit_id,
+        "flowing": deal.state is DealState.RUNNING,
+        "ratio": round(_progress(deal), 3),
+        "progress": f"{deal.moved_wh:.0f} / {deal.energy_wh:.0f} Wh",
+        "state": text.DEAL_WORDS[deal.state],
+    }
+
+
+def _r(value: float | None, digits: int = 0) -> float | None:
+    if value is None:
+        return None
+    rounded = round(value, digits)
+    return int(rounded) if digits == 0 else rounded
+
+
+def unit_state(unit: UnitView, view: GridView) -> State:
+    """One row of the table of units."""
+    status, converter, house = unit.status, unit.converter, unit.house
     power_w = converter.grid_power_w if converter else None
     state: State = {
         "id": unit.unit_id,
@@ -169,19 +241,14 @@ def _unit(unit: UnitView, view: GridView) -> State:
         "soc": text.percent(status.soc_ratio) if status else text.UNKNOWN,
         "stored": _stored(unit),
         "band": status.battery_band if status else "",
-        "solar_w": house.solar_w if house else None,
         "solar": text.power(house.solar_w if house else None),
         "load": text.power(house.load_w if house else None),
-        "load_w": house.load_w if house else None,
         "mains": text.power(house.mains_w if house else None),
-        "mains_w": house.mains_w if house else None,
         "mode": text.MODE_WORDS[status.effective_mode] if status else text.UNKNOWN,
         "local_mode": "",
         "converter": text.CONVERTER_WORDS[converter.mode] if converter else text.UNKNOWN,
-        "grid_w": power_w,
         "power": text.power(power_w),
-        "flow": text.power(abs(power_w)) if power_w is not None else "",
-        "current": text.amount(current_a, "A", 2),
+        "current": text.amount(converter.grid_current_a if converter else None, "A", 2),
         "voltage": text.amount(converter.grid_voltage_v if converter else None, "V", 1),
         "faults": list(status.fault_codes) if status else [],
         "note": _unit_note(unit),
@@ -208,29 +275,374 @@ def _unit_note(unit: UnitView) -> str:
     return "; ".join(part for part in (quarantine, unit.status.not_dealing_reason) if part)
 
 
-def _deal(deal: DealRecord, view: GridView, zone: tzinfo) -> State:
-    end_s = deal.stopped_at_s or deal.ended_at_s or view.ros_time_s
-    ran_s = end_s - deal.started_at_s if deal.started_at_s and end_s else None
+# --- one unit ------------------------------------------------------------------------------------
+
+
+def meters_state(unit: UnitView, view: GridView) -> State:
+    """Everything that a unit's meters say, with how old it is; orders beside what was read."""
+    status, converter, house = unit.status, unit.converter, unit.house
+    battery = [
+        _tile("Charge", text.percent(status.soc_ratio if status else None), _stored(unit)),
+        _tile("Band", (status.battery_band if status else "") or text.UNKNOWN, "of the scenario"),
+        _tile(
+            "Still to come",
+            text.amount(status.committed_wh if status else None, "Wh"),
+            "from deals under way",
+        ),
+        _tile(
+            "At the converter",
+            text.power(converter.battery_power_w if converter else None),
+            "into the battery" if converter else "",
+        ),
+        _tile("Voltage", text.amount(converter.battery_voltage_v if converter else None, "V", 2)),
+        _tile("Current", text.amount(converter.battery_current_a if converter else None, "A", 2)),
+    ]
+    available = house.solar_available_w if house else None
+    home = [
+        _tile(
+            "Sun",
+            text.power(house.solar_w if house else None),
+            f"of {text.power(available)} to be had" if available is not None else "",
+        ),
+        _tile("Load", text.power(house.load_w if house else None), "taken by the house"),
+        _tile("Mains", text.power(house.mains_w if house else None), "bought"),
+        _tile("Losses", text.power(house.losses_w if house else None), "UPS, converter, standby"),
+        _tile("Not served", text.power(house.unserved_w if house else None)),
+    ]
+    return {
+        "groups": [
+            {"name": "Battery", "age": _age(unit.status_age_s), "tiles": battery},
+            {"name": "House", "age": _age(unit.house_age_s), "tiles": home},
+        ],
+        "converter": _converter_state(unit),
+        "present": unit.is_present,
+        "note": _unit_note(unit),
+        "faults": list(status.fault_codes) if status else [],
+        "master": unit.unit_id == view.grid_master_id,
+        "reference": bool(converter and converter.mode is ConverterMode.VOLTAGE_REFERENCE),
+        "diagnostics": _diagnostics(unit),
+    }
+
+
+def _age(seconds: float | None) -> State:
+    if seconds is None:
+        return {"text": "never heard", "stale": True}
+    return {
+        "text": "now" if seconds < 2.0 else f"{text.duration(seconds)} ago",
+        "stale": seconds > 15.0,
+    }
+
+
+def _converter_state(unit: UnitView) -> State:
+    converter = unit.converter
+    if converter is None:
+        return {"word": text.UNKNOWN, "age": _age(None), "rows": [], "notes": []}
+    mode = converter.mode
+    is_reference = mode is ConverterMode.VOLTAGE_REFERENCE
+    is_current = mode in (ConverterMode.CHARGE, ConverterMode.DISCHARGE)
+    sign = -1.0 if mode is ConverterMode.DISCHARGE else 1.0
+    setpoint_a = converter.grid_current_setpoint_a
+    rows = [
+        {
+            "name": "Bus voltage",
+            "order": text.amount(converter.grid_voltage_setpoint_v, "V", 1)
+            if is_reference
+            else "",
+            "reading": text.amount(converter.grid_voltage_v, "V", 1),
+        },
+        {
+            "name": "Current from the bus",
+            "order": text.amount(sign * setpoint_a, "A", 2)
+            if is_current and setpoint_a is not None
+            else "",
+            "reading": text.amount(converter.grid_current_a, "A", 2),
+        },
+        {
+            "name": "Power from the bus",
+            "order": "",
+            "reading": text.power(converter.grid_power_w),
+        },
+        {
+            "name": "Droop",
+            "order": "",
+            "reading": text.amount(
+                None if converter.droop_ratio is None else 100.0 * converter.droop_ratio, "%", 1
+            ),
+        },
+        {
+            "name": "Temperature",
+            "order": "",
+            "reading": text.amount(converter.temp_degc, "°C", 1),
+        },
+        {
+            "name": "Taken / given so far",
+            "order": "",
+            "reading": f"{text.energy(converter.grid_charged_wh)} / "
+            f"{text.energy(converter.grid_discharged_wh)}",
+        },
+    ]
+    notes = [text.ALARM_WORDS[converter.alarm]]
+    if mode.is_active and converter.hold_remaining_s is not None:
+        notes.append(f"goes off in {converter.hold_remaining_s:.1f} s unless renewed")
+    if converter.stop_detail:
+        notes.append(f"stopped by itself: {converter.stop_detail}")
+    return {
+        "word": text.CONVERTER_WORDS[mode],
+        "age": _age(unit.converter_age_s),
+        "rows": rows,
+        "notes": [note for note in notes if note],
+    }
+
+
+def _diagnostics(unit: UnitView) -> State:
+    found = unit.diagnostics
+    if found is None:
+        return {"level": "", "message": "nothing heard on /diagnostics", "rows": []}
+    rows = [[name.replace("_", " "), value or text.UNKNOWN] for name, value in found.values]
+    status = unit.status
+    if status is not None:
+        rows += [
+            ["grants its lease to", status.grid_master_id or "nobody"],
+            ["policy", status.policy_hash[:12] or text.UNKNOWN],
+            ["slots taken", f"{len(status.deal_ids)} of {status.slot_capacity}"],
+        ]
+    words = {0: "good", 1: "warning", 2: "error", 3: "stale"}
+    return {"level": words.get(found.level, "?"), "message": found.message, "rows": rows}
+
+
+def bands_state(unit: UnitView, site: Site, ros_time_s: float | None) -> State:
+    """The scenario's bands over a day, and where the battery is now; for a drawing."""
+    known = site.units.get(unit.unit_id)
+    scenario = known.scenario if known else None
+    status = unit.status
+    capacity_wh = (status.capacity_wh if status else None) or 0.0
+    if scenario is None or not capacity_wh:
+        return {"sections": [], "now": None, "rules": []}
+    sections = [
+        {
+            "from": section.from_s / 86_400.0,
+            "to": section.to_s / 86_400.0,
+            "bands": [
+                {
+                    "name": band.name,
+                    "low": min((band.lower_wh or 0.0) / capacity_wh, 1.0),
+                    "high": min((band.upper_wh or capacity_wh) / capacity_wh, 1.0),
+                }
+                for band in section.bands
+            ],
+        }
+        for section in scenario.sections
+    ]
+    now = None
+    rules: list[str] = []
+    if ros_time_s is not None and status and status.remaining_wh is not None:
+        local = datetime.fromtimestamp(ros_time_s, site.zone)
+        second = local.hour * 3600 + local.minute * 60 + local.second
+        now = {
+            "day": second / 86_400.0,
+            "soc": status.remaining_wh / capacity_wh,
+            "words": f"{status.remaining_wh:,.0f} Wh, {status.battery_band or 'no band'}",
+        }
+        here = next((s for s in scenario.sections if s.from_s <= second < s.to_s), None)
+        band = status.battery_band
+        if here is not None and band:
+            for title, table in (("asks", here.request), ("answers", here.accept)):
+                rule = table.get(band)
+                for direction, part in (
+                    ("to charge up to", rule.charge if rule else None),
+                    ("to give down to", rule.discharge if rule else None),
+                ):
+                    if part is not None:
+                        price = (
+                            "at any price"
+                            if part.price_point_per_wh is None
+                            else f"at {part.price_point_per_wh:g} pt/Wh"
+                        )
+                        rules.append(f"{title} {direction} {part.limit_wh:,.0f} Wh {price}")
+            if not rules:
+                rules.append("neither asks nor answers")
+    return {"sections": sections, "now": now, "rules": rules}
+
+
+# --- deals ---------------------------------------------------------------------------------------
+
+
+def _progress(deal: DealRecord) -> float:
     ratio = deal.moved_wh / deal.energy_wh if deal.energy_wh > 0.0 else 0.0
-    price = deal.price_point_per_wh
+    return min(max(ratio, 0.0), 1.0)
+
+
+def deal_state(deal: DealRecord, ros_time_s: float | None, zone: tzinfo) -> State:
+    """A deal, running or past, with its receipt and its phases."""
+    end_s = deal.stopped_at_s or deal.ended_at_s or ros_time_s
+    ran_s = end_s - deal.started_at_s if deal.started_at_s and end_s else None
+    lost_wh = (
+        deal.sent_wh - deal.received_wh
+        if deal.sent_wh is not None and deal.received_wh is not None
+        else None
+    )
+    left_s = None
+    if deal.state is DealState.RUNNING and ran_s and deal.moved_wh > 0.0:
+        left_s = (deal.energy_wh - deal.moved_wh) / deal.moved_wh * ran_s
+    points = None if deal.price_point_per_wh is None else deal.price_point_per_wh * deal.moved_wh
     return {
         "id": deal.deal_id,
         "giver": deal.discharge_unit_id,
         "taker": deal.charge_unit_id,
+        "asked": deal.request_unit_id,
         "flowing": deal.state is DealState.RUNNING,
+        "over": deal.state.is_over,
         "completed": deal.state is DealState.COMPLETED,
-        "ratio": min(max(ratio, 0.0), 1.0),
-        "percent": text.percent(min(max(ratio, 0.0), 1.0)),
+        "ratio": round(_progress(deal), 3),
+        "percent": text.percent(_progress(deal)),
         "agreed": text.energy(deal.energy_wh),
         "moved": text.energy(deal.moved_wh, 1),
         "progress": f"{deal.moved_wh:.0f} / {deal.energy_wh:.0f} Wh",
         "sent": text.energy(deal.sent_wh, 1),
         "received": text.energy(deal.received_wh, 1),
+        "lost": text.energy(lost_wh, 1),
         "current": text.amount(deal.current_a, "A", 1),
-        "price": text.amount(price, "pt/Wh", 1),
+        "price": text.amount(deal.price_point_per_wh, "pt/Wh", 1),
+        "points": text.amount(points, "pt"),
         "state": text.DEAL_WORDS[deal.state],
         "reason": deal.reason,
         "reference": deal.voltage_reference_id,
+        "master": deal.grid_master_id,
         "ran": text.duration(ran_s),
+        "left": f"about {text.duration(left_s)} left" if left_s is not None else "",
         "began": text.clock_time(deal.started_at_s or deal.created_at_s, zone),
+        "day": text.day(deal.created_at_s, zone),
+        "phases": _phases(deal, ros_time_s, zone),
+    }
+
+
+def _phases(deal: DealRecord, ros_time_s: float | None, zone: tzinfo) -> list[State]:
+    """What stretches of time the deal went through, as parts of the whole."""
+    stamps = [
+        ("getting ready", deal.created_at_s),
+        ("energy flows", deal.started_at_s),
+        ("closing the books", deal.stopped_at_s),
+        ("", deal.ended_at_s or (None if deal.state.is_over else ros_time_s)),
+    ]
+    known = [(name, at_s) for name, at_s in stamps if at_s]
+    if len(known) < 2:
+        return []
+    whole_s = max(known[-1][1] - known[0][1], 1.0)
+    return [
+        {
+            "name": name,
+            "at": text.clock_time(at_s, zone),
+            "took": text.duration(until_s - at_s),
+            "part": round(max(until_s - at_s, 0.0) / whole_s, 4),
+        }
+        for (name, at_s), (_, until_s) in pairwise(known)
+    ]
+
+
+def event_state(event: Event, zone: tzinfo) -> State:
+    """One line of the list of faults and events."""
+    return {
+        "level": text.LEVEL_WORDS[event.level],
+        "time": text.clock_time(event.stamp_s, zone),
+        "day": text.day(event.stamp_s, zone),
+        "unit": event.unit_id,
+        "text": event.text,
+        "code": event.code,
+        "present": event.is_present,
+    }
+
+
+# --- energy --------------------------------------------------------------------------------------
+
+
+def energy_tiles(whole: Energy) -> State:
+    """The figures of all units together."""
+    line_loss_wh = max(whole.discharged_wh - whole.charged_wh, 0.0)
+    alone, together = whole.alone_ratio, whole.self_sufficiency_ratio
+    gain = (
+        f"{100.0 * (together - alone):.1f} points more than each alone"
+        if alone is not None and together is not None
+        else ""
+    )
+    unused_wh = max(whole.available_wh - whole.solar_wh, 0.0)
+    return {
+        "tiles": [
+            _tile("Sun", text.energy(whole.solar_wh), f"{text.energy(unused_wh)} left unused"),
+            _tile(
+                "Load", text.energy(whole.load_wh), f"{text.energy(whole.unserved_wh)} unserved"
+            ),
+            _tile("Bought", text.energy(whole.mains_wh), "from the mains"),
+            _tile("Exchanged", text.energy(whole.charged_wh), "received over the bus"),
+            _tile(
+                "Lost",
+                text.energy(line_loss_wh + whole.converter_loss_wh),
+                f"{text.energy(line_loss_wh)} in lines, "
+                f"{text.energy(whole.converter_loss_wh)} in converters",
+            ),
+            _tile("Own sun used", text.percent(whole.own_sun_ratio), "stayed in its house"),
+            _tile("Self-sufficiency", text.percent(together), gain),
+            _tile("Without the bus", text.percent(alone), "each house alone"),
+        ]
+    }
+
+
+# --- steering ------------------------------------------------------------------------------------
+
+
+def steering_state(desk: Desk) -> State:
+    """Orders and how far they are, and what is written down."""
+    return {
+        "orders": [
+            {
+                "number": order.number,
+                "at": order.at,
+                "who": order.who,
+                "what": order.what,
+                "text": order.text or "on its way…",
+                "state": "pending"
+                if not order.is_over
+                else "done"
+                if order.is_done
+                else "refused",
+            }
+            for order in desk.orders()[:20]
+        ],
+        "audit": [
+            {"when": entry.when[:19].replace("T", " "), "who": entry.who, "what": entry.what}
+            | {"outcome": entry.outcome}
+            for entry in desk.audit.entries()[:60]
+        ],
+    }
+
+
+def stop_state(desk: Desk, view: GridView) -> State:
+    """An emergency stop: what each unit has made of it."""
+    order = desk.stop_order
+    if order is None:
+        return {"given": False, "units": [], "open": 0, "who": ""}
+    rows = []
+    for unit in view.units:
+        mode = unit.status.effective_mode if unit.status else None
+        reading = unit.converter.mode if unit.converter else None
+        is_off = reading is ConverterMode.WAIT
+        has_followed = mode is Mode.FORCE_STOP and unit.is_present
+        rows.append(
+            {
+                "id": unit.unit_id,
+                "off": is_off,
+                "followed": has_followed,
+                "words": f"converter {text.CONVERTER_WORDS[reading] if reading else 'not read'}; "
+                + (
+                    "unit has stopped"
+                    if has_followed
+                    else _unit_note(unit) or "unit still to follow"
+                ),
+                "reply": order.replies.get(unit.unit_id, ""),
+            }
+        )
+    return {
+        "given": True,
+        "who": order.who,
+        "units": rows,
+        "open": sum(not (row["off"] and row["followed"]) for row in rows),
     }

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime, tzinfo
 
-from apis_viz.records import ConverterMode, DealState, FaultLevel, Mode
+from apis_viz.records import Alarm, ConverterMode, DealState, FaultLevel, Mode
 
 __all__ = [
+    "ALARM_WORDS",
     "CONVERTER_WORDS",
     "DEAL_WORDS",
     "LEVEL_WORDS",
@@ -15,8 +16,10 @@ __all__ = [
     "amount",
     "clock_time",
     "date_time",
+    "day",
     "duration",
     "energy",
+    "harmless",
     "percent",
     "power",
 ]
@@ -37,6 +40,13 @@ CONVERTER_WORDS = {
     ConverterMode.VOLTAGE_REFERENCE: "holds the voltage",
     ConverterMode.DISCHARGE: "discharging",
     ConverterMode.CHARGE: "charging",
+}
+
+ALARM_WORDS = {
+    Alarm.UNKNOWN: "",
+    Alarm.NONE: "no alarm",
+    Alarm.LIGHT: "light alarm: works, asks for attention",
+    Alarm.HEAVY: "heavy alarm: must stop",
 }
 
 DEAL_WORDS = {
@@ -116,3 +126,13 @@ def date_time(ros_time_s: float | None, zone: tzinfo) -> str:
 def clock_time(ros_time_s: float | None, zone: tzinfo) -> str:
     """Write the time of day at the place of the grid, seconds of ROS time in."""
     return f"{datetime.fromtimestamp(ros_time_s, zone):%H:%M:%S}" if ros_time_s else UNKNOWN
+
+
+def day(ros_time_s: float | None, zone: tzinfo) -> str:
+    """Write the day at the place of the grid, seconds of ROS time in."""
+    return f"{datetime.fromtimestamp(ros_time_s, zone):%d %b}" if ros_time_s else UNKNOWN
+
+
+def harmless(words: str) -> str:
+    """A text as a cell of a spreadsheet, which would take some beginnings for a formula."""
+    return f"'{words}" if words[:1] in ("=", "+", "-", "@", "\t", "\r") else words

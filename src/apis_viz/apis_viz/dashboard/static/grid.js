@@ -1,16 +1,27 @@
-// The picture of the grid: houses along a DC bus, with batteries, flows and running deals.
-// A schematic, not a map: rows of houses hang on one trunk at the left. All words come ready from Python.
+// The picture of the grid. Python says once how the bus runs (plan) and then, in small messages,
+// what has changed (take). Houses are SVG, so that they can be read, focused and clicked; what
+// moves is drawn on a canvas over it by the browser alone, at the display's pace.
 
-const MIN_CELL = 138; // [px] a house with its labels is not readable below this
-const MAX_CELL = 270;
-const TRUNK_X = 14;
-const ARC_ROOM = 104; // [px] above the roofs, for the deals
-const HOUSE = 112; // height of a house
-const DROP = 66; // from the house down to the bus
-const FOOT = 56; // below the bus, for the markers
-const ROW = ARC_ROOM + HOUSE + DROP + FOOT;
+const SIZES = {
+  // least width of a cell, height of a row, room above the bus, length of the drop, house height
+  full: { cell: 150, row: 312, above: 250, drop: 64, house: 106 },
+  mid: { cell: 84, row: 150, above: 112, drop: 34, house: 58 },
+  dot: { cell: 46, row: 74, above: 40, drop: 0, house: 0 },
+};
+const MAX_CELL = 290;
+const EDGE = 10; // where the bus turns into the next row [px]
+const CALM_W = 5; // below this nothing is drawn to flow [W]
 
-// A path through points that lie straight over or beside each other, with round corners.
+const F = { PRESENT: 0, SOC: 1, BAND: 2, WATTS: 3, VOLTS: 4, SUN: 5, LOAD: 6, MAINS: 7, FLAGS: 8, NOTE: 9, CONVERTER: 10 };
+const FLAG = { REFERENCE: 1, MASTER: 2, FAULT: 4 };
+
+export function watts(value) {
+  if (value === null || value === undefined) return '–';
+  const text = Math.abs(value) >= 999.5 ? `${(value / 1000).toFixed(2)} kW` : `${Math.round(value)} W`;
+  return text.replace(/^-0 W$/, '0 W').replace('-', '−');
+}
+
+// A polyline with round corners, as SVG path.
 function rounded(points, radius) {
   const parts = [`M${points[0]}`];
   for (let i = 1; i < points.length - 1; i++) {
@@ -26,212 +37,314 @@ function rounded(points, radius) {
   return `${parts.join(' ')} L${points.at(-1)}`;
 }
 
-// A point of a cubic, as near to its middle as no label is yet.
-function freePlace([a, b, c, d], taken) {
-  const point = (t) => [0, 1].map((i) => {
-    const u = 1 - t;
-    return u * u * u * a[i] + 3 * u * u * t * b[i] + 3 * u * t * t * c[i] + t * t * t * d[i];
+// Points of a cubic, for the canvas.
+function cubic([a, b, c, d], steps = 24) {
+  return Array.from({ length: steps + 1 }, (_, i) => {
+    const t = i / steps, u = 1 - t;
+    return [0, 1].map((k) => u * u * u * a[k] + 3 * u * u * t * b[k] + 3 * u * t * t * c[k] + t * t * t * d[k]);
   });
-  const places = [0.5, 0.3, 0.7, 0.2, 0.8].map(point);
-  const isFree = ([x, y]) => taken.every(([tx, ty]) => Math.abs(x - tx) > 112 || Math.abs(y - ty) > 32);
-  return places.find(isFree) || places[0];
 }
 
+const House = {
+  props: { u: Array, id: String, size: String, at: Object, scale: Number, bright: Number },
+  template: `
+  <a :href="'/unit/' + id" class="house" :class="[way, size, {absent: !u[0]}]" :transform="'translate(' + at.x + ' ' + at.y + ') scale(' + scale + ')'"
+     :aria-label="label" @mouseenter="$emit('look', label)" @focus="$emit('look', label)" @mouseleave="$emit('look', '')" @blur="$emit('look', '')">
+    <template v-if="size === 'full'">
+      <rect x="-66" y="-205" width="132" height="238" class="hit"/>
+      <line x1="0" y1="-64" x2="0" y2="0" class="wire"/>
+      <path v-if="flows" class="tip" :d="way === 'give' ? 'M-9,-25 L9,-25 L0,-9 Z' : 'M-9,-36 L9,-36 L0,-52 Z'"/>
+      <circle r="6.5" class="node"/>
+      <text x="15" y="-34" class="watts" v-if="flows">{{ flow }}</text>
+      <text x="15" y="-20" class="small" v-if="flows">{{ way === 'give' ? 'giving' : 'taking' }}</text>
+      <text x="-14" y="-27" class="name">{{ id }}</text>
+      <text x="0" y="24" class="volts" v-if="u[4] > 100">{{ u[4].toFixed(1) }} V</text>
+      <g transform="translate(0 -64)">
+        <path d="M-60,-58 L0,-100 L60,-58 Z" class="roof"/>
+        <path d="M10,-89 L48,-62 L35,-62 L4,-84 Z" class="panel" :style="{opacity: sun}"/>
+        <rect x="-48" y="-58" width="96" height="58" rx="2" class="wall"/>
+        <rect x="-30" y="-53" width="12" height="5" rx="1.5" class="cell"/>
+        <rect x="-39" y="-49" width="30" height="44" rx="4" class="cell"/>
+        <rect x="-36" :y="-8 - fill" width="24" :height="fill" rx="2" class="charge"/>
+        <text x="20" y="-27" class="soc">{{ soc }}</text>
+        <text x="20" y="-12" class="small mid-text">{{ u[2] }}</text>
+        <g transform="translate(-50 -122)" class="sun" :class="{off: !(u[5] > 1)}"><circle r="5"/><path d="M0,-10V-7.5M0,7.5V10M-10,0H-7.5M7.5,0H10M-7,-7L-5.3,-5.3M5.3,5.3L7,7M-7,7L-5.3,5.3M5.3,-5.3L7,-7"/></g>
+        <text x="-50" y="-97" class="watts mid-text">{{ watts(u[5]) }}</text>
+        <path transform="translate(50 -122)" class="plug" d="M-3,-10V-5M3,-10V-5M-6,-5H6V-1A6,6 0 0 1 -6,-1ZM0,5V10"/>
+        <text x="50" y="-97" class="watts mid-text">{{ watts(u[6]) }}</text>
+        <g v-if="u[8] & 4" class="alarm"><path d="M-17,-86 L-5,-65 L-29,-65 Z"/><text x="-17" y="-68">!</text></g>
+      </g>
+      <g v-if="u[8] & 1" :transform="'translate(0 ' + (u[4] > 100 ? 40 : 22) + ')'" class="badge reference"><rect x="-57" y="-9" width="114" height="18" rx="9"/><text y="4">⚓ holds the voltage</text></g>
+      <g v-if="u[8] & 2" :transform="'translate(0 ' + (u[8] & 1 ? 61 : u[4] > 100 ? 40 : 22) + ')'" class="badge master"><rect x="-44" y="-9" width="88" height="18" rx="9"/><text y="4">★ grid master</text></g>
+      <text v-if="!u[0]" y="24" class="small mid-text">{{ u[9] }}</text>
+    </template>
+    <template v-else-if="size === 'mid'">
+      <rect x="-40" y="-100" width="80" height="130" class="hit"/>
+      <line x1="0" y1="-34" x2="0" y2="0" class="wire"/>
+      <path v-if="flows" class="tip" :d="way === 'give' ? 'M-6,-14 L6,-14 L0,-4 Z' : 'M-6,-18 L6,-18 L0,-28 Z'"/>
+      <circle r="4" class="node"/>
+      <g transform="translate(0 -34)">
+        <path d="M-33,-34 L0,-57 L33,-34 Z" class="roof"/>
+        <path d="M7,-50 L26,-37 L18,-37 L3,-47.5 Z" class="panel" :style="{opacity: sun}"/>
+        <rect x="-27" y="-34" width="54" height="34" rx="1.5" class="wall"/>
+        <rect x="-25.5" :y="-1.5 - fill * 31 / 38" width="51" :height="fill * 31 / 38" class="charge soft"/>
+        <text y="-12" class="soc">{{ soc }}</text>
+        <g v-if="u[8] & 4" class="alarm" transform="translate(-8 -2) scale(0.9)"><path d="M-17,-66 L-6,-47 L-28,-47 Z"/><text x="-17" y="-50">!</text></g>
+      </g>
+      <text y="17" class="name">{{ u[8] & 2 ? '★ ' : '' }}{{ u[8] & 1 ? '⚓ ' : '' }}{{ id }}</text>
+      <text y="30" class="small mid-text" v-if="flows">{{ flow }} {{ way === 'give' ? 'giving' : 'taking' }}</text>
+    </template>
+    <template v-else>
+      <circle r="21" class="hit"/>
+      <circle r="15.5" class="disc"/>
+      <path :d="sector" class="charge soft"/>
+      <circle r="15.5" class="ring"/>
+      <text y="4" class="soc">{{ u[1] === null ? '–' : Math.round(u[1]) }}</text>
+      <text y="28" class="name">{{ u[8] & 2 ? '★' : '' }}{{ u[8] & 1 ? '⚓' : '' }}{{ id }}</text>
+      <path v-if="flows" class="tip" :d="way === 'give' ? 'M-6,-25 L6,-25 L0,-33 Z' : 'M-6,-33 L6,-33 L0,-25 Z'"/>
+      <g v-if="u[8] & 4" class="alarm" transform="translate(26 52) scale(0.8)"><path d="M-17,-90 L-5,-69 L-29,-69 Z"/><text x="-17" y="-72">!</text></g>
+    </template>
+  </a>`,
+  emits: ['look'],
+  computed: {
+    flows() { return this.u[0] && Math.abs(this.u[3] || 0) >= CALM_W; },
+    way() { return (this.u[3] || 0) < 0 ? 'give' : 'take'; },
+    flow() { return watts(Math.abs(this.u[3] || 0)); },
+    soc() { return this.u[1] === null ? '–' : `${Math.round(this.u[1])} %`; },
+    fill() { return 0.38 * Math.min(Math.max(this.u[1] || 0, 0), 100); },
+    sun() { return (0.15 + 0.85 * Math.min((this.u[5] || 0) / this.bright, 1)).toFixed(2); },
+    sector() {
+      const part = Math.min(Math.max((this.u[1] || 0) / 100, 0), 0.9999);
+      const y = 14 - 28 * part, x = Math.sqrt(Math.max(196 - y * y, 0));
+      return `M${-x},${y} A14,14 0 ${part > 0.5 ? 1 : 0} 0 ${x},${y} Z`;
+    },
+    label() {
+      const u = this.u;
+      if (!u[0]) return `${this.id}: ${u[9]}`;
+      const flow = this.flows ? `${this.way === 'give' ? 'giving' : 'taking'} ${this.flow}` : 'no power on the bus';
+      const marks = [u[8] & 1 ? 'holds the voltage' : '', u[8] & 2 ? 'grid master' : '', u[8] & 4 ? 'has a fault' : ''];
+      return [`${this.id}: ${this.soc} ${u[2]}`, flow, u[4] > 100 ? `${u[4].toFixed(1)} V` : '', `sun ${watts(u[5])}`, `load ${watts(u[6])}`,
+        u[7] > 1 ? `mains ${watts(u[7])}` : '', ...marks, u[9]].filter(Boolean).join(' · ');
+    },
+  },
+  methods: { watts },
+};
+
 export default {
+  components: { House },
   template: `
   <section class="apis-card apis-grid" ref="box">
-    <h2>DC bus <b>{{ state.bus.voltage }}</b> <small>{{ state.bus.held }}</small></h2>
-    <svg :viewBox="'0 0 ' + width + ' ' + height" role="img" :aria-label="summary">
-      <defs>
-        <linearGradient v-for="d in arcs" :key="d.id" :id="'arc-' + d.id" gradientUnits="userSpaceOnUse"
-                        :x1="d.x1" :y1="d.y1" :x2="d.x2" :y2="d.y2 + 0.1">
-          <stop offset="0" class="give-stop"/><stop offset="1" class="take-stop"/>
-        </linearGradient>
-      </defs>
-      <g class="bus" :class="{up: state.bus.is_up}">
-        <path :d="busPath" class="bar"/>
-        <path v-for="s in segments" :key="s.key" :d="s.path" class="flow" :class="{rev: s.reverse}"
-              :stroke-width="s.width" v-show="s.width > 0"/>
-      </g>
-      <g v-for="d in arcs" :key="d.id" class="deal" :class="{flowing: d.deal.flowing}">
-        <title>{{ d.deal.giver }} → {{ d.deal.taker }}: {{ d.deal.progress }}, {{ d.deal.state }}</title>
-        <path :d="d.path" class="track" :stroke="'url(#arc-' + d.id + ')'"/>
-        <path :d="d.path" class="dots" v-show="d.deal.flowing"/>
-      </g>
-      <g v-for="h in houses" :key="h.u.id" :transform="'translate(' + h.x + ' ' + h.y + ')'" class="house"
-         :class="{absent: !h.u.present}">
-        <title>{{ h.u.id }}: {{ h.u.soc }}, {{ h.u.converter }}{{ h.u.note ? ' (' + h.u.note + ')' : '' }}</title>
-        <g :class="h.way">
-          <line x1="0" :y1="-DROP" x2="0" y2="0" class="wire"/>
-          <line x1="0" :y1="h.way === 'give' ? -DROP : 0" x2="0" :y2="h.way === 'give' ? 0 : -DROP"
-                class="flow" :stroke-width="h.width" v-show="h.width > 0"/>
-          <path v-show="h.width > 0" class="tip" :d="h.way === 'give' ? 'M-9,-26 L9,-26 L0,-10 Z' : 'M-9,-36 L9,-36 L0,-52 Z'"/>
-          <circle cx="0" cy="0" r="6.5" class="node"/>
-          <text x="15" :y="-DROP / 2 + 1" class="watts" v-show="h.width > 0">{{ h.u.flow }}</text>
-          <text x="15" :y="-DROP / 2 + 15" class="small" v-show="h.width > 0">{{ h.way === 'give' ? 'giving' : 'taking' }}</text>
+    <div class="head"><h2>DC bus <b>{{ frame.bus.voltage }}</b> <small>{{ frame.bus.held }}</small></h2><small class="look" aria-hidden="true">{{ info || hint }}</small></div>
+    <div class="scene" :style="{height: height + 'px'}" :class="['of-' + scene.size, {up: frame.bus.up}]">
+      <svg :width="box" :height="height" :viewBox="'0 0 ' + box + ' ' + height" role="group" :aria-label="summary">
+        <g v-for="l in scene.lines" :key="l.id" class="line" :class="{hot: l.load > 0.8}" @mouseenter="info = lineWords(l)" @mouseleave="info = ''">
+          <path :d="l.path" class="bar"/><path :d="l.path" class="hit"/>
+          <text v-if="l.label" :x="l.label[0]" :y="l.label[1]" class="amps">{{ lineLabel(l) }}</text>
         </g>
-        <text x="-13" :y="-DROP / 2 + 6" class="name">{{ h.u.id }}</text>
-        <g :transform="'translate(0 ' + -DROP + ')'">
-          <path d="M-62,-62 L0,-104 L62,-62 Z" class="roof"/>
-          <path d="M10,-93 L50,-66 L36,-66 L4,-88 Z" class="panel" :style="{opacity: h.sun}"/>
-          <rect x="-49" y="-62" width="98" height="62" rx="2" class="wall"/>
-          <rect x="-31" y="-56" width="12" height="5" rx="1.5" class="cell"/>
-          <rect x="-41" y="-52" width="32" height="46" rx="4" class="cell"/>
-          <rect x="-38" :y="-9 - h.fill" width="26" :height="h.fill" rx="2" class="charge"/>
-          <text x="20" y="-28" class="soc">{{ h.u.soc }}</text>
-          <text x="20" y="-13" class="small mid">{{ h.u.band }}</text>
-          <g transform="translate(-52 -125)" class="sun">
-            <circle r="5"/><path d="M0,-10V-7.5M0,7.5V10M-10,0H-7.5M7.5,0H10M-7,-7L-5.3,-5.3M5.3,5.3L7,7M-7,7L-5.3,5.3M5.3,-5.3L7,-7"/>
-          </g>
-          <text x="-52" y="-100" class="watts mid">{{ h.u.solar }}</text>
-          <path transform="translate(52 -125)" class="plug" d="M-3,-10V-5M3,-10V-5M-6,-5H6V-1A6,6 0 0 1 -6,-1ZM0,5V10"/>
-          <text x="52" y="-100" class="watts mid">{{ h.u.load }}</text>
-          <g v-show="h.u.faults.length" class="alarm"><path d="M-17,-90 L-5,-69 L-29,-69 Z"/><text x="-17" y="-72">!</text></g>
+        <g v-for="d in arcs" :key="d.id" class="deal" :class="{flowing: d.flowing}" @mouseenter="info = dealWords(d)" @mouseleave="info = ''">
+          <linearGradient :id="d.key" gradientUnits="userSpaceOnUse" :x1="d.from[0]" :y1="d.from[1]" :x2="d.to[0]" :y2="d.to[1] + 0.1">
+            <stop offset="0" class="give-stop"/><stop offset="1" class="take-stop"/></linearGradient>
+          <path :d="d.path" class="track" :stroke="'url(#' + d.key + ')'"/>
+          <path :d="d.path" class="done" :stroke="'url(#' + d.key + ')'" pathLength="1" :stroke-dasharray="d.ratio + ' 2'"/>
         </g>
-        <g v-show="h.u.reference" transform="translate(0 20)" class="badge reference">
-          <rect x="-55" y="-9" width="110" height="18" rx="9"/><text y="4">⚓ holds the voltage</text>
+        <House v-for="p in scene.places" :key="p.id" :id="p.id" :u="frame.units[p.id]" :size="scene.size" :at="p" :scale="scene.scale" :bright="bright" @look="info = $event"/>
+        <g v-for="d in labelled" :key="d.id" :transform="'translate(' + d.label + ')'" class="tag-group">
+          <rect x="-54" y="-14" width="108" height="28" rx="8" class="tag"/><text y="0" class="tag-text">{{ d.progress }}</text>
+          <rect x="-44" y="5" width="88" height="4" rx="2" class="rest"/><rect x="-44" y="5" :width="88 * d.ratio" height="4" rx="2" class="part"/>
         </g>
-        <g v-show="h.u.master" :transform="'translate(0 ' + (h.u.reference ? 41 : 20) + ')'" class="badge master">
-          <rect x="-55" y="-9" width="110" height="18" rx="9"/><text y="4">★ grid master</text>
-        </g>
-        <text v-show="!h.u.present" y="20" class="small mid">{{ h.u.note }}</text>
-      </g>
-      <g v-for="d in arcs" :key="d.id" :transform="'translate(' + d.lx + ' ' + d.ly + ')'">
-        <rect x="-54" y="-14" width="108" height="28" rx="8" class="tag"/>
-        <text y="0" class="tag-text">{{ d.deal.progress }}</text>
-        <rect x="-44" y="5" width="88" height="4" rx="2" class="rest"/>
-        <rect x="-44" y="5" :width="88 * d.deal.ratio" height="4" rx="2" class="done"/>
-      </g>
-    </svg>
+      </svg>
+      <canvas ref="canvas" aria-hidden="true"></canvas>
+    </div>
     <div class="apis-legend" aria-hidden="true">
       <span><i class="give"></i>giving to the bus</span><span><i class="take"></i>taking from the bus</span>
-      <span><i class="charge"></i>battery</span><span><i class="arc"></i>deal, from giver to taker</span>
+      <span><i class="charge"></i>battery</span><span><i class="arc"></i>deal, from giver to taker</span><span>wider = more power</span>
     </div>
   </section>`,
-  props: { state: Object },
-  data: () => ({ box: 360, DROP }),
+  props: { plan: Object, first: Object },
+  data() {
+    return { box: 360, frame: this.first, info: '', calm: false };
+  },
   mounted() {
-    this.observer = new ResizeObserver(([entry]) => (this.box = Math.floor(entry.contentRect.width)));
+    this.observer = new ResizeObserver(([entry]) => (this.box = Math.max(300, Math.floor(entry.contentRect.width))));
     this.observer.observe(this.$refs.box);
+    this.still = matchMedia('(prefers-reduced-motion: reduce)');
+    this.phase = {};
+    this.last = performance.now();
+    const draw = (now) => {
+      this.draw(now);
+      this.request = requestAnimationFrame(draw);
+    };
+    this.request = requestAnimationFrame(draw);
   },
   unmounted() {
     this.observer.disconnect();
+    cancelAnimationFrame(this.request);
   },
   computed: {
-    width() {
-      // Drawing units across: fewer than pixels, so larger houses, where there is room for them.
-      const room = this.box / (TRUNK_X + 200 * this.state.units.length);
-      return this.box / Math.min(Math.max(room, 1), 1.3);
+    hint() {
+      return 'Point at a house, a line or a deal to read more';
     },
-    rows() {
-      const most = Math.max(1, Math.floor((this.width - TRUNK_X) / MIN_CELL));
-      return Math.max(1, Math.ceil(this.state.units.length / most));
-    },
-    columns() {
-      return Math.ceil(this.state.units.length / this.rows) || 1;
-    },
-    cell() {
-      return Math.min((this.width - TRUNK_X) / this.columns, MAX_CELL);
-    },
-    left() {
-      return TRUNK_X + (this.width - TRUNK_X - this.cell * this.columns) / 2;
-    },
-    height() {
-      return this.rows * ROW;
+    bright() {
+      return Math.max(1000, ...Object.values(this.frame.units).map((u) => u[F.SUN] || 0));
     },
     strongest() {
       // At least a kilowatt, so that an idle converter's few watts stay a thin line.
-      return Math.max(1000, ...this.state.units.map((u) => Math.abs(u.grid_w || 0)));
+      return Math.max(1000, ...Object.values(this.frame.units).map((u) => Math.abs(u[F.WATTS] || 0)));
     },
-    brightest() {
-      return Math.max(1000, ...this.state.units.map((u) => u.solar_w || 0));
+    busiest() {
+      return Math.max(1000, ...this.frame.lines.map((l) => Math.abs(l[1] || 0)));
     },
-    houses() {
-      return this.state.units.map((u, i) => {
-        const width = u.present ? this.thickness(u.grid_w) : 0;
-        return {
-          u, width,
-          x: this.left + ((i % this.columns) + 0.5) * this.cell,
-          y: this.rowY(Math.floor(i / this.columns)),
-          way: (u.grid_w || 0) < 0 ? 'give' : 'take',
-          fill: 40 * Math.min(Math.max(u.soc_ratio || 0, 0), 1),
-          sun: 0.15 + 0.85 * Math.min((u.solar_w || 0) / this.brightest, 1),
-        };
-      });
+    scene() {
+      return this.plan.order.length ? this.rowScene() : this.treeScene();
     },
-    busPath() {
-      const ends = [];
-      for (let row = 0; row < this.rows; row++) {
-        const last = this.houses.filter((_, i) => Math.floor(i / this.columns) === row).at(-1);
-        if (last) ends.push(`M${this.rows > 1 ? TRUNK_X : this.houses[0].x},${last.y} H${last.x}`);
-      }
-      if (this.rows > 1) ends.push(`M${TRUNK_X},${this.rowY(0)} V${this.rowY(this.rows - 1)}`);
-      return ends.join(' ');
-    },
-    segments() {
-      // Power through each stretch of the bus: what all houses beyond it take together.
-      const found = [];
-      let beyond = 0;
-      for (let i = this.houses.length - 1; i > 0; i--) {
-        const { u, x, y } = this.houses[i];
-        beyond += u.grid_w || 0;
-        if (i % this.columns) {
-          found.push(this.stretch(`h${i}`, `M${this.houses[i - 1].x},${y} H${x}`, beyond - this.below(i)));
-        } else {
-          found.push(this.stretch(`t${i}`, `M${TRUNK_X},${y - ROW} V${y}`, beyond));
-          found.push(this.stretch(`s${i}`, `M${TRUNK_X},${y} H${x}`, beyond - this.below(i)));
-        }
-      }
-      if (this.rows > 1) {
-        const { x, y } = this.houses[0];
-        found.push(this.stretch('s0', `M${TRUNK_X},${y} H${x}`, -this.below(0)));
-      }
-      return found;
+    height() {
+      return this.scene.height;
     },
     arcs() {
-      const labels = [];
-      const at = Object.fromEntries(this.houses.map((h) => [h.u.id, h]));
-      return this.state.deals.filter((d) => at[d.giver] && at[d.taker]).map((deal, i) => {
-        const roof = DROP + 105;
-        const [x1, y1, x2, y2] = [at[deal.giver].x, at[deal.giver].y - roof, at[deal.taker].x, at[deal.taker].y - roof];
-        const shared = { id: deal.id.replace(/[^A-Za-z0-9_-]/g, '_'), deal, x1, y1, x2, y2 };
-        if (y1 !== y2) {
-          // Between rows: over the giver's neighbours, down or up a gap between houses, and in from above.
-          const lane = 6 * (i % 3);
-          const gap = Math.min(x2 + (x1 < x2 ? -1 : 1) * this.cell / 2 + lane - 6, this.width - 4);
-          const [out, into] = [y1 - 42 - lane, y2 - 52];
-          const path = rounded([[x1, y1], [x1, out], [gap, out], [gap, into], [x2, into], [x2, y2]], 14);
-          return { ...shared, path, lx: x2, ly: into };
+      const at = this.scene.at, size = SIZES[this.scene.size];
+      const roof = this.scene.size === 'full' ? (size.drop + 101) * this.scene.scale : this.scene.size === 'mid' ? size.drop + 58 : 17;
+      return this.frame.deals.filter((d) => at[d.giver] && at[d.taker]).map((d, i) => {
+        const [from, to] = [d.giver, d.taker].map((id) => [at[id].x, at[id].y - roof]);
+        const far = Math.hypot(to[0] - from[0], to[1] - from[1]);
+        let handles;
+        if (Math.abs(from[1] - to[1]) < 2) {
+          const rise = Math.min((this.scene.size === 'full' ? 50 : 26) + 0.08 * far + 7 * (i % 3), size.row * 0.3) * 4 / 3;
+          const bend = (to[0] - from[0]) * 0.12;
+          handles = [from, [from[0] + bend, from[1] - rise], [to[0] - bend, to[1] - rise], to];
+        } else {
+          const lift = Math.min(30 + far * 0.15, 90);
+          handles = [from, [from[0] + (to[0] - from[0]) * 0.1, from[1] - lift], [to[0] - (to[0] - from[0]) * 0.1, to[1] - lift], to];
         }
-        const reach = Math.min(Math.abs(x2 - x1) / this.width, 1);
-        const rise = (52 + 40 * reach + 12 * (i % 2)) * 4 / 3; // a cubic peaks at 3/4 of its handles
-        const bend = (x2 - x1) * 0.12;
-        const ends = [[x1, y1], [x1 + bend, y1 - rise], [x2 - bend, y2 - rise], [x2, y2]];
-        const [lx, ly] = freePlace(ends, labels);
-        labels.push([lx, ly]);
-        return { ...shared, path: `M${ends[0]} C${ends.slice(1).join(' ')}`, lx, ly };
+        const curve = cubic(handles);
+        return { ...d, from, to, curve, path: `M${handles[0]} C${handles.slice(1).join(' ')}`, key: `arc-${d.id.replace(/[^A-Za-z0-9_-]/g, '_')}`, label: curve[12] };
       });
     },
+    labelled() {
+      if (this.scene.size !== 'full') return [];
+      const taken = [];
+      return this.arcs.map((d) => {
+        const free = [12, 8, 16, 6, 18].map((i) => d.curve[i]).find(([x, y]) => taken.every(([a, b]) => Math.abs(a - x) > 114 || Math.abs(b - y) > 32));
+        if (!free) return null;
+        taken.push(free);
+        return { ...d, label: [Math.min(Math.max(free[0], 58), this.box - 58), Math.max(free[1], 16)] };
+      }).filter(Boolean);
+    },
     summary() {
-      const deals = this.state.deals.map((d) => `${d.giver} gives to ${d.taker}, ${d.progress}`);
-      return `Houses on a DC bus of ${this.state.bus.voltage}. ${deals.join('; ') || 'No deal is running.'}`;
+      const deals = this.frame.deals.slice(0, 8).map((d) => `${d.giver} gives to ${d.taker}, ${d.progress}`);
+      return `${this.plan.units.length} houses on a DC bus of ${this.frame.bus.voltage}. ${deals.join('; ') || 'No deal is running.'}`;
     },
   },
   methods: {
-    rowY(row) {
-      return (row + 1) * ROW - FOOT;
+    // News from Python: only what has changed.
+    take(news) {
+      for (const [id, u] of Object.entries(news.units || {})) this.frame.units[id] = u;
+      for (const key of ['lines', 'deals', 'bus']) if (news[key]) this.frame[key] = news[key];
     },
-    thickness(watts) {
-      const size = Math.abs(watts || 0);
-      return size < 5 ? 0 : 2.5 + 7 * Math.sqrt(size / this.strongest);
+    rowScene() {
+      const order = this.plan.order, n = order.length, W = this.box;
+      const fits = (name, most) => Math.ceil(n / Math.max(1, Math.floor((W - 2 * EDGE) / SIZES[name].cell))) * SIZES[name].row <= most;
+      const name = fits('full', 1250) ? 'full' : fits('mid', 1400) ? 'mid' : 'dot';
+      const size = SIZES[name];
+      const most = Math.max(1, Math.floor((W - 2 * EDGE) / size.cell));
+      const rows = Math.ceil(n / most), columns = Math.ceil(n / rows);
+      const cell = Math.min((W - 2 * EDGE) / columns, MAX_CELL), left = (W - cell * columns) / 2;
+      const scale = name === 'full' && rows === 1 ? Math.min(Math.max(cell / 200, 1), 1.4) : 1; // larger houses where there is room
+      const above = rows === 1 && name === 'full' ? 190 * scale + 72 : size.above;
+      const places = order.map((id, i) => {
+        const row = Math.floor(i / columns), inRow = i % columns;
+        const column = row % 2 ? columns - 1 - inRow : inRow;
+        return { id, row, x: left + (column + 0.5) * cell, y: above + row * size.row };
+      });
+      const at = Object.fromEntries(places.map((p) => [p.id, p]));
+      const lines = this.plan.lines.map((l, i) => {
+        const [a, b] = [at[l.from], at[l.to]];
+        const turn = a.row % 2 ? Math.max(left - 4, EDGE - 4) : Math.min(left + cell * columns + 4, W - EDGE + 4);
+        const points = a.row === b.row ? [[a.x, a.y], [b.x, b.y]] : [[a.x, a.y], [turn, a.y], [turn, b.y], [b.x, b.y]];
+        const label = name === 'full' && a.row === b.row && Math.abs(a.x - b.x) > 130 ? [(a.x + b.x) / 2, a.y - 12] : null;
+        return { ...l, i, points, path: rounded(points, 12), label, load: this.load(l, i) };
+      });
+      return { size: name, scale, places, at, lines, height: above + (rows - 1) * size.row + (name === 'full' ? 74 * scale : 40) };
     },
-    below(i) {
-      // What all rows under the row of house i take.
-      const next = (Math.floor(i / this.columns) + 1) * this.columns;
-      return this.houses.slice(next).reduce((sum, h) => sum + (h.u.grid_w || 0), 0);
+    treeScene() {
+      const units = this.plan.units, W = this.box;
+      const [xs, ys] = [units.map((u) => u.x), units.map((u) => u.y)];
+      const spanX = Math.max(...xs) - Math.min(...xs) || 1, spanY = Math.max(...ys) - Math.min(...ys) || 1;
+      const scale = Math.min((W - 90) / spanX, Math.max(W < 600 ? 560 : 780, 300) / spanY);
+      const offX = (W - spanX * scale) / 2 - Math.min(...xs) * scale, top = Math.max(...ys);
+      const places = units.map((u) => ({ id: u.id, row: 0, x: offX + u.x * scale, y: 52 + (top - u.y) * scale }));
+      const at = Object.fromEntries(places.map((p) => [p.id, p]));
+      const lines = this.plan.lines.map((l, i) => {
+        const points = [[at[l.from].x, at[l.from].y], [at[l.to].x, at[l.to].y]];
+        return { ...l, i, points, path: `M${points[0]} L${points[1]}`, label: null, load: this.load(l, i) };
+      });
+      return { size: 'dot', scale: 1, places, at, lines, height: 52 + spanY * scale + 44 };
     },
-    stretch(key, path, watts) {
-      return { key, path, width: 0.8 * this.thickness(watts), reverse: watts < 0 };
+    load(line, i) {
+      const amps = this.frame.lines[i] && this.frame.lines[i][0];
+      return line.capacity_a && amps ? Math.abs(amps) / line.capacity_a : 0;
+    },
+    thickness(value, most) {
+      const size = Math.abs(value || 0);
+      return size < CALM_W ? 0 : 2.5 + 5.5 * Math.sqrt(Math.min(size / most, 1));
+    },
+    lineLabel(l) {
+      const [amps, power] = this.frame.lines[l.i] || [];
+      return Math.abs(power || 0) < CALM_W ? '' : `${Math.abs(amps).toFixed(1)} A`;
+    },
+    lineWords(l) {
+      const [amps, power, drop] = this.frame.lines[l.i] || [];
+      if (amps === null || amps === undefined) return `line ${l.from}–${l.to}: not known`;
+      const [from, to] = amps < 0 ? [l.to, l.from] : [l.from, l.to];
+      const loss = drop === null || drop === undefined ? '' : ` · ${Math.abs(drop).toFixed(1)} V drop, ${watts(Math.abs(drop * amps))} lost`;
+      const limit = l.capacity_a ? ` of ${l.capacity_a} A allowed` : '';
+      return `line ${from} → ${to}: ${Math.abs(amps).toFixed(2)} A${limit}, ${watts(Math.abs(power))}${loss}`;
+    },
+    dealWords(d) {
+      return `deal ${d.giver} → ${d.taker}: ${d.progress}, ${d.state}`;
+    },
+    colours() {
+      const style = getComputedStyle(this.$refs.box);
+      this.colour = Object.fromEntries(['give', 'take', 'flow', 'card'].map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
+    },
+    draw(now) {
+      const canvas = this.$refs.canvas;
+      if (!canvas) return;
+      const scale = Math.min(devicePixelRatio || 1, 2);
+      const [w, h] = [Math.round(this.box * scale), Math.round(this.height * scale)];
+      if (canvas.width !== w || canvas.height !== h) Object.assign(canvas, { width: w, height: h });
+      if (!this.colour || now - (this.coloured || 0) > 1000) {
+        this.colours();
+        this.coloured = now;
+      }
+      const seconds = this.still.matches ? 0 : Math.min((now - this.last) / 1000, 0.1);
+      this.last = now;
+      const context = canvas.getContext('2d');
+      context.setTransform(scale, 0, 0, scale, 0, 0);
+      context.clearRect(0, 0, this.box, this.height);
+      context.lineCap = 'round';
+      context.lineJoin = 'round';
+      const stroke = (key, points, power, most, colour, part, gap) => {
+        const width = this.thickness(power, most) * part;
+        if (!width) return;
+        const pace = 18 + 50 * Math.sqrt(Math.min(Math.abs(power) / most, 1)); // [px/s]
+        const phase = (this.phase[key] = ((this.phase[key] || 0) + pace * seconds) % gap);
+        context.beginPath();
+        points.forEach(([x, y], i) => (i ? context.lineTo(x, y) : context.moveTo(x, y)));
+        context.strokeStyle = colour;
+        context.lineWidth = width;
+        context.setLineDash([0.1, gap]);
+        context.lineDashOffset = power < 0 ? phase : -phase;
+        context.stroke();
+      };
+      for (const l of this.scene.lines) stroke(l.id, l.points, (this.frame.lines[l.i] || [])[1] || 0, this.busiest, this.colour.flow, 0.85, 17);
+      const grow = this.scene.scale, drop = SIZES[this.scene.size].drop * grow;
+      if (drop) {
+        for (const p of this.scene.places) {
+          const u = this.frame.units[p.id];
+          if (u[F.PRESENT]) stroke(p.id, [[p.x, p.y - 12 * grow], [p.x, p.y - drop + 4]], u[F.WATTS] || 0, this.strongest, u[F.WATTS] < 0 ? this.colour.give : this.colour.take, 1, 14);
+        }
+      }
+      for (const d of this.arcs) if (d.flowing) stroke(d.id, d.curve, 300, 1000, this.colour.card, 0.4, 14);
     },
   },
 };

@@ -1,4 +1,4 @@
-// The numbers of the whole grid in one row.
+// Numbers in one row.
 export default {
   template: `
   <dl class="apis-tiles">

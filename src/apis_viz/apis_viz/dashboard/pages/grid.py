@@ -1,0 +1,52 @@
+"""The first page: the picture of the grid, what flows, and what is wrong."""
+
+from __future__ import annotations
+
+from fastapi import Request
+from nicegui import ui
+
+from apis_viz.dashboard import parts
+from apis_viz.dashboard.desk import Desk
+from apis_viz.dashboard.frame import page_frame
+from apis_viz.dashboard.state import (
+    deal_state,
+    event_state,
+    grid_frame,
+    plan_state,
+    summary_state,
+)
+
+__all__ = ["add"]
+
+
+def add(desk: Desk) -> None:
+    """Serve it at ``/``."""
+    site = desk.source.site
+
+    @ui.page("/")
+    def grid(request: Request) -> None:
+        with page_frame(desk, request, "/", "Grid") as page:
+            parts.tag("h1", "Grid", "hidden")
+            tiles = parts.Tiles()
+            page.keep(lambda view: tiles.show(summary_state(view)))
+            picture = parts.GridPicture(
+                plan_state(site.plan), grid_frame(desk.source.view(), site.plan, site.zone)
+            )
+            page.keep(lambda view: picture.show(grid_frame(view, site.plan, site.zone)))
+            with ui.element("div").classes("apis-columns"):
+                deals = parts.DealCards()
+                events = parts.Events()
+            page.keep(
+                lambda view: deals.show(
+                    {
+                        "deals": [
+                            deal_state(deal, view.ros_time_s, site.zone) for deal in view.running
+                        ]
+                    }
+                )
+            )
+            page.keep(
+                lambda view: events.show(
+                    {"events": [event_state(event, site.zone) for event in view.events[:40]]}
+                )
+            )

@@ -1,0 +1,26 @@
+"""All units in a table."""
+
+from __future__ import annotations
+
+from fastapi import Request
+from nicegui import ui
+
+from apis_viz.dashboard import parts
+from apis_viz.dashboard.desk import Desk
+from apis_viz.dashboard.frame import page_frame
+from apis_viz.dashboard.state import unit_state
+
+__all__ = ["add"]
+
+
+def add(desk: Desk) -> None:
+    """Serve it at ``/units``."""
+
+    @ui.page("/units")
+    def units(request: Request) -> None:
+        with page_frame(desk, request, "/units", "Units") as page:
+            parts.tag("h1", "Units", "hidden")
+            table = parts.Units()
+            page.keep(
+                lambda view: table.show({"units": [unit_state(unit, view) for unit in view.units]})
+            )
