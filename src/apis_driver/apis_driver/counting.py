@@ -49,6 +49,7 @@ class EnergyCounter:
         self._grid, self._battery = EnergyMeter(), EnergyMeter()
         self._read_s: float | None = None
         self._power_w = self._voltage_v = self._current_a = 0.0
+        self._grid_w = self._battery_w = 0.0
         self._base_wh = 0.0
         self._stop: _Stop | None = None
         self._has_learnt = False
@@ -90,7 +91,7 @@ class EnergyCounter:
             self._battery.add(battery_w, at_s - self._read_s)
         self._read_s = at_s
         was_a, self._current_a = self._current_a, current_a
-        self._power_w = abs(grid_w)
+        self._power_w, self._grid_w, self._battery_w = abs(grid_w), grid_w, battery_w
         self._voltage_v = status.grid_voltage_v or 0.0
         # the mode may say WAIT before the current is down, and a meter need not go down to zero
         is_flat = status.mode is ConverterMode.WAIT and current_a > was_a - _FLAT_A
@@ -132,12 +133,18 @@ class EnergyCounter:
         return self._read_s + max(left_ws / self._power_w, 0.0)
 
     def note_stop(self, mode: ConverterMode, at_s: float, delay_s: float) -> None:
-        """A stop is being ordered; how the current runs down is learnt from what follows."""
-        since_s = at_s - self._read_s if self._read_s is not None else 0.0
+        """A stop is being ordered; how the current runs down is learnt from what follows.
+
+        Until now it has flowed as it was read last: the next reading, after the stop, does not
+        say so.
+        """
+        if self._read_s is not None and at_s > self._read_s:
+            self._grid.add(self._grid_w, at_s - self._read_s)
+            self._battery.add(self._battery_w, at_s - self._read_s)
+            self._read_s = at_s
         is_current = mode in (ConverterMode.CHARGE, ConverterMode.DISCHARGE)
         if self._stop is None and is_current and self._current_a >= _LEARN_FROM_A:
-            moved_wh = self.moved_wh + self._power_w * max(since_s, 0.0) / 3600.0
-            self._stop = _Stop(moved_wh, self._voltage_v, self._current_a, delay_s)
+            self._stop = _Stop(self.moved_wh, self._voltage_v, self._current_a, delay_s)
 
     def _learn(self, stop: _Stop) -> None:
         tail_ws = (self.moved_wh - stop.moved_wh) * 3600.0
