@@ -27,6 +27,7 @@ __all__ = ["Ledger", "Receipt"]
 
 _ALIKE_RATIO = 0.5  # of the smallest share; a deal that is missing, or one too many, makes more
 _NO_CURRENT_A = 0.25
+_MOST_LOSS = 0.3  # of a converter that carries a deal
 _LONGEST_NS = 60 * SECOND_NS  # between two readings; a clock that jumps moves no energy
 
 
@@ -134,21 +135,25 @@ class Ledger:
             _believe(self._accounts.values())
         is_seen = was_explained and self._is_explained
         period_ns = min(max(reading.stamp_ns - last.stamp_ns, 0), _LONGEST_NS)
-        for type_, grid_wh, battery_wh in (
+        for type_, grid_wh, battery_wh, per_grid in (
             (
                 DealType.CHARGE,
                 _growth(last.grid_charged_wh, reading.grid_charged_wh),
                 _growth(last.battery_charged_wh, reading.battery_charged_wh),
+                _usual_ratio(reading.grid_charged_wh, reading.battery_charged_wh),
             ),
             (
                 DealType.DISCHARGE,
                 _growth(last.grid_discharged_wh, reading.grid_discharged_wh),
                 _growth(last.battery_discharged_wh, reading.battery_discharged_wh),
+                _usual_ratio(reading.grid_discharged_wh, reading.battery_discharged_wh),
             ),
         ):
             part = [account for account in running if account.type is type_]
             bus_v = None if is_seen else reading.grid_voltage_v
-            if bus_v is not None and _assume(part, grid_wh, battery_wh, bus_v, period_ns):
+            if bus_v is not None and _assume(
+                part, grid_wh, battery_wh, wh_from_w(bus_v, period_ns), per_grid
+            ):
                 continue
             if grid_wh > 0.0 or battery_wh > 0.0:
                 _share_out(part, grid_wh, battery_wh)
@@ -195,21 +200,20 @@ def _assume(
     running: Collection[_Account],
     grid_wh: float,
     battery_wh: float,
-    bus_v: float,
-    period_ns: int,
+    wh_per_a: float,
+    per_grid: float,
 ) -> bool:
     """Book what was ordered, if what was counted does not say whose it is; whether it did so.
 
     A deal whose current has not been seen to come yet gets what is left.
     """
     flowing = [account for account in running if account.has_flowed]
-    parts = [(account, wh_from_w(account.current_a * bus_v, period_ns)) for account in flowing]
+    parts = [(account, account.current_a * wh_per_a) for account in flowing]
     ordered_wh = sum(part_wh for _, part_wh in parts)
     if not flowing or (len(running) == 1 and grid_wh <= ordered_wh):
         return False  # of a single deal's current the counter tells all that there was
     for account, part_wh in parts:
         part_wh = min(part_wh, account.room_wh)
-        per_grid = account.battery_moved_wh / account.grid_moved_wh if account.grid_moved_wh else 1
         account.grid_moved_wh += part_wh
         account.battery_moved_wh += part_wh * per_grid
         account.assumed_grid_wh += part_wh
@@ -243,6 +247,13 @@ def _share_out(running: Sequence[_Account], grid_wh: float, battery_wh: float) -
         left_wh -= until_full_wh
         open_ = [account for account in running if account.room_wh > 1e-9]
         running = open_ or running[-1:]  # what flows must be booked somewhere
+
+
+def _usual_ratio(grid_wh: float | None, battery_wh: float | None) -> float:
+    """Of battery to bus energy over the counters' whole life, within what a converter can do."""
+    if not grid_wh or battery_wh is None:
+        return 1.0
+    return min(max(battery_wh / grid_wh, 1.0 - _MOST_LOSS), 1.0 + _MOST_LOSS)
 
 
 def _growth(before_wh: float | None, after_wh: float | None) -> float:
