@@ -343,6 +343,9 @@ class ConverterKeeper:
             for deal_id in list(self._shares):
                 self._drop(deal_id)  # it stopped by itself; what follows is ordered anew
             self._is_reference = False
+        elif self._shares and not self._mode_orders and reading.mode.is_active:
+            # an order to become it, or to be it no more, may have come to nothing
+            self._is_reference = reading.mode is ConverterMode.VOLTAGE_REFERENCE
         if self._leaving and self._is_lowered:
             self._let_leave()
         if self.is_off and self._stop_reason:

@@ -379,3 +379,17 @@ def test_w10_the_voltage_is_not_judged_until_it_has_settled(keeper, operation, b
     keeper.hear_reading(reading(M.VOLTAGE_REFERENCE, 30, **there), 30)
     assert keeper.is_voltage_masked(30) is is_masked
     assert not keeper.is_voltage_masked(60 * S)  # and not for ever
+
+
+def test_who_was_refused_as_the_reference_goes_on_with_its_currents(keeper):
+    """Found by seed 78: it took itself for the reference, and ordered no current any more."""
+    run(keeper, M.CHARGE, grid_current_a=1.0)
+    joined = add(keeper, "e")
+    both = reading(M.CHARGE, 2, grid_current_setpoint_a=2.0)
+    keeper.answered(joined.call_id, ConverterReply(reading=both), None, 0)
+    take_over = order(Op.WILL_TAKE_OVER, deal_id="e")
+    (command,) = keeper.obey("take", take_over, deal(CHARGE, "e"), 0)
+    refused = ConverterReply(error=ConverterError.REFUSED, message="no", reading=both)
+    keeper.answered(command.call_id, refused, None, 0)
+    (told,) = orders(keeper.obey("leave", order(Op.WAIT, deal_id="e"), deal(CHARGE, "e"), 0))
+    assert (told.operation, told.grid_current_a) == (CURRENT, 1.0)
