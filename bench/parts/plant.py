@@ -9,25 +9,28 @@ from bench.report import Report, cpu_s
 
 ORIGINAL_UNIT_STEPS_PER_S = 46e3  # apis-emulator, Python 3.11
 YEAR_S = 365 * 86_400
+DIFFERENT = 100  # houses
 IN, OUT = ("solar_wh", "mains_wh"), ("load_wh", "ac_loss_wh", "dc_loss_wh", "battery_loss_wh")
 
 
 def make(units: int) -> Plant:
-    """Houses with a year of hourly sun and load each."""
+    """Houses with a year of hourly sun and load each, a hundred kinds of them."""
     rng = np.random.default_rng(1)
     hour = np.arange(8760)
     day = np.maximum(np.sin((hour % 24 - 6) / 12 * np.pi), 0.0)
-    clear = 0.3 + 0.7 * rng.random(8760)
+    suns, loads = [], []
+    for i in range(min(units, DIFFERENT)):
+        clear = 0.3 + 0.7 * rng.random(8760)
+        suns.append((day * clear * (2500.0 + 40.0 * i)).astype(np.float32))
+        loads.append((150.0 + 700.0 * rng.random(8760)).astype(np.float32))
     plant = Plant()
     for i in range(units):
-        sun = (day * clear * (2500.0 + 40.0 * (i % 100))).astype(np.float32)
-        load = (150.0 + 700.0 * rng.random(8760)).astype(np.float32)
         plant.add(
             Converter(),
             capacity_wh=4800.0,
             stored_wh=2400.0,
-            solar=(sun, 3600.0, 0.0),
-            load=(load, 3600.0, -60.0 * (i % 60)),
+            solar=(suns[i % DIFFERENT], 3600.0, 0.0),
+            load=(loads[i % DIFFERENT], 3600.0, -60.0 * (i % 60)),
             has_mains=i % 4 != 0,
         )
     return plant
