@@ -16,6 +16,7 @@ from apis_bringup.cli_options import (
     Compose,
     Config,
     Device,
+    Faults,
     KeepJournal,
     Markers,
     MetricsPort,
@@ -23,7 +24,9 @@ from apis_bringup.cli_options import (
     Seed,
     Speed,
     Units,
+    read_faults,
 )
+from apis_bringup.cli_world import world_app
 from apis_bringup.errors import CommandError
 from apis_core.errors import ApisError, ConfigError
 
@@ -38,6 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(look_app)
+app.add_typer(world_app, name="world")
 
 STOPS_WITHIN_S = 25.0  # wall; what a run allows its processes, and some
 
@@ -52,6 +56,7 @@ def run(
     composition: Compose = None,
     seed: Seed = None,
     device: Device = None,
+    faults: Faults = None,
     keep_journal: KeepJournal = False,
     markers: Markers = False,
     metrics_port: MetricsPort = None,
@@ -65,7 +70,7 @@ def run(
     from apis_bringup.processes import Extras
     from apis_bringup.session import GridOptions, open_session
 
-    overrides = Overrides(units, speed, seed, port, composition, device)
+    overrides = Overrides(units, speed, seed, port, composition, device, read_faults(faults))
     extras = Extras(markers, metrics_port, compat_http, record.resolve() if record else None)
     options = GridOptions(
         config, overrides, web=not no_web, keep_journal=keep_journal, extras=extras
@@ -170,6 +175,7 @@ def sim(
     config: Config = None,
     seed: Seed = None,
     device: Device = None,
+    faults: Faults = None,
 ) -> int:
     """Run a grid without a window for some simulated time, and write a report."""
     from apis_bringup import tables
@@ -177,7 +183,9 @@ def sim(
     from apis_bringup.session import GridOptions
     from apis_bringup.sim import run_sim
 
-    overrides = Overrides(units=units, speed=speed, seed=seed, device=device)
+    overrides = Overrides(
+        units=units, speed=speed, seed=seed, device=device, faults=read_faults(faults)
+    )
     options = GridOptions(config, overrides, web=False, quiet=True)
     code, content = run_sim(options, duration_s=duration, report_file=report)
     tables.summary(content)
@@ -210,6 +218,26 @@ def simtest(
     return run_simtest(
         SimtestOptions(seeds, units, hours, profile, replay, trace, save, interpreted)
     )
+
+
+@app.command()
+def study(
+    grid: Config = None,
+    days: Annotated[float, typer.Option(min=0.01, max=3650.0, help="Simulated days.")] = 365.0,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Gets the results.")] = Path("study"),
+    step: Annotated[
+        float, typer.Option(min=0.1, max=3600.0, metavar="SECONDS", help="Length of a step.")
+    ] = 60.0,
+    units: Units = None,
+    seed: Seed = None,
+) -> None:
+    """Let the houses live by themselves, without exchange, and write their energies."""
+    from apis_bringup.overrides import Overrides
+    from apis_bringup.session import default_config
+    from apis_bringup.study import run_study
+
+    overrides = Overrides(units=units, seed=seed)
+    run_study(grid or default_config(), overrides, days=days, step_s=step, out=out)
 
 
 @app.command()

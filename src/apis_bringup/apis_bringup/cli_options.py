@@ -16,6 +16,7 @@ __all__ = [
     "Compose",
     "Config",
     "Device",
+    "Faults",
     "KeepJournal",
     "Markers",
     "MetricsPort",
@@ -23,6 +24,7 @@ __all__ = [
     "Seed",
     "Speed",
     "Units",
+    "read_faults",
     "show",
 ]
 
@@ -41,6 +43,10 @@ Compose = Annotated[
 Device = Annotated[
     Literal["native", "serial", "http"] | None,
     typer.Option(help="How every unit reaches its converter; default as the grid file has it."),
+]
+Faults = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="What breaks when (YAML); see docs/emulator.md."),
 ]
 KeepJournal = Annotated[
     bool, typer.Option("--keep-journal", help="Units remember what they did in the last run.")
@@ -62,6 +68,19 @@ CompatHttp = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def read_faults(file: Path | None) -> list[Any] | None:
+    """The faults in a file; None if no file is meant.
+
+    Raises:
+        ConfigError: It cannot be read, or has no list.
+    """
+    if file is None:
+        return None
+    from apis_bringup.emulated_world import read_faults
+
+    return read_faults(file)
 
 
 def show(records: list[dict[str, Any]], as_json: bool, table: Callable[..., None]) -> None:

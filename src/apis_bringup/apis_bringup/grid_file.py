@@ -67,7 +67,7 @@ def resolve(path: Path, overrides: Overrides = NO_OVERRIDES) -> ResolvedGrid:
         ConfigError: Lists every problem of every file.
     """
     source = str(path)
-    data = load_yaml(_read(path, source, "the grid file"), source)
+    data = _with_faults(load_yaml(_read(path, source, "the grid file"), source), overrides)
     files = _Files(source, path.resolve().parent)
     try:
         grid = _overridden(parse_grid(data, source), overrides)
@@ -228,6 +228,13 @@ def _overridden(grid: GridDescription, overrides: Overrides) -> GridDescription:
     grid = grid.model_copy(update=_given(parts))
     # A copy is made without a check; the file was right, so what is wrong now was asked for.
     return parse_grid(grid.model_dump(mode="json"), "command line")
+
+
+def _with_faults(data: Any, overrides: Overrides) -> Any:
+    emulator = (data.get("emulator") or {}) if isinstance(data, Mapping) else None
+    if overrides.faults is None or not isinstance(emulator, Mapping):
+        return data
+    return {**data, "emulator": {**emulator, "faults": list(overrides.faults)}}
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:

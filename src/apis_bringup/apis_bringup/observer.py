@@ -10,6 +10,7 @@ from rosgraph_msgs.msg import Clock
 
 from apis_bringup.graph import CLOCK, LATCHED, STATE, Graph
 from apis_interfaces.msg import (
+    BusState,
     ConverterState,
     Deal,
     Fault,
@@ -54,6 +55,7 @@ class GridObserver:
         terms: Who led in which term, as far as units said that they lead.
         faults: All that were reported.
         now_s: Simulated time; None until it was heard. [s]
+        line_loss_wh: Lost in the lines since the start; None until it was heard. [Wh]
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -67,11 +69,13 @@ class GridObserver:
         self.faults: list[Fault] = []
         self.now_s: float | None = None
         self.changed = graph.changed  # held by the callbacks
+        self.line_loss_wh: float | None = None
         self._graph = graph
         self._subscribed: set[str] = set()
         self._mode = graph.node.create_publisher(OperationMode, "operation_mode", LATCHED)
         graph.subscribe(Deal, "deals", self._on_deal, LATCHED)
         graph.subscribe(Fault, "faults", self.faults.append, LATCHED)
+        graph.subscribe(BusState, "bus_state", self._on_bus, STATE)
         graph.subscribe(Clock, "/clock", self._on_clock, CLOCK)
         graph.every(LOOK_FOR_UNITS_PERIOD_S, self._subscribe_to_units)
 
@@ -135,6 +139,9 @@ class GridObserver:
             steps = self.steps.setdefault(deal.deal_id, [])
             if not steps or (steps[-1].state, steps[-1].term) != (deal.state, deal.term):
                 steps.append(Step(deal.state, deal.term, deal.grid_master_id, deal.stamp))
+
+    def _on_bus(self, bus: BusState) -> None:
+        self.line_loss_wh = bus.line_loss_wh
 
     def _on_clock(self, clock: Clock) -> None:
         self.now_s = clock.clock.sec + clock.clock.nanosec * 1e-9

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ class Overrides:
     port: int | None = None
     composition: Composition | None = None
     device: DeviceKind | None = None
+    faults: Sequence[Any] | None = None  # instead of the file's `emulator.faults`
 
     @classmethod
     def of_texts(cls, **texts: str) -> Overrides:

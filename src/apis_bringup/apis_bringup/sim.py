@@ -85,6 +85,7 @@ class _Simulation:
                 }
                 for term, status in sorted(observer.terms.items())
             ],
+            "line_loss_wh": observer.line_loss_wh,
             "sim_seconds": None if math.isnan(seconds) else round(seconds, 3),
             "wall_seconds": round(self._wall_s, 3),
             "speed": grid.emulator.speed,

@@ -165,6 +165,7 @@ def summary(report: Record) -> None:
     _print(
         f"{simulated} s simulated in {_number(report['wall_seconds'], digits=0)} s; "
         f"deals: {counts or 'none'}; faults: {len(report['faults'])}; "
+        f"lost in the lines: {_number(report['line_loss_wh'], digits=1) or '?'} Wh; "
         + (f"[red]converters not in WAIT: {', '.join(on)}[/]" if on else "all converters in WAIT")
     )
 

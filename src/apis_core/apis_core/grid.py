@@ -35,13 +35,16 @@ __all__ = [
     "Device",
     "DeviceKind",
     "Emulation",
+    "FaultKind",
     "GridDescription",
     "House",
     "HouseModel",
+    "InjectedFault",
     "Lines",
     "Place",
     "RealDevice",
     "RealHardware",
+    "SensorQuantity",
     "UnitEntry",
     "Web",
     "parse_grid",
@@ -69,6 +72,12 @@ ClusterName = Annotated[
 ]
 FileName = Annotated[str, Field(min_length=1, description="the name of a file")]
 Composition = Literal["separate", "shared", "auto"]
+FaultKind = Literal[
+    "sensor_offset", "stuck_converter", "lost_communication", "battery_permit", "line_break"
+]
+SensorQuantity = Literal[
+    "grid_voltage_v", "grid_current_a", "battery_voltage_v", "converter_temp_degc"
+]
 DeviceKind = Literal["native", "serial", "http"]
 Baud = Annotated[Whole, Field(ge=300, le=4_000_000)]
 
@@ -240,6 +249,30 @@ class HouseModel(_Part):
     converter_k_per_w: NonNegative = 0.15
 
 
+class InjectedFault(_Part):
+    """Something that breaks while the emulation runs; see docs/emulator.md."""
+
+    kind: FaultKind
+    unit: UnitIdText
+    other_unit: UnitIdText | None = None  # of a line_break: the other end
+    quantity: SensorQuantity | None = None  # of a sensor_offset
+    value: Number | None = None  # of a sensor_offset, in the unit of the quantity; + = too high
+    at_s: NonNegative = 0.0  # simulated time since the start
+    for_s: Positive | None = None  # None = until somebody repairs it
+
+    @model_validator(mode="after")
+    def _has_what_its_kind_needs(self) -> InjectedFault:
+        wanted = {
+            "sensor_offset": {"quantity", "value"},
+            "line_break": {"other_unit"},
+        }.get(self.kind, set())
+        for name in ("quantity", "value", "other_unit"):
+            if (getattr(self, name) is not None) != (name in wanted):
+                need = "needs" if name in wanted else "has no"
+                raise ValueError(f"{self.kind} {need} {name}")
+        return self
+
+
 class Emulation(_Part):
     """The emulated world."""
 
@@ -251,6 +284,7 @@ class Emulation(_Part):
     converter_loss: ConverterLoss = ConverterLoss()
     lines: Lines | None = None  # None = a bus without resistance
     house_model: HouseModel = HouseModel()
+    faults: tuple[InjectedFault, ...] = ()
 
 
 class Web(_Part):

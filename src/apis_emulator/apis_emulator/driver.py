@@ -7,8 +7,8 @@ must not depend on it.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from apis_core.messages import (
     ConverterOperation,
@@ -17,6 +17,7 @@ from apis_core.messages import (
     ConverterReply,
 )
 from apis_core.types import ConverterError, ConverterMode, StopCause, UnitId
+from apis_emulator.faults import BrokenHardware
 from apis_emulator.orders import Refused, command, in_range, read_converter
 from apis_emulator.physics.plant import Plant
 
@@ -41,10 +42,15 @@ class _Held:
 
 
 class Driver:
-    """All converters of a plant behind one set of rules."""
+    """All converters of a plant behind one set of rules.
+
+    Attributes:
+        broken: What is broken.
+    """
 
     def __init__(self, plant: Plant) -> None:
         self._plant = plant
+        self.broken = BrokenHardware()
         self._held = {unit_id: _Held() for unit_id in plant.units}
         self._is_ending = False
 
@@ -54,7 +60,8 @@ class Driver:
         """Obey or refuse an order; the reply has the reading after it."""
         error, message = ConverterError.NONE, ""
         try:
-            self._obey(unit_id, order, now_s)
+            if unit_id not in self.broken.stuck:
+                self._obey(unit_id, order, now_s)
         except Refused as refused:
             error, message = refused.error, str(refused)
         reading = self.read(unit_id, now_s, stamp_ns)
@@ -68,7 +75,7 @@ class Driver:
         """The converter's reading with the term, the deal and what is left of the hold time."""
         held = self._held[unit_id]
         is_active = self._plant.units[unit_id].converter.is_active
-        return read_converter(
+        reading = read_converter(
             self._plant,
             unit_id,
             term=held.term,
@@ -76,6 +83,16 @@ class Driver:
             hold_remaining_s=max(held.deadline_s - now_s, 0.0) if is_active else 0.0,
             stamp_ns=stamp_ns,
         )
+        offsets = self.broken.offsets.get(unit_id)
+        return _misread(reading, offsets) if offsets else reading
+
+    def add_unit(self, unit_id: UnitId) -> None:
+        """The plant has one more unit."""
+        self._held[unit_id] = _Held()
+
+    def remove_unit(self, unit_id: UnitId) -> None:
+        """The plant is about to lose a unit."""
+        del self._held[unit_id]
 
     def watch(self, now_s: float) -> None:
         """The dead man: stop what was not renewed in time. Call it many times a second."""
@@ -138,6 +155,8 @@ class Driver:
             )
         if not is_wait:
             self._must_go_on(held, order)
+            if unit_id in self.broken.unpermitted:
+                raise Refused(ConverterError.REFUSED, "the battery permits no exchange")
             in_range("hold_s", order.hold_s, 0.0, math.inf, "s", above=True)
         command(self._plant, unit_id, order)
         held.term = max(held.term, order.term)
@@ -157,3 +176,12 @@ class Driver:
             raise Refused(
                 ConverterError.WRONG_MODE, "its hold time has run out; it is going to WAIT"
             )
+
+
+def _misread(reading: ConverterReading, offsets: Mapping[str, float]) -> ConverterReading:
+    """What a converter with wrong sensors says."""
+    wrong = {name: getattr(reading, name) + offset for name, offset in offsets.items()}
+    reading = replace(reading, **wrong)
+    if reading.grid_voltage_v is None or reading.grid_current_a is None:
+        return reading
+    return replace(reading, grid_power_w=reading.grid_voltage_v * reading.grid_current_a)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from apis_emulator.profiles.load import Neighbourhood
     from apis_emulator.profiles.solar import Sky
 
-__all__ = ["Modelled", "build_plant", "drawn", "start_of"]
+__all__ = ["Modelled", "build_plant", "drawn", "installation", "local_start", "start_of"]
 
 PV_PEAK_W = (2500.0, 6500.0)
 PV_TILT_DEG = (10.0, 35.0)
@@ -52,12 +53,37 @@ VOLTMETER_SIGMA_V = 0.2
 _GOLDEN_RATIO = 0.6180339887498949  # its multiples, modulo 1, fill an interval most evenly
 
 
-def build_plant(grid: GridDescription) -> Plant:
+def build_plant(grid: GridDescription, idle_step_s: float = 1.0) -> Plant:
     """All hardware of a resolved grid description.
+
+    Args:
+        grid: The description.
+        idle_step_s: Sub-step while no converter is on. [s]
 
     Raises:
         ConfigError: Hardware or profile files are wrong; lists every problem of all of them.
     """
+    emulator = grid.emulator
+    units = _installations(grid)
+    plant = Plant(units, emulator.bus, idle_step_s, house_model=emulator.house_model)
+    if emulator.lines is not None:
+        plant.set_lines(wires(grid.units, emulator.lines))
+    return plant
+
+
+def installation(grid: GridDescription, entry: UnitEntry, index: int) -> Installation:
+    """The hardware of one more unit of a grid, the index-th of its units, from 0.
+
+    Raises:
+        ConfigError: Its hardware or profile files are wrong; lists every problem of all of them.
+    """
+    emulator = grid.emulator
+    house = drawn(entry, index, emulator.seed, is_north=emulator.place.latitude_deg >= 0.0)
+    alone = grid.model_copy(update={"units": (entry.model_copy(update={"house": house}),)})
+    return _installations(alone)[entry.id]
+
+
+def _installations(grid: GridDescription) -> dict[str, Installation]:
     emulator = grid.emulator
     year = Year(emulator.start, emulator.place)
     profiles, hardware = _collect(
@@ -78,17 +104,19 @@ def build_plant(grid: GridDescription) -> Plant:
             mains=house.mains,
             voltage_offset_v=VOLTMETER_SIGMA_V * rng.standard_normal(),
         )
-    plant = Plant(units, emulator.bus, house_model=emulator.house_model)
-    if emulator.lines is not None:
-        plant.set_lines(wires(grid.units, emulator.lines))
-    return plant
+    return units
 
 
 def start_of(grid: GridDescription) -> int:
     """Start of the emulation, a local time at the place, on the clock of the world. [ns since
     1970]
     """
-    return round(Year(grid.emulator.start, grid.emulator.place).start.timestamp()) * 1_000_000_000
+    return round(local_start(grid).timestamp()) * 1_000_000_000
+
+
+def local_start(grid: GridDescription) -> datetime:
+    """Start of the emulation, with the time zone of its place."""
+    return Year(grid.emulator.start, grid.emulator.place).start
 
 
 def drawn(entry: UnitEntry, index: int, seed: int, *, is_north: bool) -> House:

@@ -28,14 +28,14 @@ from apis_core.grid import GridDescription, parse_grid
 from apis_core.messages import ConverterReply
 from apis_core.types import ConverterError, ConverterMode, UnitId
 from apis_emulator import translate
-from apis_emulator.driver import Driver
-from apis_emulator.houses import build_plant, start_of
+from apis_emulator.emulation import Emulation
+from apis_emulator.houses import start_of
+from apis_emulator.operator import Operator
 from apis_emulator.pacer import Pacer
-from apis_emulator.physics.plant import Plant
 from apis_emulator.servers.serving import DeviceServers
 from apis_emulator.servers.tampering import TamperingError, defaults, tamper
 from apis_interfaces.msg import BusState, ConverterState, HouseState
-from apis_interfaces.srv import ConverterCommand
+from apis_interfaces.srv import ConverterCommand, EmulatorControl, InjectFault
 
 __all__ = ["EmulatorNode", "run"]
 
@@ -54,13 +54,13 @@ class EmulatorNode(Node):
 
     Args:
         grid: Whose hardware it is.
-        plant: The hardware.
+        emulation: The hardware.
         speed: Simulated seconds per wall second.
         tty_folder: Where the serial lines of the devices appear.
     """
 
     def __init__(
-        self, grid: GridDescription, plant: Plant, speed: float, tty_folder: Path
+        self, grid: GridDescription, emulation: Emulation, speed: float, tty_folder: Path
     ) -> None:
         super().__init__(
             "emulator",
@@ -73,15 +73,16 @@ class EmulatorNode(Node):
             allow_undeclared_parameters=True,
         )
         now_s = time.monotonic()
-        self._plant = plant
+        self._emulation = emulation
+        self._plant = plant = emulation.plant
         self._lock = threading.RLock()  # of the plant; devices are served by threads
         self.devices = DeviceServers(plant, self._lock, grid.units, tty_folder)
-        real = {unit.id for unit in grid.units if unit.driver is not None}
+        self._real = real = {unit.id for unit in grid.units if unit.driver is not None}
         self._native = [i for i in plant.units if i not in self.devices.by_unit.keys() | real]
         for name, value in defaults(self.devices).items():
             self.declare_parameter(name, value)
         self.add_on_set_parameters_callback(self._tamper)
-        self._driver = Driver(plant)
+        self._driver = emulation.driver
         self._pacer = Pacer(speed, now_s)
         self._start_ns = start_of(grid)
         self._reading_ns = 0
@@ -97,9 +98,11 @@ class EmulatorNode(Node):
         self._houses = self._per_unit(
             HouseState, "house_state", [i for i in plant.units if i not in real]
         )
-        for unit_id in self._native:
-            name = f"{unit_id.lower()}/converter/command"
-            self.create_service(ConverterCommand, name, self._server(unit_id))
+        self._commands: dict[UnitId, Any] = {}
+        self._follow()
+        self._operator = Operator(emulation, self._pacer, grid.emulator.speed)
+        self.create_service(EmulatorControl, "emulator/control", self._control)
+        self.create_service(InjectFault, "emulator/inject_fault", self._inject)
         # Not the default clock: ROS time stalls when somebody sets the system clock back.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(TICK_S, self._tick, clock=steady)
@@ -134,6 +137,45 @@ class EmulatorNode(Node):
             for unit_id in unit_ids
         }
 
+    def _control(self, request: Any, response: Any) -> Any:
+        with self._lock:
+            self._operator.control(request, response)
+            self._follow()
+            return response
+
+    def _inject(self, request: Any, response: Any) -> Any:
+        with self._lock:
+            self._operator.inject(request, response)
+            self._follow()
+            return response
+
+    def _follow(self) -> None:
+        """Have a publisher and a service for every unit that is there and can be heard."""
+        silent = self._driver.broken.silent
+        there = self._plant.units.keys() - self.devices.by_unit.keys() - self._real
+        for unit_id in self._plant.units.keys() - self._houses.keys() - self._real:
+            self._houses |= self._per_unit(HouseState, "house_state", [unit_id])
+        for unit_id in there - self._modes.keys():
+            self._native.append(unit_id)
+            self._modes[unit_id] = ConverterMode.WAIT
+            self._converters |= self._per_unit(ConverterState, "converter_state", [unit_id])
+            self._batteries |= self._per_unit(BatteryState, "battery_state", [unit_id])
+        for unit_id in self._houses.keys() - self._plant.units.keys():
+            self.destroy_publisher(self._houses.pop(unit_id))
+        for unit_id in self._modes.keys() - there:
+            self._native.remove(unit_id)
+            del self._modes[unit_id]
+            self.destroy_publisher(self._converters.pop(unit_id))
+            self.destroy_publisher(self._batteries.pop(unit_id))
+        for unit_id in self._commands.keys() - (there - silent):
+            self.destroy_service(self._commands.pop(unit_id))
+        for unit_id in there - silent - self._commands.keys():
+            self._commands[unit_id] = self._serve(unit_id)
+
+    def _serve(self, unit_id: UnitId) -> Any:
+        name = f"{unit_id.lower()}/converter/command"
+        return self.create_service(ConverterCommand, name, self._server(unit_id))
+
     def _server(self, unit_id: UnitId) -> Callable[[Any, Any], Any]:
         def serve(request: Any, response: Any) -> Any:
             with self._lock:
@@ -165,11 +207,14 @@ class EmulatorNode(Node):
         self.devices.watch(now_s)
         step_s = self._pacer.due_s(now_s)
         if step_s > 0.0:
-            self._plant.step(step_s)
+            broken = self._driver.broken
+            self._emulation.step(step_s)
+            if self._driver.broken is not broken:
+                self._follow()
         self._clock_publisher.publish(ClockMessage(clock=self._stamp()))
         simulated_s, wall_s = self._published_s
         if (
-            self._plant.time_s >= simulated_s + PUBLISH_SIMULATED_S
+            self._emulation.clock_s >= simulated_s + PUBLISH_SIMULATED_S
             and now_s >= wall_s + PUBLISH_WALL_S
         ):
             self._publish_all(now_s)
@@ -233,22 +278,26 @@ class EmulatorNode(Node):
         return _time(self._reading_ns)
 
     def _now_ns(self) -> int:
-        return self._start_ns + round(self._plant.time_s * 1e9)
+        return self._start_ns + round(self._emulation.clock_s * 1e9)
 
     def _publish_all(self, now_s: float) -> None:
         stamp = self._stamp()
-        self._published_s = (self._plant.time_s, now_s)
+        self._published_s = (self._emulation.clock_s, now_s)
+        silent = self._driver.broken.silent
         for unit_id, unit in self._plant.units.items():
-            if unit_id in self._batteries:
+            if unit_id in self._batteries and unit_id not in silent:
                 self._publish_converter(unit_id, now_s)
                 self._batteries[unit_id].publish(translate.battery_state(unit_id, unit, stamp))
-            self._houses[unit_id].publish(translate.house_state(unit_id, unit, stamp))
+            if unit_id in self._houses:
+                self._houses[unit_id].publish(translate.house_state(unit_id, unit, stamp))
         speed = self._pacer.speed
         self._bus.publish(translate.bus_state(self._plant.read_bus(), speed, stamp))
 
     def _publish_changes(self, now_s: float) -> None:
         """Nobody should have to wait for the news that a converter has changed its mode."""
         for unit_id, mode in self._modes.items():
+            if unit_id in self._driver.broken.silent:
+                continue
             if self._plant.units[unit_id].converter.mode is not mode:
                 self._publish_converter(unit_id, now_s)
 
@@ -273,9 +322,9 @@ def run(args: list[str] | None, signals: list[int]) -> int:
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     try:
         grid, speed, tty_folder = _configuration()
-        plant = build_plant(grid)
+        emulation = Emulation(grid)
         if not signals:
-            node = EmulatorNode(grid, plant, speed, tty_folder)
+            node = EmulatorNode(grid, emulation, speed, tty_folder)
             units = len(grid.units)
             node.get_logger().info(f"{units} units, {speed:g} times as fast as the clock")
             _spin(node, signals)

@@ -124,6 +124,7 @@ def bus_state(reading: BusReading, speed: float, stamp: Time) -> BusState:
         voltage_v=reading.voltage_v,
         transported_power_w=reading.transported_power_w,
         line_loss_w=reading.line_loss_w,
+        line_loss_wh=reading.line_loss_wh,
         voltage_reference_ids=list(reading.voltage_reference_ids),
         speed=speed,
     )

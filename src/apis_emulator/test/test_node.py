@@ -31,9 +31,10 @@ from rosgraph_msgs.msg import Clock  # noqa: E402
 from sensor_msgs.msg import BatteryState  # noqa: E402
 
 from apis_interfaces.msg import BusState, ConverterState, HouseState  # noqa: E402
-from apis_interfaces.srv import ConverterCommand  # noqa: E402
+from apis_interfaces.srv import ConverterCommand, EmulatorControl, InjectFault  # noqa: E402
 
 State, Request = ConverterState, ConverterCommand.Request
+World, Fault = EmulatorControl.Request, InjectFault.Request
 SPEED = 20.0
 PATIENCE_S = 45.0  # a busy machine takes its time to start a process
 
@@ -94,6 +95,22 @@ class Client:
         future = client.call_async(Request(operation=operation, **values))
         self.until(future.done, "an answer")
         return future.result()
+
+    def ask(self, service_type: Any, name: str, **fields: Any) -> Any:
+        """Call a service of the emulator itself."""
+        service = self.node.create_client(service_type, name)
+        self.until(service.service_is_ready, name)
+        future = service.call_async(service_type.Request(**fields))
+        self.until(future.done, "an answer")
+        self.node.destroy_client(service)
+        return future.result()
+
+    def world(self, operation: int, **fields: Any) -> EmulatorControl.Response:
+        return self.ask(EmulatorControl, "emulator/control", operation=operation, **fields)
+
+    def inject(self, kind: int, **fields: Any) -> InjectFault.Response:
+        values = {"value": math.nan, "duration_s": math.nan, **fields}
+        return self.ask(InjectFault, "emulator/inject_fault", kind=kind, **values)
 
     def last(self, topic: str) -> Any:
         return self.seen[topic][-1]
@@ -223,7 +240,7 @@ def start_exchange(client: Client, hold_s: float, **fields: Any) -> None:
 def test_readings_are_there_and_say_what_they_know(client):
     battery = client.last("e001/battery_state")
     assert battery.percentage == pytest.approx(0.5, abs=0.01)
-    assert math.isnan(battery.temperature)
+    assert battery.temperature == pytest.approx(25.0, abs=5.0)  # of the pack
     assert math.isnan(battery.charge)
     assert battery.location == "E001"
     house = client.last("e001/house_state")
@@ -366,3 +383,101 @@ def test_wrong_configuration_is_one_line_and_exit_2(grid_file, parameters, line)
     assert process.returncode == 2
     assert errors.startswith(f"emulator: {line}")
     assert errors.count("\n") == 1
+
+
+# --- what an operator may do ---------------------------------------------------------------------
+
+
+def test_the_speed_changes_on_the_fly(client):
+    answer = client.world(World.OPERATION_SPEED, speed=100.0)
+    assert (answer.error_code, answer.speed) == (0, 100.0)
+    assert "started for a speed of 20" in answer.note
+    client.until(lambda: client.last("bus_state").speed == 100.0, "the new speed")
+    wrong = client.world(World.OPERATION_SPEED, speed=0.05)
+    assert wrong.error_code == EmulatorControl.Response.ERROR_OUT_OF_RANGE
+    assert wrong.error_msg == "speed is 0.05, it must be from 0.1 to 10000"
+    assert client.world(World.OPERATION_SPEED, speed=SPEED).note == ""
+
+
+def test_a_state_goes_to_a_file_and_comes_back(client, tmp_path):
+    file = str(tmp_path / "state.json")
+    topic = "e001/battery_state"
+    assert client.world(World.OPERATION_SAVE, file=file).error_code == 0
+    saved = client.last(topic).percentage
+    client.until(lambda: client.last(topic).percentage > saved + 1e-3, "the sun to charge")
+    before = client.last("/clock").clock
+    start_exchange(client, hold_s=60.0)
+    busy = client.world(World.OPERATION_LOAD, file=file)
+    assert busy.error_code == EmulatorControl.Response.ERROR_CONVERTERS_ON
+    assert busy.error_msg.startswith("E001, E002: the converter must be in WAIT")
+    client.rest()
+    assert client.world(World.OPERATION_LOAD, file=file).error_code == 0
+    client.until(lambda: client.last(topic).percentage < saved + 1e-3, "the state")
+    clocks = [(c.clock.sec, c.clock.nanosec) for c in client.seen["/clock"]]
+    assert clocks == sorted(clocks)
+    assert clocks[-1][0] >= before.sec
+    lost = client.world(World.OPERATION_LOAD, file=str(tmp_path / "nowhere.json"))
+    assert lost.error_code == EmulatorControl.Response.ERROR_FILE
+    assert "nowhere.json: No such file" in lost.error_msg
+
+
+def test_units_come_and_go(client, grid_file):
+    house = json.loads(Path(grid_file).read_text())["units"][0]
+    house = {**house, "id": "E003"}
+    house["house"] = {k: v for k, v in house["house"].items() if k != "load_csv"}
+    house["house"]["load_wh_per_year"] = 0.0
+    answer = client.world(World.OPERATION_ADD_UNIT, unit=json.dumps(house))
+    assert (answer.error_msg, answer.unit_ids) == ("", ["E001", "E002", "E003"])
+    heard: list[HouseState] = []
+    client.node.create_subscription(HouseState, "e003/house_state", heard.append, 10)
+    client.until(lambda: heard, "the new house")
+    answer = client.world(World.OPERATION_REMOVE_UNIT, unit_id="E003")
+    assert answer.unit_ids == ["E001", "E002"]
+    wrong = client.world(World.OPERATION_REMOVE_UNIT, unit_id="E003")
+    assert wrong.error_msg == "unit_id is E003, must be one of E001 E002"
+
+
+def test_a_unit_falls_silent_and_its_dead_man_acts(client):
+    start_exchange(client, hold_s=3.0)
+    answer = client.inject(Fault.KIND_LOST_COMMUNICATION, unit_id="E002", duration_s=400.0)
+    assert answer.active_faults[0].startswith(f"{answer.fault_id}: lost_communication E002 until")
+    service = client._commands["e002"]
+    client.until(lambda: not service.service_is_ready(), "the service to vanish")
+    del client.seen["e002/converter_state"][:]
+    client.until(service.service_is_ready, "the service again")
+    state = client.until_mode("e002", State.MODE_WAIT)
+    assert state.stop_cause == State.STOP_HOLD_EXPIRED
+    assert client.world(World.OPERATION_READ).active_faults == []
+
+
+def test_a_fault_is_injected_and_repaired(client):
+    topic = "e001/converter_state"
+    answer = client.inject(
+        Fault.KIND_SENSOR_OFFSET, unit_id="E001", quantity="converter_temp_degc", value=30.0
+    )
+    assert answer.error_msg == ""
+    client.until(lambda: client.last(topic).converter_temp_degc > 50.0, "a wrong reading")
+    wrong = client.inject(Fault.KIND_REPAIR, fault_id="F99")
+    assert wrong.error_msg == f"fault_id is F99, active are: {answer.fault_id}"
+    assert client.inject(Fault.KIND_REPAIR).active_faults == []
+    client.until(lambda: client.last(topic).converter_temp_degc < 50.0, "a right reading")
+    wrong = client.inject(Fault.KIND_SENSOR_OFFSET, unit_id="E001", quantity="weight", value=1.0)
+    assert wrong.error_code == InjectFault.Response.ERROR_OUT_OF_RANGE
+    assert "quantity" in wrong.error_msg
+    assert "grid_voltage_v" in wrong.error_msg
+
+
+def test_the_summary(client, tmp_path):
+    file = tmp_path / "days.csv"
+    answer = client.world(World.OPERATION_SUMMARY, file=str(file))
+    assert answer.error_msg == ""
+    lines = file.read_text().splitlines()
+    assert lines[0].startswith("day,unit_id,solar_wh,curtailed_wh,load_wh")
+    rows = [line.split(",")[:2] for line in lines[1:]]
+    for unit_id in ("E001", "E002", "bus"):
+        assert ["2025-06-21", unit_id] in rows
+        assert ["total", unit_id] in rows
+    assert rows[-1] == ["total", "total"]
+    wrong = client.world(World.OPERATION_SUMMARY, file=str(tmp_path / "days.xls"))
+    assert wrong.error_code == EmulatorControl.Response.ERROR_FILE
+    assert "must end in .csv or .parquet" in wrong.error_msg

@@ -188,6 +188,7 @@ class BusReading:
     voltage_v: float
     transported_power_w: float
     line_loss_w: float
+    line_loss_wh: float
     voltage_reference_ids: tuple[UnitId, ...]
 
 
@@ -282,6 +283,7 @@ class Plant:
             voltage_v=self.native.voltage_v,
             transported_power_w=self.native.transported_power_w,
             line_loss_w=self.native.line_loss_w,
+            line_loss_wh=self.native.line_loss_wh,
             voltage_reference_ids=tuple(
                 i for i, u in self.units.items() if u.converter.is_reference
             ),

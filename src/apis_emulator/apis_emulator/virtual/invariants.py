@@ -18,7 +18,6 @@ BALANCE_WH = 0.01  # the plant's books may be out by so much ...
 BALANCE_RATIO = 1e-4  # ... and this much of all that was sent
 DEALS = 4  # that the policy lets flow at once
 TRIP_V = 1.0  # a trip acts a sub-step late, and a bit
-WS_PER_WH = 3600.0
 
 
 class Violation(Exception):
@@ -125,12 +124,14 @@ class Invariants:
                 )
 
     def check_balance(self) -> None:
-        """What senders gave is what receivers got, plus what is stored and what was burned."""
+        """What senders gave is what receivers got, plus what the lines lost, what is stored and
+        what was burned.
+        """
         plant = self._plant
         sent_wh = sum(unit.converter.discharged_wh for unit in plant.units.values())
         taken_wh = sum(unit.converter.charged_wh for unit in plant.units.values())
-        stored_wh = 0.5 * plant.capacitance_f * plant.voltage_v**2 / WS_PER_WH
-        gap_wh = sent_wh - taken_wh - stored_wh - plant.bled_wh
+        stored_wh, lost_wh = plant.native.bus_stored_wh, plant.native.line_loss_wh
+        gap_wh = sent_wh - taken_wh - lost_wh - stored_wh - plant.bled_wh
         if abs(gap_wh) > BALANCE_WH + BALANCE_RATIO * sent_wh:
             raise Violation(5, f"{gap_wh:.4f} Wh of {sent_wh:.3f} Wh sent are nowhere")
 
