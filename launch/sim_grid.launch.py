@@ -37,12 +37,8 @@ def start_grid(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     names = ("units", "speed", "port", "device")
     overrides = Overrides.of_texts(**{name: text(name) for name in names})
     web, rviz = text("web") == "true", text("rviz") == "true"
-    extras = Extras(
-        markers=rviz or text("markers") == "true",
-        metrics_port=int(text("metrics_port")) if text("metrics_port") else None,
-        compat_http=text("compat_http") == "true",
-        record=Path(text("record")).resolve() if text("record") else None,
-    )
+    markers = "true" if rviz else text("markers")
+    extras = Extras.of_texts(markers, text("metrics_port"), text("compat_http"), text("record"))
     options = GridOptions(Path(text("config")), overrides, web=web, extras=extras)
     prepared = held.enter_context(prepare(options))
     actions = [action for process in prepared.processes for action in start(process)]

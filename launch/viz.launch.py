@@ -1,4 +1,4 @@
-"""The dashboard alone, for a grid that runs elsewhere.
+"""The dashboard and other windows, for a grid that runs elsewhere.
 
 ros2 launch launch/viz.launch.py config:=my_grid.yaml port:=8080
 """
@@ -15,14 +15,20 @@ from launch.substitutions import LaunchConfiguration
 from apis_bringup.grid_file import resolve, write_run_folder
 from apis_bringup.launch_actions import start
 from apis_bringup.overrides import Overrides
-from apis_bringup.processes import dashboard_process, dashboard_url, run_folder
+from apis_bringup.processes import (
+    Extras,
+    dashboard_process,
+    dashboard_url,
+    extra_processes,
+    run_folder,
+)
 
 # Beside this file's folder, in the source tree as well as where it is installed.
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def start_dashboard(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    """The dashboard, with what the command line says."""
+    """The windows, with what the command line says."""
     port = LaunchConfiguration("port").perform(context)
     config = Path(LaunchConfiguration("config").perform(context))
     resolved = resolve(config, Overrides.of_texts(port=port))
@@ -30,8 +36,12 @@ def start_dashboard(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     # Not the folder of the grid itself, which may run on this machine.
     run = run_folder(grid, "-viz")
     is_simulated = LaunchConfiguration("use_sim_time").perform(context) == "true"
-    write_run_folder(resolved, run, use_sim_time=is_simulated)
-    return [LogInfo(msg=f"dashboard: {dashboard_url(grid)}"), *start(dashboard_process(grid, run))]
+    names = ("markers", "metrics_port", "compat_http")
+    extras = Extras.of_texts(*(LaunchConfiguration(name).perform(context) for name in names))
+    write_run_folder(resolved, run, use_sim_time=is_simulated, extras=extras)
+    processes = [dashboard_process(grid, run), *extra_processes(grid, run, extras)]
+    actions = [action for process in processes for action in start(process)]
+    return [LogInfo(msg=f"dashboard: {dashboard_url(grid)}"), *actions]
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -53,6 +63,23 @@ def generate_launch_description() -> LaunchDescription:
                 default_value="true",
                 choices=["true", "false"],
                 description="Whether the grid lives by /clock; false for real units.",
+            ),
+            DeclareLaunchArgument(
+                "markers",
+                default_value="false",
+                choices=["true", "false"],
+                description="Whether to draw the grid for RViz (topic markers, TF).",
+            ),
+            DeclareLaunchArgument(
+                "metrics_port",
+                default_value="",
+                description="Port of the metrics for Prometheus, such as 4383; empty = none.",
+            ),
+            DeclareLaunchArgument(
+                "compat_http",
+                default_value="false",
+                choices=["true", "false"],
+                description="Whether to serve the original's HTTP interfaces.",
             ),
             OpaqueFunction(function=start_dashboard),
         ]

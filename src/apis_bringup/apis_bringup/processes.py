@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from apis_bringup.run_lock import domain_id
+from apis_core.errors import ConfigError, Problem
 from apis_core.grid import GridDescription, UnitEntry
 
 __all__ = [
@@ -78,6 +79,25 @@ class Extras:
     metrics_port: int | None = None
     compat_http: bool = False
     record: Path | None = None
+
+    @classmethod
+    def of_texts(
+        cls, markers: str, metrics_port: str, compat_http: str, record: str = ""
+    ) -> Extras:
+        """What launch arguments say: all text, and empty for what is not wanted.
+
+        Raises:
+            ConfigError: The port is none.
+        """
+        if metrics_port and not (metrics_port.isdecimal() and 0 < int(metrics_port) < 65536):
+            right = "must be a port, 1 to 65535"
+            raise ConfigError([Problem("command line", "metrics_port", metrics_port, right)])
+        return cls(
+            markers=markers == "true",
+            metrics_port=int(metrics_port) if metrics_port else None,
+            compat_http=compat_http == "true",
+            record=Path(record).resolve() if record else None,
+        )
 
     def names(self) -> list[str]:
         """Executables of `apis_viz` that are wanted; each has a node of the same name."""

@@ -13,6 +13,7 @@ from apis_bringup.processes import (
     node_parameters,
     process_list,
 )
+from apis_core.errors import ConfigError
 from apis_core.grid import GridDescription, Web, parse_grid, with_http_ports
 
 RUN = RunFolder(Path("/run"))
@@ -59,6 +60,14 @@ def test_the_dashboards_address_may_be_ipv6():
     grid = grid_of(1).model_copy(update={"web": Web(host="::1", port=80)})
 
     assert dashboard_url(grid) == "http://[::1]:80"
+
+
+def test_what_launch_arguments_say_of_other_windows():
+    assert Extras.of_texts("false", "", "false") == Extras()
+    all_of_them = Extras.of_texts("true", "4383", "true", "/day.mcap")
+    assert all_of_them == Extras(True, 4383, True, Path("/day.mcap"))
+    with pytest.raises(ConfigError, match="metrics_port is many, must be a port"):
+        Extras.of_texts("false", "many", "false")
 
 
 def test_what_else_looks_at_a_grid_is_off_and_knows_its_files_when_it_is_on():
