@@ -58,6 +58,7 @@ _READ_LIMIT_S = 0.5
 _STOP_LIMIT_S = 1.0
 _CONFIRM_EVERY_S = 0.02
 _STALE_READING_S = 0.2  # a younger one need not be read again for a renewal
+_RECENT_S = 0.5
 _LANDING_S = 0.12  # a stop as near as this is waited for, whatever else is to be done
 _SAME_RATIO = 0.01
 
@@ -595,7 +596,8 @@ class Governor:
         if stopping is None:
             return
         delay_s = self._settings.order_delay_s * self._plant_rate
-        self._counter.note_stop(self._status.mode, self._plant_s(), delay_s)
+        if self.age_s < _RECENT_S and not stopping.is_said:  # else what flows now is not known
+            self._counter.note_stop(self._status.mode, self._plant_s(), delay_s)
         try:
             self._disarm_if_fired()
             self._device.set_mode(ConverterMode.WAIT, deadline_s)

@@ -519,6 +519,17 @@ def test_what_flowed_while_the_line_was_broken_is_not_made_up():
     assert rig.governor.reading().grid_charged_wh - before_wh < 0.1
 
 
+def test_what_flows_while_it_does_not_answer_is_not_made_up_by_saying_wait_again():
+    rig = Rig(lost_s=60.0)
+    rig.go(M.CHARGE)
+    rig.run(5.0)
+    before_wh = rig.governor.reading().grid_charged_wh
+    rig.device.fail["read"] = rig.device.fail["mode WAIT"] = DeviceTimeout("silent")
+    rig.order(Op.MODE, M.WAIT)
+    rig.run(50.0, is_renewed=False)
+    assert rig.governor.reading().grid_charged_wh - before_wh < 0.2
+
+
 def test_one_failed_reading_is_no_reason_to_stop():
     rig = Rig()
     rig.go(M.CHARGE)
