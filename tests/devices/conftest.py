@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from apis_core.grid import Bus, ConverterLoss, UnitEntry
 from apis_driver.devices.eza2500 import Eza2500, Eza2500Settings
 from apis_emulator.physics.converter import Converter
 from apis_emulator.physics.plant import Installation, Plant
+from apis_emulator.servers.plant_lock import PlantLock
 from apis_emulator.servers.serving import DeviceServers
 
 
@@ -19,7 +19,7 @@ class Site:
     """Two units: E001 on pseudo-terminals; E002 is moved by the tests themselves."""
 
     def __init__(self, folder: Path, **device: object) -> None:
-        self.lock = threading.RLock()
+        self.lock = PlantLock()
         self.plant = Plant({"E001": _installation(), "E002": _installation()}, Bus())
         entry = UnitEntry(
             id="E001", hardware="-", scenario="-", device={"kind": "serial", **device}

@@ -291,6 +291,10 @@ def _is_emulated(grid: GridDescription) -> bool:
     return any(unit.driver is None for unit in grid.units)
 
 
+# [s] an emulated device answers at once, but on a busy machine its thread may have to wait
+_EMULATED_REPLY_S = 0.5
+
+
 def _devices(unit: UnitEntry, run: RunFolder) -> dict[str, dict[str, Any]]:
     """Where a driver finds its devices: real ones, or those that the emulator serves."""
     if unit.driver is not None:
@@ -305,12 +309,14 @@ def _devices(unit: UnitEntry, run: RunFolder) -> dict[str, dict[str, Any]]:
             "kind": "eza2500",
             "port": str(run.tty(unit.id, "dcdc")),
             "baud": device.dcdc_baud,
+            "reply_timeout_s": _EMULATED_REPLY_S,
         },
         "battery": {
             "kind": "modbus",
             "port": str(run.tty(unit.id, "battery")),
             "baud": device.battery_baud,
             "registers": "modbus_battery_meter",
+            "reply_timeout_s": _EMULATED_REPLY_S,
         },
     }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -32,6 +31,7 @@ from apis_emulator.emulation import Emulation
 from apis_emulator.houses import start_of
 from apis_emulator.operator import Operator
 from apis_emulator.pacer import Pacer
+from apis_emulator.servers.plant_lock import PlantLock
 from apis_emulator.servers.serving import DeviceServers
 from apis_emulator.servers.tampering import TamperingError, defaults, tamper
 from apis_interfaces.msg import BusState, ConverterState, HouseState
@@ -75,7 +75,7 @@ class EmulatorNode(Node):
         now_s = time.monotonic()
         self._emulation = emulation
         self._plant = plant = emulation.plant
-        self._lock = threading.RLock()  # of the plant; devices are served by threads
+        self._lock = PlantLock()  # of the plant; devices are served by threads
         self.devices = DeviceServers(plant, self._lock, grid.units, tty_folder)
         self._real = real = {unit.id for unit in grid.units if unit.driver is not None}
         self._native = [i for i in plant.units if i not in self.devices.by_unit.keys() | real]
@@ -247,18 +247,19 @@ class EmulatorNode(Node):
         self._diagnostics.publish(message)
 
     def _truth(self) -> DiagnosticStatus:
-        """What has really moved at the terminals of converters that are counted by a driver."""
-        values = {}
+        """What converters behind a driver really do, and what has moved at their terminals."""
+        values: dict[str, object] = {}
         for unit_id in self.devices.by_unit:
             converter, name = self._plant.units[unit_id].converter, unit_id.lower()
-            values[f"{name}.grid_charged_wh"] = converter.charged_wh
-            values[f"{name}.grid_discharged_wh"] = converter.discharged_wh
+            values[f"{name}.mode"] = converter.mode.name
+            values[f"{name}.grid_charged_wh"] = f"{converter.charged_wh:.9g}"
+            values[f"{name}.grid_discharged_wh"] = f"{converter.discharged_wh:.9g}"
         return DiagnosticStatus(
             level=DiagnosticStatus.OK,
-            name="emulator: energy",
-            message="what has moved at the converters' bus terminals, as nobody else knows it",
+            name="emulator: converters",
+            message="what converters behind a driver really do",
             hardware_id="emulator",
-            values=[KeyValue(key=key, value=f"{value:.9g}") for key, value in values.items()],
+            values=[KeyValue(key=key, value=str(value)) for key, value in values.items()],
         )
 
     def _drain(self, now_s: float, ends_at_s: float) -> None:

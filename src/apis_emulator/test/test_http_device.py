@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import pytest
 from apis_core.types import ConverterMode as Mode
 from apis_emulator.servers.eza import SimulatedEza
 from apis_emulator.servers.http_device import HttpDevice
+from apis_emulator.servers.plant_lock import PlantLock
 from apis_emulator.servers.serial_devices import SharingPermit
 
 
@@ -22,7 +22,7 @@ class Client:
         self.permit = SharingPermit()
         self.eza = SimulatedEza(village.plant, "E001")
         unit = village.plant.units["E001"]
-        self.device = HttpDevice(self.eza, unit, self.permit, threading.RLock())
+        self.device = HttpDevice(self.eza, unit, self.permit, PlantLock())
         self.hardware = village["E001"]
 
     def get(self, path: str) -> tuple[int, dict]:

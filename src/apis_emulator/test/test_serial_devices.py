@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import struct
-import threading
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ import pytest
 from apis_core.types import Alarm, StopCause
 from apis_core.types import ConverterMode as Mode
 from apis_emulator.servers.eza import SimulatedEza
+from apis_emulator.servers.plant_lock import PlantLock
 from apis_emulator.servers.serial_devices import EzaTalker, ModbusBatteryTalker, SharingPermit
 
 VECTORS = json.loads(
@@ -32,7 +32,7 @@ class Converter:
     def __init__(self, village) -> None:
         self.village = village
         self.eza = SimulatedEza(village.plant, "E001", silence_limit_s=3.0)
-        self.talker = EzaTalker(self.eza, threading.RLock())
+        self.talker = EzaTalker(self.eza, PlantLock())
         self.now_s = 0.0
 
     def say(self, text: str) -> bytes:
@@ -248,7 +248,7 @@ class Battery:
     def __init__(self, village) -> None:
         self.permit = SharingPermit()
         self.unit = village.plant.units["E001"]
-        self.talker = ModbusBatteryTalker(self.unit, self.permit, threading.RLock())
+        self.talker = ModbusBatteryTalker(self.unit, self.permit, PlantLock())
 
     def say(self, text: str) -> str:
         answer = self.talker.hear(bytes.fromhex(text), 0.0).hex().upper()

@@ -8,6 +8,7 @@ sent in an order that is safe, and the thresholds reported are the converter's.
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from apis_driver.errors import OutOfRange
 from apis_driver.eza2500_protocol import table
 from apis_emulator.physics.plant import Unit
 from apis_emulator.servers.eza import MODES, NotNow, SimulatedEza
+from apis_emulator.servers.plant_lock import PlantLock
 from apis_emulator.servers.serial_devices import SharingPermit
 
 __all__ = ["INTERFACE_VERSION", "HttpDevice"]
@@ -59,7 +61,7 @@ class HttpDevice:
         eza: SimulatedEza,
         unit: Unit,
         permit: SharingPermit,
-        lock: threading.RLock,
+        lock: PlantLock,
         *,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -72,8 +74,7 @@ class HttpDevice:
         self._lock = lock
         self._set: dict[str, float] = {}  # of the last set that succeeded
         self._mode = ""
-        self._server = ThreadingHTTPServer((host, port), _handler(self))
-        self._server.daemon_threads = True
+        self._server = _Server((host, port), _handler(self))
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(_POLL_S,), daemon=True
         )
@@ -229,6 +230,15 @@ class HttpDevice:
             self._eza.write(raw)
         except NotNow:
             raise _BadRequest("error: ERCD=fffd") from None
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that has lost its patience is its own business."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 def _handler(device: HttpDevice) -> type[BaseHTTPRequestHandler]:

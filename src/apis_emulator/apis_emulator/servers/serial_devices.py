@@ -6,7 +6,6 @@ answers. It reads no clock and no port; :mod:`apis_emulator.servers.line` does.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -27,6 +26,7 @@ from apis_driver.eza2500_protocol import (
 )
 from apis_emulator.physics.plant import Unit
 from apis_emulator.servers.eza import NotNow, SimulatedEza
+from apis_emulator.servers.plant_lock import PlantLock
 
 __all__ = ["EzaTalker", "ModbusBatteryTalker", "SharingPermit", "Talker"]
 
@@ -50,9 +50,7 @@ class EzaTalker:
         at: Addresses on the line.
     """
 
-    def __init__(
-        self, eza: SimulatedEza, lock: threading.RLock, at: Addresses | None = None
-    ) -> None:
+    def __init__(self, eza: SimulatedEza, lock: PlantLock, at: Addresses | None = None) -> None:
         self.refuse: dict[str, int] = {}  # command -> reason, for tests
         self._eza = eza
         self._lock = lock
@@ -125,7 +123,7 @@ class ModbusBatteryTalker:
     """
 
     def __init__(
-        self, unit: Unit, permit: SharingPermit, lock: threading.RLock, address: int = 1
+        self, unit: Unit, permit: SharingPermit, lock: PlantLock, address: int = 1
     ) -> None:
         self._unit = unit
         self._permit = permit

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from apis_emulator.physics.plant import Plant
 from apis_emulator.servers.eza import SimulatedEza
 from apis_emulator.servers.http_device import HttpDevice
 from apis_emulator.servers.line import SerialLine
+from apis_emulator.servers.plant_lock import PlantLock
 from apis_emulator.servers.serial_devices import EzaTalker, ModbusBatteryTalker, SharingPermit
 
 __all__ = ["DeviceServers", "UnitDevices"]
@@ -51,7 +51,7 @@ class DeviceServers:
     def __init__(
         self,
         plant: Plant,
-        lock: threading.RLock,
+        lock: PlantLock,
         units: Iterable[UnitEntry],
         tty_folder: Path,
     ) -> None:
