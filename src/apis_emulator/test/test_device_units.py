@@ -23,6 +23,7 @@ rclpy = pytest.importorskip("rclpy")
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 
+from apis_emulator.emulation import Emulation  # noqa: E402
 from apis_emulator.shell import EmulatorNode  # noqa: E402
 
 WITHIN_S = 10.0
@@ -38,7 +39,8 @@ def node(make_village, tmp_path, monkeypatch) -> Iterator[EmulatorNode]:
     ]
     grid = parse_grid({"cluster": "test", "policy": "-", "units": units}, "test")
     rclpy.init(domain_id=10 + os.getpid() % 80)
-    node = EmulatorNode(grid, make_village(3).plant, 20.0, tmp_path / "tty")
+    plant = make_village(3).plant
+    node = EmulatorNode(grid, Emulation(grid, plant), 20.0, tmp_path / "tty")
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     thread = threading.Thread(target=executor.spin)
