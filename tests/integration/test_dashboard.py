@@ -26,6 +26,7 @@ pytestmark = [
 ]
 
 expect = playwright.expect
+expect.set_options(timeout=30_000)
 SOON_MS, LATE_MS = 30_000, 120_000
 
 

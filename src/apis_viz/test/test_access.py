@@ -91,6 +91,15 @@ def test_another_sites_page_can_do_nothing(users: Users, logged_in: bool) -> Non
     assert client.post("/", headers=own).status_code == 200
 
 
+def test_no_other_page_may_frame_ours(users: Users) -> None:
+    for answer in (browser(None).get("/"), browser(users).get("/login")):
+        assert answer.headers["x-frame-options"] == "DENY"
+
+
+def test_an_endless_login_is_cut_off(users: Users) -> None:
+    assert browser(users).post("/login", content=b"x" * 5000).status_code == 413
+
+
 def test_without_a_login_there_is_only_the_login_page(users: Users) -> None:
     client = browser(users)
     asked = client.get("/", headers={"accept": "text/html"})

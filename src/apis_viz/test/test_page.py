@@ -19,7 +19,8 @@ from apis_viz.dashboard.screenshot import (
 )
 
 playwright = pytest.importorskip("playwright.sync_api")
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+playwright.expect.set_options(timeout=20_000)  # [ms] on a busy machine
 
 
 PATHS = ("/", "/units", "/unit/E002", "/deals", "/energy", "/steering")

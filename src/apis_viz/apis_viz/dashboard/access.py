@@ -33,10 +33,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 __all__ = [
     "LOCAL",
@@ -54,7 +54,14 @@ __all__ = [
 COOKIE = "apis_session"
 SESSION_S = 12 * 3600.0
 SCRYPT = {"n": 2**14, "r": 8, "p": 1}
-OPEN_PATHS = ("/login", "/_login.css", "/favicon.ico")
+OPEN_PATHS = ("/login", "/favicon.ico")
+LARGEST_LOGIN_BYTES = 4096
+# no other site's page may show ours inside its own, where clicks could be stolen
+PROTECTION = {
+    "X-Frame-Options": "DENY",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+}
 
 
 class Role(IntEnum):
@@ -263,6 +270,8 @@ class Guard:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
+        if scope["type"] == "http":
+            send = _protected(send)
         connection = HTTPConnection(scope)
         refusal = self._why_foreign(connection.headers, scope)
         if refusal:
@@ -317,8 +326,12 @@ class Guard:
             answer = self._form(f"Too many tries. Wait {wait_s:.0f} s.", 429)
             answer.headers["Retry-After"] = f"{wait_s:.0f}"
             return answer
-        body = await request.body()
-        fields: Mapping[str, list[str]] = parse_qs(body[:4096].decode("utf-8", "replace"))
+        body = b""
+        async for piece in request.stream():
+            body += piece
+            if len(body) > LARGEST_LOGIN_BYTES:
+                return self._form("That is too long.", 413)
+        fields: Mapping[str, list[str]] = parse_qs(body.decode("utf-8", "replace"))
         name, password = (fields.get(key, [""])[0] for key in ("name", "password"))
         identity = self._users.by_password(name, password)
         if identity is None:
@@ -359,6 +372,17 @@ class Guard:
             await send({"type": "websocket.close", "code": 4401})
         else:
             await response(scope, receive, send)
+
+
+def _protected(send: Send) -> Send:
+    async def protected(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in PROTECTION.items():
+                headers.setdefault(name, value)
+        await send(message)
+
+    return protected
 
 
 def main(arguments: list[str] | None = None) -> int:
