@@ -65,6 +65,7 @@ def make_server(desk: Desk, users: Users | None = None) -> uvicorn.Server:
         dark=None,
         tailwind=False,
         show_welcome_message=False,
+        reconnect_timeout=60.0,  # [s] a phone that slept, or a busy machine: go on, do not reload
         binding_refresh_interval=None,  # no bindings: the pages have their own timer
     )
     guard = Guard(web, users, cluster=desk.source.site.cluster, audit=desk.audit.note)
