@@ -18,13 +18,13 @@ PACKAGE = Path(__file__).resolve().parents[1]
 @pytest.fixture(scope="session")
 def demo_url() -> Iterator[str]:
     """Address of a demo page, on a port that the system chose."""
-    yield from _demo("--units", "4")
+    yield from _demo("--units", "4", "--past-days", "0")
 
 
 @pytest.fixture(scope="session")
 def large_demo_url() -> Iterator[str]:
     """The same with 20 houses."""
-    yield from _demo("--units", "20")
+    yield from _demo("--units", "20", "--past-days", "0")
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +55,7 @@ def guarded_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str
 @pytest.fixture
 def short_lived_demo() -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """A demo that the test may stop itself."""
-    with _started("--units", "4") as demo:
+    with _started("--units", "4", "--past-days", "0") as demo:
         yield demo
 
 

@@ -84,11 +84,9 @@ def page_frame(desk: Desk, request: Request, here: str, title: str) -> Iterator[
     ui.add_body_html('<script>document.documentElement.lang = "en"</script>')
     _header(page, here)
     # What is typed before the browser is connected would be shown here and not known there.
-    with ui.element("main").classes("apis-page").props("inert"):
+    with ui.element("main").classes("apis-page").props("inert") as main:
         yield page
-    ui.context.client.on_connect(
-        lambda: ui.run_javascript("document.querySelector('main').inert = false")
-    )
+    ui.context.client.on_connect(lambda: main.props(remove="inert"))
 
     ui.timer(REFRESH_S, page.refresh)
 
