@@ -205,8 +205,7 @@ def test_a_hundred_units_stay_smooth(village_url: str) -> None:
         counted = page.evaluate(
             """async () => {
                 const canvas = document.querySelector('.apis-grid canvas');
-                const look = () => canvas.getContext('2d')
-                    .getImageData(0, 0, 1200, 300).data.reduce((a, b) => a + b, 0);
+                const look = () => canvas.toDataURL();
                 const first = look();
                 const rate = () => new Promise((done) => {
                     const begin = performance.now();
