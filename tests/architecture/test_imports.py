@@ -110,6 +110,7 @@ LAYERS = (
         "inheritance",
         "grid_master",
         "interlock",
+        "gateway",
         "operation_mode",
         "converter",
         "trader",

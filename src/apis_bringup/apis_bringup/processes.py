@@ -261,6 +261,7 @@ def node_parameters(
             "policy_file": str(policy_file),
             "hardware_file": unit.hardware,
             "scenario_file": unit.scenario,
+            "battery": unit.battery or "",
             "journal_file": str(run.journal_file(unit.id)),
             "timezone": grid.emulator.place.timezone,
             "speed": grid.emulator.speed,

@@ -19,6 +19,7 @@ from apis_core.events import (
     Answer,
     Answered,
     Asked,
+    BatteryClaimed,
     BatteryRead,
     Broadcast,
     ConfigurationRefused,
@@ -41,10 +42,12 @@ from apis_core.events import (
     ScenarioRead,
     StopAsked,
     Stopped,
+    Troubled,
     Wake,
 )
 from apis_core.fault_matrix import Action, actions_for
 from apis_core.faults import FaultBook
+from apis_core.gateway import Gateway
 from apis_core.grid_master import GridMaster
 from apis_core.hardware import Hardware
 from apis_core.interlock import Interlock
@@ -110,6 +113,8 @@ class AgentSettings:
         driver_hold_s: Hold time given to the driver, on the steady clock; ``RenewalDue`` comes
             several times within it. [s]
         network_floor_ns: See :mod:`apis_core.timing`; 0 in real time. [ns]
+        shares_battery: Whether other units of this host use the same battery; directions are then
+            claimed (see :mod:`apis_core.gateway`).
     """
 
     unit_id: UnitId
@@ -119,6 +124,7 @@ class AgentSettings:
     scenario: Scenario
     driver_hold_s: float = 5.0
     network_floor_ns: int = 0
+    shares_battery: bool = False
 
 
 class Agent:
@@ -176,6 +182,9 @@ class Agent:
             policy.global_quarantine_ns,
             latch_after=_LATCH_AFTER,
         )
+        self._gateway = (
+            Gateway(self._unit_id, self._interlock) if settings.shares_battery else None
+        )
         self._office: GridMaster | None = None
         self._trader = self._make_trader(policy, now_ns)
         self._state = UnitState(
@@ -200,6 +209,8 @@ class Agent:
         self._next_hardware: Hardware | None = None  # holds as soon as this unit rests
         self._teller = StatusTeller(self._state, self._obedience, self._roll_out, now_ns)
         self._deals: dict[str, Deal] = {}  # last records heard, of deals that are not over
+        self._told_to = (NOBODY, 0)  # the grid master and the term that know our faults
+        self._unanswered = (0, now_ns)  # orders to our driver in a row, and since when
         self._namesake = ("", 0)  # another process of our name: its instance, its last sequence
         self._wake_ns: int | None = None  # reckoned when asked for
         self._force_stop_due_ns = NEVER_NS
@@ -257,6 +268,24 @@ class Agent:
         """Take one event in; get back what to do, in this order."""
         if self._is_stopped or self._is_routine(event, now_ns):
             return []
+        if self._gateway is None:
+            return self._handle(event, now_ns)
+        return self._handle_shared(self._gateway, event, now_ns)
+
+    def _handle_shared(self, gateway: Gateway, event: Event, now_ns: int) -> list[Effect]:
+        """The same for a unit that shares its battery: what begins a deal waits for the claim."""
+        asks = None
+        if isinstance(event, Wake):
+            asks = self._trader.asks(self._state.standing(now_ns), now_ns)
+        needs, effects = gateway.needs(event, asks)
+        if needs:
+            return effects
+        waiting = gateway.answered(event) if isinstance(event, BatteryClaimed) else []
+        for each in (event, *waiting):
+            effects += self._handle(each, now_ns)
+        return [*effects, *gateway.give_back()]
+
+    def _handle(self, event: Event, now_ns: int) -> list[Effect]:
         self._wake_ns = None
         match event:
             case Wake():
@@ -274,6 +303,7 @@ class Agent:
                     *self._converter.hear_reading(reading, now_ns),
                     *self._check.look(now_ns),
                 ]
+                self._state.look_at_bus(now_ns)
             case BatteryRead(battery):
                 self._state.take_battery(battery)
                 effects = []
@@ -302,6 +332,18 @@ class Agent:
                 why = f"its journal cannot be written: {reason}"
                 category = FaultCategory.FRAMEWORK
                 effects = self._raise_local("journal_failed", why, now_ns, category)
+            case Troubled(message):
+                effects = self._raise_local("uncaught", message, now_ns, FaultCategory.LOGIC)
+            case BatteryClaimed(_, _, failure):
+                effects = []
+                if failure:
+                    effects = self._raise_local(
+                        "battery_lock_failed",
+                        failure,
+                        now_ns,
+                        FaultCategory.FRAMEWORK,
+                        FaultLevel.FATAL,
+                    )
             case StopAsked():
                 effects = self._stop(now_ns)
         for effect in effects:
@@ -337,7 +379,11 @@ class Agent:
     def _tick(self, now_ns: int) -> list[Effect]:
         self._faults.tick(now_ns)
         reachable = len(self._state.live_peer_ids(now_ns)) + 1
-        effects = [*self._election.tick(now_ns, reachable), *self._converter.tick(now_ns)]
+        may_be_few = self._state.may_be_few(now_ns)
+        effects = [
+            *self._election.tick(now_ns, reachable, may_be_few=may_be_few),
+            *self._converter.tick(now_ns),
+        ]
         if self._office is not None:
             effects += self._office.tick(now_ns)
         effects += self._obedience.drop_expired_slots(now_ns)
@@ -376,6 +422,7 @@ class Agent:
         if self._state.is_stopping and self._is_ready_to_end(now_ns):
             self._is_stopped = True
             return [*effects, *self._election.resign(now_ns), Stopped()]
+        effects += self._tell_faults_again(now_ns)
         status = self._teller.news(now_ns, is_grid_master=self._office is not None)
         if status is not None:
             effects.append(Broadcast(status))
@@ -531,7 +578,9 @@ class Agent:
         is_member = fault.unit_id in self._state.policy.member_unit_ids
         if not is_member or fault.reporter_id == self._unit_id:
             return []  # our own were taken in when they were raised
-        self._faults.add(fault, now_ns)
+        is_news = self._faults.add(fault, now_ns)
+        if is_news and fault.extent is FaultExtent.LOCAL and fault.unit_id == self._unit_id:
+            return self._act_upon(fault, now_ns)  # somebody else has seen that we are amiss
         if self._office is None:
             return []
         return [*self._office.hear_fault(fault, now_ns), *self._stop_grid(fault)]
@@ -543,6 +592,7 @@ class Agent:
             if reply is not None and not isinstance(reply, ConverterReply):
                 raise ProtocolMisuse(f"{call_id} is answered by a {type(reply).__name__}")
             effects = self._converter.answered(call_id, reply, self._state.soc_ratio, now_ns)
+            effects += self._note_silence(reply is None, now_ns)
             return [*effects, *self._check.look(now_ns)]
         if call_id.startswith("submit/"):
             if reply is not None and not isinstance(reply, SubmitReply):
@@ -551,6 +601,17 @@ class Agent:
         if reply is not None and not isinstance(reply, ControlReply):
             raise ProtocolMisuse(f"{call_id} is answered by a {type(reply).__name__}")
         return self._office.answered(call_id, reply, now_ns) if self._office else []
+
+    def _note_silence(self, is_silent: bool, now_ns: int) -> list[Effect]:
+        """A driver that leaves several orders unanswered, and that for long, is a fault."""
+        count, since_ns = self._unanswered if self._unanswered[0] else (0, now_ns)
+        self._unanswered = (count + 1, since_ns) if is_silent else (0, now_ns)
+        attempts = self._state.policy.request_attempts
+        is_long = now_ns - since_ns >= attempts * self._timing.deal.answer_ns
+        if self._unanswered[0] < attempts or not is_long:
+            return []
+        message = f"the driver has not answered {self._unanswered[0]} orders in a row"
+        return self._raise_local("driver_unreachable", message, now_ns)
 
     def _take_submission(self, call_id: str, deal: Deal, now_ns: int) -> list[Effect]:
         if self._office is None or self._state.is_stopping:
@@ -561,11 +622,15 @@ class Agent:
                 error=SubmitError.NOT_GRID_MASTER, message=message, grid_master_id=other
             )
             return [Answer(call_id, reply)]
+        reason = ""
         if now_ns < self._state.paused_until_ns:
+            reason = "a new policy is about to hold"
+        missed = [u for u in deal.unit_ids if u in self._state.suspect_ids(now_ns)]
+        if missed:
+            reason = f"{', '.join(missed)} has not been heard for a while"
+        if reason:
             reply = SubmitReply(
-                error=SubmitError.NOT_DEALING,
-                message="a new policy is about to hold",
-                grid_master_id=self._unit_id,
+                error=SubmitError.NOT_DEALING, message=reason, grid_master_id=self._unit_id
             )
             return [Answer(call_id, reply)]
         return self._office.submit(call_id, deal, self._modes.global_mode, now_ns)
@@ -591,17 +656,29 @@ class Agent:
         )
         if not self._faults.add(fault, now_ns):
             return []
-        effects: list[Effect] = [Raise(fault)]
+        return [Raise(fault), *self._act_upon(fault, now_ns)]
+
+    def _act_upon(self, fault: Fault, now_ns: int) -> list[Effect]:
+        """What a fault of this unit asks it to do."""
+        effects: list[Effect] = []
         effects += self._office.hear_fault(fault, now_ns) if self._office else []
         for action in actions_for(fault):
             if action is Action.ASK_TO_END:
-                self._obedience.ask_to_end_all(f"{code}: {message}", now_ns)
+                self._obedience.ask_to_end_all(f"{fault.code}: {fault.message}", now_ns)
             elif action is Action.LEAVE_OFFICE:
                 effects += self._election.step_down(now_ns)
             elif action is Action.MODE_STOP_LOCAL:
                 order = OperationModeOrder(unit_id=self._unit_id, mode=OperationMode.FORCE_STOP)
                 effects += self._modes.hear_order(order)
         return effects
+
+    def _tell_faults_again(self, now_ns: int) -> list[Effect]:
+        """A grid master that is new may not have heard what keeps us, or all, from dealing."""
+        told_to = (self._election.grid_master_id(now_ns), self._election.term)
+        if told_to[0] in (NOBODY, self._unit_id) or told_to == self._told_to:
+            return []
+        self._told_to = told_to
+        return [Raise(fault) for fault in self._faults.to_tell_again(now_ns)]
 
     def _stop_grid(self, fault: Fault) -> list[Effect]:
         """The grid master stops all, if a fault is so bad; the others learn it from its status."""

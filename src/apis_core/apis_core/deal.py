@@ -115,6 +115,7 @@ class DealMachine:
         phase: See :class:`Phase`.
         refusal: Why a unit gave no slot, once the phase is OVER without one.
         resets: How often it was put back into the queue.
+        silent_id: A unit that has not answered for long, or several times; nobody = there is none.
         is_alone: Whether no other deal is on the bus.
         stops_first: The direction whose current goes first when it ends.
     """
@@ -124,6 +125,7 @@ class DealMachine:
         self.phase = Phase.ACQUIRING
         self.refusal: ControlReply | None = None
         self.resets = 0
+        self.silent_id: UnitId = NOBODY
         self.is_alone = False
         self.stops_first = DealType.DISCHARGE
         self.wake_ns = NEVER_NS
@@ -400,6 +402,7 @@ class DealMachine:
             return []
         is_poll = operation in (_Op.HOLD, _Op.ADOPT)
         if failed and not (is_poll and self._is_patient(unit_id, reply, now_ns)):
+            self._note_silence(unit_id, reply)
             return self.abort(f"{unit_id}: {reply.message}", now_ns)
         if self.phase is Phase.STARTING:
             return self._start_next(now_ns) if not failed else []
@@ -416,6 +419,10 @@ class DealMachine:
             return False
         sample = self._samples.get(unit_id)
         return now_ns - (sample.heard_ns if sample else self._began_ns) < self._timing.hold_ns
+
+    def _note_silence(self, unit_id: UnitId, reply: ControlReply) -> None:
+        if reply.error is ControlError.NO_ANSWER and self.phase not in _ENDING:
+            self.silent_id = unit_id
 
     def _take_counts(self, unit_id: UnitId, sample: Sample) -> None:
         deal = self.deal
@@ -683,6 +690,7 @@ class DealMachine:
         left = [unit for unit in reversed(self._asked) if unit not in self._released]
         if not left or self._release_tries >= _RELEASE_TRIES:
             # a unit that does not answer gives its slot back by itself when nothing renews it
+            self.silent_id = self.silent_id or next(iter(left), NOBODY)
             self.phase, self._next_poll_ns, self._deadline_ns = Phase.OVER, NEVER_NS, NEVER_NS
             moved_all = self.deal.moved_wh >= self.deal.energy_wh * _COMPLETE_RATIO
             if self._outcome is DealState.COMPLETED and not moved_all:

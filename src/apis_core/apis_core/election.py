@@ -26,6 +26,7 @@ __all__ = ["Election", "ElectionTiming", "Role"]
 
 _EARLY = 0.9  # share of a granted lease that the holder itself believes in
 _MAX_DOUBLINGS = 3  # of the back-off after candidacies that came to nothing
+_FEW = 2  # of a deal
 _REMEMBERED_CLAIMS = 64  # of which late grants still count
 
 
@@ -98,6 +99,7 @@ class Election:
         self._granted_to = granted_to
         self._granted_until_ns = now_ns + timing.lease_ns if granted_to != NOBODY else now_ns
         self._own_until_ns = 0
+        self._quorum = self._majority
         self._failures = 0  # candidacies of ours in a row that came to nothing
         self._sequence = 0
         self._sent_ns: OrderedDict[int, int] = OrderedDict()  # when each of our claims was sent
@@ -131,7 +133,9 @@ class Election:
         """Whether an order of that unit in that term is to be carried out now."""
         return term == self.term and grid_master_id == self.grid_master_id(now_ns) != NOBODY
 
-    def tick(self, now_ns: int, reachable: int | None = None) -> list[Effect]:
+    def tick(
+        self, now_ns: int, reachable: int | None = None, *, may_be_few: bool = False
+    ) -> list[Effect]:
         """Do what is due: stand, renew, give up.
 
         Args:
@@ -139,16 +143,22 @@ class Election:
             reachable: Members heard from lately, this unit among them; None = all. One that does
                 not hear a majority cannot win, and raising its term in vain would only keep it
                 from following the others' grid master once it hears them again.
+            may_be_few: Two or more that hear no majority may elect a grid master of their own,
+                with the voices of all of them.
         """
         if now_ns < self.wake_ns:
             return []
+        can_win = reachable is None or reachable >= self._majority
+        if can_win:
+            self._quorum = self._majority
         if self.role is Role.MASTER:
             if now_ns >= self._own_until_ns:
                 return self._lose(now_ns, "a majority no longer answers")
             return self._claim(ClaimKind.MASTER, now_ns)
         if self.role is Role.CANDIDATE:
             return self._give_way(now_ns)
-        can_win = reachable is None or reachable >= self._majority
+        if not can_win and may_be_few and reachable is not None and reachable >= _FEW:
+            self._quorum, can_win = reachable, True
         is_free = self._lease_holder(now_ns) in (NOBODY, self._unit_id)
         if self._may_stand_now and can_win and is_free:
             return self._stand(now_ns)
@@ -212,6 +222,7 @@ class Election:
     ) -> None:
         """Another policy holds from now. A lease that runs goes on."""
         self._members = tuple(member_ids)
+        self._quorum = self._majority
         self._timing = timing
         self._may_stand = may_stand
         self._policy_hash, self._policy_version = policy_hash, policy_version
@@ -327,11 +338,11 @@ class Election:
             return []
         before_ns = self._acknowledged_ns.get(member_id, sent_ns)
         self._acknowledged_ns[member_id] = max(before_ns, sent_ns)
-        majority = self._majority
+        quorum = self._quorum
         latest = sorted(self._acknowledged_ns.values(), reverse=True)
-        if len(latest) < majority:
+        if len(latest) < quorum:
             return []
-        self._own_until_ns = latest[majority - 1] + round(self._timing.lease_ns * _EARLY)
+        self._own_until_ns = latest[quorum - 1] + round(self._timing.lease_ns * _EARLY)
         self._granted_until_ns = max(self._granted_until_ns, self._own_until_ns)
         if self.role is Role.MASTER or now_ns >= self._own_until_ns:
             return []

@@ -33,9 +33,11 @@ __all__ = [
     "Answer",
     "Answered",
     "Asked",
+    "BatteryClaimed",
     "BatteryRead",
     "Broadcast",
     "Call",
+    "ClaimBattery",
     "Command",
     "ConfigurationRefused",
     "ConverterRead",
@@ -47,6 +49,7 @@ __all__ = [
     "Effect",
     "Entry",
     "Event",
+    "FreeBattery",
     "GlobalModeSet",
     "HardwareRead",
     "JournalFailed",
@@ -65,6 +68,7 @@ __all__ = [
     "Send",
     "StopAsked",
     "Stopped",
+    "Troubled",
     "Wake",
 ]
 
@@ -197,6 +201,28 @@ class JournalFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class BatteryClaimed:
+    """The answer to :class:`ClaimBattery`.
+
+    Attributes:
+        type: The direction.
+        is_granted: Whether it is ours until :class:`FreeBattery`.
+        failure: Why it could not even be tried; empty = it could.
+    """
+
+    type: DealType
+    is_granted: bool
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Troubled:
+    """An event could not be dealt with, because of a bug of ours; it is lost."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class StopAsked:
     """The process is to end: everything of ours off, then :class:`Stopped`."""
 
@@ -216,6 +242,8 @@ Event: TypeAlias = (
     | ScenarioRead
     | ConfigurationRefused
     | JournalFailed
+    | Troubled
+    | BatteryClaimed
     | StopAsked
 )
 
@@ -353,6 +381,23 @@ class DealRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimBattery:
+    """Claim a direction of the battery that other units of this host share.
+
+    Answered by :class:`BatteryClaimed` before any other event.
+    """
+
+    type: DealType
+
+
+@dataclass(frozen=True, slots=True)
+class FreeBattery:
+    """Give it back."""
+
+    type: DealType
+
+
+@dataclass(frozen=True, slots=True)
 class MembersChanged:
     """The policy has other members now: listen to these."""
 
@@ -380,6 +425,8 @@ Effect: TypeAlias = (
     | Command
     | Raise
     | DealRefused
+    | ClaimBattery
+    | FreeBattery
     | MembersChanged
     | Note
     | Stopped

@@ -9,10 +9,10 @@ The state is derived from the faults themselves: there is no flag that could dis
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from apis_core.messages import Fault
-from apis_core.types import NOBODY, FaultExtent, FaultLevel, UnitId
+from apis_core.types import NOBODY, FaultCategory, FaultExtent, FaultLevel, UnitId
 from apis_core.units import NEVER_NS
 
 __all__ = ["FaultBook"]
@@ -40,25 +40,43 @@ class FaultBook:
     global_quarantine_ns: int
     latch_after: int | None = None
     _until_ns: dict[_Key, tuple[Fault, int]] = field(default_factory=dict)
+    _seen_ns: dict[_Key, int] = field(default_factory=dict)  # last
     _returns: dict[_Key, tuple[int, int]] = field(default_factory=dict)  # how often, last end
 
     def add(self, fault: Fault, now_ns: int) -> bool:
-        """Note a fault; whether it is news (not just seen again). Warnings are not kept."""
+        """Note a fault; whether it is news (not just seen again). Warnings are not kept.
+
+        One that is told again counts from when it was last seen.
+        """
         if fault.level is FaultLevel.WARN:
             return True
+        seen_ns = now_ns - fault.age_ns
         is_global = fault.extent is not FaultExtent.LOCAL
         lasts_ns = self.global_quarantine_ns if is_global else self.local_quarantine_ns
         key = (fault.unit_id, fault.code, is_global)
         is_news = key not in self._until_ns or now_ns >= self._until_ns[key][1]
+        if fault.age_ns and (not is_news or fault.age_ns >= lasts_ns):
+            return False
         times, ended_ns = self._returns.get(key, (0, now_ns))
         if is_news and key in self._returns:
             times = times + 1 if now_ns - ended_ns < _SOON * lasts_ns else 0
-        until_ns = now_ns + lasts_ns * 2 ** min(times, _MAX_DOUBLINGS)
-        if self.latch_after is not None and times >= self.latch_after:
+        until_ns = seen_ns + lasts_ns * 2 ** min(times, _MAX_DOUBLINGS)
+        # a network that comes and goes is nothing that an operator could see to at the unit
+        can_latch = fault.category is not FaultCategory.FRAMEWORK
+        if can_latch and self.latch_after is not None and times >= self.latch_after:
             until_ns = NEVER_NS
         self._until_ns[key] = (fault, until_ns)
+        self._seen_ns[key] = seen_ns
         self._returns[key] = (times, until_ns)
         return is_news
+
+    def to_tell_again(self, now_ns: int) -> list[Fault]:
+        """Faults that this unit reported and that are not over, for a grid master that is new."""
+        return [
+            replace(fault, age_ns=max(now_ns - self._seen_ns[key], 1))
+            for key, (fault, until_ns) in self._until_ns.items()
+            if fault.reporter_id == self.unit_id and now_ns < until_ns
+        ]
 
     @property
     def wake_ns(self) -> int:

@@ -70,6 +70,14 @@ ClusterName = Annotated[
         description="a name of a-z, 0-9 and _, beginning with a letter",
     ),
 ]
+BatteryName = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$",
+        max_length=64,
+        description="a name of letters, digits, _ and -",
+    ),
+]
 FileName = Annotated[str, Field(min_length=1, description="the name of a file")]
 Composition = Literal["separate", "shared", "auto"]
 FaultKind = Literal[
@@ -161,6 +169,7 @@ class UnitEntry(_Part):
     house: House = House()
     device: Device = Device()
     driver: RealHardware | None = None
+    battery: BatteryName | None = None  # one that it shares with units of other clusters
 
 
 class ConverterLoss(_Part):

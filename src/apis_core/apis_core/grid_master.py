@@ -235,7 +235,8 @@ class GridMaster:
         if not is_global and Action.ASK_TO_END not in actions:
             return []
         if is_global:
-            self._blocked_until_ns = now_ns + self._policy.global_quarantine_ns
+            until_ns = now_ns - fault.age_ns + self._policy.global_quarantine_ns
+            self._blocked_until_ns = max(self._blocked_until_ns, until_ns)
         effects: list[Effect] = []
         for machine in list(self._machines.values()):
             if is_global or machine.deal.type_of(fault.unit_id) is not None:
@@ -473,7 +474,8 @@ class GridMaster:
             unit_id = first_reference(machine.deal, self._policy)
             machine.await_bus(unit_id, Phase.ACTIVATING, now_ns)
             self._held_by = unit_id
-            return reference.start(unit_id, deal_id, now_ns)
+            witness_id = next(u for u in machine.deal.unit_ids if u != unit_id)
+            return reference.start(unit_id, deal_id, now_ns, witness_id)
         better = better_reference(machine.deal, reference.unit_id, self._policy)
         if better != NOBODY and better not in reference.unwilling_ids:
             note = Note(f"hands the bus over from {reference.unit_id} to {better}")
@@ -534,9 +536,25 @@ class GridMaster:
         effects = [*effects, *self._desk.answer_now(deal_id, machine.refusal)]
         if self._desk.has_published(deal_id) or machine.refusal is None:
             effects = [*effects, *self._desk.publish(record)]
+        if machine.silent_id != NOBODY:
+            effects = [*effects, Raise(self._silence_of(machine.silent_id, deal_id))]
+            machine.silent_id = NOBODY
         if machine.phase is Phase.OVER:
             self._machines.pop(deal_id, None)
         return effects
+
+    def _silence_of(self, unit_id: UnitId, deal_id: str) -> Fault:
+        """A call that is not answered is booked on the unit that does not answer."""
+        return Fault(
+            unit_id=unit_id,
+            reporter_id=self._unit_id,
+            category=FaultCategory.FRAMEWORK,
+            extent=FaultExtent.LOCAL,
+            level=FaultLevel.ERROR,
+            code="no_answer",
+            message=f"{unit_id} does not answer its grid master",
+            deal_id=deal_id,
+        )
 
     def _bus_fault(self, code: str, message: str, deal_id: str = "") -> Fault:
         return Fault(

@@ -39,9 +39,11 @@ class Interlock:
 
     Attributes:
         capacity: How many there are, >= 0.
+        barred: A direction in which another unit of the same battery deals; None = neither.
     """
 
     capacity: int
+    barred: DealType | None = None
     _slots: dict[str, Slot] = field(default_factory=dict)
 
     @property
@@ -55,6 +57,11 @@ class Interlock:
     def is_used(self) -> bool:
         """Whether a deal holds a slot, or one is reserved."""
         return bool(self._slots)
+
+    @property
+    def types(self) -> set[DealType]:
+        """Directions in which slots are taken or reserved."""
+        return {slot.type for slot in self._slots.values()}
 
     @property
     def deals(self) -> tuple[Deal, ...]:
@@ -83,6 +90,8 @@ class Interlock:
 
     def why_not(self, type: DealType) -> str:
         """Why no further slot of that direction can be had; empty = it can."""
+        if type is self.barred:
+            return f"another unit of its battery has deals to {type.name.lower()}"
         if any(slot.type is not type for slot in self._slots.values()):
             return f"has a deal or a reservation to {type.opposite.name.lower()}"
         if len(self._slots) >= self.capacity:
@@ -102,6 +111,8 @@ class Interlock:
         """Take a slot for a deal, or turn its reservation into one. Doing so twice is no error."""
         slot = self._slots.get(deal.deal_id)
         if slot is None or slot.type is not type:
+            if type is self.barred:
+                return ControlError.OTHER_DIRECTION, self.why_not(type)
             others = [slot for key, slot in self._slots.items() if key != deal.deal_id]
             if any(slot.type is not type for slot in others):
                 return ControlError.OTHER_DIRECTION, self.why_not(type)

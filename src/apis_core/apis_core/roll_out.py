@@ -272,6 +272,8 @@ def _why_refused(old: Policy, new: Policy) -> str:
 
 
 def _is_ready(status: UnitStatus, wanted: str) -> bool:
+    if "journal_failed" in status.fault_codes:
+        return False  # what it says that it has written down, it may not have
     return wanted in (status.policy_hash, status.coming_policy_hash)
 
 

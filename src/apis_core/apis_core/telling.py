@@ -99,6 +99,8 @@ class StatusTeller:
             ending_deal_ids=tuple(ending),
             ending_reason=next((reason for reason, _ in ending.values()), ""),
             in_quarantine=bool(state.faults.why_not()),
+            suspect_unit_ids=state.suspect_ids(now_ns),
+            lost_unit_ids=state.lost_ids(now_ns),
             fault_codes=state.faults.codes(),
             not_dealing_reason=state.why_not_dealing(now_ns),
         )

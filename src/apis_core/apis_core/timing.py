@@ -32,7 +32,9 @@ class Timing:
         submit_ns: How long the grid master may take to answer a submission (it locks two units
             meanwhile).
         reservation_ns: How long a slot is kept for a negotiation.
-        silent_ns: A unit not heard for this long is not waited for.
+        suspect_ns: A unit not heard for this long begins no deal.
+        silent_ns: One not heard for this long is taken for gone, and not waited for.
+        dead_bus_ns: On a bus that has been dead for so long no order of anybody is left.
         retry_ns: Between two tries to stop the own converter.
         late_ns: The longest that a reading may be under way.
         leave_ns: How long a process that stops lets the grid master end its deals.
@@ -49,7 +51,9 @@ class Timing:
     window_ns: int
     submit_ns: int
     reservation_ns: int
+    suspect_ns: int
     silent_ns: int
+    dead_bus_ns: int
     retry_ns: int
     late_ns: int
     leave_ns: int
@@ -76,13 +80,17 @@ class Timing:
         submit_ns = 3 * answer_ns
         leave_ns = max(2 * SECOND_NS, 4 * network_floor_ns)
         status_ns = max(policy.data_acquisition_period_ns, pace_ns)
+        hold_ns = _HOLD_POLLS * poll_ns + 2 * answer_ns
+        lease_ns = _LEASE_HEARTBEATS * heartbeat_ns
         return Timing(
             status_ns=status_ns,
             housekeeping_ns=max(policy.housekeeping_period_ns, network_floor_ns),
             window_ns=window_ns,
             submit_ns=submit_ns,
             reservation_ns=window_ns + submit_ns,
+            suspect_ns=2 * status_ns + network_floor_ns,
             silent_ns=3 * status_ns + 2 * network_floor_ns,
+            dead_bus_ns=lease_ns + hold_ns + policy.scram_reference_delay_ns,
             retry_ns=max(SECOND_NS, pace_ns),
             late_ns=max(60 * SECOND_NS, 10 * network_floor_ns),
             leave_ns=leave_ns,
@@ -91,11 +99,11 @@ class Timing:
             + 2 * SECOND_NS,
             debounce_ns=max(policy.data_acquisition_period_ns, network_floor_ns),
             force_stop_ns=max(policy.stop_me_timeout_ns, 8 * network_floor_ns),
-            election=ElectionTiming(heartbeat_ns, _LEASE_HEARTBEATS * heartbeat_ns),
+            election=ElectionTiming(heartbeat_ns, lease_ns),
             deal=DealTiming(
                 poll_ns=poll_ns,
                 quick_poll_ns=max(SECOND_NS, pace_ns),
                 answer_ns=answer_ns,
-                hold_ns=_HOLD_POLLS * poll_ns + 2 * answer_ns,
+                hold_ns=hold_ns,
             ),
         )

@@ -107,6 +107,11 @@ class Trader:
         window_ns = self._negotiation.until_ns if self._negotiation else NEVER_NS
         return min(self._due_ns, window_ns)
 
+    def asks(self, standing: Standing, now_ns: int) -> DealType | None:
+        """The direction in which it would ask for a deal now; None = it would not."""
+        offer = self._wish(standing) if now_ns >= self._due_ns else None
+        return offer.type if offer is not None else None
+
     def tick(self, standing: Standing, now_ns: int) -> list[Effect]:
         """Close a window that has run out; look at the scenario when it is time."""
         effects = self._conclude(standing, now_ns)
@@ -218,13 +223,19 @@ class Trader:
         jitter = 0.5 + self._random.random()
         return now_ns + round(self._timing.housekeeping_ns * self._back_off * jitter)
 
-    def _ask(self, standing: Standing, now_ns: int) -> list[Effect]:
+    def _wish(self, standing: Standing) -> Offer | None:
+        """What the scenario wants to ask for, if this unit may ask."""
         is_busy = self._negotiation is not None or self._submitted is not None
         section, expected_wh = standing.section, standing.expected_wh
         if is_busy or standing.why_not or section is None or expected_wh is None:
-            return []
+            return None
         offer = evaluate_request(section, expected_wh)
-        if offer is None or offer.energy_wh < self._policy.deal_energy_min_wh:
+        is_enough = offer is not None and offer.energy_wh >= self._policy.deal_energy_min_wh
+        return offer if is_enough else None
+
+    def _ask(self, standing: Standing, now_ns: int) -> list[Effect]:
+        offer = self._wish(standing)
+        if offer is None:
             return []
         request = InterchangeRequest(
             request_id=f"{self._unit_id}-{self._random.getrandbits(64):016x}",

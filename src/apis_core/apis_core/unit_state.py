@@ -46,6 +46,7 @@ class UnitState:
         battery: As last read.
         section: Of the scenario, for the battery's time of day.
         band: Of the battery in it.
+        bus_dead_since_ns: Since when the bus has been dead by this unit's meter; None = it is not.
         peers: What other units said last, and when that was heard.
         is_stopping: The process is to end.
         paused_until_ns: Until when no deal begins, because a new policy is about to hold.
@@ -66,6 +67,7 @@ class UnitState:
     battery: BatteryReading | None = None
     section: Section | None = None
     band: str = ""
+    bus_dead_since_ns: int | None = None
     peers: dict[UnitId, tuple[UnitStatus, int]] = field(default_factory=dict)
     is_stopping: bool = False
     paused_until_ns: int = 0
@@ -111,6 +113,24 @@ class UnitState:
         battery_v = self.converter.reading.battery_voltage_v
         return None if ratio is None or battery_v is None else ratio * battery_v
 
+    # --- the bus ---------------------------------------------------------------------------------
+
+    def look_at_bus(self, now_ns: int) -> None:
+        """Note whether the bus is dead: below the band in which converters lock out."""
+        bus_v = self.converter.reading.grid_voltage_v
+        limit_v = self.policy.grid_voltage_min_v - self.policy.grid_uvlo_mask_v
+        if bus_v is None or bus_v >= limit_v:
+            self.bus_dead_since_ns = None
+        elif self.bus_dead_since_ns is None:
+            self.bus_dead_since_ns = now_ns
+
+    def may_be_few(self, now_ns: int) -> bool:
+        """Whether a part without a majority may go on: the policy lets it, and nothing flows."""
+        since_ns = self.bus_dead_since_ns
+        if not self.policy.availability or since_ns is None:
+            return False
+        return now_ns - since_ns >= self.timing.dead_bus_ns
+
     # --- the others ------------------------------------------------------------------------------
 
     def live_peer_ids(self, now_ns: int) -> tuple[UnitId, ...]:
@@ -118,6 +138,16 @@ class UnitState:
         since_ns = now_ns - self.timing.silent_ns
         peers = self.peers.items()
         return tuple([unit_id for unit_id, (_, heard_ns) in peers if heard_ns > since_ns])
+
+    def suspect_ids(self, now_ns: int) -> tuple[UnitId, ...]:
+        """Members that have not been heard for longer than usual, but are not lost yet."""
+        low_ns, high_ns = now_ns - self.timing.silent_ns, now_ns - self.timing.suspect_ns
+        return tuple(u for u, (_, heard_ns) in self.peers.items() if low_ns < heard_ns <= high_ns)
+
+    def lost_ids(self, now_ns: int) -> tuple[UnitId, ...]:
+        """Members that have not been heard for so long that they are taken for gone."""
+        live_ids = (self.unit_id, *self.live_peer_ids(now_ns))
+        return tuple(u for u in self.policy.member_unit_ids if u not in live_ids)
 
     def fresh_statuses(self, now_ns: int) -> dict[UnitId, UnitStatus]:
         """What other units have said lately.

@@ -102,6 +102,8 @@ class VoltageReference:
         self._next: tuple[UnitId, str] = (NOBODY, "")  # who takes over, for which deal
         self._step = 0  # of a hand-over
         self._trials: list[float] = []
+        self._witness_id: UnitId = NOBODY
+        self._goal_v: float | None = None  # where the voltage is to go, step by step
         self._off: set[UnitId] = set()  # of those that are to end
         self._deadline_ns = NEVER_NS
         self._next_poll_ns = NEVER_NS
@@ -118,11 +120,22 @@ class VoltageReference:
 
     # --- what is wanted --------------------------------------------------------------------------
 
-    def start(self, unit_id: UnitId, deal_id: str, now_ns: int) -> list[Effect]:
-        """Bring a dead bus up."""
+    def start(
+        self, unit_id: UnitId, deal_id: str, now_ns: int, witness_id: UnitId = NOBODY
+    ) -> list[Effect]:
+        """Bring a dead bus up.
+
+        Args:
+            unit_id: Who is to hold it.
+            deal_id: In whose name.
+            now_ns: Present time.
+            witness_id: The other unit of that deal: its meter must see the bus move, too. Else the
+                reference may hold a bus of its own.
+        """
+        self._witness_id = witness_id
         self.unit_id, self.deal_id, self.sample = unit_id, deal_id, None
         self.failure, self.is_bus_fault, self.is_unproven = "", False, False
-        self.voltage_v = self._policy.grid_voltage_v
+        self.voltage_v, self._goal_v = self._policy.grid_voltage_v, None
         self.unwilling_ids.clear()
         self._enter(Stage.ACTIVATING, now_ns, self._policy.ramp_up_timeout_ns)
         return self._order(now_ns)
@@ -130,17 +143,19 @@ class VoltageReference:
     def adopt(self, unit_id: UnitId, deal_id: str, now_ns: int) -> None:
         """Go on with a bus that an earlier grid master brought up."""
         self.unit_id, self.deal_id, self.failure = unit_id, deal_id, ""
+        self._goal_v = None
         self._enter(Stage.UP, now_ns)
 
     def hand_over(self, unit_id: UnitId, deal_id: str, now_ns: int) -> list[Effect]:
         """Let another unit hold the voltage; one that refuses is noted as unwilling."""
         self._next, self._step = (unit_id, deal_id), 0
+        self._goal_v = None
         return self._do_step(now_ns)
 
     def set_voltage(self, voltage_v: float, now_ns: int) -> list[Effect]:
         """Move a bus that is up to another voltage. [V]"""
-        self.voltage_v = voltage_v
-        return self._ask(self.unit_id, _Op.VOLTAGE, self.deal_id, now_ns, voltage_v)
+        self._goal_v = voltage_v
+        return self._step_voltage(now_ns)
 
     def end(self, now_ns: int) -> list[Effect]:
         """Bring the voltage down; in a hand-over that of both."""
@@ -201,12 +216,17 @@ class VoltageReference:
             return []
         if self.stage is Stage.HANDING_OVER:
             return self._react_to_step(unit_id, operation, reply, now_ns)
+        if unit_id == self._witness_id and unit_id != self.unit_id:
+            is_seen = self._follows(reply.reading.grid_voltage_v)
+            return self._try_next(now_ns) if is_seen and self.stage is Stage.AUTHORISING else []
         if operation is _Op.DID_TAKE_OVER and reply.error is ControlError.NO_ANSWER:
             return self._ask(unit_id, operation, self.deal_id, now_ns)  # its droop is to go
         if reply.error is ControlError.BUS_ENERGISED and self.stage is Stage.ACTIVATING:
             return []  # another source, or a bus that still decays: ask again until the deadline
         if operation is _Op.VOLTAGE and self.stage is Stage.UP and reply.reading is not None:
             self.voltage_v = reply.reading.grid_voltage_setpoint_v or self.voltage_v
+            if reply.error is ControlError.NONE and self._goal_v is not None:
+                self._next_poll_ns = now_ns + self._timing.quick_poll_ns
         if reply.error is not ControlError.NONE:
             is_patient = reply.error is ControlError.NO_ANSWER
             if self.stage is not Stage.UP and not is_patient:
@@ -221,7 +241,7 @@ class VoltageReference:
             why = reading.stop_detail or "its converter went to WAIT by itself"
             self.failure = f"{unit_id}: {why}"
         elif self.stage is not Stage.UP and self._follows(reading.grid_voltage_v):
-            return self._try_next(now_ns)
+            return self._go_further(now_ns)
         return []
 
     def _follows(self, bus_v: float | None) -> bool:
@@ -232,6 +252,28 @@ class VoltageReference:
         allowance_v = self._policy.grid_voltage_allowance_v
         return gap_v >= -allowance_v and (self.stage is Stage.RAMPING_UP or gap_v <= allowance_v)
 
+    def _go_further(self, now_ns: int) -> list[Effect]:
+        """The reference's own meter sees the bus where it is to be."""
+        if self.stage is Stage.RAMPING_UP:
+            return self._try_next(now_ns)
+        if self._goal_v is not None:
+            return self._step_voltage(now_ns)
+        if self._witness_id in (NOBODY, self.unit_id):
+            return self._try_next(now_ns)
+        if self._witness_id in self._calls.busy():
+            return []
+        return self._ask(self._witness_id, _Op.HOLD, self.deal_id, now_ns)
+
+    def _step_voltage(self, now_ns: int) -> list[Effect]:
+        """One step towards where the voltage is to be (the protocol, 8.3)."""
+        step_v = self._policy.grid_voltage_step_v
+        gap_v = (self._goal_v or self.voltage_v) - self.voltage_v
+        if abs(gap_v) > step_v:
+            self.voltage_v += step_v if gap_v > 0.0 else -step_v
+        else:
+            self.voltage_v, self._goal_v = self._goal_v or self.voltage_v, None
+        return self._ask(self.unit_id, _Op.VOLTAGE, self.deal_id, now_ns, self.voltage_v)
+
     def _try_next(self, now_ns: int) -> list[Effect]:
         if self.stage is Stage.RAMPING_UP:
             self._trials = trial_voltages_v(self._policy, self.voltage_v, self._random)
@@ -239,9 +281,9 @@ class VoltageReference:
         if not self._trials:
             self._enter(Stage.UP, now_ns)
             return []
-        self.voltage_v = self._trials.pop(0)
+        self._goal_v = self._trials.pop(0)
         self._enter(Stage.AUTHORISING, now_ns, _TRIAL_NS)
-        return self._ask(self.unit_id, _Op.VOLTAGE, self.deal_id, now_ns, self.voltage_v)
+        return self._step_voltage(now_ns)
 
     def _do_step(self, now_ns: int) -> list[Effect]:
         self._enter(Stage.HANDING_OVER, now_ns, 2 * self._timing.answer_ns)
@@ -279,6 +321,7 @@ class VoltageReference:
         self.sample = None
         if reply.reading.grid_voltage_setpoint_v:
             self.voltage_v = reply.reading.grid_voltage_setpoint_v
+        self._goal_v = None
         self.unwilling_ids.clear()
         self._enter(Stage.UP, now_ns)
         return []
@@ -313,6 +356,8 @@ class VoltageReference:
         match self.stage:
             case Stage.ACTIVATING if self.unit_id not in busy:
                 return self._order(now_ns)
+            case Stage.UP if self.unit_id not in busy and self._goal_v is not None:
+                return self._step_voltage(now_ns)
             case Stage.RAMPING_UP | Stage.AUTHORISING | Stage.UP if self.unit_id not in busy:
                 return self._ask(self.unit_id, _Op.HOLD, self.deal_id, now_ns)
             case Stage.HANDING_OVER if not busy:

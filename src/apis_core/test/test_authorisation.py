@@ -43,7 +43,7 @@ def tried_v(market: Market) -> list[float]:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_8_6_each_voltage_is_tried_once_and_the_nominal_one_is_last(seed):
-    market = Market(seed=seed)
+    market = Market(seed=seed, grid_voltage_step_v=100.0)
     market.want("E001", "E002", 10.0)
     tried = tried_v(market)
     assert len(tried) == len(set(tried)) == market.policy.authorization_trials + 1

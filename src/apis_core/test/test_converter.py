@@ -235,7 +235,7 @@ def test_the_energy_limit_counts_from_the_order_that_set_the_mode(keeper):
         ),
     ],
 )
-def test_the_grid_master_is_answered_when_the_driver_has_spoken(keeper, reply, error, message):
+def test_8_1_the_grid_master_is_answered_when_the_driver_has_spoken(keeper, reply, error, message):
     keeper.hear_reading(reading(), 0)
     (command,) = keeper.obey("ask", order(Op.CHARGE), deal(CHARGE), 0)
     assert keeper.answered(command.call_id, reply, 0.5, 0) == [
@@ -268,7 +268,7 @@ def test_an_answer_brings_the_newest_reading_and_what_was_moved(keeper):
     assert keeper.report("unheard of", None).grid_moved_wh is None
 
 
-def test_every_command_has_an_id_of_its_own(keeper):
+def test_8_1_every_command_has_an_id_of_its_own(keeper):
     keeper.hear_reading(reading(), 0)
     effects = [*keeper.read(), *keeper.read(), *keeper.obey("ask", order(Op.WAIT), None, 0)]
     assert len({effect.call_id for effect in effects}) == 3

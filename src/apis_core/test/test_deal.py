@@ -388,14 +388,14 @@ def test_a_reference_that_stays_for_others_is_only_left(run):
 
 
 @pytest.mark.parametrize("error", [ControlError.NONE, ControlError.UNKNOWN_DEAL])
-def test_a_slot_that_is_gone_is_as_good_as_released(run, error):
+def test_7_7_a_slot_that_is_gone_is_as_good_as_released(run, error):
     run.to(Phase.RELEASING)
     run.answer(Op.RELEASE, error=error)
     run.answer(Op.RELEASE, error=error)
     assert run.machine.phase is Phase.OVER
 
 
-def test_a_release_that_fails_is_tried_three_times(run):
+def test_7_7_a_release_that_fails_is_tried_three_times(run):
     run.to(Phase.RELEASING)
     run.open = [call for call in run.open if call.request.operation is Op.RELEASE]
     tries = 0
@@ -427,7 +427,7 @@ def test_news_of_a_unit_makes_a_deal_on_the_bus_look_at_once(run, phase, looks):
     assert bool(run.machine.look_now(run.now_ns)) is looks
 
 
-def test_a_unit_is_not_asked_again_before_it_has_answered(run):
+def test_9_5_a_unit_is_not_asked_again_before_it_has_answered(run):
     run.to(Phase.RUNNING)
     run.wait()
     assert len(run.open) == 2

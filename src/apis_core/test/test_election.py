@@ -248,7 +248,7 @@ def test_a_unit_that_ends_says_so_if_it_led_and_stands_no_more(leads: bool, expe
     assert answer(one.hear_claim(claim(term=9), now_ns + 9 * S)).granted  # but has a voice
 
 
-def test_fixed_a_unit_that_may_not_stand_never_does():
+def test_9_1_fixed_a_unit_that_may_not_stand_never_does():
     one = election(may_stand=False)
     assert one.wake_ns == NEVER_NS
     assert one.tick(NOW_NS + 999 * S) == []

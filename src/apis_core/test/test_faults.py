@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from apis_core.faults import FaultBook
@@ -140,6 +142,16 @@ def test_w38_a_fault_that_came_back_too_often_stays_until_an_operator_resets_it(
     assert faults.codes() == ("trip",)
     assert faults.reset("E001") == ("trip",)
     assert (faults.why_not(), faults.codes(), faults.wake_ns) == ("", (), NEVER_NS)
+
+
+def test_w38_a_network_that_comes_and_goes_waits_for_no_operator():
+    faults = FaultBook("E001", LOCAL_NS, GLOBAL_NS, latch_after=1)
+    silence, now_ns = replace(fault(), category=FaultCategory.FRAMEWORK), 0
+    for _ in range(5):
+        faults.add(silence, now_ns)
+        now_ns = faults.wake_ns
+        assert now_ns < NEVER_NS
+        faults.tick(now_ns)
 
 
 def test_w38_after_a_reset_a_fault_is_news_and_begins_anew():

@@ -40,7 +40,7 @@ def problems_of(text: str) -> list[str]:
     return [str(problem).removeprefix("g.yaml: ") for problem in caught.value.problems]
 
 
-def test_listed_units_and_defaults():
+def test_3_4_listed_units_and_defaults():
     grid = grid_of(LISTED)
     assert [unit.id for unit in grid.units] == ["E001", "SHOP_2", "E003"]
     assert [unit.position_m for unit in grid.units] == [(0, 0), (5, -7.5), (20, 0)]

@@ -184,7 +184,7 @@ def test_11_4_a_bus_that_does_not_start_is_a_fault_of_all(office, reason):
     assert reason in raised.message
 
 
-def test_a_unit_that_turned_off_is_looked_at_at_once(office):
+def test_9_6_a_unit_that_turned_off_is_looked_at_at_once(office):
     office.locked(deal())
     machine = office.master._machines["d"]
     machine.start("E002", office.now_ns)

@@ -32,7 +32,7 @@ def problems_of(text):
     return {str(problem) for problem in caught.value.problems}
 
 
-def test_every_key_of_the_original():
+def test_3_2_every_key_of_the_original():
     assert parse_hardware(TEXT, "hw.json") == Hardware(
         battery_capacity_wh=4800.0,
         grid_current_capacity_a=2.3,
@@ -84,7 +84,7 @@ def test_every_problem_at_once():
     }
 
 
-def test_the_current_range_must_allow_the_converter_to_work():
+def test_3_2_the_current_range_must_allow_the_converter_to_work():
     (problem,) = problems_of(TEXT.replace('"max" : 2.35', '"max" : 2.2'))
     assert problem == (
         'hw.json: safety.range.dcdc.meter.ig is {"min": -2.35, "max": 2.2}, must allow '

@@ -319,7 +319,7 @@ def test_5_2_why_there_is_no_deal(policy, awaited, answers, expected):
     assert window.conclude(AMOUNT, policy) == expected
 
 
-def test_5_2_an_accept_with_a_current_below_zero_is_no_accept():
+def test_2_2_an_accept_with_a_current_below_zero_is_no_accept():
     good = accept("E002", energy_wh=55.0)
     bad = accept("E003", energy_wh=60.0, current_a=-1.0)
     assert choose_accept(request(), [bad, good], SelectionStrategy.AMOUNT) is good

@@ -142,7 +142,7 @@ def keys_of(cls: type) -> dict[str, Key]:
     }
 
 
-def test_every_key_of_the_original():
+def test_3_1_every_key_of_the_original():
     policy = policy_of(TEXT)
     assert policy == Policy(
         version=0,

@@ -201,3 +201,32 @@ def test_w13_what_is_seen_twice_in_a_moment_is_not_real():
     assert debounce.is_real("a", 3, 6 * S)
     debounce.keep_only(["b"])
     assert not debounce.is_real("a", 4, 7 * S)
+
+
+@pytest.mark.parametrize(
+    ("mode", "sign"), [(ConverterMode.CHARGE, 1.0), (ConverterMode.DISCHARGE, -1.0)]
+)
+def test_8_2_a_set_point_is_checked_with_its_sign_and_by_several_readings(
+    policy, hardware, mode, sign
+):
+    """W11: what flows the wrong way is not what was ordered, however much it is."""
+
+    def seen(current_a: float):
+        reading = ConverterReading(
+            mode=mode,
+            grid_current_a=current_a,
+            grid_voltage_v=350.0,
+            grid_current_setpoint_a=2.0,
+        )
+        return dynamic_violation(reading, hardware, policy, is_voltage_masked=False)
+
+    within_a = 0.9 * hardware.grid_current_allowance_a
+    assert seen(sign * 2.0) is None
+    assert seen(sign * (2.0 + within_a)) is None
+    assert seen(sign * (2.0 + 2.0 * within_a)) is not None
+    wrong_way = seen(-sign * 2.0)
+    assert wrong_way is not None
+    debounce = Debounce(lasts_ns=10)
+    assert not debounce.is_real(wrong_way[0], 1, 0)
+    assert not debounce.is_real(wrong_way[0], 2, 9)
+    assert debounce.is_real(wrong_way[0], 3, 10)

@@ -72,7 +72,7 @@ def warnings_of(text: str) -> list[str]:
     return [str(warning).removeprefix("s.json: ") for warning in scenario.warnings]
 
 
-def test_every_key_of_the_original():
+def test_3_3_every_key_of_the_original():
     scenario = parse_scenario(TEXT, "s.json")
     assert scenario == Scenario(
         (
@@ -114,17 +114,17 @@ def test_without_a_strategy_the_amount_decides():
 @pytest.mark.parametrize(
     ("seconds", "index"), [(0, 0), (43_199.999, 0), (43_200, 1), (86_399.999, 1)]
 )
-def test_section_at_its_edges(seconds, index):
+def test_4_1_section_at_its_edges(seconds, index):
     scenario = parse_scenario(TEXT, "s.json")
     assert section_at(scenario, seconds) is scenario.sections[index]
 
 
-def test_no_section_outside_of_all():
+def test_4_1_no_section_outside_of_all():
     scenario = parse_scenario(changed(('"12:00:00-24:00:00"', '"12:00:00-23:00:00"')), "s.json")
     assert section_at(scenario, 23 * 3600) is None
 
 
-def test_the_first_of_two_overlapping_sections_holds():
+def test_4_1_the_first_of_two_overlapping_sections_holds():
     text = changed(('"12:00:00-24:00:00"', '"11:59:59-24:00:00"'))
     scenario = parse_scenario(text, "s.json")
     assert section_at(scenario, 43_199) is scenario.sections[0]
@@ -145,7 +145,7 @@ def test_the_first_of_two_overlapping_sections_holds():
         (99_999, "excess"),
     ],
 )
-def test_band_at_its_edges(remaining_wh, band):
+def test_4_1_band_at_its_edges(remaining_wh, band):
     section = parse_scenario(TEXT, "s.json").sections[0]
     assert band_of(section, remaining_wh) == band
 

@@ -210,7 +210,7 @@ def test_10_2_a_deal_that_waits_for_the_bus_can_be_ended_and_stops_nobody():
     assert market.finish()[kept].state is DealState.COMPLETED
 
 
-def test_the_status_tells_which_deals_flow():
+def test_2_1_the_status_tells_which_deals_flow():
     market = Market(total_deal_current_max_a=1.5)
     flowing = market.want("E001", "E002", 20.0)
     waiting = market.want("E004", "E002", 20.0)

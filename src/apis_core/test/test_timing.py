@@ -43,7 +43,9 @@ def test_a_time_follows_its_key_of_the_policy(policy, field, part, seconds):
     ("heartbeat_s", "expected_s"),
     [(0.2, 0.2), (1.0, 1.0), (5.0, 1.0)],  # slower than one second is not needed
 )
-def test_a_grid_master_that_is_gone_is_replaced_within_seconds(policy, heartbeat_s, expected_s):
+def test_9_2_a_grid_master_that_is_gone_is_replaced_within_seconds(
+    policy, heartbeat_s, expected_s
+):
     changed = replace(policy, grid_master_heartbeat_ns=round(heartbeat_s * S))
     assert Timing.of(changed).election.heartbeat_ns == round(expected_s * S)
 

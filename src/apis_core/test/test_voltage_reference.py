@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from random import Random
 
@@ -91,12 +92,57 @@ def test_8_6_with_few_voltages_to_try_all_are_tried(policy):
     assert sorted(trial_voltages_v(narrow, 350.0, Random(1))[:-1]) == [360.0, 370.0]
 
 
-def test_7_3_the_bus_comes_up_and_is_proven(bus):
-    bus.up()
+def test_7_3_the_bus_comes_up_and_is_proven(policy):
+    bus = Bus(replace(policy, grid_voltage_step_v=100.0)).up()
     assert bus.machine.failure == ""
     assert len(bus.tried) == 4
     assert bus.tried[-1] == bus.bus_v == 350.0
     assert bus.machine.wake_ns == NEVER_NS  # nothing to do until somebody wants something
+
+
+@pytest.mark.parametrize("step_v", [10.0, 7.5, 3.0])
+def test_8_3_w31_the_voltage_goes_in_steps_to_where_it_is_to_be(policy, step_v):
+    bus = Bus(replace(policy, grid_voltage_step_v=step_v)).up()
+    path = [policy.grid_voltage_v, *bus.tried]
+    assert all(abs(b - a) <= step_v for a, b in itertools.pairwise(path))
+    assert path[-1] == policy.grid_voltage_v
+    tried = {voltage_v for voltage_v in path if voltage_v in (330.0, 340.0, 360.0, 370.0)}
+    assert len(tried) >= policy.authorization_trials
+
+
+def test_8_3_w31_a_bus_that_is_up_is_moved_in_steps(policy):
+    bus = Bus(replace(policy, grid_voltage_step_v=4.0)).up()
+    bus.tried.clear()
+    bus.take(bus.machine.set_voltage(337.0, bus.now_ns))
+    while bus.open or bus.machine.wake_ns < NEVER_NS:
+        bus.answer() if bus.open else bus.wait()
+    assert bus.tried == [346.0, 342.0, 338.0, 337.0]
+    assert bus.machine.voltage_v == 337.0
+
+
+def test_8_6_w12_the_other_unit_of_the_deal_must_see_the_bus_move_too(bus):
+    bus.take(bus.machine.start("E002", "d", bus.now_ns, "E001"))
+    bus.until(Stage.AUTHORISING)
+    asked = 0
+    while bus.machine.stage is Stage.AUTHORISING and not bus.machine.failure:
+        if bus.open and bus.open[0].to == "E001":
+            asked += 1
+            held_v, bus.bus_v = bus.bus_v, 350.0  # its own piece of line does not move
+            bus.answer()
+            bus.bus_v = held_v
+        else:
+            bus.answer() if bus.open else bus.wait()
+    assert asked > 1
+    assert bus.machine.is_unproven
+
+
+def test_8_6_w12_with_a_witness_that_sees_it_the_bus_is_proven(bus):
+    bus.take(bus.machine.start("E002", "d", bus.now_ns, "E001"))
+    witnessed = 0
+    while bus.machine.stage is not Stage.UP:
+        witnessed += bool(bus.open) and bus.open[0].to == "E001"
+        bus.answer() if bus.open else bus.wait()
+    assert witnessed == bus.machine._policy.authorization_trials + 1
 
 
 def test_8_6_a_bus_that_does_not_follow_has_another_source(bus):

@@ -129,14 +129,9 @@ class Village:
         for record in self.journals[unit_id]:
             memory.add(record.entry)
         self._starts += 1
-        settings = AgentSettings(
-            unit_id=unit_id,
-            instance_id=f"{unit_id}#{self._starts}",
-            policy=self.policy,
-            hardware=self.hardware,
-            scenario=self.scenario,
+        agent = Agent(
+            self.make_settings(unit_id), memory, Random(self.random.getrandbits(32)), self.now_ns
         )
-        agent = Agent(settings, memory, Random(self.random.getrandbits(32)), self.now_ns)
         self.agents[unit_id] = agent
         self.stopped.discard(unit_id)
         self._do(unit_id, agent.start(self.now_ns))
@@ -147,6 +142,16 @@ class Village:
                 self._deliver(other_id, unit_id, Received(other._teller.last))
         self._telemetry(unit_id, agent)
         self._renewal(unit_id, agent)
+
+    def make_settings(self, unit_id: str) -> AgentSettings:
+        """What the next process of a unit is made with."""
+        return AgentSettings(
+            unit_id=unit_id,
+            instance_id=f"{unit_id}#{self._starts}",
+            policy=self.policy,
+            hardware=self.hardware,
+            scenario=self.scenario,
+        )
 
     def kill(self, unit_id: str) -> None:
         """The process is gone, in the middle of whatever it was doing."""

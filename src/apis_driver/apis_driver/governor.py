@@ -88,7 +88,7 @@ class GovernorSettings(DeviceSettings):
     reference_grace_s: float = Field(default=2.0, ge=0, le=60)
     permit_grace_s: float = Field(default=60.0, ge=0, le=90)
     battery_lost_s: float = Field(default=10.0, gt=0, le=90)
-    lost_s: float = Field(default=3.0, gt=0, le=60)
+    lost_s: float = Field(default=2.0, gt=0, le=60)
     guard_margin_s: float = Field(default=0.3, gt=0, le=10)
     wait_limit_s: float = Field(default=5.0, gt=0, le=60)
     check_setpoints_s: float = Field(default=5.0, gt=0)

@@ -12,9 +12,7 @@ a lost port        at once
 
 After silence a late answer may still come. It must not be taken for the answer to the next
 question (there are no numbers in the frames), so the line is left alone for a while and then
-emptied; and each silence doubles the patience with the next answers, so that a device that has
-become slow is not buried in questions. An answer to another question shows that ours is still to
-come. Before a question the input is emptied too, never after it: the answer might be fast.
+emptied. Before a question the input is emptied too, never after it: the answer might be fast.
 """
 
 from __future__ import annotations
@@ -29,7 +27,6 @@ from pydantic import Field
 
 from apis_driver.device import DeviceSettings
 from apis_driver.errors import (
-    BadChecksum,
     BadFrame,
     DeviceBusy,
     DeviceError,
@@ -45,8 +42,6 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 CLEAN_RUN = 50  # exchanges without a fault after which a line is trusted
-_MAX_DOUBLINGS = 3
-_FORGET_AFTER = 20  # exchanges without a fault after which patience is halved again
 _ANSWER_GAPS = 5  # an answer is over after so many gaps
 _LEAST_ATTEMPT_S = 0.002  # none is begun with less time than this
 
@@ -56,7 +51,7 @@ class LineSettings(DeviceSettings):
 
     Attributes:
         reply_timeout_s: For the first byte of an answer. [s]
-        byte_gap_s: Silence after a damaged answer that ends it. USB adapters pass bytes on in
+        byte_gap_s: Silence inside an answer that ends it. USB adapters pass bytes on in
             portions, up to 16 ms apart. [s]
         late_reply_s: For how long after silence a late answer is waited for. [s]
         gap_s: Pause that the device needs between an answer and the next question. [s]
@@ -104,7 +99,6 @@ class Line:
         self._settings = settings
         self._free_at_s = 0.0
         self._clean_run = 0
-        self._patience = 0  # by how many doublings answers are waited for longer
         self.counters: Counter[str] = Counter()
 
     @property
@@ -144,14 +138,11 @@ class Line:
                 failure, budget.nonsense, left = nonsense, budget.nonsense - 1, budget.nonsense
             except DeviceTimeout as silence:
                 self._note_fault("silence")
-                self._patience = min(self._patience + 1, _MAX_DOUBLINGS)
                 self._free_at_s = time.monotonic() + own.late_reply_s
                 failure, budget.silence, left = silence, budget.silence - 1, budget.silence
             else:
                 self._free_at_s = time.monotonic() + own.gap_s
                 self._clean_run += 1
-                if self._clean_run % _FORGET_AFTER == 0:
-                    self._patience = max(self._patience - 1, 0)
                 return answer
             if left <= 0 or time.monotonic() + _LEAST_ATTEMPT_S >= deadline_s:
                 raise self._located(failure)
@@ -163,10 +154,9 @@ class Line:
         self.counters["exchanges"] += 1
         self._transport.write(question)
         now_s = time.monotonic()
-        patience_s = own.reply_timeout_s * 2**self._patience
         # a babbling line comes to no end by itself
-        end_s = min(now_s + 2.0 * patience_s + _ANSWER_GAPS * own.byte_gap_s, deadline_s)
-        until_s = min(now_s + patience_s, end_s)
+        end_s = min(now_s + own.reply_timeout_s + _ANSWER_GAPS * own.byte_gap_s, deadline_s)
+        until_s = min(now_s + own.reply_timeout_s, end_s)
         while data := self._transport.read(until_s):
             answer = reader.feed(data)
             if answer is not None:
@@ -174,9 +164,7 @@ class Line:
             now_s = time.monotonic()
             if now_s >= end_s:
                 break
-            # after a damaged answer nothing is to come; after any other bytes ours still is
-            is_damaged = isinstance(reader.complaint, BadChecksum)
-            until_s = min(now_s + (own.byte_gap_s if is_damaged else patience_s), end_s)
+            until_s = min(now_s + own.byte_gap_s, end_s)
         raise reader.complaint
 
     def _note_fault(self, kind: str) -> None:

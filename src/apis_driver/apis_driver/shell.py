@@ -252,7 +252,6 @@ class DriverNode(LifecycleNode):
             return
         lost = self.hardware.governor.lost if self._state != "unconfigured" else ""
         if lost:
-            self._why = lost  # which the governor has complained of
             self._note_failure(lost)
             self._ours("deactivate" if self._state == "active" else "cleanup")
             if self._state == "inactive":

@@ -206,30 +206,6 @@ def test_a_late_answer_is_not_taken_for_the_next_one():
     assert device.read_status(soon()).mode is ConverterMode.VOLTAGE_REFERENCE
 
 
-def test_a_device_that_has_become_slow_is_not_buried_in_questions():
-    """Every answer comes after our timeout; without patience each is taken for a wrong one."""
-    device, fake = opened(reply_timeout_s=0.02, late_reply_s=0.01, byte_gap_s=0.01)
-    device._line._clean_run = 1000
-    slow: list[tuple[float, bytes]] = []
-    read = fake.read
-
-    def answers_late(answer):
-        begin_s = max(slow[-1][0] if slow else 0.0, time.monotonic())
-        slow.append((begin_s + 0.05, answer))
-        return
-
-    def read_when_it_is_there(deadline_s):
-        while slow and time.monotonic() < deadline_s:
-            if time.monotonic() >= slow[0][0]:
-                return slow.pop(0)[1]
-            time.sleep(0.001)
-        return read(deadline_s)
-
-    fake.garble, fake.read = answers_late, read_when_it_is_there
-    assert device.read_status(time.monotonic() + 2.0).mode is ConverterMode.WAIT
-    assert len(fake.asked) <= 8
-
-
 def test_an_echo_of_our_own_words_does_no_harm():
     device, fake = opened()
     for mode, code in ((ConverterMode.DISCHARGE, 2), (ConverterMode.VOLTAGE_REFERENCE, 0x14)):

@@ -11,6 +11,7 @@ Each unit's node is ``/apis/<cluster>/<unit>/unit``; its parameters:
     hardware_file    hwConfig of the unit
     scenario_file    scenario of the unit
     journal_file     SQLite file; empty = in the user's state folder
+    battery          name of a battery that other units of this host use, too; empty = none
     timezone         IANA name; the scenario's times of day are local
     speed            simulated seconds per wall second; 1 = real time
     use_sim_time     true = deadlines run on /clock
@@ -35,6 +36,7 @@ from apis_core.agent import AgentSettings
 from apis_core.errors import ConfigError, Problem
 from apis_core.types import UnitId
 from apis_core.units import ns_from_s
+from apis_node.battery_lock import BatteryLock
 from apis_node.configuration import WatchedFile, watched_files
 from apis_node.journal import Journal
 from apis_node.shell import UnitShell, journal_path
@@ -80,7 +82,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             nodes.append(node)
             settings, timezone, files = _settings(node)
             journals.append(Journal(journal_path(_text(node, "journal_file"), settings.unit_id)))
-            shell = UnitShell(node, options.cluster, settings, journals[-1], timezone, files)
+            battery = BatteryLock(_text(node, "battery")) if settings.shares_battery else None
+            shell = UnitShell(
+                node, options.cluster, settings, journals[-1], timezone, files, battery
+            )
             shells.append(shell)
             executor.add_node(node)
         _spin(executor, shells, stop_asked_s)
@@ -126,7 +131,7 @@ def _make_node(cluster: str, unit_id: UnitId, *, is_alone: bool) -> Node:
         start_parameter_services=is_alone,
         enable_rosout=is_alone,
     )
-    for name in ("policy_file", "hardware_file", "scenario_file", "journal_file"):
+    for name in ("policy_file", "hardware_file", "scenario_file", "journal_file", "battery"):
         node.declare_parameter(name, "")
     node.declare_parameter("unit_id", unit_id)
     node.declare_parameter("cluster", cluster)
@@ -183,6 +188,7 @@ def _settings(node: Node) -> tuple[AgentSettings, ZoneInfo, list[WatchedFile]]:
         policy=policy,  # type: ignore[arg-type]
         hardware=parsed["hardware_file"],  # type: ignore[arg-type]
         scenario=parsed["scenario_file"],  # type: ignore[arg-type]
+        shares_battery=bool(_text(node, "battery")),
         network_floor_ns=ns_from_s(_NETWORK_FLOOR_WALL_S * speed) if speed > 1.0 else 0,
     )
     return settings, zone, list(files.values())

@@ -7,6 +7,7 @@ callback blocks or waits.
 from __future__ import annotations
 
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ from apis_core.types import ControlError, OperationMode, UnitId
 from apis_core.units import NEVER_NS, s_from_ns
 from apis_interfaces import msg, srv
 from apis_node import qos
+from apis_node.battery_lock import BatteryLock
 from apis_node.configuration import WatchedFile
 from apis_node.interchange import InterchangeServer
 from apis_node.journal import Journal, JournalError
@@ -73,6 +75,7 @@ class UnitShell:
         journal: Of the unit.
         timezone: Of the place; the scenario's times of day are local.
         files: Looked at every refreshing period of the policy.
+        battery: Its lock, if other units share it.
     """
 
     def __init__(
@@ -83,6 +86,7 @@ class UnitShell:
         journal: Journal,
         timezone: ZoneInfo,
         files: Sequence[WatchedFile] = (),
+        battery: BatteryLock | None = None,
     ) -> None:
         self._node = node
         self._cluster = cluster
@@ -90,6 +94,7 @@ class UnitShell:
         self._journal = journal
         self._timezone = timezone
         self._files = files
+        self._battery = battery or BatteryLock("")  # never asked, if nobody shares it
         self._met: set[UnitId] = set()  # units that we can hear and reach
         self._log = node.get_logger()
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -117,6 +122,7 @@ class UnitShell:
     def close(self) -> None:
         """Take off the graph what the node itself does not."""
         self._interchange.destroy()
+        self._battery.close()
 
     def ask_to_stop(self) -> None:
         """Begin to end: converter to WAIT, deals given up; :attr:`is_stopped` says when."""
@@ -139,7 +145,7 @@ class UnitShell:
         try:
             while self._queue:
                 now_ns = self._now_ns()
-                self._do(self._agent.handle(self._queue.popleft(), now_ns), now_ns)
+                self._do(self._handle(self._queue.popleft(), now_ns), now_ns)
         except ApisError as error:
             # a contradiction inside: nothing renews the converter any more, its dead man does the
             # rest
@@ -148,6 +154,17 @@ class UnitShell:
         finally:
             self._is_draining = False
         self._arm()
+
+    def _handle(self, event: events.Event, now_ns: int) -> list[events.Effect]:
+        assert self._agent is not None
+        try:
+            return self._agent.handle(event, now_ns)
+        except Exception as error:  # a bug of ours; the unit says so, ends its deals, and goes on
+            if isinstance(event, events.Troubled):
+                raise
+            self._log.error(f"{type(event).__name__} is lost:\n{traceback.format_exc()}")
+            words = f"{type(event).__name__}: {type(error).__name__}: {error}"
+            return self._agent.handle(events.Troubled(words), now_ns)
 
     # --- effects ---------------------------------------------------------------------------------
 
@@ -196,6 +213,10 @@ class UnitShell:
                         self._owed.pop(call_id).set_result(to_ros(reply, instants, now_ns))
                 case events.DealRefused():
                     self._interchange.refuse(effect)
+                case events.ClaimBattery(type_):
+                    self._queue.appendleft(self._battery.claim(type_))
+                case events.FreeBattery(type_):
+                    self._battery.free(type_)
                 case events.MembersChanged(unit_ids):
                     self._meet(unit_ids)
                 case events.Note(text):

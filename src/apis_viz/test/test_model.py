@@ -169,7 +169,7 @@ def test_a_local_order_does_not_move_the_global_switch() -> None:
     assert look(status("E001"), ModeOrder(mode=Mode.SOFT_STOP, unit_id="E001")).mode.wanted is None
 
 
-def test_a_late_record_of_a_deal_does_not_turn_it_back() -> None:
+def test_2_3_a_late_record_of_a_deal_does_not_turn_it_back() -> None:
     late = replace(DEAL, sequence=4, moved_wh=20.0)
     assert look(DEAL, late).running == (DEAL,)
     newer_term = replace(DEAL, term=3, sequence=1, moved_wh=31.0)

@@ -102,7 +102,7 @@ def test_4_4_the_amount_is_the_largest_that_is_allowed(
 
 @shared
 @given(remaining_wh=st.floats(0.0, 4800.0), request=requests)
-def test_4_2_4_3_nobody_offers_to_go_beyond_a_limit(section, remaining_wh, request):
+def test_4_2_and_4_3_nobody_offers_to_go_beyond_a_limit(section, remaining_wh, request):
     request = replace(request, pair_unit_id=NOBODY)
     for offer, rules in (
         (evaluate_request(section, remaining_wh), section.request),

@@ -1,0 +1,128 @@
+"""Who may act without a majority: `availability`, and units that are not heard (W3)."""
+
+from __future__ import annotations
+
+from village import Village
+
+from apis_core.events import Answer, Asked
+from apis_core.messages import Deal, DealSubmission
+from apis_core.types import DealState, OperationMode
+
+SOCS = {"E001": 0.92, "E002": 0.50, "E003": 0.80, "E004": 0.80, "E005": 0.80}
+FEW = {"E001", "E002"}
+
+
+class Apart(Village):
+    """Two units that would deal are cut off from the other three before anybody deals."""
+
+    def __init__(self, **changes) -> None:
+        super().__init__(dict(SOCS), **changes)
+        self.lost = lambda sender, to: (sender in FEW) is not (to in FEW)
+
+    def masters(self) -> set[str]:
+        return {u for u, a in self.agents.items() if a._election.is_master(self.now_ns)}
+
+
+def test_9_3_a_part_without_a_majority_does_not_deal():
+    village = Apart()
+    village.run_for(600.0)
+    assert not village.deals
+    assert not village.masters() & FEW
+
+
+def test_9_3_available_a_minority_goes_on_after_the_bus_has_been_dead_for_long():
+    village = Apart(availability=True)
+    dead_s = village.agents["E001"]._timing.dead_bus_ns / 1e9
+    village.run_for(dead_s - 1.0)
+    assert not village.masters() & FEW
+    assert village.run_until(lambda: bool(village.completed()), 2_400.0)
+    (deal,) = village.completed()
+    assert set(deal.unit_ids) == FEW
+    assert len(village.masters()) == 2  # each part has its own
+
+
+def test_9_3_available_a_bus_that_is_up_belongs_to_somebody():
+    village = Apart(availability=True)
+    village.watchers.append(lambda v: setattr(v, "bus_v", 350.0))
+    village.run_for(300.0)
+    assert not village.masters() & FEW
+
+
+def test_9_3_available_parts_that_hear_each_other_again_have_one_grid_master():
+    village = Apart(availability=True)
+    assert village.run_until(lambda: len(village.masters()) == 2, 120.0)
+    village.lost = lambda _sender, _to: False
+    assert village.run_until(lambda: len(village.masters()) == 1, 60.0)
+    village.run_for(60.0)
+    assert len(village.masters()) == 1
+    known = {a._election.grid_master_id(village.now_ns) for a in village.agents.values()}
+    assert known == village.masters()
+
+
+def test_9_3_one_unit_alone_elects_nobody():
+    village = Apart(availability=True)
+    village.lost = lambda sender, to: "E001" in (sender, to)
+    village.run_for(300.0)
+    assert "E001" not in village.masters()
+
+
+# --- suspect before lost ---
+
+
+def test_w3_a_silent_unit_is_suspect_first_and_lost_later():
+    village = Village(dict(SOCS), operation_mode=OperationMode.SOFT_STOP)
+    village.run_for(20.0)
+    village.kill("E005")
+    seen = set()
+
+    def look(v):
+        last = v.agents["E001"]._teller.last
+        seen.add((last.suspect_unit_ids, last.lost_unit_ids))
+
+    village.watchers.append(look)
+    village.run_for(40.0)
+    assert ((), ()) in seen
+    assert (("E005",), ()) in seen
+    assert village.agents["E001"]._teller.last.lost_unit_ids == ("E005",)
+    village.start("E005")
+    village.run_for(10.0)
+    assert village.agents["E001"]._teller.last.lost_unit_ids == ()
+
+
+def test_w3_no_deal_begins_with_a_unit_that_is_suspect():
+    village = Village(dict(SOCS), operation_mode=OperationMode.SOFT_STOP)
+    village.run_for(20.0)
+    (master_id,) = (u for u, a in village.agents.items() if a._office is not None)
+    silent = next(unit_id for unit_id in ("E001", "E002") if unit_id != master_id)
+    agent = village.agents[master_id]
+    status, _ = agent._state.peers[silent]
+    agent._state.peers[silent] = (status, village.now_ns - agent._timing.suspect_ns)
+    deal = Deal(
+        deal_id="d",
+        request_unit_id="E002",
+        accept_unit_id="E001",
+        discharge_unit_id="E001",
+        charge_unit_id="E002",
+        energy_wh=50.0,
+        current_a=2.0,
+    )
+    effects = agent.handle(Asked("x", DealSubmission(deal=deal)), village.now_ns)
+    (answer,) = (effect for effect in effects if isinstance(effect, Answer))
+    assert answer.reply.message == f"{silent} has not been heard for a while"
+
+
+def test_w3_a_unit_that_does_not_answer_is_booked_and_nobody_else():
+    village = Village({"E001": 0.92, "E002": 0.50, "E003": 0.80})
+    running = lambda: any(d.state is DealState.RUNNING for d in village.deals.values())  # noqa: E731
+    assert village.run_until(running, 900.0)
+    (master_id,) = (u for u, a in village.agents.items() if a._office is not None)
+    victim = next(u for u in ("E001", "E002") if u != master_id)
+    village.kill(victim)
+    office = village.agents[master_id]
+    books = lambda: (victim, "no_answer", False) in office._faults._until_ns  # noqa: E731
+    assert village.run_until(books, 120.0)
+    others = [a for u, a in village.agents.items()]
+    assert not any("no_answer" in a._faults.codes() for a in others)
+    village.start(victim)
+    village.run_for(5.0)
+    assert office._office is not None

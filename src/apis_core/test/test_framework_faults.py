@@ -1,0 +1,126 @@
+"""What the software itself can fail at becomes a fault, and the matrix acts (11.4, W23)."""
+
+from __future__ import annotations
+
+import pytest
+from market import Market
+from village import IDLE
+
+from apis_core.events import Answered, Command, JournalFailed, Raise, Received, Troubled
+from apis_core.messages import ConverterReply, Fault
+from apis_core.types import DealState, FaultCategory, FaultExtent, FaultLevel
+
+
+@pytest.fixture
+def market():
+    return Market()
+
+
+def codes(market, unit_id):
+    return market.agents[unit_id]._faults.codes()
+
+
+def test_11_4_a_driver_that_does_not_answer_several_orders_is_a_fault(market):
+    agent = market.agents["E002"]
+    attempts = market.policy.request_attempts
+    for number in range(attempts + 1):
+        assert codes(market, "E002") == ()  # also for many orders within a moment
+        market.feed("E002", Answered(f"converter/x{number}", None))
+        market.now_ns += agent._timing.deal.answer_ns
+    market.feed("E002", Answered("converter/last", None))
+    assert codes(market, "E002") == ("driver_unreachable",)
+    assert agent._faults.why_not() == "fault driver_unreachable"
+
+
+def test_11_4_an_answer_in_between_makes_it_begin_anew(market):
+    for number in range(10):
+        reply = None if number % 2 else ConverterReply(reading=IDLE)
+        market.feed("E002", Answered(f"converter/x{number}", reply))
+        market.now_ns += market.policy.request_timeout_ns
+    assert codes(market, "E002") == ()
+
+
+@pytest.mark.parametrize(
+    ("event", "code"),
+    [
+        (JournalFailed("the disk is full"), "journal_failed"),
+        (Troubled("ZeroDivisionError"), "uncaught"),
+    ],
+)
+def test_11_4_trouble_of_a_unit_ends_its_deals_in_order_and_no_others(market, event, code):
+    hit = market.want("E001", "E002", 60.0)
+    spared = market.want("E004", "E003", 60.0)
+    market.run_for(60.0)
+    assert market.state(hit) is DealState.RUNNING
+    market.feed("E002", event)
+    assert codes(market, "E002") == (code,)
+    deals = market.finish()
+    assert deals[hit].state is DealState.ABORTED
+    assert code in deals[hit].reason
+    assert deals[spared].state is DealState.COMPLETED
+
+
+def test_11_4_a_grid_master_with_a_broken_journal_leaves_office(market):
+    old_id = market.master_id
+    market.feed(old_id, JournalFailed("the disk is full"))
+    assert market.agents[old_id]._office is None
+    market.run_for(15.0)
+    assert market.master_id != old_id
+
+
+def test_11_2_a_fault_that_others_see_of_a_unit_is_acted_upon_by_that_unit(market):
+    hit = market.want("E001", "E002", 60.0)
+    market.run_for(60.0)
+    bystander = next(u for u in ("E003", "E004") if u != market.master_id)
+    seen = Fault(
+        unit_id="E002",
+        reporter_id=bystander,
+        category=FaultCategory.HARDWARE,
+        extent=FaultExtent.LOCAL,
+        level=FaultLevel.ERROR,
+        code="smoke",
+        message="there is smoke",
+    )
+    market.feed("E002", Received(seen))
+    assert codes(market, "E002") == ("smoke",)
+    deals = market.finish()
+    assert deals[hit].reason == "E002: smoke: there is smoke"
+
+
+# --- a grid master that is new ---
+
+
+def test_w23_faults_are_told_again_to_a_new_grid_master(market):
+    teller = next(u for u in market.agents if u != market.master_id)
+    agent, old_id = market.agents[teller], market.master_id
+    told: list[Fault] = []
+    keep = market._do
+
+    def watch(unit_id, effects):
+        told.extend(e.fault for e in effects if isinstance(e, Raise) and unit_id == teller)
+        keep(unit_id, effects)
+
+    market._do = watch
+    news = agent._raise_local("broken", "it is broken", market.now_ns)
+    assert [effect for effect in news if not isinstance(effect, Command)]  # and nobody hears it
+    market.run_for(7.0)
+    assert not told
+    market.kill(old_id)
+    market.run_for(12.0)
+    (again,) = told
+    assert again.code == "broken"
+    assert 7e9 < again.age_ns < 19e9
+    new = market.agents[market.master_id]
+    until_ns = new._faults._until_ns[teller, "broken", False][1]
+    assert until_ns == pytest.approx(agent._faults._until_ns[teller, "broken", False][1], abs=1e9)
+
+
+def test_w23_what_is_told_again_lasts_no_longer_for_that(market):
+    agent = market.agents["E003"]
+    agent._raise_local("broken", "it is broken", market.now_ns)
+    until_ns = agent._faults._until_ns["E003", "broken", False][1]
+    (again,) = agent._faults.to_tell_again(market.now_ns + 10**9)
+    assert not agent._faults.add(again, market.now_ns + 10**9)
+    assert agent._faults._until_ns["E003", "broken", False][1] == until_ns
+    late = market.now_ns + market.policy.local_quarantine_ns
+    assert agent._faults.to_tell_again(late) == []
