@@ -8,9 +8,9 @@ lowered its current there, whenever that is heard of.
 
 The voltage reference carries what the others leave, and that may be nothing of its deals': when
 the process of another unit dies, its current ceases or strays, and for a while nobody knows whose
-that was. As long as the reference's current is not what its deals together should bring it, each
-of them is booked what it was ordered; one whose end explains the difference gets nothing for that
-time.
+that was. When the reference's current has for a while not been what its deals together should bring
+it, each of them is booked what it was ordered; one whose end explains the difference gets nothing
+for that time.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ __all__ = ["Ledger", "Receipt"]
 _ALIKE_RATIO = 0.5  # of the smallest share; a deal that is missing, or one too many, makes more
 _NO_CURRENT_A = 0.25
 _MOST_LOSS = 0.3  # of a converter that carries a deal
+_PATIENCE_NS = 3 * SECOND_NS  # a deal that starts or lands is told of sooner than that
 _LONGEST_NS = 60 * SECOND_NS  # between two readings; a clock that jumps moves no energy
 
 
@@ -79,6 +80,7 @@ class Ledger:
     _accounts: dict[str, _Account] = field(default_factory=dict)
     _last: ConverterReading | None = None
     _is_explained: bool = True  # the last reading, by the deals of that time
+    _explained_ns: int = 0  # the stamp of the last that was
 
     def open(self, deal_id: str, type: DealType, current_a: float) -> None:
         """Begin to count for a deal, or change the current that decides its share.
@@ -125,15 +127,17 @@ class Ledger:
         if reading.grid_charged_wh is None:
             return
         last, self._last = self._last, reading
-        was_explained, running = self._is_explained, self._running
+        running = self._running
         self._is_explained = not running or _is_explained(reading, running)
+        if self._is_explained:
+            self._explained_ns = reading.stamp_ns
         if last is None or not self._accounts:
             return
         if self._is_explained:
             for account in running:
                 account.has_flowed = True
             _believe(self._accounts.values())
-        is_seen = was_explained and self._is_explained
+        is_seen = reading.stamp_ns - self._explained_ns <= _PATIENCE_NS
         period_ns = min(max(reading.stamp_ns - last.stamp_ns, 0), _LONGEST_NS)
         for type_, grid_wh, battery_wh, per_grid in (
             (

@@ -88,9 +88,12 @@ class Market(Village):
         """
         for deal in self.finish().values():
             assert deal.state is DealState.COMPLETED, deal.reason
-            assert deal.moved_wh == pytest.approx(deal.energy_wh, rel=2e-3)
+            more_wh = deal.moved_wh - deal.energy_wh
+            # a deal of a few Wh that says so may be over by what flows between two polls' answers
+            allowed_wh = max(2e-3 * deal.energy_wh, 0.06 if deal.reason else 0.0)
+            assert -2e-3 * deal.energy_wh <= more_wh <= allowed_wh, (more_wh, deal.reason)
             sent_wh, taken_wh = (self.counted_wh(unit_id, deal) for unit_id in sides(deal))
-            assert sent_wh == pytest.approx(taken_wh, rel=alike)
+            assert sent_wh == pytest.approx(taken_wh, rel=alike), (sent_wh, taken_wh)
         assert self.worst_reference_a <= CAPACITY_A
 
     # --- what it sees ----------------------------------------------------------------------------
