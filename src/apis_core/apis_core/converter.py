@@ -271,6 +271,8 @@ class ConverterKeeper:
     def close(self, deal_id: str) -> Receipt:
         """Forget a deal that the converter has left; returns what it moved."""
         self._landed.discard(deal_id)
+        self._shares.pop(deal_id, None)  # one whose converter never came on for it
+        self._leaving.pop(deal_id, None)
         return self.ledger.close(deal_id)
 
     def take_rules(self, policy: Policy, hardware: Hardware, retry_ns: int, late_ns: int) -> None:

@@ -28,9 +28,10 @@ __all__ = [
 
 _COMPARABLE = 0.1  # of the agreed energy on both meters, before their ratio is trusted ...
 _TELLING = 0.002  # of the agreed energy between two answers tells the ratio of the day
-# A converter that carries a deal loses less than three tenths. A meter that says less was
-# disturbed: what other deals start and stop runs through the reference, and will not stay so.
-_LEAST_RATIO = 0.7
+# A converter that carries a deal loses less than 15 %. A meter that says less was disturbed: what
+# other deals start and stop runs through the reference, and it will not stay so. Of one that does
+# lose more the limit is early, and with every answer less so.
+_LEAST_RATIO = 0.85
 _CAP_RATIO = 1.25  # ... until then the current side may give this many times what is owed ...
 _CAP_RATIO_BATTERY = 2.0  # ... or this many, where the converter's loss comes on top
 

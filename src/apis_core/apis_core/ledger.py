@@ -8,9 +8,9 @@ lowered its current there, whenever that is heard of.
 
 The voltage reference carries what the others leave, and that may be nothing of its deals': when
 the process of another unit dies, its current ceases or strays, and for a while nobody knows whose
-that was. When the reference's current has for a while not been what its deals together should bring
-it, each of them is booked what it was ordered; one whose end explains the difference gets nothing
-for that time.
+that was. When its current has for a while not been what its deals together should bring it, each
+of them is booked what it was ordered; one whose end explains the difference gets nothing for that
+time.
 """
 
 from __future__ import annotations

@@ -393,3 +393,17 @@ def test_who_was_refused_as_the_reference_goes_on_with_its_currents(keeper):
     keeper.answered(command.call_id, refused, None, 0)
     (told,) = orders(keeper.obey("leave", order(Op.WAIT, deal_id="e"), deal(CHARGE, "e"), 0))
     assert (told.operation, told.grid_current_a) == (CURRENT, 1.0)
+
+
+def test_a_share_whose_converter_never_came_on_goes_with_its_deal(keeper):
+    """Found by seeds 110 and 272: left behind without an account, it tripped the next order."""
+    keeper.hear_reading(reading(), 0)
+    command = add(keeper, "d")
+    refused = ConverterReply(
+        error=ConverterError.REFUSED, message="no", reading=reading(stamp_ns=1)
+    )
+    keeper.answered(command.call_id, refused, None, 0)
+    assert not keeper.works_for("d")
+    keeper.close("d")
+    joined = add(keeper, "e")
+    assert joined.order.grid_current_a == 1.0
