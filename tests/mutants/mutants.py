@@ -97,8 +97,8 @@ def _wait_goes_unheard(plant: Any, unit_id: str, unit: Any, order: Any) -> None:
         _change_mode(plant, unit_id, unit, order)
 
 
-def _wrong_sign(self: Any, type_: Any, grid_wh: float, battery_wh: float) -> None:
-    for account in self._accounts.values():
+def _wrong_sign(running: Any, grid_wh: float, battery_wh: float) -> None:
+    for account in running:
         account.grid_moved_wh -= grid_wh
         account.battery_moved_wh -= battery_wh
 
@@ -125,7 +125,7 @@ MUTANTS = (
     ),
     _mutant(
         "energy is counted with the wrong sign",
-        (ledger.Ledger, "_share_out", _wrong_sign),
+        (ledger, "_share_out", _wrong_sign),
         seed=0,
         profile="calm",
     ),

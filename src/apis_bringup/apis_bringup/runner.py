@@ -41,7 +41,8 @@ class Child:
     Attributes:
         name: As people know it, such as ``unit E001``.
         command: Program and arguments.
-        stop_turn: Those with a lower one are asked to stop, and waited for, before it.
+        stop_turn: Those with a lower one are asked to stop, and waited for, before it. Those with 0
+            are units: they may end by themselves, and with the last of them everything does.
     """
 
     name: str
@@ -234,9 +235,9 @@ class Runner:
 
     def _on_end(self, running: _Running) -> None:
         name, how = running.child.name, _how_it_ended(running.returncode)
-        if not running.asked and running.returncode == 0 and running.child.stops_first:
+        if not running.asked and running.returncode == 0 and not running.child.stop_turn:
             self.say(f"{name} has been shut down")  # by an operator, through the graph
-            rest = (other for other in self._running.values() if other.child.stops_first)
+            rest = (other for other in self._running.values() if not other.child.stop_turn)
             if not any(other.is_alive for other in rest):
                 self._stop()
         elif not running.asked:
