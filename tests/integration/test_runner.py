@@ -106,9 +106,7 @@ def test_a_child_that_dies_is_named_with_its_last_words_and_the_others_stop(star
 
 
 def test_a_unit_that_was_shut_down_leaves_the_others_alone(start):
-    grid = start(
-        [("hardware", "good", 1), ("unit E001", "good", 0), ("unit E002", "leaves", 0)]
-    )
+    grid = start([("hardware", "good", 1), ("unit E001", "good", 0), ("unit E002", "leaves", 0)])
     grid.read_until_ready(3)
     assert grid.process.stdout is not None
     while "unit E002 has been shut down" not in (line := grid.process.stdout.readline()):
