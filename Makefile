@@ -27,7 +27,7 @@ stop:  ## stop what `make run` started
 	@./apisctl stop
 
 test: setup desktop lint  ## all checks and tests (ARGS="-k deal")
-	@$(ENV) exec python -m pytest $(ARGS)
+	@$(ENV) exec tools/test.sh $(ARGS)
 
 test-fast: setup  ## the tests that need no ROS and no long seeds
 	@$(ENV) exec python -m pytest -m "not ros and not slow and not browser" $(ARGS)

@@ -41,8 +41,8 @@ class Child:
     Attributes:
         name: As people know it, such as ``unit E001``.
         command: Program and arguments.
-        stop_turn: Those with a lower one are asked to stop, and waited for, before it. Those with 0
-            are units: they may end by themselves, and with the last of them everything does.
+        stop_turn: Those with a lower one are asked to stop, and waited for, before it. Those with
+            0 are units: they may end by themselves, and with the last of them everything does.
     """
 
     name: str
