@@ -21,7 +21,6 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from rclpy.subscription_content_filter_options import ContentFilterOptions
 from rclpy.task import Future
 from sensor_msgs.msg import BatteryState
 
@@ -38,6 +37,11 @@ from apis_node.interchange import InterchangeServer
 from apis_node.journal import Journal, JournalError
 from apis_node.maintenance import maintain
 from apis_node.translate import MESSAGES, Instants, Untranslatable, from_ros, to_ros
+
+try:
+    from rclpy.subscription_content_filter_options import ContentFilterOptions
+except ImportError:  # ROS 2 before Kilted: every unit hears every voice, and ignores most
+    ContentFilterOptions = None
 
 __all__ = ["UnitShell"]
 
@@ -438,9 +442,12 @@ class UnitShell:
             listen(MESSAGES[type_], self._topic(name), self._hear(type_), qos.EVENT)
         # in an election of twenty units, each would else hear four hundred voices for others
         hear_grant = self._hear(messages.LeaseGrant)
-        for_us = ContentFilterOptions("grid_master_id = %0", [f"'{self._settings.unit_id}'"])
+        for_us = {}
+        if ContentFilterOptions is not None:
+            own = [f"'{self._settings.unit_id}'"]
+            for_us["content_filter_options"] = ContentFilterOptions("grid_master_id = %0", own)
         grants = self._topic("grid_master_grants")
-        listen(msg.LeaseGrant, grants, hear_grant, qos.EVENT, content_filter_options=for_us)
+        listen(msg.LeaseGrant, grants, hear_grant, qos.EVENT, **for_us)
         # retained: a unit that becomes the grid master must know what an older one left
         listen(msg.Deal, self._topic("deals"), self._hear(messages.Deal), qos.RECORD)
         hear_accept = self._hear(messages.InterchangeAccept)

@@ -34,6 +34,7 @@ __all__ = ["World"]
 # Slower heartbeats and polls, as under an accelerated clock: most of a run is their handling.
 NETWORK_FLOOR_NS = 5 * SECOND_NS
 RETAINED_NS = 3 * SECOND_NS  # until a word that could not pass is tried again
+STRAY_S = 8.0  # until a reference knows that a current is none of its deals'
 RAMPS_S = 10.0  # a current and then the bus run down in this time
 CALM = PROFILES["calm"]
 _WAKE = ev.Wake()
@@ -75,7 +76,7 @@ class World(Timeline):
                 after_death=driver_s + RAMPS_S,
                 after_cut=hold_s + scram_s + driver_s + RAMPS_S,
                 after_end=hold_s + scram_s + driver_s + RAMPS_S,
-                late_wh=350.0 * (2.0 * profile.slow_s + 1.0) / 3600.0,
+                late_wh=350.0 * (2.0 * profile.slow_s + 1.0 + STRAY_S) / 3600.0,
             ),
         )
         self.machines = Machines(
