@@ -6,6 +6,7 @@ import json
 import os
 import queue
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -94,6 +95,9 @@ def grid() -> Iterator[tuple[FakeUnit, Orders, queue.Queue[Fault]]]:
         thread = threading.Thread(target=executor.spin, daemon=True)
         thread.start()
         assert heard.wait(20.0)
+        until_s = time.monotonic() + 20.0
+        while not orders.is_heard and time.monotonic() < until_s:
+            threading.Event().wait(0.02)  # discovery tells nobody when it is done
         yield unit, orders, faults
         executor.shutdown()
         thread.join()

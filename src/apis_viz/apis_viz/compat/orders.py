@@ -79,6 +79,11 @@ class Orders:
                 return ""
             return f"not confirmed yet by {', '.join(laggards()) or 'any unit'}"
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether any unit listens for modes yet."""
+        return bool(self._modes.get_subscription_count())
+
     def send_mode(self, mode: int, unit_id: str = "") -> None:
         """Order a mode and wait for nothing: the node's own thread may call this, too."""
         with self._changed:
