@@ -72,6 +72,13 @@ def start_with_run(page: playwright.Page) -> None:
     playwright.expect(page.locator(".apis-mode").get_by_role("status")).to_have_text("")
 
 
+def choose(page: playwright.Page, label: str, option: str) -> None:
+    """Choose from a list and wait until it is gone: a closing one still has its options."""
+    page.get_by_label(label, exact=True).click()
+    page.get_by_role("option", name=option, exact=True).click()
+    playwright.expect(page.get_by_role("option")).to_have_count(0)
+
+
 def test_loads_without_errors_and_without_leaving_the_machine(demo_url: str) -> None:
     with quiet_page(demo_url) as page:
         playwright.expect(page).to_have_title("Grid · village")
@@ -238,6 +245,7 @@ def test_a_house_leads_to_its_unit_and_back(demo_url: str) -> None:
 
 def test_a_local_mode_is_for_one_unit(demo_url: str) -> None:
     with quiet_page(demo_url + "/unit/E003") as page:
+        start_with_run(page)
         switch = page.get_by_role("group", name="Local mode")
         switch.get_by_role("button", name="Soft stop").click()
         pressed = switch.get_by_role("button", name="Soft stop")
@@ -251,11 +259,10 @@ def test_past_deals_are_filtered_opened_and_taken_home(demo_url: str) -> None:
     with quiet_page(demo_url + "/deals") as page:
         rows = page.locator(".apis-table.past tbody")
         playwright.expect(rows.first).to_be_visible()
-        rows.first.get_by_role("button").click()
+        rows.filter(has_text="✓ completed").first.get_by_role("button").click()
         playwright.expect(page.locator(".receipt")).to_contain_text("Held the voltage")
         playwright.expect(page.locator(".receipt .legend")).to_contain_text("energy flows")
-        page.get_by_label("Unit").click()
-        page.get_by_role("option", name="E004").click()
+        choose(page, "Unit", "E004")
         playwright.expect(rows.filter(has_not_text="E004")).to_have_count(0)
         playwright.expect(page.locator(".apis-link")).to_have_attribute(
             "href", re.compile("unit=E004")
@@ -297,9 +304,10 @@ def test_converters_by_hand_run_while_the_button_is_held(demo_url: str) -> None:
         playwright.expect(hold).to_be_disabled()
         page.locator(".apis-mode").get_by_role("button", name="Manual").click()
         page.get_by_role("alertdialog").get_by_role("button", name="Manual").click()
-        for unit, does in (("E001", "Hold the voltage"), ("E002", "Take")):
-            page.get_by_label(f"{unit} does").click()
-            page.get_by_role("option", name=does, exact=True).click()
+        choose(page, "E001 does", "Hold the voltage")
+        choose(page, "E002 does", "Take")
+        playwright.expect(page.get_by_label("E001 set point")).to_have_value("350")
+        playwright.expect(page.get_by_label("E002 set point")).to_have_value("1")
         playwright.expect(hold).to_be_enabled(timeout=10_000)
         hold.scroll_into_view_if_needed()
         hold.hover()

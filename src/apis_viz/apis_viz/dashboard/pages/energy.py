@@ -31,7 +31,10 @@ def add(desk: Desk) -> None:
             with ui.element("div").classes("apis-filter"):
                 toggle = (
                     ui.toggle(list(PERIODS), value="Today")
-                    .props('no-caps unelevated toggle-color=primary aria-label="Period"')
+                    .props(
+                        "no-caps unelevated toggle-color=chosen toggle-text-color=chosen "
+                        'aria-label="Period"'
+                    )
                     .classes("apis-toggle")
                 )
             tiles = parts.Tiles()

@@ -233,10 +233,11 @@ def _by_hand(page: Page) -> None:
                     setpoint.set_enabled(mode is not ConverterMode.WAIT)
                     is_voltage = mode is ConverterMode.VOLTAGE_REFERENCE
                     setpoint.props(f"suffix={'V' if is_voltage else 'A'}")
+                    # The limits first: each change of one forces the value between them.
+                    setpoint.min, setpoint.max = (low, high) if is_voltage else (0.1, most_a)
                     setpoint.value = (
                         None if mode is ConverterMode.WAIT else usual if is_voltage else 1.0
                     )
-                    setpoint.min, setpoint.max = (low, high) if is_voltage else (0.1, most_a)
 
                 doing.on_value_change(suit)
                 suit()

@@ -145,7 +145,10 @@ def _charts(page: Page, unit_id: str) -> None:
             parts.tag("h2", "The past")
             toggle = (
                 ui.toggle(list(SPANS), value="24 h")
-                .props('no-caps unelevated toggle-color=primary aria-label="How far back"')
+                .props(
+                    "no-caps unelevated toggle-color=chosen toggle-text-color=chosen "
+                    'aria-label="How far back"'
+                )
                 .classes("apis-toggle")
             )
         with ui.element("div").classes("four"):
