@@ -117,6 +117,7 @@ class DealMachine:
         resets: How often it was put back into the queue.
         silent_id: A unit that has not answered for long, or several times; nobody = there is none.
         is_alone: Whether no other deal is on the bus.
+        is_handed_over: Whether the voltage of its bus is just passing from one unit to another.
         stops_first: The direction whose current goes first when it ends.
     """
 
@@ -127,6 +128,7 @@ class DealMachine:
         self.resets = 0
         self.silent_id: UnitId = NOBODY
         self.is_alone = False
+        self.is_handed_over = False
         self.stops_first = DealType.DISCHARGE
         self.wake_ns = NEVER_NS
         self._policy = policy
@@ -184,6 +186,11 @@ class DealMachine:
     def is_in_transition(self) -> bool:
         """Whether its currents are just being started."""
         return self.phase in (Phase.STARTING, Phase.COMPENSATING)
+
+    @property
+    def is_between_runs(self) -> bool:
+        """Whether the reference books nothing for it until its next run, which brings the rest."""
+        return self.phase is Phase.RUNNING and self._is_frozen
 
     @property
     def phase_since_ns(self) -> int:
@@ -583,6 +590,8 @@ class DealMachine:
 
     def _land(self, unit_id: UnitId, now_ns: int) -> list[Effect]:
         """A share has reached its limit, but what counts is not complete."""
+        if self.is_handed_over:
+            return []  # who the reference is, and who holds a current, will be known after it
         if unit_id != self.meter_id and len(self.current_ids) > 1:
             # the metering unit has a limit of its own and is about to reach it
             self._deadline_ns = min(self._deadline_ns, now_ns + self._timing.hold_ns)

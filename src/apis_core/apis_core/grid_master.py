@@ -289,6 +289,7 @@ class GridMaster:
         if self._look_ns == NEVER_NS and self._on_bus():
             self._look_ns = now_ns + self._policy.data_collection_period_ns
         for machine in list(self._machines.values()):
+            machine.is_handed_over = self._reference.stage is Stage.HANDING_OVER
             if machine.has_news:
                 effects += self._after(machine, [])
         return effects
@@ -478,6 +479,8 @@ class GridMaster:
             return reference.start(unit_id, deal_id, now_ns, witness_id)
         better = better_reference(machine.deal, reference.unit_id, self._policy)
         if better != NOBODY and better not in reference.unwilling_ids:
+            if any(other.is_between_runs for other in self._users_of(reference.unit_id)):
+                return []  # its share is 0 A until the rest flows: it would go to WAIT
             note = Note(f"hands the bus over from {reference.unit_id} to {better}")
             machine.await_bus(better, Phase.ACTIVATING, now_ns)
             return [note, *reference.hand_over(better, deal_id, now_ns)]

@@ -7,11 +7,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from market import Market
+from market import Market, once
 
+from apis_core.deal import DealMachine
 from apis_core.events import DealUnwanted
 from apis_core.messages import ControlReply, ConverterOperation
-from apis_core.types import ControlError, ControlOperation, ConverterMode, DealState, Side
+from apis_core.types import (
+    ControlError,
+    ControlOperation,
+    ConverterMode,
+    DealState,
+    Side,
+    StopCause,
+)
 from apis_core.units import SECOND_NS
 from apis_core.voltage_reference import Stage
 
@@ -264,3 +272,42 @@ def test_7_6_an_heir_whose_deal_ends_meanwhile_does_not_take_the_others_down():
     ended = market.finish()
     assert ended[newest].state is DealState.ABORTED
     assert (ended[kept].state, ended[kept].reason) == (DealState.COMPLETED, "")
+
+
+# --- between two runs of a deal that lands -------------------------------------------------------
+
+def landing_beside(market: Market) -> DealMachine:
+    """A deal on the reference E002 that is not alone on the bus."""
+    lands = market.want("E001", "E002", 12.0)
+    market.want("E004", "E003", 30.0)
+    return market.office._machines[lands]
+
+
+def test_7_2_a_large_unit_waits_while_the_reference_is_between_two_runs_of_its_deal():
+    """Its share is 0 A then: were it the reference no more, it would go to WAIT."""
+    market = Market(SIX, large_capacity_unit_ids=("E005",))
+    machine = landing_beside(market)
+    machine._is_frozen = True
+    joins = market.want("E006", "E005", 20.0, after_s=10.0)
+    assert market.references == ["E002"]
+    assert market.state(joins) is DealState.QUEUED
+    machine._is_frozen = False
+    market.must_balance()
+    assert market.references[:2] == ["E002", "E005"]
+
+
+def test_7_2_a_share_that_ends_during_a_hand_over_is_seen_to_after_it():
+    """A reference that is none any more takes no 0 A, and refuses an order of it."""
+    market = Market(SIX, large_capacity_unit_ids=("E005",))
+    machine = landing_beside(market)
+    lost = once(lambda _, request: request.operation is Op.WILL_TAKE_OVER, True)
+    market.is_deaf = lambda *asked: lost(*asked) is True  # so that it takes 5 s more
+    market.want("E006", "E005", 20.0, after_s=0.0)
+    assert market.run_until(hands_over(market, 1), 30.0)
+    market._stop(market.plants["E001"], StopCause.ENERGY_REACHED, "its limit was short")
+    market.run_for(4.0)
+    assert market.office._reference.stage is Stage.HANDING_OVER
+    assert machine._samples["E001"].reading.mode is M.WAIT
+    assert not machine.is_between_runs
+    assert market.run_until(lambda: market.references[-1] == "E005", 30.0)
+    assert machine.deal.reason == ""
