@@ -141,7 +141,10 @@ def test_deals_with_every_kind_of_device_and_a_plug_that_is_pulled(prepared, pro
         site.until(lambda: dealt() == set(UNITS), "a deal with every unit", 240.0)
         for deal in site.deals(Deal.STATE_COMPLETED):
             print(f"{deal.discharge_unit_id}>{deal.charge_unit_id}: {deal.moved_wh:.4f} Wh")
-            assert deal.moved_wh == pytest.approx(deal.energy_wh, abs=EXACT_WH), deal
+            more_wh = deal.moved_wh - deal.energy_wh
+            assert more_wh >= -EXACT_WH, deal
+            # 1 Wh flows in a second that its driver misses: what is over must be said
+            assert more_wh <= EXACT_WH or "more than agreed" in deal.reason, deal
         site.rest()
         for unit in DRIVEN:
             state = site.grid.converters[unit]

@@ -276,6 +276,7 @@ def test_7_6_an_heir_whose_deal_ends_meanwhile_does_not_take_the_others_down():
 
 # --- between two runs of a deal that lands -------------------------------------------------------
 
+
 def landing_beside(market: Market) -> DealMachine:
     """A deal on the reference E002 that is not alone on the bus."""
     lands = market.want("E001", "E002", 12.0)
