@@ -18,6 +18,15 @@ PHASES = [
     *("queued", "activating", "ramping_up", "starting", "running"),
     *("stopping", "releasing", "completed"),
 ]
+JOINING = [state for state in PHASES if state not in {"activating", "ramping_up"}]
+
+
+def began_at(deal):
+    """When each phase began first: on a busy machine another grid master may have gone on with it."""
+    phases = {}
+    for phase in deal["phases"]:
+        phases.setdefault(phase["state"], phase["at"])
+    return phases
 
 
 def test_four_houses_trade_and_every_converter_ends_in_wait(apisctl, tmp_path):
@@ -29,15 +38,15 @@ def test_four_houses_trade_and_every_converter_ends_in_wait(apisctl, tmp_path):
     completed = [deal for deal in report["deals"] if deal["state"] == "completed"]
     assert done.returncode == 0, done.stderr
     assert completed, report["deals"]
+    assert any("ramping_up" in began_at(deal) for deal in completed)  # the first lifts the bus
     for deal in completed:
         assert deal["received_wh"] == pytest.approx(deal["agreed_wh"], rel=0.01)
         assert deal["sent_wh"] > deal["received_wh"]  # converters and lines take their share
         assert deal["created_at"] < deal["started_at"] < deal["stopped_at"] <= deal["ended_at"]
-        # on a busy machine another grid master may have gone on with it
-        began_at = {phase["state"]: phase["at"] for phase in reversed(deal["phases"])}
-        assert list(reversed(began_at)) == PHASES
-        assert began_at["running"] == deal["started_at"]
-        assert began_at["stopping"] <= deal["stopped_at"]  # the currents run down first
+        began = began_at(deal)
+        assert list(began) == (PHASES if "ramping_up" in began else JOINING)
+        assert began["running"] == deal["started_at"]
+        assert began["stopping"] <= deal["stopped_at"]  # the currents run down first
         assert deal["books"]["discharge"]["grid_wh"] == pytest.approx(deal["sent_wh"], rel=0.01)
         assert deal["books"]["charge"]["battery_wh"] == pytest.approx(deal["received_wh"])
         assert deal["books"]["apart_ratio"] < 0.01
