@@ -22,7 +22,7 @@ JOINING = [state for state in PHASES if state not in {"activating", "ramping_up"
 
 
 def began_at(deal):
-    """When each phase began first: on a busy machine another grid master may have gone on with it."""
+    """When each phase began first; another grid master may have gone on with it."""
     phases = {}
     for phase in deal["phases"]:
         phases.setdefault(phase["state"], phase["at"])
