@@ -10,7 +10,8 @@ The voltage reference carries what the others leave, and that may be nothing of 
 the process of another unit dies, its current ceases or strays, and for a while nobody knows whose
 that was. When its current has for a while not been what its deals together should bring it, each
 of them is booked what it was ordered; one whose end explains the difference gets nothing for that
-time.
+time. Nor does a deal get what flows on when another's share has ended: a stranger's current in its
+place is nobody's.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ __all__ = ["Ledger", "Receipt"]
 
 _ALIKE_RATIO = 0.5  # of the smallest share; a deal that is missing, or one too many, makes more
 _NO_CURRENT_A = 0.25
+_MOST_RATIO = 1.1  # of what a deal was ordered, beside one whose share has ended
+_FULL_WH = 1e-9
 _MOST_LOSS = 0.3  # of a converter that carries a deal
 _PATIENCE_NS = 3 * SECOND_NS  # a deal that starts or lands is told of sooner than that
 _LONGEST_NS = 60 * SECOND_NS  # between two readings; a clock that jumps moves no energy
@@ -154,11 +157,15 @@ class Ledger:
             ),
         ):
             part = [account for account in running if account.type is type_]
-            bus_v = None if is_seen else reading.grid_voltage_v
-            if bus_v is not None and _assume(
-                part, grid_wh, battery_wh, wh_from_w(bus_v, period_ns), per_grid
-            ):
+            wh_per_a = wh_from_w(reading.grid_voltage_v or 0.0, period_ns)
+            if not is_seen and wh_per_a and _assume(part, grid_wh, battery_wh, wh_per_a, per_grid):
                 continue
+            if reading.mode is ConverterMode.VOLTAGE_REFERENCE:
+                open_ = [account for account in part if account.room_wh > _FULL_WH]
+                most_wh = _MOST_RATIO * sum(a.current_a for a in open_) * wh_per_a
+                if open_ and len(open_) < len(part) and grid_wh > most_wh > 0.0:
+                    part, battery_wh = open_, battery_wh * most_wh / grid_wh
+                    grid_wh = most_wh
             if grid_wh > 0.0 or battery_wh > 0.0:
                 _share_out(part, grid_wh, battery_wh)
 
@@ -249,7 +256,7 @@ def _share_out(running: Sequence[_Account], grid_wh: float, battery_wh: float) -
             account.grid_moved_wh += part_wh
             account.battery_moved_wh += part_wh * battery_per_grid
         left_wh -= until_full_wh
-        open_ = [account for account in running if account.room_wh > 1e-9]
+        open_ = [account for account in running if account.room_wh > _FULL_WH]
         running = open_ or running[-1:]  # what flows must be booked somewhere
 
 

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from apis_core.errors import ProtocolMisuse
 from apis_core.ledger import Ledger, Receipt
 from apis_core.messages import ConverterReading
-from apis_core.types import DealType
+from apis_core.types import ConverterMode, DealType
+from apis_core.units import SECOND_NS
 
 CHARGE, DISCHARGE = DealType.CHARGE, DealType.DISCHARGE
 
@@ -161,3 +162,29 @@ def test_w15_all_that_flows_is_booked_once_and_not_beyond_a_limit(
             limits_wh[index] is not None and moved_wh[index] >= limits_wh[index] - 1e-6
             for index in range(len(currents_a))
         )
+
+
+def test_a_strangers_current_in_the_place_of_a_deal_that_has_ended_is_nobodys():
+    def after(seconds, charged_wh):
+        return ConverterReading(
+            stamp_ns=seconds * SECOND_NS,
+            mode=ConverterMode.VOLTAGE_REFERENCE,
+            grid_voltage_v=360.0,
+            grid_current_a=2.0,  # what both deals together should bring
+            grid_charged_wh=charged_wh,
+            battery_charged_wh=charged_wh,
+        )
+
+    ledger = Ledger()
+    ledger.open("ended", CHARGE, 1.0)
+    ledger.open("goes on", CHARGE, 1.0)
+    ledger.limit("ended", 1.0)
+    ledger.count(after(0, 0.0))
+    ledger.count(after(10, 2.0))
+    assert moved(ledger, "ended") == (1.0, 1.0)
+
+    for seconds in range(20, 110, 10):
+        ledger.count(after(seconds, seconds / 5.0))
+
+    assert moved(ledger, "ended") == (1.0, 1.0)
+    assert moved(ledger, "goes on")[0] == pytest.approx(10.0, rel=0.1)  # 18.0 without this rule
