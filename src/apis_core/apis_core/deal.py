@@ -620,8 +620,8 @@ class DealMachine:
         if unit_id == self.reference_id:
             return None
         is_lander = unit_id in (self.meter_id, self.current_ids[0])
-        if own is None and not is_at_rest:
-            return None  # what it has moved is not known yet: an earlier grid master started it
+        if (own is None or meter is None) and not is_at_rest:
+            return None  # an earlier grid master started it and knew better where it ends
         if own is None or meter is None:
             return first_limit_wh(self.deal, own.grid_wh if own else 0.0)
         if not is_lander or not is_comparable(self.deal, own, meter):

@@ -236,6 +236,16 @@ def test_w5_before_a_unit_has_said_what_it_moved_its_limit_is_not_touched(policy
     assert all(limit_wh is None or limit_wh > 40.0 for limit_wh in limits_wh)
 
 
+def test_w5_before_the_meter_is_heard_the_limit_that_the_giver_has_is_not_raised(policy):
+    """What the record says was so long ago; a generous limit would let too much flow."""
+    run = adopted(policy)
+    run.answer(unit_id=GIVER, grid_moved_wh=48.0)
+    while GIVER not in [call.to for call in run.open]:
+        run.wait()
+    (hold,) = [call for call in run.open if call.to == GIVER]
+    assert hold.request.energy_limit_wh is None
+
+
 @pytest.mark.parametrize("unit_id", [GIVER, TAKER])
 def test_w5_a_unit_that_will_not_go_on_ends_the_deal(policy, unit_id):
     run = adopted(policy)
