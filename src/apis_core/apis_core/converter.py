@@ -113,6 +113,8 @@ class ConverterKeeper:
         self._landed: set[str] = set()  # whose shares ended at their limits while others went on
         self._is_reference = False  # ordered to be; the reading follows
         self._base_wh: float | None = None  # the counters when the driver's limit began to count
+        # the same before the last change of mode was ordered, and the mode of that time
+        self._base_before: tuple[float | None, ConverterMode] = (None, ConverterMode.UNKNOWN)
         # the newest share that was voided, while its reference waits for its end
         self._voided: _Share | None = None
         self._stop_reason = ""  # being stopped by ourselves; all shares are void
@@ -348,6 +350,11 @@ class ConverterKeeper:
         elif self._shares and not self._mode_orders and reading.mode.is_active:
             # an order to become it, or to be it no more, may have come to nothing
             self._is_reference = reading.mode is ConverterMode.VOLTAGE_REFERENCE
+            if self._base_wh is None and not self._is_reference:
+                base_wh, mode = self._base_before
+                if mode is not reading.mode or base_wh is None:  # obeyed, but the answer was lost
+                    base_wh = _counters_wh(reading)
+                self._base_wh = base_wh
         if self._leaving and self._is_lowered:
             self._let_leave()
         if self.is_off and self._stop_reason:
@@ -557,7 +564,6 @@ class ConverterKeeper:
             return order
         self._is_reference = True
         self._let_leave()  # no current is ordered any more
-        self._base_wh = None
         is_first = operation is _Op.VOLTAGE_REFERENCE
         return replace(
             order,
@@ -738,6 +744,8 @@ class ConverterKeeper:
         if answer is not None:
             self._answers[call_id] = answer
         if order.operation is ConverterOperation.MODE:
+            if self._base_wh is not None:
+                self._base_before = self._base_wh, self.reading.mode
             self._base_wh = None
             if order.mode is not ConverterMode.WAIT:
                 self._mode_orders.add(call_id)

@@ -219,6 +219,30 @@ def test_7_4_what_comes_after_the_first_deal_is_told_when_it_has_ended(keeper):
     assert command.order.next_current_a == pytest.approx(0.9)
 
 
+@pytest.mark.parametrize("answer", ["refused", "silence"])
+def test_the_limit_survives_a_change_of_mode_that_comes_to_nothing(keeper, answer):
+    """Found by seed 780: the driver was never told of a limit again, and 27 of 25 Wh flowed."""
+    run(keeper, M.CHARGE, grid_current_a=1.0, energy_limit_wh=10.0)
+    (taking_over,) = keeper.obey("ask", order(Op.WILL_TAKE_OVER), deal(CHARGE), 0)
+    still = reading(M.CHARGE, 20, grid_charged_wh=4.0)
+    refused = ConverterReply(error=ConverterError.REFUSED, message="no", reading=still)
+    keeper.answered(taking_over.call_id, refused if answer == "refused" else None, None, 0)
+    keeper.hear_reading(still, 20)
+    (hold,) = orders(keeper.obey("ask", order(Op.HOLD, energy_limit_wh=9.0), deal(CHARGE), 30))
+    assert hold.energy_limit_wh == 9.0
+
+
+def test_when_the_answer_to_a_change_of_mode_is_lost_the_limit_counts_from_what_is_seen(keeper):
+    """The driver counts anew from some time before that, so it stops early rather than late."""
+    keeper.hear_reading(reading(), 0)
+    first = order(Op.CHARGE, energy_limit_wh=10.0)
+    (command,) = keeper.obey("ask", first, deal(CHARGE), 0)
+    keeper.answered(command.call_id, None, None, 0)
+    keeper.hear_reading(reading(M.CHARGE, 20, grid_charged_wh=0.5, grid_discharged_wh=0.0), 20)
+    (hold,) = orders(keeper.obey("ask", order(Op.HOLD, energy_limit_wh=9.0), deal(CHARGE), 30))
+    assert 8.0 < hold.energy_limit_wh <= 9.0
+
+
 def test_7_4_a_deal_without_a_limit_goes_on_when_the_other_has_ended(keeper):
     run(keeper, M.CHARGE, grid_current_a=1.0, energy_limit_wh=10.0)
     told = add(keeper, "e").order
