@@ -194,7 +194,7 @@ class GridMaster:
         """
         before = self._statuses.get(status.unit_id)
         self._statuses[status.unit_id] = status
-        self._inheritance.hear_status(status)
+        self._inheritance.hear_status(status, now_ns)
         self._watch.hear(status.unit_id, status.converter, now_ns)
         effects: list[Effect] = []
         has_changed = before is not None and _works_otherwise(before, status)
@@ -462,6 +462,8 @@ class GridMaster:
         if self._turn is None and not in_transition:
             reference.is_watched = False
         if self._is_given_up or in_transition or reference.stage not in (Stage.OFF, Stage.UP):
+            return []
+        if self._inheritance.flows_on(self._machines, now_ns):
             return []
         if self._turn is None:
             machine = self._first_that_fits()

@@ -6,7 +6,7 @@ slots for them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from apis_core.events import Call, Effect
@@ -62,6 +62,7 @@ class Inheritance:
         self._look_ns = now_ns + timing.silent_ns
         self._take_until_ns = now_ns + timing.silent_ns  # who lives has been heard by then
         self._heard: set[UnitId] = set()  # in this term
+        self._spoke_ns = dict.fromkeys(statuses, now_ns)
 
     @property
     def wake_ns(self) -> int:
@@ -73,9 +74,24 @@ class Inheritance:
         if deal.state.is_over:
             self._deals.pop(deal.deal_id, None)
 
-    def hear_status(self, status: UnitStatus) -> None:
+    def hear_status(self, status: UnitStatus, now_ns: int) -> None:
         """A unit speaks."""
         self._heard.add(status.unit_id)
+        self._spoke_ns[status.unit_id] = now_ns
+
+    def flows_on(self, own_deal_ids: Collection[str], now_ns: int) -> bool:
+        """Whether a current of a deal that this grid master does not run may still be on the bus.
+
+        Nobody can tell then what another current would add up to. One of a unit that is silent has
+        been stopped by its own dead man after the hold time.
+        """
+        since_ns = now_ns - self._timing.deal.hold_ns
+        return any(
+            deal_id not in own_deal_ids
+            for status in self._statuses.values()
+            for deal_id in status.flowing_deal_ids
+            if self._spoke_ns.get(status.unit_id, now_ns) > since_ns
+        )
 
     def take_running(self, now_ns: int, own_reference_id: UnitId) -> tuple[UnitId, list[Deal]]:
         """The deals to go on with, and who holds the bus for them; they are no leftovers any more.

@@ -11,7 +11,8 @@ from market import SOCS, Led, Market, sides
 from apis_core.deal import Phase
 from apis_core.events import Broadcast, Call, Note
 from apis_core.grid_master import GridMaster
-from apis_core.messages import ConverterReading, Deal, UnitStatus
+from apis_core.messages import ControlReply, ConverterReading, Deal, UnitStatus
+from apis_core.policy import replace_members
 from apis_core.timing import Timing
 from apis_core.types import ControlOperation, ConverterMode, DealState, OperationMode
 from apis_core.units import SECOND_NS
@@ -102,6 +103,30 @@ def test_w5_deals_that_run_are_adopted_with_both_units_and_told_to_all(policy):
     ]
     assert Note("goes on with 2 deals, E002 holds the bus") in effects
     assert (master._reference.stage, master._reference.unit_id) == (Stage.UP, "E002")
+
+
+def test_w5_nothing_new_starts_while_a_current_of_an_older_term_flows(policy):
+    """Found by seed 498: 5 A were given to a bus for 4, because E006's current came on top."""
+    stray = replace(status("E006", M.DISCHARGE, "f"), flowing_deal_ids=("f",))
+    village = replace_members(policy, [f"E00{n}" for n in range(1, 7)])
+    master, _ = begins(village, E006=stray)
+    new = replace(deal("g", "E006", "E005"), state=DealState.UNKNOWN, voltage_reference_id="")
+    calls = master.submit("ask", new, OperationMode.RUN, NOW_NS)
+    while calls := [c for c in calls if isinstance(c, Call) and c.request.deal_id == "g"]:
+        calls = master.answered(calls[0].call_id, ControlReply(), NOW_NS)
+    assert master._machines["g"].phase is Phase.QUEUED
+
+    left = replace(stray, sequence=2, converter=ConverterReading(mode=M.WAIT), flowing_deal_ids=())
+    master.hear_status(left, NOW_NS + SECOND_NS)
+    assert master._machines["g"].phase is Phase.STARTING
+
+
+def test_w5_a_silent_units_current_is_waited_for_no_longer_than_its_hold_time(policy):
+    stray = replace(status("E006", M.DISCHARGE, "f"), flowing_deal_ids=("f",))
+    master, _ = begins(policy, E006=stray)
+    hold_ns = Timing.of(policy).deal.hold_ns
+    assert master._inheritance.flows_on(("d", "e"), NOW_NS + hold_ns - 1)
+    assert not master._inheritance.flows_on(("d", "e"), NOW_NS + hold_ns)
 
 
 def test_w5_what_has_flowed_before_stays_counted(policy):
