@@ -247,8 +247,8 @@ class ConverterKeeper:
             if not is_joining:
                 return self._carry(request, answer)
         is_first = operation is _Op.VOLTAGE_REFERENCE
-        mask_ns = self.policy.ramp_up_timeout_ns if is_first else max(request.hold_ns, _MASK_NS)
-        self._voltage_masked_until_ns = now_ns + mask_ns
+        moves_ns = self.policy.ramp_up_timeout_ns if is_first else _MASK_NS
+        self._voltage_masked_until_ns = now_ns + max(request.hold_ns, moves_ns)
         return self._command(self._reference_order(request), answer)
 
     def renew(self, now_ns: int) -> list[Effect]:

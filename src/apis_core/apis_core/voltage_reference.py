@@ -6,9 +6,11 @@
                                                 HANDING_OVER
 
 Exactly one unit holds the voltage. It proves after ramp-up that it alone does so: the bus must
-follow it to voltages drawn by lot (the protocol, 8.6). When its own deals are over while others
-go on, another unit takes over without the bus going down: for a moment both hold the voltage, and
-droop makes them share the load (7.6.1).
+follow it to voltages drawn by lot (the protocol, 8.6). Only a reading can tell that it does not,
+one that was asked for when the bus had had its time to follow; silence and older readings mean
+that nothing is known yet. When its own deals are over while others go on, another unit takes over
+without the bus going down: for a moment both hold the voltage, and droop makes them share the load
+(7.6.1).
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from __future__ import annotations
 from enum import Enum, auto
 from random import Random
 
-from apis_core.calls import Calls, DealTiming
+from apis_core.calls import Calls, DealTiming, Pending
 from apis_core.events import Effect
 from apis_core.landing import Sample
 from apis_core.messages import ControlReply
@@ -27,7 +29,7 @@ from apis_core.units import NEVER_NS, SECOND_NS, s_from_ns
 __all__ = ["CALL_NAME", "Stage", "VoltageReference", "trial_voltages_v"]
 
 CALL_NAME = "reference"
-_TRIAL_NS = 30 * SECOND_NS  # for the bus to follow to a voltage; drivers ramp
+_TRIAL_NS = 30 * SECOND_NS  # for the bus to follow to a voltage that is set; drivers ramp
 _NO_CURRENT_A = 0.125
 _Op = ControlOperation
 _STEPS = (_Op.WILL_HAND_OVER, _Op.WILL_TAKE_OVER, _Op.DID_HAND_OVER, _Op.DID_TAKE_OVER)
@@ -105,6 +107,7 @@ class VoltageReference:
         self._witness_id: UnitId = NOBODY
         self._goal_v: float | None = None  # where the voltage is to go, step by step
         self._off: set[UnitId] = set()  # of those that are to end
+        self._due_ns = NEVER_NS  # readings asked for from then on must show the bus where it is to be
         self._deadline_ns = NEVER_NS
         self._next_poll_ns = NEVER_NS
 
@@ -137,7 +140,7 @@ class VoltageReference:
         self.failure, self.is_bus_fault, self.is_unproven = "", False, False
         self.voltage_v, self._goal_v = self._policy.grid_voltage_v, None
         self.unwilling_ids.clear()
-        self._enter(Stage.ACTIVATING, now_ns, self._policy.ramp_up_timeout_ns)
+        self._await_bus(Stage.ACTIVATING, now_ns, self._policy.ramp_up_timeout_ns)
         return self._order(now_ns)
 
     def adopt(self, unit_id: UnitId, deal_id: str, now_ns: int) -> None:
@@ -187,7 +190,7 @@ class VoltageReference:
             reply = ControlReply(error=ControlError.NO_ANSWER, message="does not answer")
         elif call.unit_id == self.unit_id:
             self.sample = Sample(reply, call.asked_ns, now_ns)
-        effects = self._react(call.unit_id, call.operation, reply, now_ns)
+        effects = self._react(call, reply, now_ns)
         self._arm()
         return effects
 
@@ -205,9 +208,8 @@ class VoltageReference:
 
     # --- inside ----------------------------------------------------------------------------------
 
-    def _react(
-        self, unit_id: UnitId, operation: _Op, reply: ControlReply, now_ns: int
-    ) -> list[Effect]:
+    def _react(self, call: Pending, reply: ControlReply, now_ns: int) -> list[Effect]:
+        unit_id, operation = call.unit_id, call.operation
         if self.stage is Stage.ENDING:
             if reply.error is not ControlError.NO_ANSWER and _is_off(reply):
                 self._off.add(unit_id)
@@ -217,12 +219,13 @@ class VoltageReference:
         if self.stage is Stage.HANDING_OVER:
             return self._react_to_step(unit_id, operation, reply, now_ns)
         if unit_id == self._witness_id and unit_id != self.unit_id:
-            is_seen = self._follows(reply.reading.grid_voltage_v)
-            return self._try_next(now_ns) if is_seen and self.stage is Stage.AUTHORISING else []
+            return self._hear_witness(call, reply, now_ns)
         if operation is _Op.DID_TAKE_OVER and reply.error is ControlError.NO_ANSWER:
             return self._ask(unit_id, operation, self.deal_id, now_ns)  # its droop is to go
         if reply.error is ControlError.BUS_ENERGISED and self.stage is Stage.ACTIVATING:
-            return []  # another source, or a bus that still decays: ask again until the deadline
+            if call.asked_ns >= self._due_ns:
+                self.failure, self.is_bus_fault = "the bus did not become free", True
+            return []  # another source, or a bus that still decays: ask again for a while
         if operation is _Op.VOLTAGE and self.stage is Stage.UP and reply.reading is not None:
             self.voltage_v = reply.reading.grid_voltage_setpoint_v or self.voltage_v
             if reply.error is ControlError.NONE and self._goal_v is not None:
@@ -234,15 +237,43 @@ class VoltageReference:
             return []  # of a bus that is up the deals themselves judge
         reading = reply.reading
         if self.stage is Stage.ACTIVATING and operation is _Op.VOLTAGE_REFERENCE:
-            self._enter(Stage.RAMPING_UP, now_ns, self._policy.ramp_up_timeout_ns)
+            self._await_bus(Stage.RAMPING_UP, now_ns, self._policy.ramp_up_timeout_ns)
+        elif self.stage is Stage.AUTHORISING and operation is _Op.VOLTAGE:
+            self._await_bus(Stage.AUTHORISING, now_ns, _TRIAL_NS)
         elif operation is not _Op.HOLD:
             return []
         elif reading.mode is not ConverterMode.VOLTAGE_REFERENCE:
             why = reading.stop_detail or "its converter went to WAIT by itself"
             self.failure = f"{unit_id}: {why}"
-        elif self.stage is not Stage.UP and self._follows(reading.grid_voltage_v):
+        elif self.stage is Stage.UP:
+            return []
+        elif self._follows(reading.grid_voltage_v):
             return self._go_further(now_ns)
+        elif call.asked_ns >= self._due_ns:
+            self._fail_to_follow()
         return []
+
+    def _hear_witness(self, call: Pending, reply: ControlReply, now_ns: int) -> list[Effect]:
+        if self.stage is not Stage.AUTHORISING:
+            return []
+        if self._follows(reply.reading.grid_voltage_v):
+            return self._try_next(now_ns)
+        if reply.error is ControlError.NONE and call.asked_ns >= self._due_ns:
+            self._fail_to_follow()
+        return []
+
+    def _fail_to_follow(self) -> None:
+        """A reading shows the bus elsewhere, though it had its time."""
+        if self.stage is Stage.RAMPING_UP:
+            limit_s = s_from_ns(self._policy.ramp_up_timeout_ns)
+            self.failure = f"the bus did not reach its voltage within {limit_s:g} s"
+            self.is_bus_fault = True
+            return
+        self.failure = (
+            f"the bus did not follow {self.unit_id} to {self.voltage_v:g} V: "
+            "another source holds it"
+        )
+        self.is_unproven = True
 
     def _follows(self, bus_v: float | None) -> bool:
         """Whether the bus is where its reference is to hold it."""
@@ -272,6 +303,11 @@ class VoltageReference:
             self.voltage_v += step_v if gap_v > 0.0 else -step_v
         else:
             self.voltage_v, self._goal_v = self._goal_v or self.voltage_v, None
+        return self._order_voltage(now_ns)
+
+    def _order_voltage(self, now_ns: int) -> list[Effect]:
+        if self.stage is Stage.AUTHORISING:
+            self._due_ns = NEVER_NS  # until it is set
         return self._ask(self.unit_id, _Op.VOLTAGE, self.deal_id, now_ns, self.voltage_v)
 
     def _try_next(self, now_ns: int) -> list[Effect]:
@@ -282,7 +318,7 @@ class VoltageReference:
             self._enter(Stage.UP, now_ns)
             return []
         self._goal_v = self._trials.pop(0)
-        self._enter(Stage.AUTHORISING, now_ns, _TRIAL_NS)
+        self._await_bus(Stage.AUTHORISING, now_ns, _TRIAL_NS)
         return self._step_voltage(now_ns)
 
     def _do_step(self, now_ns: int) -> list[Effect]:
@@ -329,17 +365,9 @@ class VoltageReference:
     def _too_late(self, now_ns: int) -> list[Effect]:
         self._deadline_ns = NEVER_NS
         match self.stage:
-            case Stage.ACTIVATING:
-                self.failure, self.is_bus_fault = "the bus did not become free", True
-            case Stage.RAMPING_UP:
-                limit_s = s_from_ns(self._policy.ramp_up_timeout_ns)
-                self.failure = f"the bus did not reach its voltage within {limit_s:g} s"
-                self.is_bus_fault = True
-            case Stage.AUTHORISING:
-                self.failure = (
-                    f"the bus did not follow {self.unit_id} to {self.voltage_v:g} V: "
-                    "another source holds it"
-                )
+            case Stage.ACTIVATING | Stage.RAMPING_UP | Stage.AUTHORISING:
+                silent = " or ".join(sorted(self._calls.busy() or {self.unit_id}))
+                self.failure = f"{silent} does not answer"
                 self.is_unproven = True
             case Stage.HANDING_OVER:
                 self.failure = f"the hand-over to {self.next_unit_id} did not go on"
@@ -358,6 +386,8 @@ class VoltageReference:
                 return self._order(now_ns)
             case Stage.UP if self.unit_id not in busy and self._goal_v is not None:
                 return self._step_voltage(now_ns)
+            case Stage.AUTHORISING if self.unit_id not in busy and self._due_ns == NEVER_NS:
+                return self._order_voltage(now_ns)  # the order or its answer was lost
             case Stage.RAMPING_UP | Stage.AUTHORISING | Stage.UP if self.unit_id not in busy:
                 return self._ask(self.unit_id, _Op.HOLD, self.deal_id, now_ns)
             case Stage.HANDING_OVER if not busy:
@@ -371,6 +401,13 @@ class VoltageReference:
                         effects += self._ask(unit_id, _Op.WAIT, "", now_ns)
                 return effects
         return []
+
+    def _await_bus(self, stage: Stage, now_ns: int, limit_ns: int) -> None:
+        """The bus is to be where it is wanted within a time; who is asked after it may be silent
+        for as long as its order lasts.
+        """
+        self._enter(stage, now_ns, limit_ns + self._timing.hold_ns)
+        self._due_ns = now_ns + limit_ns
 
     def _enter(self, stage: Stage, now_ns: int, limit_ns: int = NEVER_NS) -> None:
         self.stage = stage

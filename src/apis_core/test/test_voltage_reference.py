@@ -17,16 +17,19 @@ from apis_core.voltage_reference import Stage, VoltageReference, trial_voltages_
 
 S = SECOND_NS
 TIMING = DealTiming(poll_ns=5 * S, quick_poll_ns=1 * S, answer_ns=2 * S, hold_ns=15 * S)
+# an answer that takes 0.1 s of wall time, with simulated time 600 times as fast
+FAST = DealTiming(poll_ns=60 * S, quick_poll_ns=60 * S, answer_ns=960 * S, hold_ns=2100 * S)
 Op = ControlOperation
 
 
 class Bus:
     """The machine, the time, and the orders that nobody has answered yet."""
 
-    def __init__(self, policy, seed=1) -> None:
+    def __init__(self, policy, seed=1, timing=TIMING) -> None:
         self.now_ns = 1_000 * S
-        calls = Calls("reference", "E009", 3, TIMING)
-        self.machine = VoltageReference(calls, policy, TIMING, Random(seed))
+        self.answer_takes_ns = S // 100
+        calls = Calls("reference", "E009", 3, timing)
+        self.machine = VoltageReference(calls, policy, timing, Random(seed))
         self.open: list[Call] = []
         self.bus_v = 0.0
         self.follows = True
@@ -53,7 +56,7 @@ class Bus:
             grid_voltage_v=self.bus_v,
             grid_voltage_setpoint_v=reply.pop("setpoint_v", None),
         )
-        self.now_ns += S // 100
+        self.now_ns += self.answer_takes_ns
         answer = ControlReply(reading=reading, **reply)
         self.take(self.machine.answered(call.call_id, answer, self.now_ns))
 
@@ -152,6 +155,51 @@ def test_8_6_a_bus_that_does_not_follow_has_another_source(bus):
     bus.until(Stage.UP)
     assert bus.machine.is_unproven
     assert "another source holds it" in bus.machine.failure
+
+
+@pytest.mark.parametrize("witness_id", ["", "E001"])
+@pytest.mark.parametrize("takes_s", [50, 300])
+def test_8_6_who_answers_late_is_waited_for(policy, takes_s, witness_id):
+    """Under a fast clock the bus has followed long before anybody can say so."""
+    bus = Bus(policy, timing=FAST)
+    bus.answer_takes_ns = takes_s * S
+    bus.take(bus.machine.start("E002", "d", bus.now_ns, witness_id))
+    bus.until(Stage.UP)
+    assert bus.machine.failure == ""
+    assert {330.0, 340.0, 360.0, 370.0} & set(bus.tried)
+    bus.take(bus.machine.end(bus.now_ns))
+    bus.until(Stage.OFF)
+    bus.follows = False  # and it is still noticed if it does not
+    bus.bus_v = 350.0
+    bus.take(bus.machine.start("E002", "d", bus.now_ns, witness_id))
+    bus.until(Stage.UP)
+    assert "another source holds it" in bus.machine.failure
+
+
+def test_8_6_a_voltage_that_was_not_heard_is_ordered_again(bus):
+    bus.take(bus.machine.start("E002", "d", bus.now_ns))
+    bus.until(Stage.AUTHORISING)
+    (lost,) = bus.open
+    bus.open.clear()
+    while not bus.open:
+        bus.wait()
+    assert bus.open[0].request.operation is Op.VOLTAGE
+    assert bus.open[0].request.grid_voltage_v == lost.request.grid_voltage_v
+    bus.until(Stage.UP)
+    assert bus.machine.failure == ""
+
+
+@pytest.mark.parametrize("stage", [Stage.ACTIVATING, Stage.RAMPING_UP, Stage.AUTHORISING])
+def test_8_6_silence_says_nothing_about_the_bus(bus, stage):
+    bus.take(bus.machine.start("E002", "d", bus.now_ns))
+    bus.until(stage)
+    began_ns = bus.now_ns
+    while not bus.machine.failure:
+        bus.open.clear()
+        bus.wait()
+    assert bus.machine.failure == "E002 does not answer"
+    assert not bus.machine.is_bus_fault
+    assert bus.now_ns - began_ns < 300 * S
 
 
 def test_7_2_a_bus_that_is_up_is_tried_until_it_is_free(bus):
