@@ -29,6 +29,12 @@ def began_at(deal):
     return phases
 
 
+def is_exact(deal):
+    """Within 0.1 %; on a busy machine a word may come too late, and then the deal says so."""
+    gap_wh = deal["received_wh"] - deal["agreed_wh"]
+    return abs(gap_wh) <= 1e-3 * deal["agreed_wh"] or (gap_wh > 0.0 and deal["reason"])
+
+
 def test_four_houses_trade_and_every_converter_ends_in_wait(apisctl, tmp_path):
     file = tmp_path / "report.json"
 
@@ -40,7 +46,7 @@ def test_four_houses_trade_and_every_converter_ends_in_wait(apisctl, tmp_path):
     assert completed, report["deals"]
     assert any("ramping_up" in began_at(deal) for deal in completed)  # the first lifts the bus
     for deal in completed:
-        assert deal["received_wh"] == pytest.approx(deal["agreed_wh"], rel=0.01)
+        assert is_exact(deal)
         assert deal["sent_wh"] > deal["received_wh"]  # converters and lines take their share
         assert deal["created_at"] < deal["started_at"] < deal["stopped_at"] <= deal["ended_at"]
         began = began_at(deal)
@@ -52,6 +58,20 @@ def test_four_houses_trade_and_every_converter_ends_in_wait(apisctl, tmp_path):
         assert deal["books"]["apart_ratio"] < 0.01
     assert {deal["term"] for deal in completed} <= {term["term"] for term in report["terms"]}
     assert "books agree within" in done.stdout
+    assert report["converters"] == dict.fromkeys(report["units"], "WAIT")
+
+
+def test_deals_are_as_exact_when_time_goes_six_hundred_times_as_fast(apisctl, tmp_path):
+    """An hour and a half: a deal takes 1 s of wall time, an answer often 60 s of simulated time."""
+    file = tmp_path / "report.json"
+
+    done = apisctl("sim", "--units", "4", "--speed", "600", "--for", "5400", "--report", file)
+
+    report = json.loads(file.read_text())
+    completed = [deal for deal in report["deals"] if deal["state"] == "completed"]
+    assert done.returncode == 0, done.stderr
+    assert completed, report["deals"]
+    assert all(is_exact(deal) for deal in completed), completed
     assert report["converters"] == dict.fromkeys(report["units"], "WAIT")
 
 

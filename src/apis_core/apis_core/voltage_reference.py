@@ -239,7 +239,7 @@ class VoltageReference:
         if self.stage is Stage.ACTIVATING and operation is _Op.VOLTAGE_REFERENCE:
             self._await_bus(Stage.RAMPING_UP, now_ns, self._policy.ramp_up_timeout_ns)
         elif self.stage is Stage.AUTHORISING and operation is _Op.VOLTAGE:
-            self._await_bus(Stage.AUTHORISING, now_ns, _TRIAL_NS)
+            self._expect_bus(now_ns, _TRIAL_NS)
         elif operation is not _Op.HOLD:
             return []
         elif reading.mode is not ConverterMode.VOLTAGE_REFERENCE:
@@ -403,11 +403,16 @@ class VoltageReference:
         return []
 
     def _await_bus(self, stage: Stage, now_ns: int, limit_ns: int) -> None:
-        """The bus is to be where it is wanted within a time; who is asked after it may be silent
+        self._enter(stage, now_ns)
+        self._expect_bus(now_ns, limit_ns)
+
+    def _expect_bus(self, now_ns: int, limit_ns: int) -> None:
+        """The bus is to be where it is wanted within a time; who is asked after that may be silent
         for as long as its order lasts.
         """
-        self._enter(stage, now_ns, limit_ns + self._timing.hold_ns)
         self._due_ns = now_ns + limit_ns
+        self._deadline_ns = self._due_ns + self._timing.hold_ns
+        self._arm()
 
     def _enter(self, stage: Stage, now_ns: int, limit_ns: int = NEVER_NS) -> None:
         self.stage = stage
