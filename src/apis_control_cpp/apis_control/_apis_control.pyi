@@ -3,6 +3,7 @@ throws.
 """
 
 from collections.abc import Sequence
+from types import TracebackType
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,9 @@ class InvalidValue(ControlError):
 
 class Detached(ControlError):
     """A handle whose unit was taken out of its plant."""
+
+class NotObeyed(ControlError):
+    """An order that the loop did not obey, and why."""
 
 class EnergyMeter:
     """Counts the Wh that pass a terminal; + power = charging. Neither counter ever decreases.
@@ -230,12 +234,12 @@ class Plant:
         Raises:
             InvalidValue: There is no such column.
         """
-    def bus_v(self, index: int) -> float: ...
-    def is_held_without(self, index: int) -> bool:
+    def bus_v(self, index: int, /) -> float: ...
+    def is_held_without(self, index: int, /) -> bool:
         """Whether another unit is the voltage reference there and means to stay so."""
-    def has_other_reference(self, index: int) -> bool:
+    def has_other_reference(self, index: int, /) -> bool:
         """The same, or is on its way down from that: two must not both take the voltage down."""
-    def line_current_a(self, line: int) -> float:
+    def line_current_a(self, line: int, /) -> float:
         """From the first of its units to the second, in the last sub-step. [A]"""
     @property
     def units(self) -> list[PlantUnit]: ...
@@ -284,3 +288,275 @@ class BusNetwork:
             node [A], currents of the references [A], which of them are at their limit, loss in
             the lines [W], and whether everything that carries a current is held.
         """
+
+class PowerStage:
+    """The hardware below a loop: made by :class:`SimulatedBus`, by a C++ class of an integrator's
+    own, or a :class:`MailboxStage`.
+    """
+
+class MailboxStage(PowerStage):
+    """Meters and power stage at the far end of a slow line: a driver posts what it reads, and
+    fetches what to send.
+
+    Args:
+        fresh_s: A reading that is older is none. [s, > 0]
+    """
+
+    def __init__(self, fresh_s: float) -> None: ...
+    def post(
+        self,
+        bus_v: float,
+        current_a: float,
+        battery_w: float | None = None,
+        temp_degc: float | None = None,
+    ) -> None:
+        """What was read just now. None = not read. [V, A, W into the battery, degC]"""
+    def fetch(self) -> tuple[bool, float]:
+        """What the power stage is to do: whether it is on, and its current at the bus. [A]"""
+
+class SimulatedBus:
+    """A bus with a capacitance, and power stages that follow with a lag, in real time.
+
+    Args:
+        stages: How many.
+        values: ``capacitance_f`` (4 mF), ``lag_s`` (2 ms), ``bleed_ohm`` (25 kohm), ``start_v``
+            (0).
+
+    Raises:
+        InvalidValue: One of them is not > 0.
+        IndexError: There is no such stage.
+    """
+
+    def __init__(self, stages: int, **values: float) -> None: ...
+    def stage(self, index: int, /) -> PowerStage: ...
+    @property
+    def voltage_v(self) -> float: ...
+    def current_a(self, index: int, /) -> float:
+        """What a stage carries, + = from the bus. [A]"""
+    def set_meter_offset_a(self, index: int, offset_a: float, /) -> None:
+        """Its meter reads so much too much from now. [A]"""
+    def set_stage_offset_a(self, index: int, offset_a: float, /) -> None:
+        """It carries so much more than it is told from now. [A]"""
+    def set_temp_degc(self, index: int, temp_degc: float, /) -> None: ...
+
+class Snapshot:
+    """A loop's state after a tick, all of one instant. Numbers of mode, alarm and stop cause: see
+    :class:`Converter`.
+    """
+
+    @property
+    def time_s(self) -> float:
+        """When, on the loop's clock. [s]"""
+    @property
+    def mode(self) -> int: ...
+    @property
+    def alarm(self) -> int: ...
+    @property
+    def stop_cause(self) -> int: ...
+    @property
+    def stop_detail(self) -> str:
+        """Why it left its last active mode by itself, for people."""
+    @property
+    def is_stopping(self) -> bool: ...
+    @property
+    def bus_v(self) -> float:
+        """Measured. [V]"""
+    @property
+    def current_a(self) -> float:
+        """Measured, + = from the bus. [A]"""
+    @property
+    def ordered_a(self) -> float:
+        """What the power stage was told. [A]"""
+    @property
+    def trim_a(self) -> float:
+        """The part of that which makes up for its errors. [A]"""
+    @property
+    def temp_degc(self) -> float: ...
+    @property
+    def charged_wh(self) -> float:
+        """Taken from the bus since the start. [Wh]"""
+    @property
+    def discharged_wh(self) -> float: ...
+    @property
+    def battery_charged_wh(self) -> float: ...
+    @property
+    def battery_discharged_wh(self) -> float: ...
+    @property
+    def moved_wh(self) -> float:
+        """Moved over the bus terminal, either way, since the last order of a mode. [Wh]"""
+    @property
+    def voltage_setpoint_v(self) -> float: ...
+    @property
+    def current_setpoint_a(self) -> float: ...
+    @property
+    def droop_ratio(self) -> float: ...
+    @property
+    def energy_limit_wh(self) -> float | None: ...
+    @property
+    def hold_remaining_s(self) -> float:
+        """Until the order ends, unless it is renewed. [s]"""
+    @property
+    def waiting_since_s(self) -> float:
+        """When it last came to WAIT, on the loop's clock. [s]"""
+    @property
+    def ticks(self) -> int:
+        """Since the start of the loop."""
+
+class Timing:
+    """How late ticks began, and how many did not begin before the next was due (misses)."""
+
+    @property
+    def ticks(self) -> int: ...
+    @property
+    def misses(self) -> int: ...
+    @property
+    def jitter_p50_us(self) -> float: ...
+    @property
+    def jitter_p99_us(self) -> float: ...
+    @property
+    def jitter_p999_us(self) -> float: ...
+    @property
+    def jitter_max_us(self) -> float: ...
+    @property
+    def is_realtime(self) -> bool:
+        """Whether the scheduler granted a real-time priority."""
+
+class ControlLoop:
+    """The loop of one converter, in a C++ thread of its own, without the GIL.
+
+    Every order waits for the tick that obeys it, without the GIL. What a converter does, its modes
+    and its parameters: :class:`Converter`. Currents of orders are >= 0; the mode has the sign.
+
+    Args:
+        stage: What it measures and drives.
+        converter: Fields of ``ConverterParameters`` (converter.hpp).
+        control: Fields of ``ControlParameters`` (controller.hpp).
+        rate_hz: Ticks a second, 1..10,000.
+        priority: 1..99 asks for SCHED_FIFO; not granted, it runs without. 0 = does not ask.
+
+    Raises:
+        InvalidValue: A value out of its range, here or in an order.
+        NotObeyed: The converter is not in a state to obey, or the loop has ended.
+    """
+
+    def __init__(
+        self,
+        stage: PowerStage,
+        *,
+        converter: dict[str, float] = ...,
+        control: dict[str, float] = ...,
+        rate_hz: float = 1000.0,
+        priority: int = 0,
+    ) -> None: ...
+    def set_mode(
+        self,
+        mode: int,
+        *,
+        hold_s: float,
+        current_a: float | None = None,
+        voltage_v: float | None = None,
+        droop_ratio: float = 0.0,
+        energy_limit_wh: float | None = None,
+        next_current_a: float = 0.0,
+    ) -> None:
+        """Enter an active mode for a hold time [s]; a reference's current is its limit."""
+    def set_current(self, current_a: float, *, hold_s: float | None = None) -> None: ...
+    def set_voltage(
+        self,
+        voltage_v: float | None = None,
+        *,
+        droop_ratio: float | None = None,
+        hold_s: float | None = None,
+    ) -> None:
+        """Move a reference; None = as it is."""
+    def hold(
+        self, hold_s: float, *, energy_limit_wh: float | None = None, next_current_a: float = 0.0
+    ) -> None:
+        """Let the present order last for so long from now. [s]"""
+    def wait(self) -> None:
+        """To WAIT, in order."""
+    def snapshot(self) -> Snapshot: ...
+    def timing(self) -> Timing: ...
+    def reset_timing(self) -> None: ...
+    def end(self) -> None:
+        """Off at once, and end the thread."""
+    @property
+    def is_running(self) -> bool: ...
+    def __enter__(self) -> ControlLoop: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> None: ...
+    @staticmethod
+    def now_s() -> float:
+        """Now, on the loop's clock (steady). [s]"""
+
+class Controller:
+    """What a loop does every tick, without a thread or a clock. Arguments and orders: see
+    :class:`ControlLoop`; `now_s` is the steady time. [s]
+    """
+
+    def __init__(
+        self, *, converter: dict[str, float] = ..., control: dict[str, float] = ...
+    ) -> None: ...
+    def set_mode(
+        self,
+        mode: int,
+        now_s: float,
+        *,
+        hold_s: float,
+        current_a: float | None = None,
+        voltage_v: float | None = None,
+        droop_ratio: float = 0.0,
+        energy_limit_wh: float | None = None,
+        next_current_a: float = 0.0,
+    ) -> None: ...
+    def set_current(
+        self, current_a: float, now_s: float, *, hold_s: float | None = None
+    ) -> None: ...
+    def set_voltage(
+        self,
+        voltage_v: float | None,
+        now_s: float,
+        *,
+        droop_ratio: float | None = None,
+        hold_s: float | None = None,
+    ) -> None: ...
+    def hold(
+        self,
+        hold_s: float,
+        now_s: float,
+        *,
+        energy_limit_wh: float | None = None,
+        next_current_a: float = 0.0,
+    ) -> None: ...
+    def wait(self, now_s: float) -> None: ...
+    def tick(
+        self,
+        bus_v: float,
+        current_a: float,
+        dt_s: float,
+        now_s: float,
+        *,
+        battery_w: float | None = None,
+        temp_degc: float | None = None,
+    ) -> tuple[bool, float]:
+        """One tick: what was measured at its end; returns whether the power stage is on, and its
+        current. [V, A, s, s, W, degC; A]
+        """
+    def run(
+        self, bus_v: npt.ArrayLike, current_a: npt.ArrayLike, dt_s: float, now_s: float
+    ) -> npt.NDArray[np.float64]:
+        """Ticks of equal length, one a sample of both arrays (one dimension); returns the currents
+        that the power stage is told. [A]
+        """
+    @property
+    def converter(self) -> Converter:
+        """A copy of it."""
+    @property
+    def trim_a(self) -> float: ...
+    @property
+    def ramp_a(self) -> float: ...
