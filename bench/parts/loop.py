@@ -5,13 +5,29 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
+
+import numpy as np
 
 from apis_control import ControlLoop, SimulatedBus
 from bench.report import Report
 
-SECONDS = 10.0
+SECONDS, PYTHON_SECONDS = 10.0, 4.0
 RATE_HZ = 1000.0
 BUSY = "while True: pass"
+
+
+def python_jitter_us() -> np.ndarray:
+    """How late the turns of the same loop are, written in Python. [us]"""
+    period_s, late_s = 1.0 / RATE_HZ, []
+    due_s = time.monotonic() + period_s
+    end_s = due_s + PYTHON_SECONDS
+    while due_s < end_s:
+        time.sleep(max(due_s - time.monotonic(), 0.0))
+        now_s = time.monotonic()
+        late_s.append(now_s - due_s)
+        due_s = max(due_s + period_s, now_s)
+    return 1e6 * np.array(late_s)
 
 
 def measure(report: Report) -> None:
@@ -32,6 +48,7 @@ def measure(report: Report) -> None:
             loop.reset_timing()
             is_over.wait(SECONDS)
             timing = loop.timing()
+        in_python_us = python_jitter_us()
     finally:
         is_over.set()
         thread.join()
@@ -47,5 +64,7 @@ def measure(report: Report) -> None:
         "loop.jitter_p99_us", timing.jitter_p99_us, "us", "beside a busy thread and process"
     )
     report.tell("loop.jitter_p999_us", timing.jitter_p999_us, "us")
+    slow_us = float(np.percentile(in_python_us, 99.0))
+    report.tell("loop.python_jitter_p99_us", slow_us, "us", "a loop in Python in its place")
     ratio = timing.misses / max(timing.ticks + timing.misses, 1)
     report.tell("loop.miss_ratio", ratio, "", f"of {timing.ticks + timing.misses} ticks")
