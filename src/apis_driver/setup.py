@@ -22,6 +22,7 @@ setup(
         "console_scripts": ["driver = apis_driver.node:main"],
         "apis_driver.dcdc": [
             "eza2500 = apis_driver.devices.eza2500:Eza2500",
+            "control_loop = apis_driver.devices.control_loop:LoopDcdc",
             "http = apis_driver.devices.http:HttpDcdc",
             "emulator_http = apis_driver.devices.http:EmulatorDcdc",
         ],

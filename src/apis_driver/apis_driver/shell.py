@@ -28,6 +28,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.task import Future
 from sensor_msgs.msg import BatteryState
 
+from apis_control import Timing as LoopTiming
 from apis_core.errors import DeviceError
 from apis_core.hardware import Hardware
 from apis_core.messages import ConverterReading, ConverterReply
@@ -110,6 +111,7 @@ class DriverNode(LifecycleNode):
         self._why = "not started yet"
         self._last_complaint: Complaint | None = None
         self._ends_at_s: float | None = None
+        self._missed = 0  # ticks of the control loop, by the last report
         self.is_ended = False
 
         self._readings = self.create_publisher(ConverterState, "converter_state", TELEMETRY)
@@ -376,7 +378,31 @@ class DriverNode(LifecycleNode):
         if self._setup.battery is not None:
             message.status.append(self._battery_diagnosis())
         message.header.stamp = self.get_clock().now().to_msg()
+        # only of a device that is regulated in this process
+        timing: LoopTiming | None = getattr(self._setup.dcdc, "loop_timing", None)
+        if timing is not None:
+            message.status.append(self._loop_diagnosis(timing))
         self._diagnostics.publish(message)
+
+    def _loop_diagnosis(self, timing: LoopTiming) -> DiagnosticStatus:
+        """How well the control loop keeps its time."""
+        missed, self._missed = timing.misses - self._missed, timing.misses
+        level, text = DiagnosticStatus.OK, "keeps its time"
+        if missed > 0:
+            level, text = DiagnosticStatus.WARN, f"{missed} ticks missed since the last report"
+        due = timing.ticks + timing.misses
+        values = {
+            "rate_hz": f"{self._setup.dcdc.rate_hz:g}",  # type: ignore[attr-defined]
+            "ticks": str(timing.ticks),
+            "misses": str(timing.misses),
+            "miss_ratio": f"{timing.misses / max(due, 1):.3g}",
+            "jitter_p50_us": f"{timing.jitter_p50_us:.0f}",
+            "jitter_p99_us": f"{timing.jitter_p99_us:.0f}",
+            "jitter_p999_us": f"{timing.jitter_p999_us:.0f}",
+            "jitter_max_us": f"{timing.jitter_max_us:.0f}",
+            "realtime_priority": "yes" if timing.is_realtime else "no",
+        }
+        return self._diagnosis("control loop", level, text, values)
 
     def _converter_diagnosis(self) -> DiagnosticStatus:
         hardware, governor = self.hardware, self.hardware.governor

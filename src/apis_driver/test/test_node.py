@@ -13,6 +13,7 @@ rclpy = pytest.importorskip("rclpy")
 
 from fake_eza import FakeEza  # noqa: E402
 
+from apis_driver.devices.control_loop import LoopDcdc, LoopSettings  # noqa: E402
 from apis_driver.devices.eza2500 import Eza2500, Eza2500Settings  # noqa: E402
 from apis_driver.governor import GovernorSettings  # noqa: E402
 
@@ -54,14 +55,14 @@ class Graph:
         self.fake = FakeEza()
         self.node = None
 
-    def start(self, **rules):
+    def start(self, dcdc=None, **rules):
         from apis_driver.shell import DriverNode, DriverSetup
 
         settings = Eza2500Settings(port="fake", reply_timeout_s=0.02, late_reply_s=0.0)
         setup = DriverSetup(
             unit_id="E001",
             cluster="village",
-            dcdc=Eza2500(settings, self.fake),
+            dcdc=dcdc or Eza2500(settings, self.fake),
             battery=None,
             rules=GovernorSettings(**rules),
             limits=None,
@@ -120,6 +121,22 @@ def test_orders_are_obeyed_published_and_ended_with_wait(graph):
     graph.end()
     assert graph.fake.raw["mode"] == 0
     assert graph.fake.asked[-1] == "1-4"
+
+
+def test_the_timing_of_a_control_loop_is_published(graph):
+    ramp = {"voltage_up_v_per_s": 2000.0, "voltage_down_v_per_s": 2000.0}
+    graph.start(LoopDcdc(LoopSettings(converter=ramp, stage_settings={"capacitance_f": 1e-3})))
+    graph.until(graph.is_active)
+    reply = graph.order(operation=1, mode=2, grid_voltage_v=350.0, droop_ratio=0.0)
+    assert (reply.error_code, reply.state.mode) == (0, 2)
+    graph.until(lambda: graph.readings and graph.readings[-1].grid_voltage_v > 349.0)
+    name = "e001 driver: control loop"
+    graph.until(lambda: name in graph.diagnostics)
+    values = {v.key: v.value for v in graph.diagnostics[name].values}
+    assert (values["rate_hz"], int(values["ticks"]) > 0) == ("1000", True)
+    assert 0 <= int(values["jitter_p50_us"]) <= int(values["jitter_max_us"])
+    assert int(values["misses"]) >= 0
+    graph.end()
 
 
 def test_a_device_that_is_not_there_is_told_once_and_tried_again(graph):

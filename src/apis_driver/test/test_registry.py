@@ -16,7 +16,7 @@ def test_devices_are_found_by_their_kind():
 @pytest.mark.parametrize(
     ("make", "settings", "said"),
     [
-        (make_dcdc, {}, "converter.kind: must be the kind of a converter: e"),
+        (make_dcdc, {}, "converter.kind: must be the kind of a converter: control_loop, e"),
         (make_dcdc, {"kind": "eza250"}, "did you mean eza2500?"),
         (
             make_dcdc,
