@@ -244,7 +244,8 @@ def study(
 def emulator(
     units: Annotated[int, typer.Option(min=1, max=999, help="Number of units.")] = 4,
     physics: Annotated[
-        Literal["compat"], typer.Option(help="compat: the original emulator's formulas.")
+        Literal["compat", "full"],
+        typer.Option(help="compat: the original emulator's formulas. full: ours."),
     ] = "compat",
     http: Annotated[
         int, typer.Option(metavar="PORT", min=0, max=65535, help="Of its HTTP interface; 0: any.")
@@ -271,11 +272,12 @@ def emulator(
     ] = None,
 ) -> None:
     """Start the emulator alone, for programs that speak the original's HTTP interface."""
-    from apis_bringup.emulator import CompatOptions, run_compat_emulator
+    from apis_bringup.emulator import EmulatorOptions, run_emulator
 
-    run_compat_emulator(
-        CompatOptions(
+    run_emulator(
+        EmulatorOptions(
             units=units,
+            physics=physics,
             host=host,
             port=http,
             acceleration=acceleration,

@@ -8,18 +8,19 @@ from typing import NoReturn
 
 from apis_bringup.become import become
 
-__all__ = ["CompatOptions", "check_transcript", "run_compat_emulator"]
+__all__ = ["EmulatorOptions", "check_transcript", "run_emulator"]
 
 MODULE = "apis_emulator.compat"
 
 
 @dataclass(frozen=True, slots=True)
-class CompatOptions:
-    """What the command line says of an emulator with the original's formulas; see
+class EmulatorOptions:
+    """What the command line says of an emulator with the original's HTTP interface; see
     docs/emulator.md.
     """
 
     units: int
+    physics: str
     host: str
     port: int
     acceleration: float
@@ -33,6 +34,7 @@ class CompatOptions:
     def arguments(self) -> list[str]:
         """The same for ``python -m apis_emulator.compat serve``."""
         words = ["--units", str(self.units), "--host", self.host, "--http", str(self.port)]
+        words += ["--physics", self.physics]
         words += ["--acceleration", f"{self.acceleration:g}", "--period", f"{self.period_s:g}"]
         words += ["--seed", str(self.seed), "--state", str(self.state)]
         for name, file in (
@@ -44,7 +46,7 @@ class CompatOptions:
         return words
 
 
-def run_compat_emulator(options: CompatOptions) -> NoReturn:
+def run_emulator(options: EmulatorOptions) -> NoReturn:
     """Become the emulator, which serves until Ctrl-C; its exit code is 0 then, 1 if the port is
     busy, 2 if a file is wrong.
     """

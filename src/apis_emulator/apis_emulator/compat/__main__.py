@@ -15,6 +15,8 @@ from apis_core.errors import ConfigError, Problem
 
 __all__ = ["main"]
 
+PLAIN = "the original's formulas"
+
 
 def main(arguments: list[str] | None = None) -> int:
     """0 if all is well, 1 if a recording differs or the port is busy, 2 if a file is wrong."""
@@ -52,6 +54,7 @@ def _check(file: Path) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    from apis_emulator.compat.full import FullEmulation
     from apis_emulator.compat.interface import Interface
     from apis_emulator.compat.model import Emulation, whole_if_it_is
     from apis_emulator.compat.server import Server
@@ -61,7 +64,10 @@ def _serve(options: argparse.Namespace) -> int:
     if options.units > inputs.houses:
         right = f"there is a load for {inputs.houses} units only"
         raise ConfigError([Problem("command line", "--units", str(options.units), right)])
-    emulation = Emulation(inputs, whole_if_it_is(options.acceleration))
+    is_full = options.physics == "full"
+    emulation = (FullEmulation if is_full else Emulation)(
+        inputs, whole_if_it_is(options.acceleration)
+    )
     for _ in range(options.units):
         emulation.add_unit()
     try:
@@ -85,7 +91,7 @@ def _serve(options: argparse.Namespace) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
     print(
-        f"{options.units} units with the original's formulas on "
+        f"{options.units} units with {'the full physics' if is_full else PLAIN} on "
         f"http://{options.host}:{server.port}; Ctrl-C ends it",
         flush=True,
     )
@@ -103,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("file", type=Path)
     serve = commands.add_parser("serve", help="emulate, and answer on a port")
     serve.add_argument("--units", type=int, default=4)
+    serve.add_argument("--physics", choices=("compat", "full"), default="compat")
     serve.add_argument("--host", default="127.0.0.1")
     serve.add_argument("--http", type=int, default=4390)
     serve.add_argument("--acceleration", type=float, default=10)

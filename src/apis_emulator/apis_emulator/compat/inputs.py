@@ -41,6 +41,15 @@ class Inputs:
         """Whether there is a value behind this hour."""
         return int(hour + 1) < len(self._solar_w)
 
+    @property
+    def solar_year_w(self) -> FloatArray:
+        """Power of a house's panels at each full hour. [W]"""
+        return self._solar_w
+
+    def load_year_w(self, unit: int) -> FloatArray:
+        """What the n-th house draws at each full hour, n from 1. [W]"""
+        return self._load_kw(unit) * 1000.0
+
     def solar_w(self, hour: float) -> float:
         """Power of a house's panels. [W]"""
         return r2(_between(self._solar_w, hour))

@@ -10,16 +10,17 @@ from typing import Any
 
 import pytest
 
+from apis_emulator.compat.full import FullEmulation
 from apis_emulator.compat.inputs import Inputs, constant_after
 from apis_emulator.compat.interface import Interface
 from apis_emulator.compat.model import Emulation
 from apis_emulator.compat.server import Beat, Server
 
 
-@pytest.fixture
-def emulation() -> Emulation:
+@pytest.fixture(params=[Emulation, FullEmulation])
+def emulation(request) -> Emulation:
     inputs = Inputs(constant_after([0.0]), lambda _number: constant_after([0.3]), 5)
-    emulation = Emulation(inputs, 600)
+    emulation = request.param(inputs, 600)
     for _ in range(4):
         emulation.add_unit()
     emulation.step()
