@@ -22,9 +22,11 @@ from apis_core.errors import ConfigError, Problem
 from apis_core.grid import (
     GridDescription,
     House,
+    Physics,
     RealHardware,
     UnitEntry,
     parse_grid,
+    parse_physics,
     with_devices,
     with_http_ports,
     with_unit_count,
@@ -69,6 +71,7 @@ def resolve(path: Path, overrides: Overrides = NO_OVERRIDES) -> ResolvedGrid:
     source = str(path)
     data = _with_faults(load_yaml(_read(path, source, "the grid file"), source), overrides)
     files = _Files(source, path.resolve().parent)
+    data = _with_physics(data, files)
     try:
         grid = _overridden(parse_grid(data, source), overrides)
     except ConfigError as error:
@@ -235,6 +238,26 @@ def _with_faults(data: Any, overrides: Overrides) -> Any:
     if overrides.faults is None or not isinstance(emulator, Mapping):
         return data
     return {**data, "emulator": {**emulator, "faults": list(overrides.faults)}}
+
+
+def _physics(text: str, source: str) -> Physics:
+    return parse_physics(load_yaml(text, source), source)
+
+
+def _with_physics(data: Any, files: _Files) -> Any:
+    """The grid with the values of its physics file, where it says nothing else itself."""
+    emulator = data.get("emulator") if isinstance(data, Mapping) else None
+    name = emulator.get("physics") if isinstance(emulator, Mapping) else None
+    if not isinstance(name, str) or not name:
+        return data
+    physics = files.parse(name, "emulator.physics", _physics)
+    if physics is None:
+        return data
+    merged = {**emulator, "physics": str(files.absolute(name))}
+    for section, values in physics.model_dump(mode="json").items():
+        own = emulator.get(section, {})
+        merged[section] = {**values, **own} if isinstance(own, Mapping) else own
+    return {**data, "emulator": merged}
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:

@@ -54,6 +54,30 @@ def test_the_command_line_overrides_the_file(grid_path):
     assert grid.units[0].device.kind == "serial"
 
 
+def test_a_grid_has_the_constants_of_its_physics_file_and_its_own_before_them(grid_path):
+    own = {"bus": {"ramp_up_v_per_s": 3.0}}
+    path = grid_path(emulator={"physics": "my_physics.yaml", **own})
+    physics = path.parent / "my_physics.yaml"
+    content = {
+        "bus": {"ramp_up_v_per_s": 9, "ramp_down_v_per_s": 8},
+        "house_model": {"ac_charge_w": 99},
+    }
+    physics.write_text(yaml.safe_dump(content))
+
+    emulator = resolve(path).description.emulator
+
+    assert (emulator.bus.ramp_up_v_per_s, emulator.bus.ramp_down_v_per_s) == (3.0, 8.0)
+    assert emulator.house_model.ac_charge_w == 99.0
+    assert emulator.physics == str(physics)
+    physics.write_text("house_model: {ac_charge_w: lots}")
+    assert any(
+        problem.startswith('my_physics.yaml: house_model.ac_charge_w is "lots", must be a number')
+        for problem in problems(path)
+    )
+    physics.unlink()
+    assert any("emulator.physics is my_physics.yaml, no such file" in p for p in problems(path))
+
+
 def test_a_dashboard_on_the_network_needs_to_know_who_may_log_in(grid_path):
     path = grid_path(web={"host": "0.0.0.0"})
     said = "access_file is required, because host 0.0.0.0 is open to the network"

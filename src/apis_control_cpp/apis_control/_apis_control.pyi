@@ -197,11 +197,23 @@ class Plant:
     Args:
         bus: Fields of ``BusParameters`` (plant.hpp).
         house: Fields of ``HouseParameters`` (house.hpp), with the sources of their values.
+        cells: Tables of ``BatteryCells`` (house.hpp): ``soc_ratio``, ``open_circuit_v`` [V],
+            ``resistance_soc_ratio``, and ``charge_10degc_mohm``, ``..._25degc_...``,
+            ``..._40degc_...``, the same of ``discharge`` [mohm].
+
+    Raises:
+        InvalidValue: A value is out of its range, or a table is none.
+        TypeError: There is no such field or table.
     """
 
     time_s: float  # since the start [s]
     voltage_v: float  # mean of the largest part of the bus [V]
-    def __init__(self, bus: dict[str, float] = ..., house: dict[str, float] = ...) -> None: ...
+    def __init__(
+        self,
+        bus: dict[str, float] = ...,
+        house: dict[str, float] = ...,
+        cells: dict[str, Sequence[float]] = ...,
+    ) -> None: ...
     def add(
         self,
         converter: Converter,

@@ -4,6 +4,9 @@
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
+#include <cmath>
+
 #include "border.hpp"
 
 namespace py = pybind11;
@@ -153,6 +156,46 @@ std::size_t checked_index(const Plant& plant, std::size_t index) {
   return index;
 }
 
+/// A table over the state of charge: two points or more, the first row ascending.
+void check_table(const std::string& name, const std::vector<double>& soc_ratio,
+                 const std::vector<double>& values) {
+  bool is_right = soc_ratio.size() >= 2 && soc_ratio.size() == values.size();
+  for (std::size_t k = 0; is_right && k < values.size(); ++k) {
+    is_right = soc_ratio[k] >= 0.0 && soc_ratio[k] <= 1.0 && values[k] > 0.0 &&
+               std::isfinite(values[k]) && (k == 0 || soc_ratio[k] > soc_ratio[k - 1]);
+  }
+  if (!is_right)
+    throw InvalidValue(name + " must be numbers > 0, one for each of two or more ascending states "
+                              "of charge from 0 to 1");
+}
+
+BatteryCells cells_of(const py::dict& values) {
+  BatteryCells cells;
+  const std::vector<std::pair<std::string, std::vector<double>*>> rows = {
+      {"soc_ratio", &cells.soc_ratio},
+      {"open_circuit_v", &cells.open_circuit_v},
+      {"resistance_soc_ratio", &cells.resistance_soc_ratio},
+      {"charge_10degc_mohm", &cells.resistance_mohm[0][0]},
+      {"charge_25degc_mohm", &cells.resistance_mohm[0][1]},
+      {"charge_40degc_mohm", &cells.resistance_mohm[0][2]},
+      {"discharge_10degc_mohm", &cells.resistance_mohm[1][0]},
+      {"discharge_25degc_mohm", &cells.resistance_mohm[1][1]},
+      {"discharge_40degc_mohm", &cells.resistance_mohm[1][2]}};
+  for (const auto& [key, value] : values) {
+    const auto name = key.cast<std::string>();
+    const auto row = std::find_if(rows.begin(), rows.end(),
+                                  [&name](const auto& known) { return known.first == name; });
+    if (row == rows.end()) throw py::type_error("unknown table " + name);
+    *row->second = value.cast<std::vector<double>>();
+  }
+  check_table("open_circuit_v", cells.soc_ratio, cells.open_circuit_v);
+  if (cells.soc_ratio.front() != 0.0 || cells.soc_ratio.back() != 1.0)
+    throw InvalidValue("soc_ratio must begin with 0 and end with 1");
+  for (std::size_t k = 3; k < rows.size(); ++k)
+    check_table(rows[k].first, cells.resistance_soc_ratio, *rows[k].second);
+  return cells;
+}
+
 std::vector<Line> lines_of(
     std::size_t nodes, const std::vector<std::tuple<std::size_t, std::size_t, double>>& given) {
   std::vector<Line> lines;
@@ -279,7 +322,7 @@ void add_plant(py::module_& module) {
   }
 
   py::class_<Plant, std::shared_ptr<Plant>>(module, "Plant")
-      .def(py::init([](const py::dict& bus, const py::dict& house) {
+      .def(py::init([](const py::dict& bus, const py::dict& house, const py::dict& cells) {
              BusParameters bus_parameters;
              HouseParameters house_parameters;
              fill(bus_parameters, bus, kBusFields);
@@ -288,9 +331,10 @@ void add_plant(py::module_& module) {
              positive("decay_time_constant_s", bus_parameters.decay_time_constant_s);
              positive("idle_step_s", bus_parameters.idle_step_s);
              within("coulombic_efficiency", house_parameters.coulombic_efficiency, 1e-3, 1.0);
-             return std::make_shared<Plant>(bus_parameters, house_parameters);
+             return std::make_shared<Plant>(bus_parameters, house_parameters, cells_of(cells));
            }),
-           py::arg("bus") = py::dict(), py::arg("house") = py::dict())
+           py::arg("bus") = py::dict(), py::arg("house") = py::dict(),
+           py::arg("cells") = py::dict())
       .def(
           "add",
           [](Plant& plant, std::shared_ptr<Converter> c, double capacity_wh, double stored_wh,

@@ -16,63 +16,47 @@ namespace apis_control {
 
 namespace {
 
-constexpr std::size_t kOcvPoints = 19;
-constexpr double kSocRatio[kOcvPoints] = {0.0,  0.02, 0.05, 0.10, 0.15, 0.20, 0.25,
-                                          0.30, 0.35, 0.40, 0.50, 0.60, 0.70, 0.75,
-                                          0.80, 0.90, 0.95, 0.98, 1.0};
-constexpr double kOcvV[kOcvPoints] = {36.58, 46.32, 49.04, 51.15, 51.39, 51.75, 52.07,
-                                      52.32, 52.52, 52.67, 52.79, 52.86, 52.97, 53.10,
-                                      53.35, 53.48, 53.52, 53.58, 56.49};
-
-constexpr std::size_t kResistancePoints = 7;
-constexpr double kResistanceSoc[kResistancePoints] = {0.10, 0.20, 0.35, 0.50, 0.65, 0.80, 0.95};
-// [charge, discharge][10, 25, 40 degC] of the 16s32p pack [mohm]
-constexpr double kResistanceMohm[2][3][kResistancePoints] = {
-    {{26.8, 29.6, 29.4, 31.3, 34.6, 34.6, 40.3},
-     {18.8, 20.7, 20.8, 22.4, 24.4, 23.4, 26.7},
-     {15.2, 16.5, 16.4, 17.6, 19.2, 17.8, 20.0}},
-    {{97.5, 40.4, 37.5, 34.7, 31.7, 32.4, 30.7},
-     {30.8, 25.2, 25.2, 23.9, 21.5, 23.3, 21.3},
-     {22.0, 19.2, 19.4, 19.2, 17.0, 18.9, 17.0}}};
-
-double interpolated(const double* x, const double* y, std::size_t count, double at) {
+double interpolated(const std::vector<double>& x, const std::vector<double>& y, double at) {
   if (at <= x[0]) return y[0];
-  for (std::size_t k = 1; k < count; ++k) {
+  for (std::size_t k = 1; k < x.size(); ++k) {
     if (at <= x[k]) return y[k - 1] + (y[k] - y[k - 1]) * (at - x[k - 1]) / (x[k] - x[k - 1]);
   }
-  return y[count - 1];
+  return y.back();
 }
 
 // State of charge at a stored energy, both as ratios: dE/dz = Q * OCV(z), the integral of the
 // table's lines.
 class ChargeOfEnergy {
  public:
-  ChargeOfEnergy() {
-    for (std::size_t k = 1; k < kOcvPoints; ++k) {
-      energy_[k] =
-          energy_[k - 1] + 0.5 * (kOcvV[k] + kOcvV[k - 1]) * (kSocRatio[k] - kSocRatio[k - 1]);
+  explicit ChargeOfEnergy(const BatteryCells& cells)
+      : soc_(cells.soc_ratio), ocv_v_(cells.open_circuit_v), energy_(soc_.size(), 0.0) {
+    for (std::size_t k = 1; k < soc_.size(); ++k) {
+      energy_[k] = energy_[k - 1] + 0.5 * (ocv_v_[k] + ocv_v_[k - 1]) * (soc_[k] - soc_[k - 1]);
     }
   }
   double operator()(double energy_ratio) const {
-    const double energy = energy_ratio * energy_[kOcvPoints - 1];
+    const double energy = energy_ratio * energy_.back();
     std::size_t k = 1;
-    while (k < kOcvPoints - 1 && energy > energy_[k]) ++k;
-    const double slope = (kOcvV[k] - kOcvV[k - 1]) / (kSocRatio[k] - kSocRatio[k - 1]);
-    const double rest = std::max(energy - energy_[k - 1], 0.0), v = kOcvV[k - 1];
-    return kSocRatio[k - 1] + 2.0 * rest / (v + std::sqrt(v * v + 2.0 * slope * rest));
+    while (k < soc_.size() - 1 && energy > energy_[k]) ++k;
+    const double slope = (ocv_v_[k] - ocv_v_[k - 1]) / (soc_[k] - soc_[k - 1]);
+    const double rest = std::max(energy - energy_[k - 1], 0.0), v = ocv_v_[k - 1];
+    return soc_[k - 1] + 2.0 * rest / (v + std::sqrt(v * v + 2.0 * slope * rest));
   }
 
  private:
-  double energy_[kOcvPoints] = {};
+  const std::vector<double>& soc_;
+  const std::vector<double>& ocv_v_;
+  std::vector<double> energy_;
 };
 
 }  // namespace
 
-HouseTables::HouseTables(const HouseParameters& parameters) : p(parameters) {
-  const ChargeOfEnergy charge;
+HouseTables::HouseTables(const HouseParameters& parameters, const BatteryCells& cells)
+    : p(parameters) {
+  const ChargeOfEnergy charge(cells);
   for (int k = 0; k <= kOcvSteps; ++k) {
-    ocv_v[static_cast<std::size_t>(k)] =
-        interpolated(kSocRatio, kOcvV, kOcvPoints, charge(static_cast<double>(k) / kOcvSteps));
+    ocv_v[static_cast<std::size_t>(k)] = interpolated(cells.soc_ratio, cells.open_circuit_v,
+                                                      charge(static_cast<double>(k) / kOcvSteps));
   }
   for (std::size_t k = 0; k < kOcvSteps; ++k) ocv_slope[k] = ocv_v[k + 1] - ocv_v[k];
   for (int k = 0; k < kOcvSteps &&
@@ -81,11 +65,11 @@ HouseTables::HouseTables(const HouseParameters& parameters) : p(parameters) {
     empty_ratio = static_cast<double>(k + 1) / kOcvSteps;
   }
   std::size_t at = 0;
-  for (const auto& direction : kResistanceMohm) {
+  for (const auto& direction : cells.resistance_mohm) {
     for (const auto& at_temperature : direction) {
       for (int k = 0; k <= kResistanceSteps; ++k) {
         const double soc = charge(static_cast<double>(k) / kResistanceSteps);
-        const double mohm = interpolated(kResistanceSoc, at_temperature, kResistancePoints, soc);
+        const double mohm = interpolated(cells.resistance_soc_ratio, at_temperature, soc);
         resistance_ohm[at++] = p.resistance_ratio * mohm * 1e-3 +
                                (p.resistance_ratio > 0.0 ? p.extra_resistance_ohm : 0.0);
       }

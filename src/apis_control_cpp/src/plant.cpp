@@ -38,8 +38,9 @@ double Unit::battery_discharged_wh() const noexcept {
          converter->parameters.waiting_w * at(kIdleS) / 3600.0;
 }
 
-Plant::Plant(const BusParameters& bus_parameters, const HouseParameters& house)
-    : bus(bus_parameters), tables_(house), network_(0, {}) {
+Plant::Plant(const BusParameters& bus_parameters, const HouseParameters& house,
+             const BatteryCells& cells)
+    : bus(bus_parameters), tables_(house, cells), network_(0, {}) {
   resize(0);
   reset_bus();
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -28,10 +29,12 @@ from apis_core.wording import problems_of
 
 __all__ = [
     "MAX_UNITS",
+    "BatteryCells",
     "Bus",
     "Cable",
     "Composition",
     "ConverterLoss",
+    "ConverterRatings",
     "Device",
     "DeviceKind",
     "Emulation",
@@ -41,6 +44,7 @@ __all__ = [
     "HouseModel",
     "InjectedFault",
     "Lines",
+    "Physics",
     "Place",
     "RealDevice",
     "RealHardware",
@@ -48,6 +52,8 @@ __all__ = [
     "UnitEntry",
     "Web",
     "parse_grid",
+    "parse_physics",
+    "street_position_m",
     "with_devices",
     "with_http_ports",
     "with_unit_count",
@@ -172,11 +178,35 @@ class UnitEntry(_Part):
     battery: BatteryName | None = None  # one that it shares with units of other clusters
 
 
+class ConverterRatings(_Part):
+    """What the converters are built for.
+
+    Ratings, voltages and droop: the EZA2500 of TDK-Lambda, the converter of the original system
+    (SonyCSL/apis-hw-info, section 6). The rest are engineering estimates.
+    """
+
+    rated_current_a: Positive = 7.8125  # at the bus: 2500 W at 320 V
+    rated_power_w: Positive = 2500.0
+    voltage_min_v: Positive = 260.0  # what a voltage reference can be told to hold
+    voltage_max_v: Positive = 390.0
+    max_droop_ratio: Ratio = 0.1
+    saturation_trip_s: Positive = 0.5  # a reference that is so long at its limit gives up
+    dead_bus_v: Positive = 1.0  # an orderly stop of a reference ends here
+    voltmeter_sigma_v: NonNegative = 0.2  # spread of the voltmeters' errors, drawn once a unit
+
+    @model_validator(mode="after")
+    def _voltages_are_ordered(self) -> ConverterRatings:
+        if self.voltage_min_v >= self.voltage_max_v:
+            raise ValueError("voltage_min_v must be less than voltage_max_v")
+        return self
+
+
 class ConverterLoss(_Part):
     """Loss of a converter over power.
 
-    While on ``constant_w + linear*|P| + quadratic_per_w*P^2``, while off ``waiting_w``. Defaults:
-    the parameter set `curve` (an engineering estimate): 91 % at 350 W, 96 % at 1250 W.
+    While on ``constant_w + linear*|P| + quadratic_per_w*P^2``, the usual part-load law (Notton et
+    al., Renewable Energy 35(2), 2010), while off ``waiting_w`` (Sony's emulator). Defaults: an
+    engineering estimate for this class, 91 % at 350 W, 96 % at 1250 W.
     """
 
     waiting_w: NonNegative = 4.5
@@ -186,7 +216,9 @@ class ConverterLoss(_Part):
 
 
 class Bus(_Part):
-    """The DC bus between the houses, as the emulator models it."""
+    """The DC bus between the houses, and how converters follow. Engineering estimates; the ramps
+    are within what the original's policy waits for (180 s).
+    """
 
     ramp_up_v_per_s: Positive = 30.0
     ramp_down_v_per_s: Positive = 60.0
@@ -221,11 +253,18 @@ class Lines(_Part):
 
     conductor_ohm_per_m: Positive = 3.08e-3  # one conductor; a line has two
     temp_degc: Annotated[Number, Field(ge=-40.0, le=120.0)] = 20.0
+    resistance_per_k: NonNegative = 0.00393  # rise per kelvin above 20 °C
     cables: tuple[Cable, ...] | None = None
 
 
 class HouseModel(_Part):
-    """Battery, UPS and mains of every house. The sources of the values: ``house.hpp``."""
+    """Battery, UPS and mains of every house.
+
+    UPS and mains: the constants of Sony CSL's ``apis-emulator`` (commit 25f11d1), which look like
+    fits to a real UPS. Battery: product specification of the US26650FTC1 and M. Naumann, PhD
+    thesis, TU Munich 2018, as in SimSES (TU Munich, cell model ``SonyLFP``), for a pack of 16s32p
+    (96 Ah, 51.2 V). What is an estimate is said in ``config/physics.yaml``, value by value.
+    """
 
     system_loss_w: NonNegative = 17.5
     inverter_loss_w: NonNegative = 129.0
@@ -241,6 +280,7 @@ class HouseModel(_Part):
     ac_charge_off_ratio: Ratio = 0.25
     dark_on_ratio: Ratio = 0.02
     dark_off_ratio: Ratio = 0.05
+    reference_capacity_wh: Positive = 4915.2  # of the pack that the resistances belong to
     resistance_ratio: NonNegative = 1.0  # times the cell data; 0 = an ideal battery
     extra_resistance_ohm: NonNegative = 0.0075
     hysteresis_v: NonNegative = 0.18
@@ -248,6 +288,7 @@ class HouseModel(_Part):
     self_discharge_per_s: NonNegative = 7.6e-9
     charge_limit_v: Positive = 57.6
     discharge_limit_v: NonNegative = 40.0
+    empty_margin_v: NonNegative = 2.0  # above it no drawing is permitted already
     charge_c_rate: Positive = 1.0
     discharge_c_rate: Positive = 6.6
     charge_least_degc: Number = 0.0
@@ -256,6 +297,57 @@ class HouseModel(_Part):
     ambient_degc: Annotated[Number, Field(ge=-40.0, le=60.0)] = 25.0
     converter_heat_j_per_k: Positive = 2.0e3
     converter_k_per_w: NonNegative = 0.15
+
+
+_Row = Annotated[tuple[Positive, ...], Field(min_length=2)]
+_SocRow = Annotated[tuple[Ratio, ...], Field(min_length=2)]
+
+
+class BatteryCells(_Part):
+    """Open-circuit voltage and resistance of the pack over the state of charge, joined by lines.
+
+    Data of the cell model ``SonyLFP`` of SimSES (TU Munich, BSD-3-Clause), for 16s32p.
+    """
+
+    soc_ratio: _SocRow = (
+        *(0.0, 0.02, 0.05, 0.10, 0.15, 0.20, 0.25, 0.30, 0.35, 0.40),
+        *(0.50, 0.60, 0.70, 0.75, 0.80, 0.90, 0.95, 0.98, 1.0),
+    )
+    open_circuit_v: _Row = (
+        *(36.58, 46.32, 49.04, 51.15, 51.39, 51.75, 52.07, 52.32, 52.52, 52.67),
+        *(52.79, 52.86, 52.97, 53.10, 53.35, 53.48, 53.52, 53.58, 56.49),
+    )
+    resistance_soc_ratio: _SocRow = (0.10, 0.20, 0.35, 0.50, 0.65, 0.80, 0.95)
+    charge_10degc_mohm: _Row = (26.8, 29.6, 29.4, 31.3, 34.6, 34.6, 40.3)
+    charge_25degc_mohm: _Row = (18.8, 20.7, 20.8, 22.4, 24.4, 23.4, 26.7)
+    charge_40degc_mohm: _Row = (15.2, 16.5, 16.4, 17.6, 19.2, 17.8, 20.0)
+    discharge_10degc_mohm: _Row = (97.5, 40.4, 37.5, 34.7, 31.7, 32.4, 30.7)
+    discharge_25degc_mohm: _Row = (30.8, 25.2, 25.2, 23.9, 21.5, 23.3, 21.3)
+    discharge_40degc_mohm: _Row = (22.0, 19.2, 19.4, 19.2, 17.0, 18.9, 17.0)
+
+    @model_validator(mode="after")
+    def _are_tables(self) -> BatteryCells:
+        for name in ("soc_ratio", "resistance_soc_ratio"):
+            row = getattr(self, name)
+            if any(b <= a for a, b in pairwise(row)):
+                raise ValueError(f"{name} must ascend")
+        if (self.soc_ratio[0], self.soc_ratio[-1]) != (0.0, 1.0):
+            raise ValueError("soc_ratio must begin with 0 and end with 1")
+        for name, row in self:
+            over = "soc_ratio" if name == "open_circuit_v" else "resistance_soc_ratio"
+            if name != "soc_ratio" and len(row) != len(getattr(self, over)):
+                raise ValueError(f"{name} must have as many values as {over}")
+        return self
+
+
+class Physics(_Part):
+    """The constants of the emulated world: what ``config/physics.yaml`` holds."""
+
+    bus: Bus = Bus()
+    converter: ConverterRatings = ConverterRatings()
+    converter_loss: ConverterLoss = ConverterLoss()
+    house_model: HouseModel = HouseModel()
+    battery_cells: BatteryCells = BatteryCells()
 
 
 class InjectedFault(_Part):
@@ -282,17 +374,18 @@ class InjectedFault(_Part):
         return self
 
 
-class Emulation(_Part):
-    """The emulated world."""
+class Emulation(Physics):
+    """The emulated world.
+
+    Values of the physics that stand here go before those of the file ``physics``.
+    """
 
     start: LocalTime = datetime(2025, 6, 21, 8, 0, 0)  # at the place
     speed: Annotated[Number, Field(gt=0.0, le=10_000.0)] = 20.0  # simulated per wall second
     seed: Annotated[Whole, Field(ge=0)] = 1
     place: Place = Place()
-    bus: Bus = Bus()
-    converter_loss: ConverterLoss = ConverterLoss()
+    physics: FileName | None = None  # YAML; None = the values that config/physics.yaml has, too
     lines: Lines | None = None  # None = a bus without resistance
-    house_model: HouseModel = HouseModel()
     faults: tuple[InjectedFault, ...] = ()
 
 
@@ -358,7 +451,7 @@ class _Generated(_Part):
                 id=f"E{index + 1:03}",
                 hardware=kinds.hardware[index % len(kinds.hardware)],
                 scenario=kinds.scenario[index % len(kinds.scenario)],
-                position_m=_street_position_m(index),
+                position_m=street_position_m(index),
                 house=kinds.house[index % len(kinds.house)],
                 device=kinds.device[index % len(kinds.device)],
             )
@@ -406,6 +499,22 @@ def parse_grid(data: object, source: str) -> GridDescription:
     return grid
 
 
+def parse_physics(data: object, source: str) -> Physics:
+    """The constants of the emulated world out of what a YAML parser has read.
+
+    Args:
+        data: The content; what it leaves out has its default.
+        source: The file's name, as the user gave it; stands in every problem.
+
+    Raises:
+        ConfigError: Lists everything that is wrong.
+    """
+    try:
+        return Physics.model_validate({} if data is None else data)
+    except ValidationError as error:
+        raise ConfigError(problems_of(error, source, Physics.model_json_schema())) from None
+
+
 def with_unit_count(grid: GridDescription, count: int) -> GridDescription:
     """The same grid with the first `count` of its units, or with more of the same kinds.
 
@@ -421,7 +530,7 @@ def with_unit_count(grid: GridDescription, count: int) -> GridDescription:
     free = (new for n in range(1, 2 * MAX_UNITS) if (new := f"E{n:03}") not in taken)
     added = (
         grid.units[index % len(grid.units)].model_copy(
-            update={"id": next(free), "position_m": _street_position_m(index)}
+            update={"id": next(free), "position_m": street_position_m(index)}
         )
         for index in range(len(grid.units), count)
     )
@@ -452,7 +561,7 @@ def with_http_ports(grid: GridDescription) -> GridDescription:
     return grid.model_copy(update={"units": tuple(ported(unit) for unit in grid.units)})
 
 
-def _street_position_m(index: int) -> tuple[float, float]:
+def street_position_m(index: int) -> tuple[float, float]:
     """Where a house stands on a street with a row of houses on either side: east, north. [m]"""
     return 20.0 * (index // 2), 24.0 * (index % 2)
 
@@ -460,7 +569,7 @@ def _street_position_m(index: int) -> tuple[float, float]:
 def _placed(units: Sequence[object]) -> list[object]:
     """The units, those without a position set along the street."""
     return [
-        {"position_m": _street_position_m(index), **unit} if isinstance(unit, Mapping) else unit
+        {"position_m": street_position_m(index), **unit} if isinstance(unit, Mapping) else unit
         for index, unit in enumerate(units)
     ]
 

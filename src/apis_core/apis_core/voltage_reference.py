@@ -107,7 +107,7 @@ class VoltageReference:
         self._witness_id: UnitId = NOBODY
         self._goal_v: float | None = None  # where the voltage is to go, step by step
         self._off: set[UnitId] = set()  # of those that are to end
-        self._due_ns = NEVER_NS  # readings asked for from then on must show the bus where it is to be
+        self._due_ns = NEVER_NS  # readings asked for from then on must show the voltage
         self._deadline_ns = NEVER_NS
         self._next_poll_ns = NEVER_NS
 

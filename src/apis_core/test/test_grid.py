@@ -6,7 +6,13 @@ import pytest
 import yaml
 
 from apis_core.errors import ConfigError
-from apis_core.grid import GridDescription, parse_grid, with_unit_count
+from apis_core.grid import (
+    GridDescription,
+    Physics,
+    parse_grid,
+    parse_physics,
+    with_unit_count,
+)
 from apis_core.policy import parse_policy
 
 ROOT = Path(__file__).parents[3]
@@ -161,6 +167,43 @@ def test_a_grid_can_be_grown():
 def test_a_grid_has_a_sensible_number_of_units(count):
     with pytest.raises(ConfigError, match="must be from 1 to 999"):
         with_unit_count(grid_of(LISTED), count)
+
+
+def test_the_physics_file_has_every_constant_with_its_default():
+    content = yaml.safe_load((CONFIG / "physics.yaml").read_text())
+    physics = parse_physics(content, "physics.yaml")
+    assert physics == Physics()
+    assert {name: set(part) for name, part in content.items()} == {
+        name: set(dict(part)) for name, part in physics
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            {"bus": {"ramp_up": 3}},
+            "physics.yaml: bus.ramp_up is 3, unknown key; did you mean ramp",
+        ),
+        ({"hause_model": {}}, "hause_model is {}, unknown key; did you mean house_model?"),
+        ({"house_model": {"ac_charge_w": -1}}, "house_model.ac_charge_w is -1, must be a number"),
+        ([1], "physics.yaml"),
+        ({"converter": {"voltage_min_v": 400}}, "voltage_min_v must be less than voltage_max_v"),
+        ({"battery_cells": {"soc_ratio": [0, 0.5, 0.4, 1]}}, "soc_ratio must ascend"),
+        (
+            {"battery_cells": {"open_circuit_v": [40, 50]}},
+            "open_circuit_v must have as many values as soc_ratio",
+        ),
+        (
+            {"battery_cells": {"charge_10degc_mohm": [1, 0, 1, 1, 1, 1, 1]}},
+            "battery_cells.charge_10degc_mohm[1] is 0, must be a number greater than 0",
+        ),
+    ],
+)
+def test_a_wrong_constant_is_named(content, said):
+    with pytest.raises(ConfigError) as caught:
+        parse_physics(content, "physics.yaml")
+    assert said in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["sim_grid.yaml", "large_grid.yaml", "grid19.yaml"])

@@ -49,7 +49,6 @@ PV_TILT_DEG = (10.0, 35.0)
 PV_AZIMUTH_SPREAD_DEG = 60.0
 LOAD_WH_PER_YEAR = (2.5e6, 5.5e6)
 INITIAL_SOC_RATIO = (0.40, 0.95)
-VOLTMETER_SIGMA_V = 0.2
 _GOLDEN_RATIO = 0.6180339887498949  # its multiples, modulo 1, fill an interval most evenly
 
 
@@ -65,7 +64,13 @@ def build_plant(grid: GridDescription, idle_step_s: float = 1.0) -> Plant:
     """
     emulator = grid.emulator
     units = _installations(grid)
-    plant = Plant(units, emulator.bus, idle_step_s, house_model=emulator.house_model)
+    plant = Plant(
+        units,
+        emulator.bus,
+        idle_step_s,
+        house_model=emulator.house_model,
+        battery_cells=emulator.battery_cells,
+    )
     if emulator.lines is not None:
         plant.set_lines(wires(grid.units, emulator.lines))
     return plant
@@ -98,11 +103,13 @@ def _installations(grid: GridDescription) -> dict[str, Installation]:
         units[entry.id] = Installation(
             capacity_wh=capacity_wh,
             stored_wh=capacity_wh * (house.initial_soc_ratio or 0.0),
-            converter=Converter(loss=emulator.converter_loss, bus=emulator.bus),
+            converter=Converter(
+                loss=emulator.converter_loss, bus=emulator.bus, ratings=emulator.converter
+            ),
             solar=solar,
             load=load,
             mains=house.mains,
-            voltage_offset_v=VOLTMETER_SIGMA_V * rng.standard_normal(),
+            voltage_offset_v=emulator.converter.voltmeter_sigma_v * rng.standard_normal(),
         )
     return units
 

@@ -12,12 +12,7 @@ from apis_core.messages import (
     ConverterReading,
 )
 from apis_core.types import ConverterError, ConverterMode, UnitId
-from apis_emulator.physics.converter import (
-    MAX_DROOP_RATIO,
-    RATED_CURRENT_A,
-    VOLTAGE_RANGE_V,
-    Converter,
-)
+from apis_emulator.physics.converter import Converter
 from apis_emulator.physics.plant import Plant, Unit
 
 __all__ = ["ENERGISED_BUS_V", "Refused", "command", "in_range", "read_converter"]
@@ -49,7 +44,7 @@ def command(plant: Plant, unit_id: UnitId, order: ConverterOrder) -> None:
             _change_mode(plant, unit_id, unit, order)
         case ConverterOperation.CURRENT:
             _must_run(unit.converter)
-            current_a = _current_a(order, unit.converter.mode)
+            current_a = _current_a(unit.converter, order, unit.converter.mode)
             _set_limit(unit.converter, order)
             unit.converter.current_setpoint_a = current_a
         case ConverterOperation.VOLTAGE:
@@ -135,10 +130,10 @@ def _change_mode(plant: Plant, unit_id: UnitId, unit: Unit, order: ConverterOrde
             ConverterError.OUT_OF_RANGE,
             "mode is UNKNOWN, it must be WAIT, VOLTAGE_REFERENCE, DISCHARGE or CHARGE",
         )
-    current_a, limit_wh = _current_a(order, mode), _energy_limit_wh(order)
-    next_a = _next_current_a(order)
+    current_a, limit_wh = _current_a(converter, order, mode), _energy_limit_wh(order)
+    next_a = _next_current_a(converter, order)
     if mode is ConverterMode.VOLTAGE_REFERENCE:
-        voltage_v, droop_ratio = _voltage_v(order), _droop_ratio(order)
+        voltage_v, droop_ratio = _voltage_v(converter, order), _droop_ratio(converter, order)
         _must_be_free(plant, unit_id, droop_ratio)
         converter.start(mode, bus_v=unit.bus_v, energy_limit_wh=limit_wh)
         converter.voltage_setpoint_v = voltage_v
@@ -191,21 +186,22 @@ def _must_run(converter: Converter) -> None:
         )
 
 
-def _current_a(order: ConverterOrder, mode: ConverterMode) -> float:
+def _current_a(converter: Converter, order: ConverterOrder, mode: ConverterMode) -> float:
     """Current setpoint; of a voltage reference its limit, by default the rated one. [A]"""
     is_limit = mode is ConverterMode.VOLTAGE_REFERENCE
-    value = order.grid_current_a
+    value, most_a = order.grid_current_a, converter.ratings.rated_current_a
     if is_limit and value is None:
-        return RATED_CURRENT_A
-    return in_range("grid_current_a", value, 0.0, RATED_CURRENT_A, "A", above=is_limit)
+        return most_a
+    return in_range("grid_current_a", value, 0.0, most_a, "A", above=is_limit)
 
 
-def _voltage_v(order: ConverterOrder) -> float:
-    return in_range("grid_voltage_v", order.grid_voltage_v, *VOLTAGE_RANGE_V, "V")
+def _voltage_v(converter: Converter, order: ConverterOrder) -> float:
+    low_v, high_v = converter.ratings.voltage_min_v, converter.ratings.voltage_max_v
+    return in_range("grid_voltage_v", order.grid_voltage_v, low_v, high_v, "V")
 
 
-def _droop_ratio(order: ConverterOrder) -> float:
-    return in_range("droop_ratio", order.droop_ratio, 0.0, MAX_DROOP_RATIO, "")
+def _droop_ratio(converter: Converter, order: ConverterOrder) -> float:
+    return in_range("droop_ratio", order.droop_ratio, 0.0, converter.ratings.max_droop_ratio, "")
 
 
 def _energy_limit_wh(order: ConverterOrder) -> float | None:
@@ -214,23 +210,24 @@ def _energy_limit_wh(order: ConverterOrder) -> float | None:
     return in_range("energy_limit_wh", order.energy_limit_wh, 0.0, math.inf, "Wh", above=True)
 
 
-def _next_current_a(order: ConverterOrder) -> float:
+def _next_current_a(converter: Converter, order: ConverterOrder) -> float:
     """Current once the limit is reached; 0 = WAIT. [A]"""
     if order.next_current_a is None:
         return 0.0
-    return in_range("next_current_a", order.next_current_a, 0.0, RATED_CURRENT_A, "A")
+    most_a = converter.ratings.rated_current_a
+    return in_range("next_current_a", order.next_current_a, 0.0, most_a, "A")
 
 
 def _set_limit(converter: Converter, order: ConverterOrder) -> None:
     """On HOLD and CURRENT no limit means: keep the one that is there."""
-    limit_wh, next_a = _energy_limit_wh(order), _next_current_a(order)
+    limit_wh, next_a = _energy_limit_wh(order), _next_current_a(converter, order)
     if limit_wh is not None:
         converter.energy_limit_wh, converter.next_current_a = limit_wh, next_a
 
 
 def _set_voltage(converter: Converter, order: ConverterOrder) -> None:
     """Voltage and droop; no voltage means: keep."""
-    droop_ratio = _droop_ratio(order)
+    droop_ratio = _droop_ratio(converter, order)
     if order.grid_voltage_v is not None:
-        converter.voltage_setpoint_v = _voltage_v(order)
+        converter.voltage_setpoint_v = _voltage_v(converter, order)
     converter.droop_ratio = droop_ratio

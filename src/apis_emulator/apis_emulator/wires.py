@@ -11,14 +11,13 @@ from apis_core.types import UnitId
 
 __all__ = ["wires"]
 
-COPPER_PER_K = 0.00393  # rise of the resistance
 SHORTEST_M = 1.0  # between units that stand on the same spot
 
 
 def wires(units: Sequence[UnitEntry], lines: Lines) -> list[tuple[UnitId, UnitId, float]]:
     """Which units are joined, and the resistance there and back. [ohm]
 
-    ``R = 2 * length * resistance of a conductor * (1 + 0.00393 * (T - 20 degC))``
+    ``R = 2 * length * resistance of a conductor * (1 + rise * (T - 20 degC))``
 
     Raises:
         ConfigError: A cable names a unit that does not exist, or joins one with itself.
@@ -34,7 +33,7 @@ def wires(units: Sequence[UnitEntry], lines: Lines) -> list[tuple[UnitId, UnitId
         raise ConfigError(
             [Problem("grid", "emulator.lines.cables.units", " ".join(wrong.units), right)]
         )
-    warmth = 1.0 + COPPER_PER_K * (lines.temp_degc - 20.0)
+    warmth = 1.0 + lines.resistance_per_k * (lines.temp_degc - 20.0)
     return [
         (
             *cable.units,

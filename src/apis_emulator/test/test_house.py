@@ -7,6 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import apis_control
+from apis_core.grid import BatteryCells, HouseModel
 
 IN = ("solar_wh", "mains_wh")
 OUT = ("load_wh", "ac_loss_wh", "dc_loss_wh", "battery_loss_wh")
@@ -23,6 +24,42 @@ def make(soc_ratio: float, solar_w=0.0, load_w=500.0, mains=True, **house: float
         has_mains=mains,
     )
     return plant, unit
+
+
+def test_what_cpp_has_by_default_is_what_the_configuration_says():
+    plants = [
+        apis_control.Plant(),
+        apis_control.Plant(house=HouseModel().model_dump(), cells=BatteryCells().model_dump()),
+        apis_control.Plant(cells={"charge_25degc_mohm": [99.0] * 7}),
+    ]
+    stored_wh = []
+    for plant in plants:
+        unit = plant.add(
+            apis_control.Converter(),
+            capacity_wh=4800.0,
+            stored_wh=4700.0,
+            solar=([0.0, 3000.0, 0.0, 0.0], 3600.0, 0.0),
+            load=700.0,
+        )
+        plant.step(86_400.0)
+        stored_wh.append((unit.stored_wh, unit.mains_wh, unit.battery_loss_wh, unit.pack_degc))
+    assert stored_wh[0] == stored_wh[1]
+    assert stored_wh[0] != stored_wh[2]
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        {"soc_ratio": [0.0, 1.0]},
+        {"soc_ratio": [0.5, 1.0], "open_circuit_v": [48.0, 50.0]},
+        {"soc_ratio": [0.0, 0.0, 1.0], "open_circuit_v": [48.0, 49.0, 50.0]},
+        {"discharge_40degc_mohm": [1.0] * 6},
+        {"discharge_40degc_mohm": [0.0] * 7},
+    ],
+)
+def test_a_table_that_is_none_is_refused(cells):
+    with pytest.raises(apis_control.InvalidValue, match="must"):
+        apis_control.Plant(cells=cells)
 
 
 @given(

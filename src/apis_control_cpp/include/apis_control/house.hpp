@@ -54,6 +54,27 @@ struct HouseParameters {
   double converter_k_per_w = 0.15;        // [K/W] an estimate
 };
 
+/// The cells of the pack: data of SimSES (TU Munich), cell model `SonyLFP`, for 16s32p. Both tables
+/// are joined by straight lines.
+struct BatteryCells {
+  /// From 0 to 1, ascending, and the open-circuit voltage of the pack there. [V]
+  std::vector<double> soc_ratio = {0.0,  0.02, 0.05, 0.10, 0.15, 0.20, 0.25, 0.30, 0.35, 0.40,
+                                   0.50, 0.60, 0.70, 0.75, 0.80, 0.90, 0.95, 0.98, 1.0};
+  std::vector<double> open_circuit_v = {36.58, 46.32, 49.04, 51.15, 51.39, 51.75, 52.07,
+                                        52.32, 52.52, 52.67, 52.79, 52.86, 52.97, 53.10,
+                                        53.35, 53.48, 53.52, 53.58, 56.49};
+  /// Ascending; below and above, the resistance of the nearest holds.
+  std::vector<double> resistance_soc_ratio = {0.10, 0.20, 0.35, 0.50, 0.65, 0.80, 0.95};
+  /// [charge, discharge][10, 25, 40 degC] of the pack. [mohm]
+  std::array<std::array<std::vector<double>, 3>, 2> resistance_mohm = {
+      {{{{26.8, 29.6, 29.4, 31.3, 34.6, 34.6, 40.3},
+         {18.8, 20.7, 20.8, 22.4, 24.4, 23.4, 26.7},
+         {15.2, 16.5, 16.4, 17.6, 19.2, 17.8, 20.0}}},
+       {{{97.5, 40.4, 37.5, 34.7, 31.7, 32.4, 30.7},
+         {30.8, 25.2, 25.2, 23.9, 21.5, 23.3, 21.3},
+         {22.0, 19.2, 19.4, 19.2, 17.0, 18.9, 17.0}}}}};
+};
+
 /// Columns of the houses' state. [W, Wh, V, A, degC]
 enum Column : std::size_t {
   kStoredWh,
@@ -107,7 +128,7 @@ enum Column : std::size_t {
 /// Tables of the battery, ready for the loop.
 class HouseTables {
  public:
-  explicit HouseTables(const HouseParameters& parameters);
+  explicit HouseTables(const HouseParameters& parameters, const BatteryCells& cells = {});
 
   static constexpr int kOcvSteps = 512;
   static constexpr int kResistanceSteps = 128;

@@ -86,7 +86,8 @@ struct UnitParameters {
 /// Deterministic: equal steps and orders give equal results, on any machine.
 class Plant {
  public:
-  explicit Plant(const BusParameters& bus = {}, const HouseParameters& house = {});
+  explicit Plant(const BusParameters& bus = {}, const HouseParameters& house = {},
+                 const BatteryCells& cells = {});
   ~Plant();
   Plant(const Plant&) = delete;
   Plant& operator=(const Plant&) = delete;

@@ -10,22 +10,10 @@ real-time loop has; here it only gets the vocabulary of the core.
 from __future__ import annotations
 
 import apis_control
-from apis_core.grid import Bus, ConverterLoss
+from apis_core.grid import Bus, ConverterLoss, ConverterRatings
 from apis_core.types import Alarm, ConverterMode, StopCause
 
-__all__ = [
-    "MAX_DROOP_RATIO",
-    "RATED_CURRENT_A",
-    "RATED_POWER_W",
-    "VOLTAGE_RANGE_V",
-    "Converter",
-]
-
-# Ranges of the TDK-Lambda EZA-2500-32048, the converter that the original system uses.
-RATED_CURRENT_A = 7.8125  # [A] at the bus: 2500 W at 320 V
-RATED_POWER_W = 2500.0
-VOLTAGE_RANGE_V = (260.0, 390.0)
-MAX_DROOP_RATIO = 0.1
+__all__ = ["Converter"]
 
 _MODES = tuple(ConverterMode)
 _ALARMS = tuple(Alarm)
@@ -37,12 +25,21 @@ _cause = apis_control.Converter.stop_cause.fget  # type: ignore[attr-defined]
 
 
 class Converter(apis_control.Converter):
-    """State of a converter. Currents and powers: + = from the bus into the unit."""
+    """State of a converter. Currents and powers: + = from the bus into the unit.
 
-    def __init__(self, *, loss: ConverterLoss, bus: Bus) -> None:
+    Attributes:
+        ratings: What it is built for.
+    """
+
+    def __init__(
+        self, *, loss: ConverterLoss, bus: Bus, ratings: ConverterRatings | None = None
+    ) -> None:
+        self.ratings = ratings = ratings or ConverterRatings()
         super().__init__(
-            rated_current_a=RATED_CURRENT_A,
-            rated_power_w=RATED_POWER_W,
+            rated_current_a=ratings.rated_current_a,
+            rated_power_w=ratings.rated_power_w,
+            saturation_trip_s=ratings.saturation_trip_s,
+            dead_bus_v=ratings.dead_bus_v,
             current_slew_a_per_s=bus.current_slew_a_per_s,
             voltage_up_v_per_s=bus.ramp_up_v_per_s,
             voltage_down_v_per_s=bus.ramp_down_v_per_s,

@@ -13,7 +13,7 @@ from typing import Any
 
 import apis_control
 from apis_core.errors import ProtocolMisuse
-from apis_core.grid import Bus, HouseModel
+from apis_core.grid import BatteryCells, Bus, HouseModel
 from apis_core.types import StopCause, UnitId
 from apis_emulator.physics.converter import Converter
 from apis_emulator.profiles.series import Series
@@ -200,6 +200,7 @@ class Plant:
         bus: The bus.
         idle_step_s: Sub-step while nothing is on; longer where sun and load are constant. [s]
         house_model: What the houses are made of.
+        battery_cells: What their batteries are made of.
 
     Attributes:
         units: The units, in the order of their installation.
@@ -212,6 +213,7 @@ class Plant:
         bus: Bus,
         idle_step_s: float = IDLE_STEP_S,
         house_model: HouseModel | None = None,
+        battery_cells: BatteryCells | None = None,
     ) -> None:
         self.bus = bus
         self.native = apis_control.Plant(
@@ -221,6 +223,7 @@ class Plant:
                 "idle_step_s": idle_step_s,
             },
             house=(house_model or HouseModel()).model_dump(),
+            cells=(battery_cells or BatteryCells()).model_dump(),
         )
         self.units: dict[UnitId, Unit] = {}
         for unit_id, installation in units.items():
