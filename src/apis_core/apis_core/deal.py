@@ -152,6 +152,7 @@ class DealMachine:
         self._samples: dict[UnitId, Sample] = {}
         self._earlier: dict[UnitId, Sample] = {}  # the ones before
         self._last_reference: Sample | None = None  # while compensating
+        self._stray_a = 0.0  # in the reference's current before we began
         self._fresh_ns = now_ns  # older readings of the reference say nothing
         self._trials = 0
         self._runs = 0
@@ -249,8 +250,16 @@ class DealMachine:
         if self.phase is not phase:
             self._enter(phase, now_ns)
 
-    def start(self, reference_id: UnitId, now_ns: int) -> list[Effect]:
-        """The bus is up, held by that unit, and it is this deal's turn: make it flow."""
+    def start(self, reference_id: UnitId, now_ns: int, stray_a: float = 0.0) -> list[Effect]:
+        """The bus is up, held by that unit, and it is this deal's turn: make it flow.
+
+        Args:
+            reference_id: The unit.
+            now_ns: Present time.
+            stray_a: By how much its current is off already. A deal makes up for its own meters
+                only: what it did for others would be wrong as soon as one of them ends. [A]
+        """
+        self._stray_a = stray_a
         self.deal = replace(self.deal, voltage_reference_id=reference_id)
         first = tuple(reversed(self.current_ids))  # what starts first stops last
         self._to_start = [reference_id, *first] if self.has_reference else [*first]
@@ -352,7 +361,8 @@ class DealMachine:
         if current_a is None:
             return []
         is_steady = last_a is not None and abs(current_a - last_a) <= _STEADY_A
-        effects = self._compensate(current_a - target_a, is_steady, now_ns)
+        error_a = current_a - target_a - self._stray_a
+        effects = self._compensate(error_a, is_steady, now_ns)
         self._arm()
         return effects
 

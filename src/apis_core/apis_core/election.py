@@ -98,6 +98,8 @@ class Election:
         self._policy_version = policy_version
         self._granted_to = granted_to
         self._granted_until_ns = now_ns + timing.lease_ns if granted_to != NOBODY else now_ns
+        # without a memory it may have given its voice in a process before this one
+        self._blank_until_ns = now_ns if term else now_ns + timing.lease_ns
         self._own_until_ns = 0
         self._quorum = self._majority
         self._failures = 0  # candidacies of ours in a row that came to nothing
@@ -279,6 +281,9 @@ class Election:
             return f"{holder} has the lease for another {left_s:.1f} s"
         if claim.term == self.term and self._granted_to not in (NOBODY, claim.unit_id):
             return f"{self._granted_to} has this unit's voice in term {claim.term}"
+        is_candidate = claim.kind is ClaimKind.CANDIDATE
+        if is_candidate and not self.term and claim.term > 1 and now_ns < self._blank_until_ns:
+            return "its journal is new: it may have given its voice before"
         differs = claim.policy_hash != self._policy_hash and claim.policy_hash
         # whose policy is newer may lead us to it
         if differs and self._policy_hash and claim.policy_version <= self._policy_version:

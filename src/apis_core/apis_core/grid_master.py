@@ -43,12 +43,13 @@ from apis_core.types import (
     SubmitError,
     UnitId,
 )
-from apis_core.units import NEVER_NS
+from apis_core.units import NEVER_NS, SECOND_NS
 from apis_core.voltage_optimisation import DealingUnit, optimal_voltage_v
 from apis_core.voltage_reference import CALL_NAME, Stage, VoltageReference
 
 __all__ = ["GridMaster"]
 
+_SETTLE_NS = 2 * SECOND_NS  # until a current that was changed has run to where it is to be
 _LEAST_MOVE_V = 0.5  # a smaller gain is not worth moving the bus
 _PHASE_AT = {
     Stage.ACTIVATING: Phase.ACTIVATING,
@@ -95,6 +96,9 @@ class GridMaster:
         self._machines: dict[str, DealMachine] = {}
         self._is_given_up = False  # the bus is to end as soon as no current is on it
         self._turn: str | None = None  # the deal whose currents start next
+        # what flowed when something changed last, and when that was
+        self._flows: tuple[object, ...] = ()
+        self._changed_ns = now_ns
         self._optimised_for: frozenset[str] = frozenset()  # deals that the voltage was chosen for
         self._postponed: dict[str, str] = {}  # deals that end once a hand-over is over -> why
         self._blocked_until_ns = now_ns  # after a fault of the whole cluster
@@ -404,6 +408,9 @@ class GridMaster:
         if phase is not None and anchor is not None and anchor.awaits_bus:
             anchor.await_bus(unit_id, phase, now_ns)
         net_a = self._reference_target_a()
+        flows = (unit_id, *[(m.deal.deal_id, m.phase) for m in on_bus if not m.awaits_bus])
+        if flows != self._flows:
+            self._flows, self._changed_ns = flows, now_ns
         for machine in self._machines.values():
             machine.is_alone = on_bus == [machine]
             # whose current goes first relieves the reference, and does not burden it
@@ -460,7 +467,7 @@ class GridMaster:
                 self._turn = None
         in_transition = any(machine.is_in_transition for machine in self._machines.values())
         if self._turn is None and not in_transition:
-            reference.is_watched = False
+            reference.is_watched = False  # until a deal wants to know its current again
         if self._is_given_up or in_transition or reference.stage not in (Stage.OFF, Stage.UP):
             return []
         if self._inheritance.flows_on(self._machines, now_ns):
@@ -486,8 +493,27 @@ class GridMaster:
             note = Note(f"hands the bus over from {reference.unit_id} to {better}")
             machine.await_bus(better, Phase.ACTIVATING, now_ns)
             return [note, *reference.hand_over(better, deal_id, now_ns)]
-        started = self._after(machine, machine.start(reference.unit_id, now_ns))
+        stray_a = self._stray_a()
+        if stray_a is None:
+            return reference.watch(now_ns)
+        started = self._after(machine, machine.start(reference.unit_id, now_ns, stray_a))
         return [*started, *reference.watch(now_ns)]
+
+    def _stray_a(self) -> float | None:
+        """By how much the reference's current is off, with nothing in transition. [A]
+
+        None = it has not been read since the others' currents have settled, or they have not.
+        """
+        flowing = [machine for machine in self._on_bus() if not machine.awaits_bus]
+        if not flowing:
+            return 0.0
+        if any(machine.phase is not Phase.RUNNING for machine in flowing):
+            return None
+        sample = self._reference.sample
+        if sample is None or sample.asked_ns < self._changed_ns + _SETTLE_NS:
+            return None
+        current_a = sample.reading.grid_current_a
+        return 0.0 if current_a is None else current_a - self._reference_target_a()
 
     def _first_that_fits(self) -> DealMachine | None:
         """The first deal in the queue whose current the lines can carry beside the others'."""

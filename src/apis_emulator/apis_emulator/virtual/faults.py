@@ -26,6 +26,10 @@ class Profile:
         straggle_s: [s]
         cuts: Partitions, each with an end.
         crashes: Deaths of a process; it comes back.
+        wipes: Deaths of a process whose journal is lost, too.
+        jumps: Jumps of a unit's clock.
+        lies: Converters that are off by more than the hwConfig allows.
+        policies: Newer policy files, for all units or for some.
         modes: Words of an operator.
         stops: Ends of a process in order; it comes back.
         slow: Chance that a driver takes up to ``slow_s`` over an order.
@@ -41,6 +45,10 @@ class Profile:
     straggle_s: float = 3.0
     cuts: float = 0.0
     crashes: float = 0.0
+    wipes: float = 0.0
+    jumps: float = 0.0
+    lies: float = 0.0
+    policies: float = 0.0
     modes: float = 0.0
     stops: float = 0.0
     slow: float = 0.0
@@ -58,6 +66,10 @@ PROFILES = {
         straggle=0.03,
         cuts=8.0,
         crashes=16.0,
+        wipes=1.0,
+        jumps=4.0,
+        lies=3.0,
+        policies=1.5,
         modes=6.0,
         stops=12.0,
         slow=0.03,
@@ -82,6 +94,10 @@ class FaultKind(Enum):
     CUT = auto()  # the network falls apart into groups, or one unit becomes deaf or mute
     MODE = auto()  # an operator speaks
     STOP = auto()  # somebody ends a process with Ctrl-C
+    WIPE = auto()  # a process dies, and its disk with it
+    JUMP = auto()  # a unit's clock jumps
+    LIE = auto()  # a converter does not do what it is told
+    POLICY = auto()  # an operator gives units a newer policy file
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +107,10 @@ class Fault:
     Attributes:
         time_s: When. [s]
         kind: What.
-        units: Whom it hits: one unit, or one side of a partition.
+        units: Whom it hits: one unit, one side of a partition, or those that get a file.
         lasts_s: How long until the process is back, or the partition heals. [s]
         detail: CRASH_INSIDE: effects before it dies; CUT: 0 both ways, 1 they cannot speak, 2
-            they cannot hear; MODE: which word.
+            they cannot hear; MODE: which word; JUMP: by how much, in ms; LIE: the same in mA.
     """
 
     time_s: float
@@ -112,6 +128,10 @@ def plan(profile: Profile, members: Sequence[UnitId], end_s: float, random: Rand
         (profile.cuts, _cut),
         (profile.modes, _mode),
         (profile.stops, _stop),
+        (profile.wipes, _wipe),
+        (profile.jumps, _jump),
+        (profile.lies, _lie),
+        (profile.policies, _policy),
     ):
         time_s = 0.0
         while rate > 0.0:
@@ -146,3 +166,26 @@ def _cut(time_s: float, members: Sequence[UnitId], random: Random) -> Fault:
 def _mode(time_s: float, members: Sequence[UnitId], random: Random) -> Fault:
     unit = (members[random.randrange(len(members))],) if random.random() < 0.6 else ()
     return Fault(time_s, FaultKind.MODE, unit, random.uniform(10.0, 90.0), random.randrange(1, 4))
+
+
+def _wipe(time_s: float, members: Sequence[UnitId], random: Random) -> Fault:
+    victim = members[random.randrange(len(members))]
+    return Fault(time_s, FaultKind.WIPE, (victim,), random.uniform(0.5, 120.0))
+
+
+def _jump(time_s: float, members: Sequence[UnitId], random: Random) -> Fault:
+    """Forwards as after a suspension, or a little back."""
+    victim = members[random.randrange(len(members))]
+    by_ms = random.choice((-2_000, 2_000, 20_000, 120_000))
+    return Fault(time_s, FaultKind.JUMP, (victim,), 0.0, int(by_ms * random.random()))
+
+
+def _lie(time_s: float, members: Sequence[UnitId], random: Random) -> Fault:
+    victim = members[random.randrange(len(members))]
+    by_ma = random.choice((-800, 300, 800))
+    return Fault(time_s, FaultKind.LIE, (victim,), random.uniform(20.0, 180.0), by_ma)
+
+
+def _policy(time_s: float, members: Sequence[UnitId], random: Random) -> Fault:
+    some = random.randrange(1, len(members) + 1) if random.random() < 0.5 else len(members)
+    return Fault(time_s, FaultKind.POLICY, tuple(sorted(random.sample(members, some))), 0.0)

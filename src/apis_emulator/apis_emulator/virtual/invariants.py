@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from apis_core.ledger import Receipt
 from apis_core.messages import ConverterOperation, ConverterOrder, ConverterReply, Deal
 from apis_core.types import ConverterError, ConverterMode, DealState, UnitId
 from apis_emulator.physics.converter import Converter
@@ -42,12 +43,16 @@ class Limits:
         after_death: From the death of a process until its converter is off.
         after_cut: From the loss of all contact until the converter is off.
         after_end: How long a converter may be on for a deal that is over.
+        after_jump: How long two units may believe to be the grid master after a clock has jumped.
+        after_lie: How long a converter may carry a current that it was not told to.
         late_wh: The most that a slow driver can let flow beyond the agreed energy. [Wh]
     """
 
     after_death: float
     after_cut: float
     after_end: float
+    after_jump: float
+    after_lie: float
     late_wh: float
 
 
@@ -68,11 +73,19 @@ class Invariants:
         # each is as far off as its converter is, and as the compensation lets it be
         off_a = CURRENT_ERROR_A + rules.policy.compensation_drift_allowance_a
         self._sum_a = (rules.policy.total_deal_current_max_a or 1e9) + DEALS * off_a
+        self._branches = [
+            (branch, branch.capacity_a + DEALS * off_a) for branch in rules.policy.topology or ()
+        ]
         self._due: dict[UnitId, tuple[float, str]] = {}  # must have been off by then, and why
         self._driver_terms = dict.fromkeys(plant.units, 0)
         self._node_terms = dict.fromkeys(plant.units, 0)
         self._master: UnitId = ""
         self._over_s: dict[str, float] = {}
+        self._two_masters_until_s = 0.0
+        self._lies: set[UnitId] = set()  # whose converters are off by more than the allowance
+        self._lies_since_s: dict[UnitId, float] = {}  # of those that carry such a current
+        self._allowance_a = hardware.grid_current_allowance_a
+        self.receipts: dict[str, dict[UnitId, Receipt]] = {}
         self.deals: dict[str, Deal] = {}
         self.settled_s = float("inf")  # from here on rule 2b holds; the faults are long over
 
@@ -92,7 +105,9 @@ class Invariants:
                     del self._due[unit_id]
                 continue
             current_a = abs(converter.current_a)
-            if current_a > self._unit_a:
+            if unit_id in self._lies and not converter.is_reference:
+                self._check_lie(unit_id, now_s)
+            elif current_a > self._unit_a:
                 raise Violation(4, f"{unit_id} carries {current_a:.3f} A")
             given_a += max(-converter.current_a, 0.0)
             taken_a += max(converter.current_a, 0.0)
@@ -101,8 +116,24 @@ class Invariants:
             self._check_owner(unit_id, converter, now_s)
         if len(stiff) > 1:
             raise Violation(1, f"{' and '.join(stiff)} both regulate the voltage, without droop")
+        for unit_id in [u for u in self._lies_since_s if not plant.units[u].converter.is_active]:
+            del self._lies_since_s[unit_id]
+        if self._lies_since_s:
+            return  # what it adds is nobody's fault but its own
         if min(given_a, taken_a) > self._sum_a:
             raise Violation(4, f"{given_a:.3f} A are given to the bus")
+        for branch, limit_a in self._branches:
+            beyond = [plant.units[u].converter.current_a for u in branch.backward_unit_ids]
+            current_a = abs(sum(beyond))
+            if current_a > limit_a:
+                raise Violation(4, f"branch {branch.id} carries {current_a:.3f} A")
+
+    def _check_lie(self, unit_id: UnitId, now_s: float) -> None:
+        since_s = self._lies_since_s.setdefault(unit_id, now_s)
+        if now_s - since_s > self._limits.after_lie:
+            raise Violation(
+                4, f"{unit_id} does not do what it is told since {since_s:.3f} s, and is still on"
+            )
 
     def _check_owner(self, unit_id: UnitId, converter: Converter, now_s: float) -> None:
         due_s, why = self._due.get(unit_id, (float("inf"), ""))
@@ -157,10 +188,27 @@ class Invariants:
         if due_s < before_s:
             self._due[unit_id] = (due_s, f"{why} at {now_s:.3f} s, off was due by {due_s:.3f} s")
 
-    def believes(self, unit_id: UnitId, is_still: Callable[[UnitId], bool]) -> None:
+    def lies(self, unit_id: UnitId, off_a: float) -> None:
+        """A converter is off by so much from now."""
+        if off_a > self._allowance_a:
+            self._lies.add(unit_id)
+        else:
+            self._lies.discard(unit_id)
+            self._lies_since_s.pop(unit_id, None)
+
+    def clock_jumped(self, now_s: float) -> None:
+        """Whose clock has jumped may think that a lease has run out, which has not."""
+        self._two_masters_until_s = now_s + self._limits.after_jump
+
+    def forgot(self, unit_id: UnitId) -> None:
+        """A unit has lost its journal."""
+        self._node_terms[unit_id] = 0
+
+    def believes(self, unit_id: UnitId, is_still: Callable[[UnitId], bool], now_s: float) -> None:
         """A unit believes that it is the grid master."""
         other = self._master
-        if other and other != unit_id and is_still(other):
+        is_second = other and other != unit_id and now_s >= self._two_masters_until_s
+        if is_second and is_still(other):
             raise Violation(7, f"{other} and {unit_id} both believe to be the grid master")
         self._master = unit_id
 
@@ -190,6 +238,10 @@ class Invariants:
         self._driver_terms[unit_id] = max(newest, order.term)
 
     # --- deals -----------------------------------------------------------------------------------
+
+    def wrote(self, unit_id: UnitId, receipt: Receipt) -> None:
+        """A unit has written down what it counted for a deal."""
+        self.receipts.setdefault(receipt.deal_id, {})[unit_id] = receipt
 
     def published(self, deal: Deal, now_s: float) -> None:
         """A grid master said how a deal stands."""

@@ -31,6 +31,11 @@ class Process:
         """Its clock now."""
         return self.clock_ns + int((now_ns - self.born_ns) * self.rate)
 
+    def jump(self, by_ns: int) -> None:
+        """Somebody sets its clock; when it wants to be woken is reckoned anew."""
+        self.clock_ns += by_ns
+        self.armed_ns = self.wanted_ns = NEVER_NS
+
     def world_ns(self, local_ns: int) -> int:
         """When its clock will show this. A hair late, never early."""
         return self.born_ns + int((local_ns - self.clock_ns) / self.rate) + 2

@@ -10,6 +10,7 @@ import json
 import math
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 from apis_core.grid import Bus, ConverterLoss
 from apis_core.hardware import Hardware, parse_hardware
@@ -19,7 +20,7 @@ from apis_core.types import UnitId
 from apis_emulator.physics.converter import Converter
 from apis_emulator.physics.plant import Installation, Plant
 
-__all__ = ["CAPACITY_WH", "Rules", "make_plant", "make_rules", "unit_ids"]
+__all__ = ["CAPACITY_WH", "Rules", "make_plant", "make_policy", "make_rules", "unit_ids"]
 
 CAPACITY_WH = 4800.0
 INITIAL_SOC_RATIO = (0.45, 0.94)
@@ -28,7 +29,9 @@ VOLTMETER_SIGMA_V = 0.2
 CURRENT_ERROR_A = 0.05  # of a converter's control, within the hwConfig's allowance
 IDLE_STEP_S = 10.0  # of a plant with nothing on and constant profiles: nothing to resolve
 
-_POLICY = {
+BRANCH_A = {"end": 2.0}  # the last two houses, at the end of the street
+
+_POLICY: dict[str, Any] = {
     "operationMode": "autonomous",
     "memberUnitIds": [],
     "largeCapacityUnitIds": [],
@@ -42,7 +45,6 @@ _POLICY = {
     "safety": {
         "sumOfDealingUnitGridCurrentAllowancePerUnitA": 0.125,
         "sumOfDealGridCurrentMaxA": 4,
-        "gridTopologyBasedEvaluation": {"enabled": False},
     },
     "controller": {
         "dcdc": {
@@ -132,12 +134,36 @@ def unit_ids(count: int) -> list[UnitId]:
 
 def make_rules(count: int) -> Rules:
     """Policy, hardware and scenario for so many units."""
-    policy = parse_policy(json.dumps(_POLICY | {"memberUnitIds": unit_ids(count)}), "policy")
     return Rules(
-        policy=policy,
+        policy=make_policy(count, 1),
         hardware=parse_hardware(json.dumps(_HARDWARE), "hardware"),
         scenario=parse_scenario(json.dumps(_SCENARIO), "scenario"),
     )
+
+
+def make_policy(count: int, version: int) -> Policy:
+    """The policy of so many units, as an operator has it; later ones collect data less often."""
+    members = unit_ids(count)
+    sides = {"end": {"forwardUnitIds": members[:-2], "backwardUnitIds": members[-2:]}}
+    text = json.dumps(
+        _POLICY
+        | {
+            "memberUnitIds": members,
+            "version": version,
+            "safety": _POLICY["safety"]
+            | {
+                "gridTopologyBasedEvaluation": {
+                    "enabled": True,
+                    "branchIds": list(sides),
+                    "branchAssociation": sides,
+                    "branchCurrentCapacityA": BRANCH_A,
+                }
+            },
+            "controller": _POLICY["controller"]
+            | {"dataAcquisitionPeriodMsec": 20_000 + 1_000 * (version - 1)},
+        }
+    )
+    return parse_policy(text, f"policy, version {version}")
 
 
 def make_plant(count: int, random: Random) -> Plant:

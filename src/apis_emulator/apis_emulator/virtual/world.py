@@ -27,7 +27,7 @@ from apis_emulator.virtual.network import Network
 from apis_emulator.virtual.process import Process
 from apis_emulator.virtual.timeline import Timeline
 from apis_emulator.virtual.trace import Trace, describe
-from apis_emulator.virtual.village import Rules, make_plant, make_rules, unit_ids
+from apis_emulator.virtual.village import Rules, make_plant, make_policy, make_rules, unit_ids
 
 __all__ = ["World"]
 
@@ -62,6 +62,8 @@ class World(Timeline):
         self._random = Random(f"{seed}/world")
         self._starts = 0
         self._mode_version = 0
+        self._policy_version = self.rules.policy.version
+        self._policies = dict.fromkeys(self.ids, self.rules.policy)  # each unit's file
         self._journals: dict[UnitId, Memory] = {unit_id: Memory() for unit_id in self.ids}
         timing = Timing.of(self.rules.policy, NETWORK_FLOOR_NS)
         self._submit_limit_ns, self._answer_limit_ns = timing.submit_ns, timing.deal.answer_ns
@@ -76,6 +78,11 @@ class World(Timeline):
                 after_death=driver_s + RAMPS_S,
                 after_cut=hold_s + scram_s + driver_s + RAMPS_S,
                 after_end=hold_s + scram_s + driver_s + RAMPS_S,
+                after_jump=lease_s,
+                after_lie=timing.debounce_ns / SECOND_NS
+                + timing.force_stop_ns / SECOND_NS
+                + driver_s
+                + RAMPS_S,
                 late_wh=350.0 * (2.0 * profile.slow_s + 1.0 + STRAY_S) / 3600.0,
             ),
         )
@@ -115,6 +122,20 @@ class World(Timeline):
                 self.network.cut(fault)
                 self._notice_cuts()
                 self.at(end_ns, self._heal, fault)
+            case FaultKind.WIPE:
+                self.crash(fault.units[0])
+                self.say(fault.units[0], "its journal is lost")
+                self._journals[fault.units[0]] = Memory()
+                self.invariants.forgot(fault.units[0])
+                self.at(end_ns, self._start, fault.units[0])
+            case FaultKind.JUMP:
+                self._jump(fault.units[0], fault.detail)
+            case FaultKind.LIE:
+                self.say(fault.units[0], f"its converter is {fault.detail} mA off")
+                self._lie(fault.units[0], fault.detail)
+                self.at(end_ns, self._lie, fault.units[0], -fault.detail)
+            case FaultKind.POLICY:
+                self._give_policy(fault.units)
             case FaultKind.MODE:
                 mode = OperationMode(fault.detail)
                 unit_id = fault.units[0] if fault.units else NOBODY
@@ -129,6 +150,28 @@ class World(Timeline):
         process.is_alive = False
         self.say(unit_id, "process dies")
         self.invariants.died(unit_id, self.now_s)
+
+    def _jump(self, unit_id: UnitId, by_ms: int) -> None:
+        process = self.processes.get(unit_id)
+        if process is None:
+            return
+        self.say(unit_id, f"its clock jumps by {by_ms} ms")
+        process.jump(by_ms * 1_000_000)
+        self.invariants.clock_jumped(self.now_s)
+        self._arm(process)
+
+    def _lie(self, unit_id: UnitId, by_ma: int) -> None:
+        converter = self.plant.units[unit_id].converter
+        converter.current_offset_a += by_ma / 1000.0
+        self.invariants.lies(unit_id, abs(converter.current_offset_a))
+
+    def _give_policy(self, units: tuple[UnitId, ...]) -> None:
+        self._policy_version += 1
+        policy = make_policy(len(self.ids), self._policy_version)
+        self.say("*", f"version {policy.version} of the policy for {','.join(units)}")
+        for unit_id in units:
+            self._policies[unit_id] = policy
+            self._hear(unit_id, ev.PolicyRead(policy))
 
     def calm_down(self) -> None:
         """The faults are over; everything runs and can be reached."""
@@ -175,7 +218,7 @@ class World(Timeline):
         settings = AgentSettings(
             unit_id=unit_id,
             instance_id=f"{unit_id}#{self._starts}",
-            policy=self.rules.policy,
+            policy=self._policies[unit_id],
             hardware=self.rules.hardware,
             scenario=self.rules.scenario,
             driver_hold_s=DRIVER_HOLD_S,
@@ -212,7 +255,7 @@ class World(Timeline):
                 return
         self._arm(process)
         if self._is_master(process, local_ns):
-            self.invariants.believes(process.unit_id, self._is_still_master)
+            self.invariants.believes(process.unit_id, self._is_still_master, self.now_s)
 
     def _is_master(self, process: Process, local_ns: int) -> bool:
         return process.agent._election.is_master(local_ns)  # no public word is as fresh
@@ -281,6 +324,8 @@ class World(Timeline):
                 self.say(unit_id, f"journal: {describe(entry)}")
                 if isinstance(entry, ev.LeaseGranted):
                     self.invariants.granted(unit_id, entry.term)
+                elif isinstance(entry, ev.DealClosed):
+                    self.invariants.wrote(unit_id, entry.receipt)
             case ev.Note(text):
                 self.say(unit_id, text)
             case ev.Stopped():
