@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from apis_core import agent, converter, deal, election, grid_master, ledger, memory
+from apis_core import agent, converter, deal, election, grid_master, ledger, memory, self_check
 from apis_core.types import ConverterMode
 from apis_core.units import NEVER_NS
 from apis_emulator import driver, orders
@@ -70,6 +70,7 @@ _abort = _original(deal.DealMachine, "abort")
 _take_counts = _original(deal.DealMachine, "_take_counts")
 _memory_add = _original(memory.Memory, "add")
 _change_mode = orders._change_mode
+_share_out = ledger._share_out
 
 
 def _without_droop(self: Any, request: Any) -> Any:
@@ -103,6 +104,11 @@ def _wrong_sign(running: Any, grid_wh: float, battery_wh: float) -> None:
         account.battery_moved_wh -= battery_wh
 
 
+def _twice(running: Any, grid_wh: float, battery_wh: float) -> None:
+    _share_out(running, grid_wh, battery_wh)
+    _share_out(running, grid_wh, battery_wh)
+
+
 def _mutant(
     name: str, *patches: Patch, seed: int, profile: str, units: int = 5, hours: float = 0.65
 ) -> Mutant:
@@ -128,6 +134,20 @@ MUTANTS = (
         (ledger, "_share_out", _wrong_sign),
         seed=0,
         profile="calm",
+    ),
+    _mutant(
+        "energy is booked twice, on both sides",
+        (ledger, "_share_out", _twice),
+        seed=0,
+        profile="calm",
+    ),
+    _mutant(
+        "a converter that does not do what it is told is trusted",
+        (self_check, "dynamic_violation", lambda *_, **__: None),
+        seed=0,
+        profile="mixed",
+        units=8,
+        hours=0.9,
     ),
     _mutant(
         "a member gives two voices in a term",

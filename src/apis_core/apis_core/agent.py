@@ -9,7 +9,7 @@ object runs in the ROS node, in the deterministic simulator and in the year-long
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from apis_core.converter import ConverterKeeper
@@ -51,6 +51,7 @@ from apis_core.gateway import Gateway
 from apis_core.grid_master import GridMaster
 from apis_core.hardware import Hardware
 from apis_core.interlock import Interlock
+from apis_core.ledger import Receipt
 from apis_core.memory import Memory
 from apis_core.messages import (
     ControlReply,
@@ -219,7 +220,10 @@ class Agent:
         self._is_stopped = False
         # deals that an earlier process had open: it died in the middle of them, so they are over
         # for this unit
-        self._left_over = tuple(memory.open_deals.values())
+        self._left_over = tuple(
+            memory.counted.get(deal_id, Receipt(deal_id, 0.0, 0.0))
+            for deal_id in memory.open_deals
+        )
 
     # --- what the shell uses ---------------------------------------------------------------------
 
@@ -229,10 +233,11 @@ class Agent:
         The converter goes to WAIT whatever it was doing, and old deals are closed in the journal.
         """
         effects = [*self._converter.stop("starting", now_ns, at_once=True), *self._offered]
-        for deal in self._left_over:
-            receipt = self._converter.ledger.close(deal.deal_id, "the unit was restarted")
+        for counted in self._left_over:
+            receipt = replace(counted, reason="the unit was restarted")
             effects.append(Record(DealClosed(receipt)))
-            effects.append(Note(f"closes deal {deal.deal_id}, which an earlier process left open"))
+            text = f"closes deal {receipt.deal_id}, which an earlier process left open"
+            effects.append(Note(text))
         return [*effects, *self._settle(now_ns)]
 
     @property

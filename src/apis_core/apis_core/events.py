@@ -42,6 +42,7 @@ __all__ = [
     "ConfigurationRefused",
     "ConverterRead",
     "DealClosed",
+    "DealCounted",
     "DealOpened",
     "DealRefused",
     "DealUnwanted",
@@ -298,6 +299,13 @@ class DealOpened:
 
 
 @dataclass(frozen=True, slots=True)
+class DealCounted:
+    """What this unit has counted so far for a deal that runs; survives the end of its process."""
+
+    receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True)
 class DealClosed:
     """The slot of a deal was given back; the receipt is what this unit counted."""
 
@@ -311,6 +319,7 @@ Entry: TypeAlias = (
     | PolicyPrepared
     | PolicyAdopted
     | DealOpened
+    | DealCounted
     | DealClosed
 )
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from apis_core.events import (
     DealClosed,
+    DealCounted,
     DealOpened,
     Entry,
     GlobalModeSet,
@@ -14,6 +15,7 @@ from apis_core.events import (
     PolicyAdopted,
     PolicyPrepared,
 )
+from apis_core.ledger import Receipt
 from apis_core.messages import Deal
 from apis_core.types import NOBODY, OperationMode, UnitId
 
@@ -32,6 +34,7 @@ class Memory:
     policy_text: str = ""  # of the policy that was adopted last; empty = none ever was
     coming_policy_text: str = ""  # of a newer one that it was ready for
     open_deals: dict[str, Deal] = field(default_factory=dict)
+    counted: dict[str, Receipt] = field(default_factory=dict)  # of the open deals, as last written
 
     def add(self, entry: Entry) -> None:
         """Fold in one more journal entry, in the order in which they were written."""
@@ -48,5 +51,8 @@ class Memory:
                 self.policy_text, self.coming_policy_text = text, ""
             case DealOpened(deal):
                 self.open_deals[deal.deal_id] = deal
+            case DealCounted(receipt):
+                self.counted[receipt.deal_id] = receipt
             case DealClosed(receipt):
                 self.open_deals.pop(receipt.deal_id, None)
+                self.counted.pop(receipt.deal_id, None)

@@ -5,14 +5,15 @@ What the grid master is asked to end and does not end in time, the unit leaves b
 
 from __future__ import annotations
 
-from apis_core.events import Answer, DealClosed, DealOpened, Effect, Note, Record
-from apis_core.messages import ControlReply, ControlRequest
+from apis_core.events import Answer, DealClosed, DealCounted, DealOpened, Effect, Note, Record
+from apis_core.messages import ControlReply, ControlRequest, Deal
 from apis_core.types import ControlError, ControlOperation, ConverterMode, OperationMode
 from apis_core.unit_state import UnitState
 from apis_core.units import NEVER_NS
 
 __all__ = ["Obedience"]
 
+_WRITE_RATIO = 0.05  # of the agreed energy between two entries of the journal
 _BEGINS = (  # what a unit that is stopping does not do any more
     ControlOperation.ACQUIRE,
     ControlOperation.VOLTAGE_REFERENCE,
@@ -37,6 +38,7 @@ class Obedience:
         self._state = state
         # deals to be closed once the converter is off -> call to answer
         self._closing: dict[str, str] = {}
+        self._written_wh: dict[str, float] = {}  # of open deals: what was counted by then
 
     @property
     def wake_ns(self) -> int:
@@ -68,7 +70,9 @@ class Obedience:
             return state.converter.leave(request.deal_id, "its slot is released", now_ns)
         if slot is not None:
             slot.until_ns = now_ns + max(request.hold_ns, state.timing.deal.hold_ns)
-        return state.converter.obey(call_id, request, slot.deal if slot else None, now_ns)
+        effects = self._write_down(slot.deal) if slot else []
+        effects += state.converter.obey(call_id, request, slot.deal if slot else None, now_ns)
+        return effects
 
     def close_deals(self) -> list[Effect]:
         """Give back the slots that were asked back, once the converter has left them."""
@@ -83,6 +87,7 @@ class Obedience:
             report = self._report(deal_id, ControlError.NONE, "")
             if state.interlock.release(deal_id) is not None:
                 receipt = state.converter.close(deal_id)
+                self._written_wh.pop(deal_id, None)
                 effects.append(Record(DealClosed(receipt)))
             if call_id:
                 effects.append(Answer(call_id, report))
@@ -143,6 +148,17 @@ class Obedience:
         if self._state.is_stopping and request.operation in _BEGINS:
             return ControlError.NOT_READY, "is stopping"
         return ControlError.NONE, ""
+
+    def _write_down(self, deal: Deal) -> list[Effect]:
+        """From time to time, so that a process that dies takes little of its books with it."""
+        receipt = self._state.converter.ledger.receipt(deal.deal_id)
+        if receipt is None:
+            return []
+        written_wh = self._written_wh.get(deal.deal_id, 0.0)
+        if receipt.grid_moved_wh - written_wh < _WRITE_RATIO * deal.energy_wh:
+            return []
+        self._written_wh[deal.deal_id] = receipt.grid_moved_wh
+        return [Record(DealCounted(receipt))]
 
     def _acquire(self, call_id: str, request: ControlRequest, now_ns: int) -> list[Effect]:
         state = self._state

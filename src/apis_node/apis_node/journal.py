@@ -125,6 +125,8 @@ def _entry(kind: str, body: dict[str, Any]) -> Entry:
             deal = body["deal"]
             known = {"meter": Meter(deal["meter"]), "state": DealState(deal["state"])}
             return events.DealOpened(Deal(**{**deal, **known}))
+        case "DealCounted":
+            return events.DealCounted(Receipt(**body["receipt"]))
         case "DealClosed":
             return events.DealClosed(Receipt(**body["receipt"]))
     raise ValueError(f"the kind must be one of {', '.join(_KINDS)}")

@@ -14,6 +14,7 @@ import pytest
 from apis_core.errors import ConfigError
 from apis_core.events import (
     DealClosed,
+    DealCounted,
     DealOpened,
     GlobalModeSet,
     LeaseGranted,
@@ -90,6 +91,9 @@ def test_the_folder_is_made(tmp_path):
     assert path.is_file()
 
 
+COUNTED, COUNTED_LATER = Receipt("d", 5.0, 4.5), Receipt("d", 10.0, 9.0)
+
+
 @pytest.mark.parametrize(
     ("entries", "expected"),
     [
@@ -114,9 +118,14 @@ def test_the_folder_is_made(tmp_path):
         ([PolicyPrepared("a"), PolicyAdopted("b")], Memory(policy_text="b")),
         ([DealOpened(FULL_DEAL)], Memory(open_deals={"d": FULL_DEAL})),
         (
+            [DealOpened(FULL_DEAL), DealCounted(COUNTED), DealCounted(COUNTED_LATER)],
+            Memory(open_deals={"d": FULL_DEAL}, counted={"d": COUNTED_LATER}),
+        ),
+        (
             [
                 DealOpened(deal("a")),
                 DealOpened(deal("b")),
+                DealCounted(Receipt("a", 5.0, 4.0)),
                 DealClosed(Receipt("a", 10.0, 9.0, "was enough")),
                 DealClosed(Receipt("never opened", 0.0, 0.0)),
             ],

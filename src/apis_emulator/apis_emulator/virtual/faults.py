@@ -68,7 +68,7 @@ PROFILES = {
         crashes=16.0,
         wipes=1.0,
         jumps=4.0,
-        lies=3.0,
+        lies=4.0,
         policies=1.5,
         modes=6.0,
         stops=12.0,
@@ -183,7 +183,7 @@ def _jump(time_s: float, members: Sequence[UnitId], random: Random) -> Fault:
 def _lie(time_s: float, members: Sequence[UnitId], random: Random) -> Fault:
     victim = members[random.randrange(len(members))]
     by_ma = random.choice((-800, 300, 800))
-    return Fault(time_s, FaultKind.LIE, (victim,), random.uniform(20.0, 180.0), by_ma)
+    return Fault(time_s, FaultKind.LIE, (victim,), random.uniform(20.0, 400.0), by_ma)
 
 
 def _policy(time_s: float, members: Sequence[UnitId], random: Random) -> Fault:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from apis_core.ledger import Receipt
-from apis_core.messages import ConverterOperation, ConverterOrder, ConverterReply, Deal
+from apis_core.messages import (
+    ConverterOperation,
+    ConverterOrder,
+    ConverterReply,
+    Deal,
+    UnitStatus,
+)
 from apis_core.types import ConverterError, ConverterMode, DealState, UnitId
 from apis_emulator.physics.converter import Converter
 from apis_emulator.physics.plant import STIFF_STEP_S, Plant
@@ -17,7 +23,10 @@ __all__ = ["Invariants", "Limits", "Violation"]
 ENERGY_RATIO = 0.001  # of the agreed energy
 BALANCE_WH = 0.01  # the plant's books may be out by so much ...
 BALANCE_RATIO = 1e-4  # ... and this much of all that was sent
+BOOKS_RATIO = 0.1  # of all energy: what strays is booked by one side only
+BOOKED_RATIO = 1.25  # of all that was metered; what strays is assumed to have been as ordered
 DEALS = 4  # that the policy lets flow at once
+_RESTARTED = "the unit was restarted"
 TRIP_V = 1.0  # a trip acts a sub-step late, and a bit
 
 
@@ -45,6 +54,8 @@ class Limits:
         after_end: How long a converter may be on for a deal that is over.
         after_jump: How long two units may believe to be the grid master after a clock has jumped.
         after_lie: How long a converter may carry a current that it was not told to.
+        unwritten_wh: The most that a process takes with it that was counted for a deal.
+        stray_wh: The most that is booked for the wrong deal.
         late_wh: The most that a slow driver can let flow beyond the agreed energy. [Wh]
     """
 
@@ -53,6 +64,8 @@ class Limits:
     after_end: float
     after_jump: float
     after_lie: float
+    unwritten_wh: float
+    stray_wh: float
     late_wh: float
 
 
@@ -85,6 +98,8 @@ class Invariants:
         self._lies: set[UnitId] = set()  # whose converters are off by more than the allowance
         self._lies_since_s: dict[UnitId, float] = {}  # of those that carry such a current
         self._allowance_a = hardware.grid_current_allowance_a
+        self._forgotten_wh = 0.0
+        self._books_ratio = 2.0 * CURRENT_ERROR_A / rules.policy.grid_current_step_a
         self.receipts: dict[str, dict[UnitId, Receipt]] = {}
         self.deals: dict[str, Deal] = {}
         self.settled_s = float("inf")  # from here on rule 2b holds; the faults are long over
@@ -122,10 +137,12 @@ class Invariants:
             return  # what it adds is nobody's fault but its own
         if min(given_a, taken_a) > self._sum_a:
             raise Violation(4, f"{given_a:.3f} A are given to the bus")
+        stored_a = taken_a - given_a  # from the capacitance that each unit has on its terminals
         for branch, limit_a in self._branches:
-            beyond = [plant.units[u].converter.current_a for u in branch.backward_unit_ids]
-            current_a = abs(sum(beyond))
-            if current_a > limit_a:
+            beyond = branch.backward_unit_ids
+            current_a = sum([plant.units[u].converter.current_a for u in beyond])
+            current_a -= stored_a * len(beyond) / len(plant.units)
+            if abs(current_a) > limit_a:
                 raise Violation(4, f"branch {branch.id} carries {current_a:.3f} A")
 
     def _check_lie(self, unit_id: UnitId, now_s: float) -> None:
@@ -203,6 +220,11 @@ class Invariants:
     def forgot(self, unit_id: UnitId) -> None:
         """A unit has lost its journal."""
         self._node_terms[unit_id] = 0
+        self._forgotten_wh += sum(
+            deal.energy_wh
+            for deal in self.deals.values()
+            if unit_id in deal.unit_ids and unit_id not in self.receipts.get(deal.deal_id, {})
+        )
 
     def believes(self, unit_id: UnitId, is_still: Callable[[UnitId], bool], now_s: float) -> None:
         """A unit believes that it is the grid master."""
@@ -238,6 +260,50 @@ class Invariants:
         self._driver_terms[unit_id] = max(newest, order.term)
 
     # --- deals -----------------------------------------------------------------------------------
+
+    def check_books(self, *, undisturbed: bool) -> None:
+        """At the end: what the givers have written down is what the takers have.
+
+        Args:
+            undisturbed: Nothing went wrong in this run, so it holds for each deal: converters are
+                off by their own errors. Otherwise what strays from deals that break off flows in
+                other deals' places, and it holds of all together.
+        """
+        sent_wh = taken_wh = 0.0
+        lost_wh = self._forgotten_wh
+        for deal in self.deals.values():
+            receipts = self.receipts.get(deal.deal_id, {})
+            gave, took = receipts.get(deal.discharge_unit_id), receipts.get(deal.charge_unit_id)
+            if undisturbed and deal.state is DealState.COMPLETED:
+                self._check_receipts(deal, gave, took)
+            sent_wh += gave.grid_moved_wh if gave else 0.0
+            taken_wh += took.grid_moved_wh if took else 0.0
+            restarts = [r for r in receipts.values() if r.reason == _RESTARTED]
+            lost_wh += len(restarts) * self._limits.unwritten_wh
+        if abs(sent_wh - taken_wh) > BOOKS_RATIO * max(sent_wh, taken_wh) + lost_wh:
+            raise Violation(
+                5, f"givers have written down {sent_wh:.1f} Wh, takers {taken_wh:.1f} Wh"
+            )
+        converters = [unit.converter for unit in self._plant.units.values()]
+        metered_wh = sum(each.charged_wh + each.discharged_wh for each in converters)
+        if sent_wh + taken_wh > BOOKED_RATIO * metered_wh + 2.0 * self._limits.late_wh:
+            text = f"{sent_wh + taken_wh:.1f} Wh are booked, {metered_wh:.1f} Wh were metered"
+            raise Violation(5, text)
+
+    def _check_receipts(self, deal: Deal, gave: Receipt | None, took: Receipt | None) -> None:
+        if gave is None or took is None:
+            raise Violation(5, f"deal {deal.deal_id} is not in both journals")
+        more_wh = gave.grid_moved_wh - took.grid_moved_wh
+        if abs(more_wh) > self._books_ratio * deal.energy_wh + self._limits.stray_wh:
+            raise Violation(
+                5, f"in the giver's journal deal {deal.deal_id} has {more_wh:+.3f} Wh more"
+            )
+
+    def check_policies(self, statuses: Iterable[UnitStatus]) -> None:
+        """At the end: all go by the same policy."""
+        versions = {status.unit_id: status.policy_version for status in statuses}
+        if len(set(versions.values())) > 1:
+            raise Violation(7, f"versions of the policy differ in peace: {versions}")
 
     def wrote(self, unit_id: UnitId, receipt: Receipt) -> None:
         """A unit has written down what it counted for a deal."""

@@ -98,7 +98,7 @@ def _play(case: Case, world: World) -> None:
     world.calm_down()
     world.invariants.settled_s = end_s + SETTLE_S
     _must_deal(world)
-    _must_rest(world)
+    _must_rest(world, is_calm=case.profile == "calm")
 
 
 def _must_deal(world: World) -> None:
@@ -123,7 +123,7 @@ def _must_deal(world: World) -> None:
         raise Violation(7, f"no deal was completed within {LIVENESS_S:g} s of peace")
 
 
-def _must_rest(world: World) -> None:
+def _must_rest(world: World, *, is_calm: bool) -> None:
     """In Soft stop all deals come to their end, and nothing is held."""
     world.order_mode(NOBODY, OperationMode.SOFT_STOP)
     world.run_until(world.now_ns + round(QUIET_S * SECOND_NS))
@@ -135,6 +135,8 @@ def _must_rest(world: World) -> None:
         if status.deal_ids or abs(status.committed_wh) > 1e-9:
             held = ", ".join(status.deal_ids) or f"{status.committed_wh:g} Wh"
             raise Violation(6, f"{unit_id} holds {held} after {QUIET_S:g} s of Soft stop")
+    world.invariants.check_books(undisturbed=is_calm)
+    world.invariants.check_policies(world.statuses.values())
     open_ids = [deal.deal_id for deal in world.invariants.deals.values() if not deal.state.is_over]
     if open_ids:
         raise Violation(6, f"deals were never closed: {', '.join(open_ids)}")

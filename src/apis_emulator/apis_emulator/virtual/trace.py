@@ -49,6 +49,8 @@ def describe(entry: ev.Entry) -> str:
             return f"voice for {unit_id} in term {term}"
         case ev.DealOpened(deal):
             return f"deal {deal.deal_id} opened"
+        case ev.DealCounted(receipt):
+            return f"deal {receipt.deal_id} counted, {receipt.grid_moved_wh:.6f} Wh"
         case ev.DealClosed(receipt):
             moved_wh = receipt.grid_moved_wh
             return f"deal {receipt.deal_id} closed, {moved_wh:.6f} Wh {receipt.reason}".rstrip()

@@ -83,6 +83,8 @@ class World(Timeline):
                 + timing.force_stop_ns / SECOND_NS
                 + driver_s
                 + RAMPS_S,
+                unwritten_wh=0.05 * 25.0 + 350.0 * driver_s / 3600.0,
+                stray_wh=350.0 * STRAY_S / 3600.0,
                 late_wh=350.0 * (2.0 * profile.slow_s + 1.0 + STRAY_S) / 3600.0,
             ),
         )
@@ -214,7 +216,7 @@ class World(Timeline):
         self._starts += 1
         random = self._random
         old = self._journals[unit_id]
-        memory = replace(old, open_deals=dict(old.open_deals))
+        memory = replace(old, open_deals=dict(old.open_deals), counted=dict(old.counted))
         settings = AgentSettings(
             unit_id=unit_id,
             instance_id=f"{unit_id}#{self._starts}",
