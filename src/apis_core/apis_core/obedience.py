@@ -70,7 +70,7 @@ class Obedience:
             return state.converter.leave(request.deal_id, "its slot is released", now_ns)
         if slot is not None:
             slot.until_ns = now_ns + max(request.hold_ns, state.timing.deal.hold_ns)
-        effects = self._write_down(slot.deal) if slot else []
+        effects = self._write_down(slot.deal) if slot and slot.deal else []
         effects += state.converter.obey(call_id, request, slot.deal if slot else None, now_ns)
         return effects
 

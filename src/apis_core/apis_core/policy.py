@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, MinLen
@@ -255,6 +256,7 @@ def policy_text(policy: Policy) -> str:
     return json.dumps(fields, sort_keys=True, separators=(",", ":"), default=_plain)
 
 
+@lru_cache(maxsize=8)
 def policy_hash(policy: Policy) -> str:
     """SHA-256 of the canonical text, in hex: what members compare before they deal."""
     return hashlib.sha256(policy_text(policy).encode()).hexdigest()

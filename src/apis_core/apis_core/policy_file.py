@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from enum import Enum
+from functools import lru_cache
 from typing import Any, get_type_hints
 
 from apis_core.branches import TOPOLOGY_KEY, branches_part
@@ -17,6 +18,7 @@ __all__ = ["policy_file"]
 _PERCENT_DIGITS = 9  # what is lost when a share becomes a percentage and a share again
 
 
+@lru_cache(maxsize=8)
 def policy_file(policy: Policy) -> str:
     """JSON that :func:`~apis_core.policy.parse_policy` makes the same policy of."""
     data: dict[str, Any] = {}

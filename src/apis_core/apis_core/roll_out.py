@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from apis_core.errors import ConfigError
 from apis_core.events import Broadcast, Effect, Note, PolicyPrepared, Raise, Record
@@ -293,11 +294,19 @@ def _warning(unit_id: UnitId, code: str, message: str) -> Fault:
     )
 
 
-def _read(offer: PolicyOffer) -> tuple[_Edition | None, str]:
+@lru_cache(maxsize=8)
+def _parsed(text: str) -> tuple[_Edition | None, str]:
+    """Every unit repeats the same few texts for as long as a change lasts."""
     try:
-        edition = _Edition.of(parse_policy(offer.text, f"policy of {offer.unit_id}"))
+        return _Edition.of(parse_policy(text, "policy")), ""
     except ConfigError as error:
         return None, error.problems[0].right
+
+
+def _read(offer: PolicyOffer) -> tuple[_Edition | None, str]:
+    edition, reason = _parsed(offer.text)
+    if edition is None:
+        return None, reason
     if (edition.version, edition.hash) != (offer.policy_version, offer.policy_hash):
         return None, "its text says something else than its hash"
     return edition, ""

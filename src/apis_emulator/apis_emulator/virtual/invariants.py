@@ -83,8 +83,8 @@ class Invariants:
         self._limits = limits
         hardware = rules.hardware
         self._unit_a = hardware.grid_current_capacity_a + hardware.grid_current_allowance_a
-        # each is as far off as its converter is, and as the compensation lets it be
-        off_a = CURRENT_ERROR_A + rules.policy.compensation_drift_allowance_a
+        # each is as far off as its two converters are, and as the compensation lets it be
+        off_a = 2.0 * CURRENT_ERROR_A + rules.policy.compensation_drift_allowance_a
         self._sum_a = (rules.policy.total_deal_current_max_a or 1e9) + DEALS * off_a
         self._branches = [
             (branch, branch.capacity_a + DEALS * off_a) for branch in rules.policy.topology or ()
