@@ -34,7 +34,7 @@ def start_grid(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     def text(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
 
-    names = ("units", "speed", "port", "device")
+    names = ("units", "speed", "port", "device", "keys")
     overrides = Overrides.of_texts(**{name: text(name) for name in names})
     web, rviz = text("web") == "true", text("rviz") == "true"
     markers = "true" if rviz else text("markers")
@@ -97,6 +97,11 @@ def generate_launch_description() -> LaunchDescription:
                 default_value="",
                 choices=["", "native", "serial", "http"],
                 description="How every unit reaches its converter; empty = as the file has it.",
+            ),
+            DeclareLaunchArgument(
+                "keys",
+                default_value="",
+                description="Key folder: only signed words count; empty = as the file has it.",
             ),
             DeclareLaunchArgument(
                 "rviz",

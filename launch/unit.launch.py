@@ -27,9 +27,10 @@ PARAMETERS = {
     "scenario_file": "When this unit asks for energy, and when it offers some.",
     "journal_file": "What this unit must not forget; made if it is not there.",
     "driver_params": "ROS parameters of its driver; empty = somebody else drives the converter.",
+    "keys": "Key folder of the grid; empty = an open grid, where every word counts.",
     "timezone": "IANA name of the time zone that the scenario's hours are in.",
 }
-DEFAULTS = {"cluster": "village", "driver_params": "", "timezone": "Asia/Tokyo"}
+DEFAULTS = {"cluster": "village", "driver_params": "", "keys": "", "timezone": "Asia/Tokyo"}
 
 
 def start_unit(context: LaunchContext) -> list[LaunchDescriptionEntity]:
@@ -52,7 +53,10 @@ def start_unit(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             package="apis_driver",
             executable="driver",
             arguments=["--cluster", values["cluster"], "--unit", values["unit_id"]],
-            parameters=[driver_params, {"hardware_file": values["hardware_file"]}],
+            parameters=[
+                driver_params,
+                {"hardware_file": values["hardware_file"], "keys": values["keys"]},
+            ],
             output="screen",
             emulate_tty=True,
             # it says WAIT first when it comes, and last when it goes

@@ -31,7 +31,8 @@ def start_dashboard(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """The windows, with what the command line says."""
     port = LaunchConfiguration("port").perform(context)
     config = Path(LaunchConfiguration("config").perform(context))
-    resolved = resolve(config, Overrides.of_texts(port=port))
+    keys = LaunchConfiguration("keys").perform(context)
+    resolved = resolve(config, Overrides.of_texts(port=port, keys=keys))
     grid = resolved.description
     # Not the folder of the grid itself, which may run on this machine.
     run = run_folder(grid, "-viz")
@@ -52,6 +53,11 @@ def generate_launch_description() -> LaunchDescription:
                 "config",
                 default_value=str(ROOT / "config" / "sim_grid.yaml"),
                 description="Grid file (YAML): which units there are, and where they stand.",
+            ),
+            DeclareLaunchArgument(
+                "keys",
+                default_value="",
+                description="Key folder with an operator's key; empty = as the file has it.",
             ),
             DeclareLaunchArgument(
                 "port",

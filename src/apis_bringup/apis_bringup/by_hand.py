@@ -63,7 +63,7 @@ def make_deal(grid: Grid, wish: Wish, *, as_json: bool) -> int:
         if grid.unit_ids and unit not in grid.unit_ids:
             known = ", ".join(sorted(grid.unit_ids))
             raise usage_error(option, unit, f"must be one of {known}")
-    with Graph(grid.cluster) as graph, _ctrl_c() as stop:
+    with Graph(grid.cluster, grid.words) as graph, _ctrl_c() as stop:
         graph.every(0.1, lambda: None)  # futures do not notify
         action = ActionClient(graph.node, Interchange, f"{wish.giver.lower()}/interchange")
         try:
@@ -95,8 +95,10 @@ def _carry_out(
     if not graph.wait_for(lambda: stop.asked or action.server_is_ready(), within_s=within_s):
         raise CommandError(f"{wish.giver} of the cluster {grid.cluster!r} does not answer")
     with _progress(wish, shown=not as_json) as show:
+        channel = f"{graph.namespace}/{wish.giver.lower()}/interchange"
+        goal = graph.words.sign(_goal(wish), channel)
         handle = _answer(
-            graph, action.send_goal_async(_goal(wish), lambda f: show(f.feedback.deal)), wish
+            graph, action.send_goal_async(goal, lambda f: show(f.feedback.deal)), wish
         )
         if not handle.accepted:
             raise CommandError(f"{wish.giver} does not take orders for deals now")

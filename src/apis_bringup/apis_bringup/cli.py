@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 # Everything that takes long to import (ROS, pydantic) is imported by the command that needs it.
+from apis_bringup.cli_keys import keys_app
 from apis_bringup.cli_look import look_app
 from apis_bringup.cli_options import (
     CompatHttp,
@@ -18,6 +19,7 @@ from apis_bringup.cli_options import (
     Device,
     Faults,
     KeepJournal,
+    KeyFolder,
     Markers,
     MetricsPort,
     Port,
@@ -42,6 +44,7 @@ app = typer.Typer(
 )
 app.add_typer(look_app)
 app.add_typer(world_app, name="world")
+app.add_typer(keys_app, name="keys")
 
 STOPS_WITHIN_S = 25.0  # wall; what a run allows its processes, and some
 
@@ -58,6 +61,7 @@ def run(
     device: Device = None,
     faults: Faults = None,
     keep_journal: KeepJournal = False,
+    keys: KeyFolder = None,
     markers: Markers = False,
     metrics_port: MetricsPort = None,
     compat_http: CompatHttp = False,
@@ -70,7 +74,7 @@ def run(
     from apis_bringup.processes import Extras
     from apis_bringup.session import GridOptions, open_session
 
-    overrides = Overrides(units, speed, seed, port, composition, device, read_faults(faults))
+    overrides = Overrides(units, speed, seed, port, composition, device, keys, read_faults(faults))
     extras = Extras(markers, metrics_port, compat_http, record.resolve() if record else None)
     options = GridOptions(
         config, overrides, web=not no_web, keep_journal=keep_journal, extras=extras
@@ -80,6 +84,11 @@ def run(
         session.runner.say(
             f"{len(grid.units)} units, {grid.emulator.speed:g} times as fast as the clock; "
             f"files in {os.path.relpath(session.run.path)}"
+        )
+        session.runner.say(
+            f"signed grid: only words signed with keys in {os.path.relpath(grid.keys)} count"
+            if grid.keys
+            else "open grid: no keys, every word on this machine counts"
         )
         if session.url:
             session.runner.say(f"dashboard: {session.url}", colour="1;36")
@@ -176,6 +185,7 @@ def sim(
     seed: Seed = None,
     device: Device = None,
     faults: Faults = None,
+    keys: KeyFolder = None,
 ) -> int:
     """Run a grid without a window for some simulated time, and write a report."""
     from apis_bringup import tables
@@ -184,7 +194,12 @@ def sim(
     from apis_bringup.sim import run_sim
 
     overrides = Overrides(
-        units=units, speed=speed, seed=seed, device=device, faults=read_faults(faults)
+        units=units,
+        speed=speed,
+        seed=seed,
+        device=device,
+        keys=keys,
+        faults=read_faults(faults),
     )
     options = GridOptions(config, overrides, web=False, quiet=True)
     code, content = run_sim(options, duration_s=duration, report_file=report)

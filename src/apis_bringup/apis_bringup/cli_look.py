@@ -42,6 +42,8 @@ def status(
         look.watch(grid, as_json=as_json)
     else:
         show(look.status(grid), as_json, tables.units)
+        if not as_json:
+            print(grid.words)
 
 
 @look_app.command()
@@ -91,7 +93,7 @@ def mode(
     """Order an operation mode, and wait until it is in force."""
     from apis_bringup import look
 
-    text, modes = look.set_mode(look.Grid(cluster), mode, unit)
+    text, modes = look.set_mode(look.Grid(cluster, orders=True), mode, unit)
     print(json.dumps(modes, indent=1) if as_json else text)
 
 
@@ -111,7 +113,7 @@ def deal(
     from apis_bringup import by_hand, look
 
     wish = by_hand.Wish(giver, taker, energy_wh, current_a, price)
-    return by_hand.make_deal(look.Grid(cluster), wish, as_json=as_json)
+    return by_hand.make_deal(look.Grid(cluster, orders=True), wish, as_json=as_json)
 
 
 @look_app.command()

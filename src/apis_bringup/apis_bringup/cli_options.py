@@ -18,6 +18,7 @@ __all__ = [
     "Device",
     "Faults",
     "KeepJournal",
+    "KeyFolder",
     "Markers",
     "MetricsPort",
     "Port",
@@ -50,6 +51,10 @@ Faults = Annotated[
 ]
 KeepJournal = Annotated[
     bool, typer.Option("--keep-journal", help="Units remember what they did in the last run.")
+]
+KeyFolder = Annotated[
+    Path | None,
+    typer.Option("--keys", metavar="DIR", help="Keys of the grid: only signed words count."),
 ]
 Cluster = Annotated[
     str | None, typer.Option(help="Cluster; default the one that runs here, else village.")

@@ -70,7 +70,7 @@ def world_add(
     """Put up the hardware of one more unit."""
     from apis_bringup import emulated_world, look
 
-    _say(emulated_world.said(emulated_world.add_unit(look.Grid(cluster), file)))
+    _say(emulated_world.said(emulated_world.add_unit(look.Grid(cluster, orders=True), file)))
 
 
 @world_app.command("remove")
@@ -111,7 +111,9 @@ def world_break(
     fields: dict[str, Any] = {"unit_id": unit, "other_unit_id": to, "quantity": quantity}
     fields |= {} if value is None else {"value": value}
     fields |= {} if duration is None else {"duration_s": duration}
-    _say(emulated_world.said(emulated_world.inject(look.Grid(cluster), kind, **fields)))
+    _say(
+        emulated_world.said(emulated_world.inject(look.Grid(cluster, orders=True), kind, **fields))
+    )
 
 
 @world_app.command("repair")
@@ -122,7 +124,7 @@ def world_repair(
     """Repair what is broken."""
     from apis_bringup import emulated_world, look
 
-    _say(emulated_world.said(emulated_world.repair(look.Grid(cluster), fault)))
+    _say(emulated_world.said(emulated_world.repair(look.Grid(cluster, orders=True), fault)))
 
 
 def _world(operation: str, cluster: str | None, **fields: Any) -> None:
@@ -131,7 +133,11 @@ def _world(operation: str, cluster: str | None, **fields: Any) -> None:
     from apis_interfaces.srv import EmulatorControl
 
     number = getattr(EmulatorControl.Request, f"OPERATION_{operation}")
-    _say(emulated_world.said(emulated_world.control(look.Grid(cluster), number, **fields)))
+    _say(
+        emulated_world.said(
+            emulated_world.control(look.Grid(cluster, orders=True), number, **fields)
+        )
+    )
 
 
 def _say(lines: list[str]) -> None:

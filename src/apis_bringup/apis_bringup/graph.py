@@ -17,6 +17,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 
 from apis_bringup.errors import CancelledError
+from apis_signing import OPEN, Words, is_signed
 
 __all__ = ["CLOCK", "LATCHED", "STATE", "Graph", "qos_that_hears"]
 
@@ -32,8 +33,9 @@ class Graph:
     looks at what they left behind. Use it as a context manager.
     """
 
-    def __init__(self, cluster: str) -> None:
-        """Join the graph in the namespace of `cluster`."""
+    def __init__(self, cluster: str, words: Words = OPEN) -> None:
+        """Join the graph in the namespace of `cluster`; `words` speaks and refuses there."""
+        self.words = words
         self.namespace = f"/apis/{cluster}"
         self.changed = threading.Condition()
         self._is_cancelled = False
@@ -70,9 +72,14 @@ class Graph:
         self, message_type: type, topic: str, hear: Callable[[Any], None], qos: QoSProfile
     ) -> None:
         """Call `hear` with every message of a topic (relative to the cluster's namespace)."""
+        name = topic if topic.startswith("/") else f"{self.namespace}/{topic}"
 
         def heard(message: Any) -> None:
             with self.changed:
+                if is_signed(message_type) and self.words.why_refused(
+                    message, name, retained=True
+                ):
+                    return
                 hear(message)
                 self.changed.notify_all()
 

@@ -35,6 +35,7 @@ from apis_core.hardware import Hardware, parse_hardware
 from apis_core.jsonc import parse_object
 from apis_core.policy import Policy, parse_policy, replace_members
 from apis_core.scenario import parse_scenario
+from apis_signing import Role, read_keys
 
 __all__ = ["ResolvedGrid", "resolve", "write_run_folder"]
 
@@ -84,6 +85,7 @@ def resolve(path: Path, overrides: Overrides = NO_OVERRIDES) -> ResolvedGrid:
     web = grid.web
     if web.access_file is not None and files.exists(web.access_file, "web.access_file"):
         web = web.model_copy(update={"access_file": str(files.absolute(web.access_file))})
+    keys = _resolved_keys(grid, overrides, files)
     policy_text = files.text(grid.policy)
     if policy and overrides.units is not None:
         policy_text = _with_members(policy_text, policy, [unit.id for unit in grid.units])
@@ -98,7 +100,12 @@ def resolve(path: Path, overrides: Overrides = NO_OVERRIDES) -> ResolvedGrid:
     if files.problems:
         raise ConfigError(files.problems)
     description = grid.model_copy(
-        update={"policy": str(files.absolute(grid.policy)), "units": units, "web": web}
+        update={
+            "policy": str(files.absolute(grid.policy)),
+            "units": units,
+            "web": web,
+            "keys": keys,
+        }
     )
     description = with_http_ports(description)
     is_adapted = policy_text != files.text(grid.policy)
@@ -258,6 +265,28 @@ def _with_physics(data: Any, files: _Files) -> Any:
         own = emulator.get(section, {})
         merged[section] = {**values, **own} if isinstance(own, Mapping) else own
     return {**data, "emulator": merged}
+
+
+def _resolved_keys(grid: GridDescription, overrides: Overrides, files: _Files) -> str | None:
+    """The grid's key folder, absolute; what stands in it is checked by whoever speaks."""
+    if overrides.keys is not None:
+        folder = overrides.keys.resolve()
+    elif grid.keys is not None:
+        folder = files.absolute(grid.keys)
+    else:
+        return None
+    try:
+        roles = read_keys(folder).roles
+    except ConfigError as error:
+        files.problems += error.problems
+        return None
+    keyless = [unit.id for unit in grid.units if roles.get(unit.id) is not Role.UNIT]
+    if keyless:
+        right = (
+            f"must also have keys of the units {', '.join(keyless)}; `apisctl keys new` adds them"
+        )
+        files.problems.append(Problem(files.grid_source, "keys", str(folder), right))
+    return str(folder)
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from apis_bringup.records import (
     unit_record,
 )
 from apis_interfaces.msg import OperationMode
+from apis_signing import words_of_operator
 
 __all__ = [
     "MODES",
@@ -57,13 +58,24 @@ MODES = {
 class Grid:
     """The grid that a command is about: the one that runs here, or one on the network."""
 
-    def __init__(self, cluster: str | None) -> None:
-        """Look for a grid on this machine; `cluster` says which one in the graph is meant."""
+    def __init__(self, cluster: str | None, *, orders: bool = False) -> None:
+        """Look for a grid on this machine.
+
+        Args:
+            cluster: Which one in the graph is meant; None = the one that runs here.
+            orders: Whether the command orders something, and must be able to sign where there
+                are keys.
+
+        Raises:
+            ConfigError: The grid has keys, and no operator's is here.
+        """
         running = run_lock.find()
         self.is_here = running is not None and cluster in (None, running.cluster)
         self.cluster = cluster or (running.cluster if running else "village")
         self.unit_ids = set(running.units) if running and self.is_here else set()
-        self.zone = _zone(running) if running and self.is_here else timezone.utc
+        description = _description(running) if running and self.is_here else {}
+        self.zone = _zone(description)
+        self.words = words_of_operator(description.get("keys"), may_be_silent=not orders)
 
     @contextmanager
     def observe(self) -> Iterator[GridObserver]:
@@ -72,7 +84,7 @@ class Grid:
         Raises:
             CommandError: Nobody answers.
         """
-        with Graph(self.cluster) as graph:
+        with Graph(self.cluster, self.words) as graph:
             observer = GridObserver(graph)
             if self.unit_ids:
                 observer.wait_for(
@@ -231,7 +243,7 @@ def echo(grid: Grid, topic: str, *, once: bool, as_json: bool) -> None:
     Raises:
         CommandError: Nobody publishes on it.
     """
-    with Graph(grid.cluster) as graph:
+    with Graph(grid.cluster, grid.words) as graph:
         name = topic if topic.startswith("/") else f"{graph.namespace}/{topic}"
         if not _wait_for_topics(grid, graph, {name}):
             near = ", ".join(t for t in sorted(graph.topics()) if t.startswith(graph.namespace))
@@ -263,11 +275,19 @@ def _wait_for_topics(grid: Grid, graph: Graph, names: set[str]) -> bool:
     return graph.wait_for(lambda: graph.topics().keys() >= names, within_s=APPEARS_WITHIN_S)
 
 
-def _zone(running: run_lock.RunningGrid) -> tzinfo:
-    """The time zone of the grid's place."""
+def _description(running: run_lock.RunningGrid) -> dict[str, Any]:
+    """The resolved description of a grid that runs here."""
     file = RunFolder(Path(running.folder)).grid_file
     try:
-        grid = json.loads(file.read_text())
-        return zoneinfo.ZoneInfo(grid["emulator"]["place"]["timezone"])
-    except (OSError, ValueError, KeyError):  # it may be stopping just now
+        description = json.loads(file.read_text())
+    except (OSError, ValueError):  # it may be stopping just now
+        return {}
+    return description if isinstance(description, dict) else {}
+
+
+def _zone(description: dict[str, Any]) -> tzinfo:
+    """The time zone of the grid's place."""
+    try:
+        return zoneinfo.ZoneInfo(description["emulator"]["place"]["timezone"])
+    except (ValueError, KeyError):
         return timezone.utc

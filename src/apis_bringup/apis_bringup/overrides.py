@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from apis_core.errors import ConfigError, Problem
@@ -22,6 +23,7 @@ class Overrides:
     port: int | None = None
     composition: Composition | None = None
     device: DeviceKind | None = None
+    keys: Path | None = None  # key folder
     faults: Sequence[Any] | None = None  # instead of the file's `emulator.faults`
 
     @classmethod
@@ -35,6 +37,8 @@ class Overrides:
         values: dict[str, Any] = {}
         if device := texts.pop("device", ""):
             values["device"] = device  # checked with the grid
+        if keys := texts.pop("keys", ""):
+            values["keys"] = Path(keys)
         for name, text in texts.items():
             number = float if name == "speed" else int
             try:

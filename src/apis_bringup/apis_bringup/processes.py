@@ -262,6 +262,7 @@ def node_parameters(
             "hardware_file": unit.hardware,
             "scenario_file": unit.scenario,
             "battery": unit.battery or "",
+            "keys": grid.keys or "",
             "journal_file": str(run.journal_file(unit.id)),
             "timezone": grid.emulator.place.timezone,
             "speed": grid.emulator.speed,
@@ -271,6 +272,7 @@ def node_parameters(
             "use_sim_time": use_sim_time and unit.driver is None,  # energy takes its own time
             "hardware_file": unit.hardware,
             "speed": grid.emulator.speed,
+            "keys": grid.keys or "",
             **_devices(unit, run),
         }
     return nodes

@@ -7,6 +7,7 @@ import math
 import time
 import zoneinfo
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from apis_bringup.records import (
 )
 from apis_bringup.session import GridOptions, Session, open_session
 from apis_interfaces.msg import OperationMode
+from apis_signing import words_of_operator
 
 __all__ = ["run_sim"]
 
@@ -177,7 +179,10 @@ def run_sim(options: GridOptions, *, duration_s: float, report_file: Path) -> tu
         CommandError: The grid did not come up, or its clock stopped; the report is written.
     """
     _check_writable(report_file)
-    with open_session(options) as session, Graph(session.grid.cluster) as graph:
+    with ExitStack() as stack:
+        session = stack.enter_context(open_session(options))
+        words = words_of_operator(session.grid.keys)
+        graph = stack.enter_context(Graph(session.grid.cluster, words))
         simulation = _Simulation(session, graph, duration_s)
         try:
             code = simulation.run()

@@ -412,6 +412,7 @@ class GridDescription(_Part):
     cluster: ClusterName = "village"
     policy: FileName
     units: Annotated[tuple[UnitEntry, ...], Field(min_length=1)]
+    keys: FileName | None = None  # key folder; None = an open grid, where every word counts
     composition: Composition = "auto"  # unit nodes: a process each, one for all, or by number
     emulator: Emulation = Emulation()
     web: Web = Web()

@@ -18,6 +18,7 @@ from apis_driver.governor import GovernorSettings
 from apis_driver.http_server import HttpServerSettings
 from apis_driver.registry import make_battery, make_dcdc, read_settings
 from apis_driver.shell import DriverNode, DriverSetup
+from apis_signing import OPEN, Words, read_keys
 
 __all__ = ["run"]
 
@@ -87,7 +88,8 @@ def _setup(cluster: str, unit_id: str) -> DriverSetup:
         for name in ("converter", "battery", "rules", "http")
     }
     plain: dict[str, Any] = {
-        name: node.get_parameter_or(name).value for name in ("hardware_file", "autostart", "speed")
+        name: node.get_parameter_or(name).value
+        for name in ("hardware_file", "autostart", "speed", "keys")
     }
     node.destroy_node()
     problems: list[Problem] = []
@@ -104,6 +106,8 @@ def _setup(cluster: str, unit_id: str) -> DriverSetup:
     http = tried(read_settings, HttpServerSettings, groups["http"], source, "http")
     rules = tried(read_settings, GovernorSettings, groups["rules"], source, "rules")
     limits = tried(_limits, plain["hardware_file"], source) if plain["hardware_file"] else None
+    keys = tried(read_keys, Path(plain["keys"])) if plain["keys"] else None
+    words = tried(Words, keys, unit_id) if keys else OPEN
     if problems:
         raise ConfigError(problems)
     return DriverSetup(
@@ -116,6 +120,7 @@ def _setup(cluster: str, unit_id: str) -> DriverSetup:
         http=http,
         plant_rate=float(plain["speed"] or 1.0),
         autostart=plain["autostart"] is not False,
+        words=words,
     )
 
 

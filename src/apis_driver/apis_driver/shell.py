@@ -47,6 +47,7 @@ from apis_driver.http_server import CompatServer, HttpServerSettings
 from apis_driver.unit_hardware import OPEN_LIMIT_S, Timing, UnitHardware
 from apis_interfaces.msg import ConverterState, Fault
 from apis_interfaces.srv import ConverterCommand
+from apis_signing import OPEN, Words
 
 __all__ = ["DriverNode", "DriverSetup"]
 
@@ -80,6 +81,7 @@ class DriverSetup:
         http: Where to serve the original drivers' interface.
         plant_rate: Simulated seconds per wall second.
         autostart: Walk up by itself.
+        words: Signs what it says, and refuses what does not count.
     """
 
     unit_id: UnitId
@@ -91,6 +93,7 @@ class DriverSetup:
     http: HttpServerSettings = field(default_factory=HttpServerSettings)
     plant_rate: float = 1.0
     autostart: bool = True
+    words: Words = OPEN
 
 
 class DriverNode(LifecycleNode):
@@ -136,8 +139,9 @@ class DriverNode(LifecycleNode):
         self._waker = self.create_guard_condition(self._answer)
         # reentrant: an order waits for the converter's thread, and nothing else waits for an order
         orders = ReentrantCallbackGroup()
+        self._command_name = f"{self.get_namespace()}/converter/command"
         self.create_service(
-            ConverterCommand, "converter/command", self._serve, callback_group=orders
+            ConverterCommand, self._command_name, self._serve, callback_group=orders
         )
         # Not the default clock: ROS time stalls when somebody sets the system clock back.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -279,12 +283,8 @@ class DriverNode(LifecycleNode):
             self.get_logger().error(f"converter: {why}; trying again")
             self._publish_fault(Complaint("converter_unreachable", why))
         self._why = why
-        self._readings.publish(
-            translate.converter_state(
-                self._setup.unit_id,
-                replace(self.hardware.governor.reading(self._stamp_ns()), stop_detail=why),
-            )
-        )
+        reading = self.hardware.governor.reading(self._stamp_ns())
+        self._say_reading(replace(reading, stop_detail=why))
 
     def _drain(self, ends_at_s: float) -> None:
         hardware = self.hardware
@@ -296,8 +296,16 @@ class DriverNode(LifecycleNode):
     # --- orders ----------------------------------------------------------------------------------
 
     async def _serve(self, request: Any, response: Any) -> Any:
+        words, channel = self._setup.words, self._command_name
         order = translate.order(request)
-        if order is None:
+        why = words.why_refused(request, channel, speaker=self._setup.unit_id)
+        if why:
+            reply = ConverterReply(
+                error=ConverterError.REFUSED,
+                message=why,
+                reading=self.hardware.governor.reading(),
+            )
+        elif order is None:
             reply = ConverterReply(
                 error=ConverterError.OUT_OF_RANGE,
                 message=f"operation is {request.operation}, it must be 0 to 4",
@@ -316,7 +324,8 @@ class DriverNode(LifecycleNode):
             reply = await future
         reading = replace(reply.reading or ConverterReading(), stamp_ns=self._stamp_ns())
         reply = replace(reply, reading=reading)
-        return translate.fill_reply(response, reply, self._setup.unit_id)
+        translate.fill_reply(response, reply, self._setup.unit_id)
+        return words.sign(response, channel, request)
 
     def _answer(self) -> None:
         """In the executor's thread: what the converter's thread has finished."""
@@ -341,7 +350,11 @@ class DriverNode(LifecycleNode):
             return
         self._published = (reading.mode, now_s)
         stamped = replace(reading, stamp_ns=self._stamp_ns())
-        self._readings.publish(translate.converter_state(self._setup.unit_id, stamped))
+        self._say_reading(stamped)
+
+    def _say_reading(self, reading: ConverterReading) -> None:
+        message = translate.converter_state(self._setup.unit_id, reading)
+        self._readings.publish(self._setup.words.sign(message, self._readings.topic_name))
 
     def _publish_battery(self, status: BatteryStatus | None) -> None:
         if self._batteries is None:
@@ -358,22 +371,23 @@ class DriverNode(LifecycleNode):
 
     def _publish_fault(self, complaint: Complaint) -> None:
         unit_id = self._setup.unit_id
-        self._faults.publish(
-            Fault(
-                unit_id=unit_id,
-                # not the unit's own id: it takes no word of its own from the graph
-                reporter_id=f"{unit_id}/driver",
-                category=int(FaultCategory.HARDWARE),
-                extent=int(FaultExtent.LOCAL),
-                level=int(FaultLevel.ERROR),
-                code=complaint.code,
-                message=complaint.message,
-                deal_id=self.hardware.governor.deal_id,
-                stamp=translate.time_of(self.get_clock().now().nanoseconds),
-            )
+        fault = Fault(
+            unit_id=unit_id,
+            # not the unit's own id: it takes no word of its own from the graph
+            reporter_id=f"{unit_id}/driver",
+            category=int(FaultCategory.HARDWARE),
+            extent=int(FaultExtent.LOCAL),
+            level=int(FaultLevel.ERROR),
+            code=complaint.code,
+            message=complaint.message,
+            deal_id=self.hardware.governor.deal_id,
+            stamp=translate.time_of(self.get_clock().now().nanoseconds),
         )
+        self._faults.publish(self._setup.words.sign(fault, self._faults.topic_name))
 
     def _diagnose(self) -> None:
+        if complaint := self._setup.words.complaint():
+            self.get_logger().warning(complaint)
         message = DiagnosticArray(status=[self._converter_diagnosis()])
         if self._setup.battery is not None:
             message.status.append(self._battery_diagnosis())
@@ -411,8 +425,11 @@ class DriverNode(LifecycleNode):
             level, text = DiagnosticStatus.ERROR, f"not connected: {self._why}"
         elif hardware.settings_timing.late or hardware.status_timing.late:
             level, text = DiagnosticStatus.WARN, f"{self._state}; slower than its budget at times"
+        elif self._setup.words.is_alarmed:
+            level, text = DiagnosticStatus.WARN, f"refused: {self._setup.words.last_refusal}"
         values = {
             "address": self._setup.dcdc.address,
+            "words_refused": str(self._setup.words.refused.total()),
             "state": self._state,
             "mode": f"{status.mode.name} {status.mode_code}".strip(),
             "alarm": f"{status.alarm.name} {status.alarm_text}".strip(),

@@ -36,6 +36,7 @@ from apis_emulator.servers.serving import DeviceServers
 from apis_emulator.servers.tampering import TamperingError, defaults, tamper
 from apis_interfaces.msg import BusState, ConverterState, HouseState
 from apis_interfaces.srv import ConverterCommand, EmulatorControl, InjectFault
+from apis_signing import Words, read_keys
 
 __all__ = ["EmulatorNode", "run"]
 
@@ -83,6 +84,9 @@ class EmulatorNode(Node):
             self.declare_parameter(name, value)
         self.add_on_set_parameters_callback(self._tamper)
         self._driver = emulation.driver
+        self._keys = read_keys(Path(grid.keys)) if grid.keys else None
+        self._words: dict[UnitId, Words] = {}
+        self._ears = Words(self._keys)
         self._pacer = Pacer(speed, now_s)
         self._start_ns = start_of(grid)
         self._reading_ns = 0
@@ -138,12 +142,18 @@ class EmulatorNode(Node):
         }
 
     def _control(self, request: Any, response: Any) -> Any:
+        if why := self._ears.why_refused(request, f"{self.get_namespace()}/emulator/control"):
+            response.error_code, response.error_msg = response.ERROR_NOT_SIGNED, why
+            return response
         with self._lock:
             self._operator.control(request, response)
             self._follow()
             return response
 
     def _inject(self, request: Any, response: Any) -> Any:
+        if why := self._ears.why_refused(request, f"{self.get_namespace()}/emulator/inject_fault"):
+            response.error_code, response.error_msg = response.ERROR_NOT_SIGNED, why
+            return response
         with self._lock:
             self._operator.inject(request, response)
             self._follow()
@@ -173,18 +183,33 @@ class EmulatorNode(Node):
             self._commands[unit_id] = self._serve(unit_id)
 
     def _serve(self, unit_id: UnitId) -> Any:
-        name = f"{unit_id.lower()}/converter/command"
-        return self.create_service(ConverterCommand, name, self._server(unit_id))
+        channel = f"{self.get_namespace()}/{unit_id.lower()}/converter/command"
+        return self.create_service(ConverterCommand, channel, self._server(unit_id, channel))
 
-    def _server(self, unit_id: UnitId) -> Callable[[Any, Any], Any]:
+    def _words_of(self, unit_id: UnitId) -> Words:
+        """The mouth and ears of a unit's hardware."""
+        if unit_id not in self._words:
+            has_key = self._keys is not None and unit_id in self._keys.roles
+            self._words[unit_id] = Words(self._keys, unit_id if has_key else "")
+        return self._words[unit_id]
+
+    def _server(self, unit_id: UnitId, channel: str) -> Callable[[Any, Any], Any]:
+        words = self._words_of(unit_id)
+
         def serve(request: Any, response: Any) -> Any:
             with self._lock:
-                return answer(request, response)
+                return words.sign(answer(request, response), channel, request)
 
         def answer(request: Any, response: Any) -> Any:
             now_s = time.monotonic()
             order = translate.order(request)
-            if order is None:
+            if why := words.why_refused(request, channel, speaker=unit_id):
+                reply = ConverterReply(
+                    error=ConverterError.REFUSED,
+                    message=why,
+                    reading=self._driver.read(unit_id, now_s),
+                )
+            elif order is None:
                 reply = ConverterReply(
                     error=ConverterError.OUT_OF_RANGE,
                     message=f"operation is {request.operation}, it must be 0 to 4",
@@ -305,7 +330,9 @@ class EmulatorNode(Node):
     def _publish_converter(self, unit_id: UnitId, now_s: float) -> None:
         reading, stamp = self._driver.read(unit_id, now_s), self._reading_stamp()
         self._modes[unit_id] = reading.mode
-        self._converters[unit_id].publish(translate.converter_state(unit_id, reading, stamp))
+        message = translate.converter_state(unit_id, reading, stamp)
+        publisher = self._converters[unit_id]
+        publisher.publish(self._words_of(unit_id).sign(message, publisher.topic_name))
 
 
 def _time(stamp_ns: int) -> Time:

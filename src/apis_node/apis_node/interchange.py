@@ -17,6 +17,7 @@ from apis_core.events import DealRefused, DealUnwanted, DealWanted, Event
 from apis_core.types import DealState, DealType, UnitId
 from apis_interfaces.action import Interchange
 from apis_interfaces.msg import Deal
+from apis_signing import Words
 
 __all__ = ["InterchangeServer"]
 
@@ -35,11 +36,19 @@ class InterchangeServer:
         unit_id: The unit.
         feed: Takes the events.
         group: One in which a goal may wait for its end without holding up the rest.
+        words: Refuses what no operator has said.
     """
 
     def __init__(
-        self, node: Node, unit_id: UnitId, feed: Callable[[Event], None], group: CallbackGroup
+        self,
+        node: Node,
+        unit_id: UnitId,
+        feed: Callable[[Event], None],
+        group: CallbackGroup,
+        words: Words,
     ) -> None:
+        self._words = words
+        self._channel = f"{node.get_namespace()}/interchange"
         self._unit_id = unit_id
         self._feed = feed
         self._goals: dict[str, _Goal] = {}
@@ -80,6 +89,11 @@ class InterchangeServer:
 
     async def _execute(self, handle: Any) -> Interchange.Result:
         request = handle.request
+        if why := self._words.why_refused(request, self._channel):
+            handle.abort()
+            return Interchange.Result(
+                error_code=Interchange.Result.ERROR_REFUSED, error_msg=f"{self._unit_id}: {why}"
+            )
         if request.type not in (request.TYPE_CHARGE, request.TYPE_DISCHARGE):
             handle.abort()
             right = f"it must be {request.TYPE_CHARGE} (charge) or {request.TYPE_DISCHARGE}"

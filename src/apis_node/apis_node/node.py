@@ -13,6 +13,7 @@ Each unit's node is ``/apis/<cluster>/<unit>/unit``; its parameters:
     journal_file     SQLite file; empty = in the user's state folder
     battery          name of a battery that other units of this host use, too; empty = none
     timezone         IANA name; the scenario's times of day are local
+    keys             key folder of the grid; empty = an open grid, where every word counts
     speed            simulated seconds per wall second; 1 = real time
     use_sim_time     true = deadlines run on /clock
 """
@@ -25,6 +26,7 @@ import sys
 import time
 import uuid
 from collections.abc import Sequence
+from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import rclpy
@@ -40,6 +42,7 @@ from apis_node.battery_lock import BatteryLock
 from apis_node.configuration import WatchedFile, watched_files
 from apis_node.journal import Journal
 from apis_node.shell import UnitShell, journal_path
+from apis_signing import Keys, Words, read_keys
 
 # what twenty units have on the graph is some thousand things; it does not look at all of them at
 # every turn
@@ -76,6 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     nodes: list[Node] = []
     shells: list[UnitShell] = []
     journals: list[Journal] = []
+    keys: dict[str, Keys | None] = {"": None}  # by folder; what one has verified, all have
     try:
         for unit_id in options.units:
             node = _make_node(options.cluster, unit_id, is_alone=len(options.units) == 1)
@@ -83,8 +87,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             settings, timezone, files = _settings(node)
             journals.append(Journal(journal_path(_text(node, "journal_file"), settings.unit_id)))
             battery = BatteryLock(_text(node, "battery")) if settings.shares_battery else None
+            folder = _text(node, "keys")
+            if folder not in keys:
+                keys[folder] = read_keys(Path(folder))
+            words = Words(keys[folder], settings.unit_id)
             shell = UnitShell(
-                node, options.cluster, settings, journals[-1], timezone, files, battery
+                node, options.cluster, settings, journals[-1], timezone, files, battery, words
             )
             shells.append(shell)
             executor.add_node(node)
@@ -131,7 +139,14 @@ def _make_node(cluster: str, unit_id: UnitId, *, is_alone: bool) -> Node:
         start_parameter_services=is_alone,
         enable_rosout=is_alone,
     )
-    for name in ("policy_file", "hardware_file", "scenario_file", "journal_file", "battery"):
+    for name in (
+        "policy_file",
+        "hardware_file",
+        "scenario_file",
+        "journal_file",
+        "battery",
+        "keys",
+    ):
         node.declare_parameter(name, "")
     node.declare_parameter("unit_id", unit_id)
     node.declare_parameter("cluster", cluster)

@@ -37,6 +37,7 @@ from apis_node.interchange import InterchangeServer
 from apis_node.journal import Journal, JournalError
 from apis_node.maintenance import maintain
 from apis_node.translate import MESSAGES, Instants, Untranslatable, from_ros, to_ros
+from apis_signing import OPEN, Words
 
 try:
     from rclpy.subscription_content_filter_options import ContentFilterOptions
@@ -58,6 +59,17 @@ _NOT_READY = {
     srv.UnitControl.Response: srv.UnitControl.Response.ERROR_NOT_READY,
     srv.SubmitDeal.Response: srv.SubmitDeal.Response.ERROR_NOT_DEALING,
 }
+_NOT_COUNTED = {
+    srv.UnitControl.Response: srv.UnitControl.Response.ERROR_NOT_MY_GRID_MASTER,
+    srv.SubmitDeal.Response: srv.SubmitDeal.Response.ERROR_INVALID,
+}
+# by what a call carries: what its answer carries, and when it is given up. [s]
+_ANSWERS = {
+    messages.ControlRequest: (messages.ControlReply, _CALL_LIMIT_S),
+    messages.DealSubmission: (messages.SubmitReply, _CALL_LIMIT_S),
+    messages.ConverterOrder: (messages.ConverterReply, _COMMAND_LIMIT_S),
+}
+_RETAINED = (qos.STATE, qos.RECORD)
 _MIN_WAIT_NS = 1_000  # rcl takes no period of 0
 
 
@@ -80,6 +92,7 @@ class UnitShell:
         timezone: Of the place; the scenario's times of day are local.
         files: Looked at every refreshing period of the policy.
         battery: Its lock, if other units share it.
+        words: Signs what it says, and refuses what does not count.
     """
 
     def __init__(
@@ -91,8 +104,10 @@ class UnitShell:
         timezone: ZoneInfo,
         files: Sequence[WatchedFile] = (),
         battery: BatteryLock | None = None,
+        words: Words = OPEN,
     ) -> None:
         self._node = node
+        self._words = words
         self._cluster = cluster
         self._settings = settings
         self._journal = journal
@@ -183,33 +198,19 @@ class UnitShell:
                 case events.Broadcast(message):
                     if isinstance(message, messages.UnitStatus):
                         self._status = message
-                    self._publishers[type(message)].publish(to_ros(message, instants, now_ns))
+                    self._say(self._publishers[type(message)], to_ros(message, instants, now_ns))
                 case events.Raise(fault):
                     self._log.error(f"fault {fault.code}: {fault.message}")
-                    self._publishers[messages.Fault].publish(to_ros(fault, instants, now_ns))
+                    self._say(self._publishers[messages.Fault], to_ros(fault, instants, now_ns))
                 case events.Send(to, message):
-                    self._accept_publisher(to).publish(to_ros(message, instants, now_ns))
+                    self._say(self._accept_publisher(to), to_ros(message, instants, now_ns))
                 case events.Call(call_id, to, request) if to == self._settings.unit_id:
                     self._queue.append(events.Asked(f"own/{call_id}", request))
                 case events.Call(call_id, to, request):
-                    client = self._peer_client(to, type(request))
-                    answer = (
-                        messages.ControlReply
-                        if isinstance(request, messages.ControlRequest)
-                        else messages.SubmitReply
-                    )
-                    self._call(
-                        client, call_id, to_ros(request, instants, now_ns), answer, _CALL_LIMIT_S
-                    )
+                    self._call(self._peer_client(to, type(request)), call_id, to, request, now_ns)
                 case events.Command(call_id, order):
-                    request = to_ros(order, instants, now_ns)
-                    self._call(
-                        self._converter,
-                        call_id,
-                        request,
-                        messages.ConverterReply,
-                        _COMMAND_LIMIT_S,
-                    )
+                    own = self._settings.unit_id
+                    self._call(self._converter, call_id, own, order, now_ns)
                 case events.Answer(call_id, reply):
                     if call_id.startswith("own/"):
                         self._queue.append(events.Answered(call_id.removeprefix("own/"), reply))
@@ -260,10 +261,16 @@ class UnitShell:
             self._journal_error = ""
             self._log.info("the journal can be written again")
 
-    def _call(self, client: Any, call_id: str, request: Any, answer: type, limit_s: float) -> None:
+    def _say(self, publisher: Any, message: Any) -> None:
+        publisher.publish(self._words.sign(message, publisher.topic_name))
+
+    def _call(self, client: Any, call_id: str, to: UnitId, value: Any, now_ns: int) -> None:
         if not client.service_is_ready():
             self._queue.append(events.Answered(call_id, None))
             return
+        answer, limit_s = _ANSWERS[type(value)]
+        channel = client.service_name
+        request = self._words.sign(to_ros(value, self._instants(), now_ns), channel)
         future = client.call_async(request)
         until_s = time.monotonic() + limit_s
         self._pending[call_id] = _Pending(lambda: client.remove_pending_request(future), until_s)
@@ -271,8 +278,12 @@ class UnitShell:
         def answered(done: Future[Any]) -> None:
             if self._pending.pop(call_id, None) is None:
                 return
+            response = done.result()
+            if self._words.why_refused(response, channel, speaker=to, about=request):
+                self.feed(events.Answered(call_id, None))
+                return
             try:
-                reply = from_ros(done.result(), answer, self._instants())
+                reply = from_ros(response, answer, self._instants())
             except Untranslatable as error:
                 self._log.warning(f"answer to {call_id} makes no sense: {error}")
                 reply = None
@@ -296,7 +307,7 @@ class UnitShell:
         now_ns = self._now_ns()
         self._agent = Agent(self._settings, self._journal.recall(), SystemRandom(), now_ns)
         self._meet(self._agent.member_ids)
-        self._log.info(f"{self._settings.unit_id} is up")
+        self._log.info(f"{self._settings.unit_id} is up; {self._words}")
         self._do(self._agent.start(now_ns), now_ns)
         self.feed(events.Wake())
 
@@ -315,8 +326,12 @@ class UnitShell:
         self._forget_unanswered()
         self.feed(events.RenewalDue())
 
-    def _hear(self, type_: type) -> Callable[[Any], None]:
+    def _listen(self, type_: type, topic: str, profile: Any, **options: Any) -> None:
+        """Have the agent hear what is said on a topic, as far as it counts."""
+
         def hear(message: Any) -> None:
+            if self._words.why_refused(message, topic, retained=profile in _RETAINED):
+                return
             try:
                 value = from_ros(message, type_, self._instants())
             except Untranslatable as error:
@@ -327,7 +342,7 @@ class UnitShell:
             is_own = isinstance(value, messages.ConverterReading)
             self.feed(events.ConverterRead(value) if is_own else events.Received(value))
 
-        return hear
+        self._node.create_subscription(MESSAGES[type_], topic, hear, profile, **options)
 
     def _hear_battery(self, message: BatteryState) -> None:
         soc_ratio = None if message.percentage != message.percentage else message.percentage
@@ -337,8 +352,13 @@ class UnitShell:
         reading = messages.BatteryReading(soc_ratio=soc_ratio, seconds_of_day=seconds)
         self.feed(events.BatteryRead(reading))
 
-    def _serve(self, type_: type) -> Callable[[Any, Any], Coroutine[Any, Any, Any]]:
+    def _serve(self, type_: type, channel: str) -> Callable[[Any, Any], Coroutine[Any, Any, Any]]:
         async def serve(request: Any, response: Any) -> Any:
+            return self._words.sign(await answer(request, response), channel, request)
+
+        async def answer(request: Any, response: Any) -> Any:
+            if why := self._words.why_refused(request, channel):
+                return _refuse(response, _NOT_COUNTED, why)
             try:
                 value = from_ros(request, type_, self._instants())
             except Untranslatable as error:
@@ -355,6 +375,10 @@ class UnitShell:
         return serve
 
     def _maintain(self, request: Any, response: Any) -> Any:
+        channel = self._unit_topic(self._settings.unit_id, "maintenance")
+        if why := self._words.why_refused(request, channel):
+            response.error_code, response.error_msg = response.ERROR_NOT_SIGNED, why
+            return response
         mode = self._status.effective_mode if self._status else OperationMode.UNSET
         return maintain(request, response, mode, self._log, self.ask_to_stop)
 
@@ -420,17 +444,13 @@ class UnitShell:
         for unit_id in set(unit_ids) - self._met:
             self._met.add(unit_id)
             # our own status, too: another process may use our name
-            topic = self._unit_topic(unit_id, "status")
-            hear = self._hear(messages.UnitStatus)
-            self._node.create_subscription(msg.UnitStatus, topic, hear, qos.STATE)
+            self._listen(messages.UnitStatus, self._unit_topic(unit_id, "status"), qos.STATE)
             if unit_id != self._settings.unit_id:
                 self._accept_publisher(unit_id)
                 self._peer_client(unit_id, messages.ControlRequest)
                 self._peer_client(unit_id, messages.DealSubmission)
 
     def _make_subscriptions(self) -> None:
-        node = self._node
-        listen = node.create_subscription
         for type_, name in (
             (messages.Fault, "faults"),
             (messages.GridMasterClaim, "grid_master"),
@@ -439,22 +459,22 @@ class UnitShell:
             # not retained: what an operator said before we came reaches us with the others' status
             (messages.OperationModeOrder, "operation_mode"),
         ):
-            listen(MESSAGES[type_], self._topic(name), self._hear(type_), qos.EVENT)
+            self._listen(type_, self._topic(name), qos.EVENT)
         # in an election of twenty units, each would else hear four hundred voices for others
-        hear_grant = self._hear(messages.LeaseGrant)
         for_us = {}
         if ContentFilterOptions is not None:
             own = [f"'{self._settings.unit_id}'"]
             for_us["content_filter_options"] = ContentFilterOptions("grid_master_id = %0", own)
-        grants = self._topic("grid_master_grants")
-        listen(msg.LeaseGrant, grants, hear_grant, qos.EVENT, **for_us)
+        self._listen(messages.LeaseGrant, self._topic("grid_master_grants"), qos.EVENT, **for_us)
         # retained: a unit that becomes the grid master must know what an older one left
-        listen(msg.Deal, self._topic("deals"), self._hear(messages.Deal), qos.RECORD)
-        hear_accept = self._hear(messages.InterchangeAccept)
-        listen(msg.InterchangeAccept, "accepts", hear_accept, qos.EVENT)
-        hear_reading = self._hear(messages.ConverterReading)
-        listen(msg.ConverterState, "converter_state", hear_reading, qos.TELEMETRY)
-        listen(BatteryState, "battery_state", self._hear_battery, qos.TELEMETRY)
+        self._listen(messages.Deal, self._topic("deals"), qos.RECORD)
+        unit_id = self._settings.unit_id
+        self._listen(messages.InterchangeAccept, self._unit_topic(unit_id, "accepts"), qos.EVENT)
+        readings = self._unit_topic(unit_id, "converter_state")
+        self._listen(messages.ConverterReading, readings, qos.TELEMETRY)
+        # a type of ROS's own, which has no room for a signature
+        hear = self._hear_battery
+        self._node.create_subscription(BatteryState, "battery_state", hear, qos.TELEMETRY)
 
     def _make_services(self) -> None:
         node = self._node
@@ -464,9 +484,13 @@ class UnitShell:
             (srv.UnitControl, "control", messages.ControlRequest),
             (srv.SubmitDeal, "submit_deal", messages.DealSubmission),
         ):
-            node.create_service(type_, name, self._serve(request), callback_group=group)
+            channel = self._unit_topic(self._settings.unit_id, name)
+            serve = self._serve(request, channel)
+            node.create_service(type_, name, serve, callback_group=group)
         node.create_service(srv.UnitMaintenance, "maintenance", self._maintain)
-        self._interchange = InterchangeServer(node, self._settings.unit_id, self.feed, group)
+        self._interchange = InterchangeServer(
+            node, self._settings.unit_id, self.feed, group, self._words
+        )
         self._converter = node.create_client(srv.ConverterCommand, "converter/command")
 
     def _make_timers(self) -> None:
@@ -498,6 +522,8 @@ class UnitShell:
 
     def _diagnose(self) -> None:
         self._try_journal_again()
+        if complaint := self._words.complaint():
+            self._log.warning(complaint)
         status = self._status
         message = DiagnosticArray()
         message.header.stamp = self._node.get_clock().now().to_msg()
@@ -505,6 +531,8 @@ class UnitShell:
         values: dict[str, str] = {}
         if status is not None:
             level, text = DiagnosticStatus.OK, status.effective_mode.name
+            if self._words.is_alarmed:
+                level, text = DiagnosticStatus.WARN, f"refused: {self._words.last_refusal}"
             if status.fault_codes:
                 level, text = DiagnosticStatus.ERROR, ", ".join(status.fault_codes)
             values = {
@@ -515,6 +543,8 @@ class UnitShell:
                 "not_dealing": status.not_dealing_reason,
                 "unanswered_calls": str(len(self._pending)),
                 "journal": self._journal_error or "written",
+                "words": str(self._words),
+                "words_refused": str(self._words.refused.total()),
             }
         message.status.append(
             DiagnosticStatus(

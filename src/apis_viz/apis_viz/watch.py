@@ -25,6 +25,7 @@ from apis_interfaces.msg import (
     OperationMode,
     UnitStatus,
 )
+from apis_signing import OPEN, Words, is_signed
 
 __all__ = ["OVER", "GridWatch"]
 
@@ -52,14 +53,23 @@ class GridWatch:
         diagnostics: Last word by the name of what it is about.
     """
 
-    def __init__(self, node: Node, unit_ids: Iterable[str] = (), *, namespace: str = "") -> None:
+    def __init__(
+        self,
+        node: Node,
+        unit_ids: Iterable[str] = (),
+        *,
+        namespace: str = "",
+        words: Words = OPEN,
+    ) -> None:
         """Listen to a grid.
 
         Args:
             node: Whose callbacks run in one thread.
             unit_ids: Units to listen to from now on; see also :meth:`discover`.
             namespace: Such as ``/apis/village``; empty = the node's own.
+            words: Refuses what does not count; who orders through us speaks with it.
         """
+        self.words = words
         self.lock = threading.RLock()
         self.unit_ids: tuple[str, ...] = ()
         self.statuses: dict[str, UnitStatus] = {}
@@ -147,14 +157,23 @@ class GridWatch:
     def _listen(
         self, kind: type, topic: str, take: Callable[..., None], qos: QoSProfile = STATE
     ) -> None:
+        name = topic if topic.startswith("/") else self._prefix + topic
+
         def heard(message: object) -> None:
             with self.lock:
+                if is_signed(kind) and self._is_refused(message, name):
+                    return
                 take(message)
                 for call in self._after:
                     call(message)
 
-        name = topic if topic.startswith("/") else self._prefix + topic
         self._subscriptions.append(self._node.create_subscription(kind, name, heard, qos))
+
+    def _is_refused(self, message: object, topic: str) -> bool:
+        if self.words.keys is None:
+            return False
+        full = topic if topic.startswith("/") else f"{self._node.get_namespace()}/{topic}"
+        return bool(self.words.why_refused(message, full, retained=True))
 
     @staticmethod
     def _into(table: dict[str, object], unit_id: str) -> Callable[[object], None]:

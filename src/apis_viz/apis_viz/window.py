@@ -24,6 +24,7 @@ from rclpy.signals import SignalHandlerOptions
 from apis_core.errors import ConfigError
 from apis_core.grid import GridDescription
 from apis_core.policy import Policy, parse_policy
+from apis_signing import OPEN, Words, words_of_operator
 
 __all__ = ["WindowError", "WindowFiles", "read_grid_file", "run_window"]
 
@@ -41,6 +42,7 @@ class WindowFiles:
     grid: GridDescription
     policy: Policy | None
     policy_text: str = ""
+    words: Words = OPEN
 
 
 def run_window(
@@ -116,7 +118,11 @@ def _files(node: Node) -> WindowFiles:
         raise WindowError(f"policy_file {file}: {error.strerror}") from error
     except ConfigError as error:
         raise WindowError(str(error.problems[0])) from error
-    return WindowFiles(grid, policy, text)
+    try:
+        words = words_of_operator(grid.keys, may_be_silent=True)
+    except ConfigError as error:
+        raise WindowError(str(error)) from error
+    return WindowFiles(grid, policy, text, words)
 
 
 def _own(node: Node, defaults: dict[str, Any]) -> dict[str, Any]:

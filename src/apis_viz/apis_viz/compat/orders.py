@@ -10,6 +10,7 @@ import math
 import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from typing import Any
 
 from rclpy.action import ActionClient
@@ -88,9 +89,8 @@ class Orders:
         """Order a mode and wait for nothing: the node's own thread may call this, too."""
         with self._changed:
             version = 0 if unit_id else self._watch.next_mode_version()
-        self._modes.publish(
-            OperationMode(unit_id=unit_id, mode=mode, version=version, issuer=ISSUER)
-        )
+        order = OperationMode(unit_id=unit_id, mode=mode, version=version, issuer=ISSUER)
+        self._modes.publish(self._watch.words.sign(order, self._modes.topic_name))
 
     def shut_down(self, unit_id: str = "") -> str:
         """End the programs of a unit, or of all units; they refuse in any mode but Manual."""
@@ -120,7 +120,7 @@ class Orders:
         """Tell all of a fault."""
         fault.stamp = self._node.get_clock().now().to_msg()
         fault.reporter_id = ISSUER
-        self._faults.publish(fault)
+        self._faults.publish(self._watch.words.sign(fault, self._faults.topic_name))
 
     def make_deal(self, requester: str, goal: Interchange.Goal) -> str:
         """Have a unit make a deal, and wait until it is accepted or refused."""
@@ -130,6 +130,8 @@ class Orders:
         if not self._actions[requester].server_is_ready():
             return f"{requester} does not answer"
         begun = threading.Event()
+        channel = f"{self._node.get_namespace()}/{requester.lower()}/interchange"
+        self._watch.words.sign(goal, channel)
         sent = self._actions[requester].send_goal_async(goal, lambda _: begun.set())
         handle = _wait(sent, ANSWERS_WITHIN_S)
         if handle is None or not handle.accepted:
@@ -162,7 +164,9 @@ class Orders:
         client = self._clients[kind, unit_id]
         if not client.service_is_ready():
             return "does not answer"
-        response = _wait(client.call_async(request), ANSWERS_WITHIN_S)
+        # several threads may be about the same request: each unit gets one of its own
+        signed = self._watch.words.sign(deepcopy(request), client.service_name)
+        response = _wait(client.call_async(signed), ANSWERS_WITHIN_S)
         return "does not answer" if response is None else str(response.error_msg)
 
 

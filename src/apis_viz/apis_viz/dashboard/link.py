@@ -21,6 +21,7 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from apis_interfaces import msg, srv
+from apis_signing import is_signed, words_of_operator
 from apis_viz import translate
 from apis_viz.dashboard.orders import Orders
 from apis_viz.dashboard.site import Site
@@ -73,7 +74,9 @@ class GraphLink:
             msg.OperationMode, "operation_mode", ORDERS
         )
         self._fault_publisher = self._node.create_publisher(msg.Fault, "faults", HISTORY)
-        self._orders = Orders(self._node, site.unit_ids)
+        self._words = words_of_operator(site.keys, may_be_silent=True)
+        self._node.get_logger().info(str(self._words))
+        self._orders = Orders(self._node, site.unit_ids, self._words)
         self._subscriptions: list[Any] = []
         self._subscribe()
         self._node.create_timer(TICK_S, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
@@ -121,7 +124,7 @@ class GraphLink:
                 self._mode_version += 1
                 version = self._mode_version
         order = translate.mode_message(mode, version=version, issuer=ISSUER, unit_id=unit_id)
-        self._mode_publisher.publish(order)
+        self._mode_publisher.publish(self._words.sign(order, self._mode_publisher.topic_name))
 
     def order(self, wish: ConverterWish) -> Future[Outcome]:
         """Order a converter by hand. WAIT is obeyed always, the rest in Manual."""
@@ -145,18 +148,17 @@ class GraphLink:
 
     def report_fault(self, wish: FaultWish) -> None:
         """Tell all of a fault."""
-        self._fault_publisher.publish(
-            msg.Fault(
-                unit_id=wish.unit_id,
-                reporter_id=ISSUER,
-                category=wish.category.value,
-                extent=wish.extent.value,
-                level=wish.level.value,
-                code="made_by_operator",
-                message=wish.message,
-                stamp=self._node.get_clock().now().to_msg(),
-            )
+        fault = msg.Fault(
+            unit_id=wish.unit_id,
+            reporter_id=ISSUER,
+            category=wish.category.value,
+            extent=wish.extent.value,
+            level=wish.level.value,
+            code="made_by_operator",
+            message=wish.message,
+            stamp=self._node.get_clock().now().to_msg(),
         )
+        self._fault_publisher.publish(self._words.sign(fault, self._fault_publisher.topic_name))
 
     def shut_down(self, unit_id: str) -> Future[Outcome]:
         """End a unit's program. Units obey in Manual only."""
@@ -178,11 +180,14 @@ class GraphLink:
 
     def _tick(self) -> None:
         self._orders.tick()
+        if complaint := self._words.complaint():
+            self._node.get_logger().warning(complaint)
         if self._must_flush:
             self._must_flush = False
             for subscription in self._subscriptions:
                 self._node.destroy_subscription(subscription)
             self._subscriptions.clear()
+            self._words.forget()  # what is retained is told again
             with self._lock:
                 self._model = GridModel(self._site.unit_ids)
             self._subscribe()
@@ -210,10 +215,13 @@ class GraphLink:
     def _listen(
         self, kind: type, topic: str, qos: QoSProfile, record: Callable[..., Record]
     ) -> None:
-        def take(message: object) -> None:
-            self._take((record(message),))
+        name = f"{self._node.get_namespace()}/{topic}"
 
-        self._subscriptions.append(self._node.create_subscription(kind, topic, take, qos))
+        def take(message: object) -> None:
+            if not is_signed(kind) or not self._words.why_refused(message, name, retained=True):
+                self._take((record(message),))
+
+        self._subscriptions.append(self._node.create_subscription(kind, name, take, qos))
 
     def _take(self, news: Iterable[Record]) -> None:
         with self._lock:

@@ -19,6 +19,7 @@ from rclpy.node import Node
 from apis_interfaces.action import Interchange
 from apis_interfaces.msg import ConverterState, Deal
 from apis_interfaces.srv import ConverterCommand, UnitMaintenance
+from apis_signing import Words
 from apis_viz.dashboard.source import ConverterWish, DealWish, Outcome, Progress
 
 __all__ = ["Orders"]
@@ -63,10 +64,12 @@ class Orders:
     Args:
         node: Its executor runs in another thread than the callers'.
         unit_ids: All units of the grid.
+        words: Signs them.
     """
 
-    def __init__(self, node: Node, unit_ids: tuple[str, ...]) -> None:
+    def __init__(self, node: Node, unit_ids: tuple[str, ...], words: Words) -> None:
         self._node = node
+        self._words = words
         self._lock = threading.Lock()
         self._calls: list[_Call] = []
         self._goals: list[_Goal] = []
@@ -145,7 +148,12 @@ class Orders:
         call = _Call(
             name=f"unit {wish.giver_id}",
             is_ready=client.server_is_ready,
-            send=lambda: client.send_goal_async(request, feedback_callback=hear),
+            send=lambda: client.send_goal_async(
+                self._words.sign(
+                    request, f"{self._node.get_namespace()}/{wish.giver_id.lower()}/interchange"
+                ),
+                feedback_callback=hear,
+            ),
             read=accepted,
             future=goal.future,
             until_s=time.monotonic() + FOUND_WITHIN_S,
@@ -185,7 +193,7 @@ class Orders:
         call = _Call(
             name=name,
             is_ready=client.service_is_ready,
-            send=lambda: client.call_async(request),
+            send=lambda: client.call_async(self._words.sign(request, client.service_name)),
             read=_reply,
             future=Future(),
             until_s=time.monotonic() + FOUND_WITHIN_S,

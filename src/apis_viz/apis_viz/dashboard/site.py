@@ -39,6 +39,7 @@ class Site:
     policy: Policy | None = None
     units: Mapping[str, UnitSite] = field(default_factory=dict)
     is_simulated: bool = False  # an emulator is there, so faults may be made
+    keys: str | None = None  # key folder of the grid; None = an open grid
 
     @property
     def unit_ids(self) -> tuple[str, ...]:
@@ -75,6 +76,7 @@ def read_site(grid: GridDescription, folder: Path, *, is_simulated: bool = False
             for unit in grid.units
         },
         is_simulated=is_simulated,
+        keys=grid.keys,
     )
 
 

@@ -112,7 +112,10 @@ class MarkerNode:
 def build(node: Node, files: WindowFiles, _own: dict[str, Any], _stack: ExitStack) -> None:
     """Give the node its work."""
     MarkerNode(
-        node, GridWatch(node, (unit.id for unit in files.grid.units)), files.grid, files.policy
+        node,
+        GridWatch(node, (unit.id for unit in files.grid.units), words=files.words),
+        files.grid,
+        files.policy,
     )
 
 

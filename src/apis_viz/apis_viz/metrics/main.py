@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _build(node: Node, files: WindowFiles, own: dict[str, Any], stack: ExitStack) -> None:
     registry = CollectorRegistry()
-    watch = GridWatch(node, (unit.id for unit in files.grid.units))
+    watch = GridWatch(node, (unit.id for unit in files.grid.units), words=files.words)
     registry.register(GridCollector(watch, files.grid.cluster))
     try:
         server, thread = start_http_server(own["port"], addr=own["host"], registry=registry)

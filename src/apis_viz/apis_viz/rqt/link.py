@@ -6,6 +6,7 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from apis_interfaces.msg import OperationMode
+from apis_signing import words_of_operator
 from apis_viz.watch import GridWatch
 
 __all__ = ["GridLink", "clusters"]
@@ -26,18 +27,19 @@ class GridLink:
     def __init__(self, node: Node, cluster: str) -> None:
         """Watch a cluster through a node that somebody else spins."""
         namespace = f"/apis/{cluster}"
-        self.watch = GridWatch(node, namespace=namespace)
+        words = words_of_operator(None, may_be_silent=True)
+        self.watch = GridWatch(node, namespace=namespace, words=words)
         self._node = node
-        self._modes = node.create_publisher(OperationMode, f"{namespace}/operation_mode", ORDERS)
+        self._topic = f"{namespace}/operation_mode"
+        self._modes = node.create_publisher(OperationMode, self._topic, ORDERS)
         self._timer = node.create_timer(0.5, self.watch.discover)
 
     def set_mode(self, mode: int, unit_id: str) -> None:
         """Order a mode of a unit, or of the cluster if the id is empty."""
         with self.watch.lock:
             version = 0 if unit_id else self.watch.next_mode_version()
-        self._modes.publish(
-            OperationMode(unit_id=unit_id, mode=mode, version=version, issuer=ISSUER)
-        )
+        order = OperationMode(unit_id=unit_id, mode=mode, version=version, issuer=ISSUER)
+        self._modes.publish(self.watch.words.sign(order, self._topic))
 
     def close(self) -> None:
         """Leave the graph."""
