@@ -177,7 +177,7 @@ def test_no_field_of_a_message_is_forgotten(type_):
         renamed |= {"error": "error_code", "message": "error_msg", "reading": "state"}
     only_theirs = theirs - {renamed.get(name, name) for name in ours}
     assert {renamed.get(name, name) for name in ours} <= theirs
-    # a stamp is for people, and a signature never reaches the core; a unit's own reading needs no name
+    # a stamp is for people; a unit's own reading needs no name; no signature reaches the core
     assert only_theirs <= {"stamp", "unit_id", "signature"}
 
 
