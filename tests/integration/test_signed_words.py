@@ -121,7 +121,7 @@ class Attacker:
         return future.result()
 
 
-def test_forged_heartbeat_vote_order_and_mode_are_refused(prepared, processes, keys):
+def test_w35_forged_heartbeat_vote_order_and_mode_are_refused(prepared, processes, keys):
     operator, insider = Words(keys, "operator"), Words(keys, "E003")
     with Graph(prepared.grid.cluster, operator) as graph:
         graph.every(0.05, lambda: None)  # futures and counts do not notify

@@ -79,4 +79,6 @@ def recorded_grid(file: Path, port: int | None) -> ResolvedGrid:
         raise usage_error("FILE", file, f"must be a complete MCAP file: {why}") from None
     if port is not None:
         grid = grid.model_copy(update={"web": grid.web.model_copy(update={"port": port})})
+    # what was said was checked then; the keys need not be here
+    grid = grid.model_copy(update={"keys": None})
     return ResolvedGrid(grid, attached.get("policy.json", ""), is_adapted=True)

@@ -544,6 +544,8 @@ class UnitShell:
                 "unanswered_calls": str(len(self._pending)),
                 "journal": self._journal_error or "written",
                 "words": str(self._words),
+                "words_signed": str(self._words.said),
+                "words_heard": str(self._words.heard),
                 "words_refused": str(self._words.refused.total()),
             }
         message.status.append(

@@ -96,6 +96,8 @@ class Words:
     Attributes:
         keys: The same.
         signer: The same.
+        said: How many words were signed.
+        heard: How many words counted.
         refused: How many words were refused, by type.
         last_refusal: Why the last one was; empty = none was.
 
@@ -108,6 +110,7 @@ class Words:
     ) -> None:
         self.keys = keys
         self.signer = signer
+        self.said = self.heard = 0
         self.refused: Counter[str] = Counter()
         self.last_refusal = ""
         self._now_ns = now_ns
@@ -150,6 +153,7 @@ class Words:
         signature.signer = self.signer
         signature.session = self._session
         signature.stamp_ns = self._stamp_ns
+        self.said += 1
         signature.value = array("B", self._key.sign(_signed_bytes(message, channel, about)))
         return message
 
@@ -181,6 +185,8 @@ class Words:
             self.refused[type_name] += 1
             self.last_refusal = f"{type_name} on {channel}: {why}"
             self._refused_ns = self._now_ns()
+        else:
+            self.heard += 1
         return why
 
     def complaint(self) -> str:

@@ -93,6 +93,20 @@ class UnitControl_Response(Message):  # noqa: N801
         self.signature = Signature()
 
 
+@dataclass
+class Deal(Message):
+    _kinds: ClassVar = {"request_unit_id": "string"}
+    request_unit_id: str = "E002"
+
+
+class SubmitDeal_Request(Message):  # noqa: N801
+    _kinds: ClassVar = {"deal": "apis_interfaces/Deal"}
+
+    def __init__(self, request_unit_id: str) -> None:
+        self.deal = Deal(request_unit_id)
+        self.signature = Signature()
+
+
 class ConverterCommand_Request(Message):  # noqa: N801
     _kinds: ClassVar = {"mode": "uint8"}
 
@@ -249,6 +263,15 @@ def test_a_driver_speaks_with_the_key_of_its_unit(e002, keys, clock, ears):
     assert ears.why_refused(by_hand, topic) == ""
 
 
+def test_w33_a_deal_is_handed_in_by_the_unit_that_asked_alone(keys, clock, e002):
+    channel = "/apis/village/e001/submit_deal"
+    master = Words(keys, "E001", clock)
+    own = e002.sign(SubmitDeal_Request("E002"), channel)
+    assert master.why_refused(own, channel) == ""
+    foreign = e002.sign(SubmitDeal_Request("E001"), channel)
+    assert master.why_refused(foreign, channel) == "E002 says it for E001"
+
+
 def test_a_converter_obeys_its_own_unit_and_operators(keys, clock, e002):
     channel = "/apis/village/e001/converter/command"
     driver = Words(keys, "E001", clock)
@@ -393,7 +416,7 @@ def test_a_key_folder_has_private_keys_that_nobody_else_can_read(folder, keys):
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o644, 0o620])
-def test_a_private_key_that_is_open_to_others_is_refused(folder, keys, mode):
+def test_w35_a_private_key_that_is_open_to_others_is_refused(folder, keys, mode):
     path = folder / "E001.pem"
     path.chmod(mode)
     with pytest.raises(ConfigError, match=rf"open to others \(mode {mode:04o}\).*chmod 600"):
