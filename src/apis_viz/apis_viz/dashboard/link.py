@@ -75,7 +75,8 @@ class GraphLink:
         )
         self._fault_publisher = self._node.create_publisher(msg.Fault, "faults", HISTORY)
         self._words = words_of_operator(site.keys, may_be_silent=True)
-        self._node.get_logger().info(str(self._words))
+        if self._words.keys is not None:
+            self._node.get_logger().info(str(self._words))
         self._orders = Orders(self._node, site.unit_ids, self._words)
         self._subscriptions: list[Any] = []
         self._subscribe()
