@@ -99,6 +99,11 @@ _STATE_OF = {
 _AWAITING_BUS = (Phase.ACTIVATING, Phase.RAMPING_UP, Phase.AUTHORISING)
 _FLOWING = (Phase.STARTING, Phase.COMPENSATING, Phase.RUNNING, Phase.STOPPING)
 _ENDING = (Phase.STOPPING, Phase.LEAVING, Phase.RELEASING, Phase.OVER)
+_ASTRAY = (  # of a unit that does not follow us now, and may again
+    ControlError.NO_ANSWER,
+    ControlError.NOT_MY_GRID_MASTER,
+    ControlError.OLD_TERM,
+)
 
 
 class DealMachine:
@@ -150,6 +155,7 @@ class DealMachine:
         self._is_frozen = False  # the reference books nothing for us
         self._since_ns: dict[UnitId, int] = {}  # answers to older orders say nothing any more
         self._samples: dict[UnitId, Sample] = {}
+        self._obeyed_ns: dict[UnitId, int] = {}  # when each unit last did as it was told
         self._earlier: dict[UnitId, Sample] = {}  # the ones before
         self._last_reference: Sample | None = None  # while compensating
         self._stray_a = 0.0  # in the reference's current before we began
@@ -330,6 +336,8 @@ class DealMachine:
         if reply is None:
             reply = ControlReply(error=ControlError.NO_ANSWER, message="does not answer")
         else:
+            if reply.error is ControlError.NONE:
+                self._obeyed_ns[unit_id] = now_ns
             sample = Sample(reply, call.asked_ns, now_ns)
             newest = self._samples.get(unit_id)
             if newest is None or sample.asked_ns >= newest.asked_ns:
@@ -430,12 +438,14 @@ class DealMachine:
     def _is_patient(self, unit_id: UnitId, reply: ControlReply, now_ns: int) -> bool:
         """Whether a failed poll may be repeated.
 
-        Silence shorter than the hold time is no reason to end a deal.
+        Silence shorter than the hold time is no reason to end a deal. Nor is a unit that does not
+        follow us just now: it has not heard of our lease yet, or it has heard of a newer one,
+        which goes on with the deal.
         """
-        if reply.error is not ControlError.NO_ANSWER:
+        if reply.error not in _ASTRAY:
             return False
-        sample = self._samples.get(unit_id)
-        return now_ns - (sample.heard_ns if sample else self._began_ns) < self._timing.hold_ns
+        obeyed_ns = self._obeyed_ns.get(unit_id, self._began_ns)
+        return now_ns - obeyed_ns < self._timing.hold_ns
 
     def _note_silence(self, unit_id: UnitId, reply: ControlReply) -> None:
         if reply.error is ControlError.NO_ANSWER and self.phase not in _ENDING:

@@ -240,6 +240,33 @@ def test_7_4_silence_shorter_than_the_hold_time_is_forgiven_and_longer_is_not(ru
     assert "does not answer" in run.machine.deal.reason
 
 
+@pytest.mark.parametrize("error", [ControlError.NOT_MY_GRID_MASTER, ControlError.OLD_TERM])
+def test_7_4_a_unit_that_follows_somebody_else_for_a_moment_is_waited_for(run, error):
+    """It has not heard of the lease yet, or of a newer one that goes on with the deal."""
+    run.to(Phase.RUNNING)
+    began_ns = run.now_ns
+    while run.machine.phase is Phase.RUNNING and run.now_ns < began_ns + 60 * S:
+        if any(operation is Op.HOLD and to == GIVER for to, operation in run.orders):
+            run.answer(Op.HOLD, GIVER, error=error, message="its grid master is nobody")
+        elif run.open:
+            run.answer()
+        else:
+            run.wait()
+    assert run.now_ns - began_ns >= TIMING.hold_ns
+    assert run.machine.phase is Phase.STOPPING
+    assert run.machine.deal.reason == f"{GIVER}: its grid master is nobody"
+
+
+def test_7_4_who_obeys_again_has_its_whole_hold_time_anew(run):
+    run.to(Phase.RUNNING)
+    refused = {"error": ControlError.NOT_MY_GRID_MASTER, "message": "its grid master is nobody"}
+    for round_ in range(20):
+        while not any(operation is Op.HOLD and to == GIVER for to, operation in run.orders):
+            run.wait() if not run.open else run.answer()
+        run.answer(Op.HOLD, GIVER, **(refused if round_ % 2 else {}))
+        assert run.machine.phase is Phase.RUNNING
+
+
 @pytest.mark.parametrize(
     ("unit_id", "reply", "reason"),
     [
@@ -255,7 +282,7 @@ def test_7_4_silence_shorter_than_the_hold_time_is_forgiven_and_longer_is_not(ru
         (TAKER, {"soc_ratio": 0.96}, "E002 is up to 96.0% of charge"),
         (TAKER, {"soc_ratio": 0.19}, ""),
         (GIVER, {"soc_ratio": 0.96}, ""),
-        (GIVER, {"error": ControlError.OLD_TERM, "message": "term 2 has begun"}, "E001: term 2"),
+        (GIVER, {"error": ControlError.UNKNOWN_DEAL, "message": "no slot for d"}, "E001: no slot"),
     ],
 )
 def test_7_4_what_ends_a_running_deal(run, unit_id, reply, reason):
