@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup desktop run stop test test-fast test-native bench lint format screenshot screenshots lock clean
+.PHONY: help setup desktop run stop test test-fast test-native coverage bench lint format screenshot screenshots lock clean
 
 ARGS ?=
 PYTHON3 := $(firstword $(foreach p,python3 python3.13 python3.12 python3.11 python3.10,$(shell command -v $(p) 2>/dev/null)))
@@ -34,6 +34,10 @@ test-fast: setup  ## the tests that need no ROS and no long seeds
 
 test-native:  ## the C++ by itself: GoogleTest, three sanitizers, a program that links it
 	@if [ -f build/env.sh ]; then source tools/env.sh; fi; exec tools/test_native.sh
+
+coverage: setup  ## branch coverage of the core by its own tests; fails below 95 %
+	@$(ENV) exec python -m pytest -q -n auto src/apis_core tests/transcripts --cov=apis_core --cov-branch \
+	  --cov-report=term-missing --cov-fail-under=95 $(ARGS)
 
 bench: setup  ## how fast it is (ARGS="control plant"); also written to build/bench.json
 	@$(ENV) exec python -m bench $(ARGS)
