@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
 from village import Village
 
 from apis_core.events import Answered, Asked, DealClosed, DealWanted, Event
@@ -80,11 +79,12 @@ class Market(Village):
         assert not any(agent._interlock.deals for agent in self.agents.values())
         return self.deals
 
-    def must_balance(self, alike: float = 0.02) -> None:
+    def must_balance(self, *, stray_wh: float = 0.0, meters: float = 0.0) -> None:
         """All agreed energy came, nothing hung on the reference, and the journals say the same.
 
         Args:
-            alike: By how much the meters of both sides may differ, 0..1.
+            stray_wh: What other deals may have moved through a side's meter. [Wh]
+            meters: By how much the meters themselves are wrong, 0..1.
         """
         for deal in self.finish().values():
             assert deal.state is DealState.COMPLETED, deal.reason
@@ -93,7 +93,8 @@ class Market(Village):
             allowed_wh = max(2e-3 * deal.energy_wh, 0.06 if deal.reason else 0.0)
             assert -2e-3 * deal.energy_wh <= more_wh <= allowed_wh, (more_wh, deal.reason)
             sent_wh, taken_wh = (self.counted_wh(unit_id, deal) for unit_id in sides(deal))
-            assert sent_wh == pytest.approx(taken_wh, rel=alike), (sent_wh, taken_wh)
+            margin_wh = (0.02 + meters) * taken_wh + stray_wh
+            assert abs(sent_wh - taken_wh) <= margin_wh, (sent_wh, taken_wh)
         assert self.worst_reference_a <= CAPACITY_A
 
     # --- what it sees ----------------------------------------------------------------------------

@@ -269,6 +269,23 @@ def test_a_stopping_process_leaves_its_converter_in_wait():
     assert village.modes() == ALL_WAIT
 
 
+def test_what_was_counted_survives_the_process_but_for_the_last_twentieth():
+    village = watched()
+    deal_id = running_deal(village)
+    village.run_for(120.0)
+    flowed_wh = village.agents["E001"]._converter.ledger.moved_wh(deal_id)
+    assert flowed_wh > 10.0
+    village.kill("E001")
+    village.start("E001")
+    (receipt,) = [
+        record.entry.receipt
+        for record in village.journals["E001"]
+        if isinstance(record.entry, DealClosed)
+    ]
+    assert flowed_wh - 0.06 * 50.0 <= receipt.grid_moved_wh <= flowed_wh
+    assert receipt.reason == "the unit was restarted"
+
+
 def test_w17_a_restarted_unit_closes_what_it_was_part_of():
     village = watched()
     deal_id = running_deal(village)

@@ -262,6 +262,26 @@ def test_after_a_restart_a_lease_that_was_granted_is_honoured_in_full():
     assert (reply.granted, reply.known_term) == (False, 5)
 
 
+def test_a_unit_whose_journal_is_lost_gives_no_candidate_its_voice_for_a_lease():
+    """It may have given it in that term before, and two grid masters would have the same one."""
+    one = election()
+    stands = claim("E003", term=6, kind=ClaimKind.CANDIDATE)
+    reply = answer(one.hear_claim(stands, NOW_NS + S))
+    assert (reply.granted, reply.reason) == (
+        False,
+        "its journal is new: it may have given its voice before",
+    )
+    again = replace(stands, sequence=2)
+    assert answer(one.hear_claim(again, NOW_NS + 4 * S)).granted
+
+
+@pytest.mark.parametrize(
+    "heard", [claim("E003", term=6), claim("E003", term=1, kind=ClaimKind.CANDIDATE)]
+)
+def test_a_unit_without_a_journal_follows_who_leads_and_votes_in_a_grid_that_begins(heard):
+    assert answer(election().hear_claim(heard, NOW_NS + S)).granted
+
+
 @pytest.mark.parametrize(
     ("grid_master_id", "term", "at_s", "expected"),
     [

@@ -22,9 +22,8 @@ def wants_some(market: Market, count: int) -> None:
 def test_7_whatever_comes_together_gets_what_was_agreed(seed):
     market = Market(UNITS, seed=seed, large_capacity_unit_ids=("E005",) * (seed % 2))
     wants_some(market, 10)
-    market.must_balance(
-        alike=0.03
-    )  # of 10 Wh: some of what others start runs through their meters
+    # each deal that starts takes up to 2 A s from a reference before its giver gives
+    market.must_balance(stray_wh=0.2 * (len(market.deals) - 1))
     assert len(market.deals) >= 4  # for the rest there was no slot
 
 

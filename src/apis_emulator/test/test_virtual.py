@@ -7,9 +7,11 @@ import subprocess
 import sys
 from dataclasses import replace
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 
+from apis_core.ledger import Receipt
 from apis_core.messages import ConverterOperation, ConverterOrder, ConverterReply, Deal
 from apis_core.types import ConverterError, ConverterMode, DealState
 from apis_emulator.virtual.__main__ import main
@@ -20,7 +22,16 @@ from apis_emulator.virtual.run import LEAST_HOURS, Case, run
 from apis_emulator.virtual.village import make_plant, make_rules
 
 IDS = ["E001", "E002", "E003", "E004"]
-LIMITS = Limits(after_death=20.0, after_cut=60.0, after_end=60.0, late_wh=0.1)
+LIMITS = Limits(
+    after_death=20.0,
+    after_cut=60.0,
+    after_end=60.0,
+    after_jump=20.0,
+    after_lie=50.0,
+    unwritten_wh=2.0,
+    stray_wh=0.5,
+    late_wh=0.1,
+)
 DEAL = Deal(
     deal_id="d",
     request_unit_id="E001",
@@ -71,10 +82,10 @@ def test_a_failing_seed_says_so(monkeypatch, capsys, tmp_path):
 
 
 def test_a_plan_ends_before_its_end_and_is_the_same_again():
-    plans = [plan(PROFILES["mixed"], IDS, 3000.0, Random(5)) for _ in range(2)]
+    plans = [plan(PROFILES["mixed"], IDS, 30_000.0, Random(5)) for _ in range(2)]
     assert plans[0] == plans[1]
     assert {fault.kind for fault in plans[0]} == set(FaultKind)
-    assert all(fault.time_s + fault.lasts_s < 3000.0 for fault in plans[0])
+    assert all(fault.time_s + fault.lasts_s < 30_000.0 for fault in plans[0])
 
 
 def test_a_partition_has_sides():
@@ -193,7 +204,73 @@ def test_wrong_books(invariants, then):
 
 
 def test_two_masters(invariants):
-    invariants.believes("E001", lambda _unit_id: False)
-    invariants.believes("E002", lambda _unit_id: False)
+    invariants.believes("E001", lambda _unit_id: False, 0.0)
+    invariants.believes("E002", lambda _unit_id: False, 0.0)
     with pytest.raises(Violation, match="invariant 7"):
-        invariants.believes("E001", lambda unit_id: unit_id == "E002")
+        invariants.believes("E001", lambda unit_id: unit_id == "E002", 0.0)
+
+
+def test_two_masters_for_a_lease_after_a_clock_has_jumped(invariants):
+    invariants.clock_jumped(100.0)
+    invariants.believes("E001", lambda _unit_id: True, 101.0)
+    invariants.believes("E002", lambda _unit_id: True, 101.0)
+    with pytest.raises(Violation, match="invariant 7"):
+        invariants.believes("E001", lambda _unit_id: True, 100.0 + LIMITS.after_jump)
+
+
+def test_a_branch_that_carries_too_much(invariants):
+    for unit_id, current_a in (("E001", -2.2), ("E002", -0.8), ("E003", 1.5), ("E004", 1.5)):
+        turned_on(invariants, unit_id, ConverterMode.CHARGE).current_a = current_a
+    with pytest.raises(Violation, match="branch end carries 3"):
+        invariants.step(0.0)
+
+
+def test_a_converter_that_lies_and_goes_on(invariants):
+    invariants.lies("E001", 0.3)
+    turned_on(invariants, "E001", ConverterMode.CHARGE).current_a = 1.3
+    invariants.step(100.0)
+    invariants.step(100.0 + LIMITS.after_lie)
+    with pytest.raises(Violation, match="E001 does not do what it is told"):
+        invariants.step(101.0 + LIMITS.after_lie)
+    invariants.lies("E001", 0.05)
+    invariants.step(102.0 + LIMITS.after_lie)
+
+
+COMPLETED = replace(DEAL, moved_wh=50.0, sequence=3, state=DealState.COMPLETED)
+
+
+@pytest.mark.parametrize(
+    ("gave_wh", "took_wh", "undisturbed", "words"),
+    [
+        (55.0, 44.0, True, r"more$"),
+        (None, 50.0, True, "not in both journals"),
+        (50.0, 40.0, False, "givers have written down"),
+        (50.0, 50.0, False, "were metered"),
+    ],
+)
+def test_books_that_do_not_agree(invariants, gave_wh, took_wh, undisturbed, words):
+    invariants.published(DEAL, 0.0)
+    invariants.published(COMPLETED, 1.0)
+    for unit_id, moved_wh in ((DEAL.discharge_unit_id, gave_wh), (DEAL.charge_unit_id, took_wh)):
+        if moved_wh is not None:
+            invariants.wrote(unit_id, Receipt(DEAL.deal_id, moved_wh, moved_wh))
+    with pytest.raises(Violation, match=words):
+        invariants.check_books(undisturbed=undisturbed)
+
+
+def test_what_a_lost_journal_knew_is_not_missed(invariants):
+    invariants.published(DEAL, 0.0)
+    invariants.forgot(DEAL.discharge_unit_id)
+    invariants.published(COMPLETED, 1.0)
+    invariants._plant.units[DEAL.charge_unit_id].converter.count(18_000.0, 3_600.0 / 360.0)
+    invariants.wrote(DEAL.charge_unit_id, Receipt(DEAL.deal_id, 50.0, 45.0))
+    invariants.check_books(undisturbed=False)
+
+
+def test_policies_that_differ_in_peace(invariants):
+    def status(unit_id, version):
+        return SimpleNamespace(unit_id=unit_id, policy_version=version)
+
+    invariants.check_policies([status("E001", 2), status("E002", 2)])
+    with pytest.raises(Violation, match="invariant 7"):
+        invariants.check_policies([status("E001", 2), status("E002", 1)])
