@@ -14,6 +14,7 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
 from rclpy.clock import Clock, ClockType
+from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -44,6 +45,7 @@ TICK_S = 0.02
 DIAGNOSTICS_PERIOD_S = 1.0
 PUBLISH_SIMULATED_S, PUBLISH_WALL_S = 1.0, 0.1  # readings come at the slower of the two paces
 DRAIN_S = 6.0  # for all converters to reach WAIT at the end
+LAST_WORD_S = 0.5  # for somebody who hears that
 
 TELEMETRY = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 
@@ -124,7 +126,11 @@ class EmulatorNode(Node):
             self._ends_at_s = now_s
 
     def destroy_node(self) -> None:
-        """Unplug the devices, too."""
+        """Unplug the devices, too, once what was said last has been heard."""
+        until_s = time.monotonic() + LAST_WORD_S
+        for publisher in self._converters.values():
+            left_s = max(until_s - time.monotonic(), 0.0)
+            publisher.wait_for_all_acked(Duration(seconds=left_s))
         self.devices.close()
         super().destroy_node()
 
