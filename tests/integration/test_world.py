@@ -85,6 +85,8 @@ def test_an_operator_at_the_command_line(apisctl, emulator, grid, house, tmp_pat
     assert "added E003" in said("add", third)
     assert "F1: line_break E001-E002" in said("break", "line-break", "E001", "--to", "E002")
     assert "nothing is broken" in said("repair", "F1")
+    assert "F2: battery_permit E001" in said("break", "battery-permit", "E001")
+    assert "nothing is broken" in said("repair", "all")
     state, days = tmp_path / "state.json", tmp_path / "days.csv"
     assert f"saved to {state}" in said("save", state)
     assert f"loaded from {state}" in said("load", state)

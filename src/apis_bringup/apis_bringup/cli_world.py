@@ -118,13 +118,14 @@ def world_break(
 
 @world_app.command("repair")
 def world_repair(
-    fault: Annotated[str, typer.Argument(help="Its id, such as F1; default: all.")] = "",
+    fault: Annotated[str, typer.Argument(help="Its id, such as F1, or all.")] = "all",
     cluster: Cluster = None,
 ) -> None:
     """Repair what is broken."""
     from apis_bringup import emulated_world, look
 
-    _say(emulated_world.said(emulated_world.repair(look.Grid(cluster, orders=True), fault)))
+    grid = look.Grid(cluster, orders=True)
+    _say(emulated_world.said(emulated_world.repair(grid, "" if fault == "all" else fault)))
 
 
 def _world(operation: str, cluster: str | None, **fields: Any) -> None:
