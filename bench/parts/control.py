@@ -37,7 +37,7 @@ def measure(report: Report) -> None:
 
     fast = Controller()
     fast.set_mode(4, 0.0, **order)
-    step_s = cpu_s(lambda: fast.run(bus_v, current_a, DT_S, 0.0), tries=5) / TICKS
+    step_s = cpu_s(lambda: fast.run(bus_v, current_a, DT_S, 0.0), tries=40) / TICKS
 
     slow = reference.Controller()
     slow.meter = PlainMeter()  # type: ignore[assignment]
@@ -50,7 +50,7 @@ def measure(report: Report) -> None:
             now_s += DT_S
             slow.tick(volts, amps, DT_S, now_s)
 
-    twin_s = cpu_s(run_twin, tries=3) / TWIN_TICKS
+    twin_s = cpu_s(run_twin, tries=5) / TWIN_TICKS
     report.at_most("control.step_ns", 1e9 * step_s, "ns", 60.0, "a tick, processor time")
     note = f"the same ticks in Python: {1e6 * twin_s:.2f} us each"
     report.at_least("control.speedup_over_python", twin_s / step_s, "", 100.0, note)
