@@ -97,6 +97,7 @@ class Election:
         self._policy_hash = policy_hash
         self._policy_version = policy_version
         self._granted_to = granted_to
+        self._granted_instance = ""  # the process that got it; not known after a restart
         self._granted_until_ns = now_ns + timing.lease_ns if granted_to != NOBODY else now_ns
         # without a memory it may have given its voice in a process before this one
         self._blank_until_ns = now_ns if term else now_ns + timing.lease_ns
@@ -184,6 +185,7 @@ class Election:
             if (claim.term, claim.unit_id) != (self.term, self._granted_to):
                 effects.append(Record(LeaseGranted(claim.term, claim.unit_id)))
             self.term, self._granted_to = claim.term, claim.unit_id
+            self._granted_instance = claim.instance_id
             self._granted_until_ns = now_ns + claim.lease_ns
             if claim.kind is ClaimKind.MASTER:
                 self._failures = 0
@@ -282,6 +284,10 @@ class Election:
         if claim.term == self.term and self._granted_to not in (NOBODY, claim.unit_id):
             return f"{self._granted_to} has this unit's voice in term {claim.term}"
         is_candidate = claim.kind is ClaimKind.CANDIDATE
+        is_again = claim.term == self.term and claim.instance_id != self._granted_instance
+        if is_candidate and is_again and self._granted_to == claim.unit_id:
+            # it has lost its journal, or this unit has been restarted: the next term is free
+            return f"an earlier process of {claim.unit_id} stood in term {claim.term}"
         if is_candidate and not self.term and claim.term > 1 and now_ns < self._blank_until_ns:
             return "its journal is new: it may have given its voice before"
         differs = claim.policy_hash != self._policy_hash and claim.policy_hash

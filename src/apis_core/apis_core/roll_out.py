@@ -24,7 +24,7 @@ from apis_core.events import Broadcast, Effect, Note, PolicyPrepared, Raise, Rec
 from apis_core.messages import Fault, OfferKind, PolicyOffer, UnitStatus
 from apis_core.policy import Policy, parse_policy, policy_hash
 from apis_core.policy_file import policy_file
-from apis_core.types import FaultCategory, FaultExtent, FaultLevel, UnitId
+from apis_core.types import NOBODY, FaultCategory, FaultExtent, FaultLevel, UnitId
 from apis_core.unit_state import UnitState
 from apis_core.units import NEVER_NS, SECOND_NS
 
@@ -220,7 +220,12 @@ class RollOut:
         if self._begun_ns == NEVER_NS:
             self._begun_ns = now_ns
             effects.append(Note(f"rolls out version {edition.version} of the policy"))
-        unready = [u for u, s in fresh.items() if not _is_ready(s, edition.hash)]
+        # one that follows nobody cannot be made ready: it is told when a majority has decided
+        unready = [
+            u
+            for u, s in fresh.items()
+            if s.grid_master_id != NOBODY and not _is_ready(s, edition.hash)
+        ]
         is_ready = not unready and all(
             self._count(fresh, edition.hash, members) >= _majority(members)
             for members in (state.policy, edition.policy)

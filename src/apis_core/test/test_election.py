@@ -275,6 +275,18 @@ def test_a_unit_whose_journal_is_lost_gives_no_candidate_its_voice_for_a_lease()
     assert answer(one.hear_claim(again, NOW_NS + 4 * S)).granted
 
 
+def test_nobody_leads_the_same_term_in_two_processes():
+    """Found by seeds 441 and 983: one that had lost its journal said its old deals' news anew."""
+    one = election()
+    stands = claim("E003", kind=ClaimKind.CANDIDATE)
+    assert answer(one.hear_claim(stands, NOW_NS)).granted
+    assert answer(one.hear_claim(replace(stands, sequence=2), NOW_NS)).granted
+    reply = answer(one.hear_claim(replace(stands, instance_id="E003#2"), NOW_NS + 5 * S))
+    assert (reply.granted, reply.reason) == (False, "an earlier process of E003 stood in term 1")
+    next_ = replace(stands, instance_id="E003#2", term=2)
+    assert answer(one.hear_claim(next_, NOW_NS + 5 * S)).granted
+
+
 @pytest.mark.parametrize(
     "heard", [claim("E003", term=6), claim("E003", term=1, kind=ClaimKind.CANDIDATE)]
 )
