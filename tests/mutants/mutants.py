@@ -145,9 +145,7 @@ MUTANTS = (
         "a converter that does not do what it is told is trusted",
         (self_check, "dynamic_violation", lambda *_, **__: None),
         seed=0,
-        profile="mixed",
-        units=8,
-        hours=0.9,
+        profile="hardware",
     ),
     _mutant(
         "a member gives two voices in a term",

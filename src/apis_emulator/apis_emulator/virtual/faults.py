@@ -83,6 +83,7 @@ PROFILES = {
     "crash": Profile(
         loss=0.01, straggle=0.02, cuts=2.0, crashes=60.0, slow=0.05, mute=0.02, drift_ratio=0.005
     ),
+    "hardware": Profile(lies=40.0, slow=0.05, refuse=0.02, mute=0.02, drift_ratio=0.005),
 }
 
 
