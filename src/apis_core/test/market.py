@@ -89,9 +89,7 @@ class Market(Village):
         for deal in self.finish().values():
             assert deal.state is DealState.COMPLETED, deal.reason
             more_wh = deal.moved_wh - deal.energy_wh
-            # a deal of a few Wh that says so may be over by what flows between two polls' answers
-            allowed_wh = max(2e-3 * deal.energy_wh, 0.06 if deal.reason else 0.0)
-            assert -2e-3 * deal.energy_wh <= more_wh <= allowed_wh, (more_wh, deal.reason)
+            assert abs(more_wh) <= 2e-3 * deal.energy_wh, (more_wh, deal.reason)
             sent_wh, taken_wh = (self.counted_wh(unit_id, deal) for unit_id in sides(deal))
             margin_wh = (0.02 + meters) * taken_wh + stray_wh
             assert abs(sent_wh - taken_wh) <= margin_wh, (sent_wh, taken_wh)
