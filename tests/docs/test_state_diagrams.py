@@ -5,6 +5,9 @@ from __future__ import annotations
 import runpy
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.timeout(240)  # it runs the machines; on a busy machine that takes a while
 ROOT = Path(__file__).resolve().parents[2]
 
 
