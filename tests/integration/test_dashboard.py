@@ -15,7 +15,8 @@ playwright = pytest.importorskip("playwright.sync_api")
 from apis_viz.dashboard.screenshot import (  # noqa: E402
     ScreenshotError,
     find_chromium,
-    open_browser,
+    open_page,
+    run_browser,
 )
 
 pytestmark = [
@@ -48,8 +49,7 @@ def url(apisctl) -> str:
 def page(url) -> Iterator[playwright.Page]:
     """The steering page; at the end nothing may have complained or left the machine."""
     complaints: list[str] = []
-    with open_browser(width=1280, height=900) as context:
-        page = context.pages[0]
+    with run_browser() as browser, open_page(browser, width=1280, height=900) as page:
         page.set_default_timeout(SOON_MS)
         page.set_default_navigation_timeout(LATE_MS)
 

@@ -62,11 +62,31 @@ def units(
 
 
 @look_app.command()
-def deals(cluster: Cluster = None, as_json: AsJson = False) -> None:
-    """Show the deals."""
-    from apis_bringup import look, tables
+def deals(
+    unit: Annotated[
+        str | None,
+        typer.Option(help="Only deals of this unit.", autocompletion=_unit_ids),
+    ] = None,
+    state: Annotated[
+        Literal["queued", "running", "completed", "aborted", "scrammed"] | None,
+        typer.Option(help="Only deals in this state."),
+    ] = None,
+    days: Annotated[
+        float,
+        typer.Option(min=0.0, help="Deals of the last so many days of grid time; 0 = all."),
+    ] = 1.0,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, with all fields.")] = False,
+    cluster: Cluster = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the deals: those under way, and past ones as the dashboard has kept them."""
+    from apis_bringup import look, past_deals, tables
 
-    show(look.deals(look.Grid(cluster)), as_json, tables.deals)
+    found = look.deals(look.Grid(cluster), unit_id=unit, state=state, days=days)
+    if as_csv:
+        print(past_deals.as_csv(found), end="")
+    else:
+        show(found, as_json, tables.deals)
 
 
 @look_app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import zoneinfo
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from apis_bringup import run_lock, tables
 from apis_bringup.errors import CommandError, usage_error
 from apis_bringup.graph import Graph, qos_that_hears
 from apis_bringup.observer import GridObserver
+from apis_bringup.past_deals import chosen_deals, past_deals
 from apis_bringup.plain import message_class, to_plain, to_yaml
 from apis_bringup.processes import RunFolder
 from apis_bringup.records import (
@@ -45,6 +47,7 @@ STARTS_WITHIN_S = 40.0  # wall; a grid that runs here may have been started a mo
 OBEYED_WITHIN_S = 5.0  # wall
 SETTLES_WITHIN_S = 1.0  # wall; for what may lack for good
 WATCH_PERIOD_S = 0.5  # wall
+STORE = "history.sqlite"  # in the run folder
 
 MODES = {
     "run": OperationMode.MODE_RUN,
@@ -76,6 +79,9 @@ class Grid:
         description = _description(running) if running and self.is_here else {}
         self.zone = _zone(description)
         self.words = words_of_operator(description.get("keys"), may_be_silent=not orders)
+        # What the dashboard of a grid that runs here keeps; None = it keeps nothing that we see.
+        is_kept = running is not None and self.is_here and running.url is not None
+        self.store = Path(running.folder) / STORE if running and is_kept else None
 
     @contextmanager
     def observe(self) -> Iterator[GridObserver]:
@@ -170,8 +176,23 @@ def _clock_text(now_s: float | None, zone: tzinfo) -> str:
     return datetime.fromtimestamp(now_s, zone).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def deals(grid: Grid) -> list[dict[str, Any]]:
-    """The deals that the grid masters still tell of, oldest first."""
+def deals(
+    grid: Grid, *, unit_id: str | None = None, state: str | None = None, days: float = 0.0
+) -> list[dict[str, Any]]:
+    """The deals that the grid masters still tell of and those that the dashboard has kept.
+
+    Args:
+        grid: Which grid.
+        unit_id: Only deals of this unit; None = of all.
+        state: Only deals in this state.
+        days: Only deals of the last so many days, and what is not over; 0 = all.
+
+    Returns:
+        Their records, the oldest first.
+
+    Raises:
+        ConfigError: There is no such unit.
+    """
     with grid.observe() as observer:
         # Deals arrive on their own; that there are none cannot be heard.
         held = {deal_id for unit in observer.statuses.values() for deal_id in unit.deal_ids}
@@ -179,8 +200,15 @@ def deals(grid: Grid) -> list[dict[str, Any]]:
             lambda: bool(observer.deals) and observer.deals.keys() >= held,
             within_s=SETTLES_WITHIN_S,
         )
-        records = [deal_record(deal, grid.zone) for deal in observer.deals.values()]
-    return sorted(records, key=lambda record: record["created_at"] or "")
+        observer.wait_for(lambda: observer.now_s is not None, within_s=SETTLES_WITHIN_S)
+        known = sorted(grid.unit_ids | observer.statuses.keys())
+        if unit_id is not None and unit_id not in known:
+            raise usage_error("--unit", unit_id, f"must be one of {', '.join(known)}")
+        with observer.changed:
+            present = [deal_record(deal, grid.zone) for deal in observer.deals.values()]
+            now_s = observer.now_s or time.time()
+    past = past_deals(grid.store, grid.zone) if grid.store else {}
+    return chosen_deals(past, present, now_s=now_s, unit_id=unit_id, state=state, days=days)
 
 
 def set_mode(grid: Grid, mode: str, unit_id: str | None) -> tuple[str, list[dict[str, Any]]]:

@@ -22,6 +22,7 @@ from apis_interfaces.msg import (
 )
 
 __all__ = [
+    "DEAL_FIELDS",
     "book_records",
     "converter_mode_name",
     "deal_record",
@@ -32,6 +33,29 @@ __all__ = [
     "unit_details",
     "unit_record",
 ]
+
+
+DEAL_FIELDS = (
+    "deal_id",
+    "state",
+    "reason",
+    "discharge_unit_id",
+    "charge_unit_id",
+    "voltage_reference_id",
+    "grid_master_id",
+    "term",
+    "current_a",
+    "price_point_per_wh",
+    "agreed_wh",
+    "sent_wh",
+    "received_wh",
+    "moved_wh",
+    "created_at",
+    "started_at",
+    "stopped_at",
+    "ended_at",
+    "duration_s",
+)  # of a deal's record, in their order
 
 
 def converter_mode_name(mode: int) -> str:
@@ -56,6 +80,7 @@ def deal_record(deal: Deal, zone: tzinfo) -> dict[str, Any]:
         "grid_master_id": deal.grid_master_id,
         "term": deal.term,
         "current_a": deal.current_a,
+        "price_point_per_wh": to_plain(deal.price_point_per_wh),
         "agreed_wh": deal.energy_wh,
         "sent_wh": to_plain(deal.sent_wh),
         "received_wh": to_plain(deal.received_wh),

@@ -15,8 +15,7 @@ from typing import Any
 
 from apis_bringup import run_lock
 from apis_bringup.errors import CommandError, usage_error
-from apis_bringup.look import STARTS_WITHIN_S, Grid
-from apis_bringup.processes import RunFolder
+from apis_bringup.look import STARTS_WITHIN_S, STORE, Grid
 
 __all__ = ["due_time", "schedules", "set_schedule"]
 
@@ -92,7 +91,7 @@ def _store() -> Iterator[sqlite3.Connection]:
     running = run_lock.find()
     if running is None:
         raise CommandError(f"no grid runs here on ROS_DOMAIN_ID {run_lock.domain_id()}")
-    file = RunFolder(Path(running.folder)).path / "history.sqlite"
+    file = Path(running.folder) / STORE
     lacking = CommandError("no dashboard runs here, which would keep schedules; start one")
     if running.url is None or not file.is_file():
         raise lacking

@@ -129,15 +129,19 @@ def deals(records: Sequence[Record]) -> None:
 
 def _deals_table(records: Sequence[Record]) -> Table:
     table = _table(
-        "began", "state", "from", "to", ">A", ">agreed Wh", ">sent", ">received", "reason"
-    )
+        "began", "state", "from", "to", ">A", ">pt/Wh", ">agreed Wh", ">sent", ">received",
+        "reason",
+    )  # fmt: skip
+    is_one_day = len({(deal["created_at"] or "")[:10] for deal in records}) == 1
     for deal in records:
+        began = (deal["created_at"] or "")[:19].replace("T", " ")
         table.add_row(
-            (deal["created_at"] or "")[11:19],
+            began[11:] if is_one_day else began[5:],
             _coloured(deal["state"], STATE_COLOURS),
             deal["discharge_unit_id"],
             deal["charge_unit_id"],
             _number(deal["current_a"], digits=1),
+            _number(deal["price_point_per_wh"], digits=1),
             _number(deal["agreed_wh"], digits=0),
             _number(deal["sent_wh"], digits=1),
             _number(deal["received_wh"], digits=1),

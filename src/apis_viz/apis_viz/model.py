@@ -22,6 +22,7 @@ from apis_viz.records import (
     HouseRecord,
     Mode,
     ModeOrder,
+    PriceRecord,
     Record,
     UnitRecord,
 )
@@ -43,6 +44,8 @@ class UnitView:
     converter: ConverterRecord | None = None
     house: HouseRecord | None = None
     diagnostics: DiagnosticRecord | None = None
+    asked: PriceRecord | None = None  # what it asked last for energy that it would give
+    offered: PriceRecord | None = None  # and offered for energy that it would take
     status_age_s: float | None = None  # [s] since its last status came; None = never
     converter_age_s: float | None = None  # [s] since its converter was read
     house_age_s: float | None = None  # [s] since its house was read
@@ -131,6 +134,9 @@ class GridModel:
                 self._heard_s[HouseRecord, unit_id] = now_s
             case DiagnosticRecord(unit_id=unit_id) if unit_id in self._units:
                 self._units[unit_id] = replace(self._units[unit_id], diagnostics=record)
+            case PriceRecord(unit_id=unit_id) if unit_id in self._units:
+                side = "asked" if record.is_asked else "offered"
+                self._units[unit_id] = replace(self._units[unit_id], **{side: record})  # type: ignore[arg-type]
             case DealRecord():
                 self._take_deal(record)
             case FaultRecord():

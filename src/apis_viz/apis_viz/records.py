@@ -28,6 +28,7 @@ __all__ = [
     "HouseRecord",
     "Mode",
     "ModeOrder",
+    "PriceRecord",
     "Record",
     "UnitRecord",
 ]
@@ -163,6 +164,16 @@ class BusRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PriceRecord:
+    """What a unit asks for energy that it would give, or offers for energy that it would take."""
+
+    unit_id: str
+    is_asked: bool  # it would give; else it would take
+    price_point_per_wh: float  # the least that it takes, or the most that it pays
+    stamp_s: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModeOrder:
     """An operator's word, ours or somebody else's. An empty unit_id means the whole cluster."""
 
@@ -180,4 +191,5 @@ Record = (
     | BusRecord
     | ModeOrder
     | DiagnosticRecord
+    | PriceRecord
 )

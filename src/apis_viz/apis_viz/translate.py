@@ -25,6 +25,7 @@ from apis_viz.records import (
     HouseRecord,
     Mode,
     ModeOrder,
+    PriceRecord,
     UnitRecord,
 )
 
@@ -37,6 +38,7 @@ __all__ = [
     "house_record",
     "mode_message",
     "mode_order",
+    "price_record",
     "unit_record",
 ]
 
@@ -164,6 +166,21 @@ def fault_record(message: msg.Fault) -> FaultRecord:
         stamp_s=_seconds(message.stamp),
         category=_word(FaultCategory, message.category),
         extent=_word(FaultExtent, message.extent),
+    )
+
+
+def price_record(message: msg.InterchangeRequest | msg.InterchangeAccept) -> PriceRecord | None:
+    """Translate the price in a question or an answer; None = it names none."""
+    if message.type not in (message.TYPE_CHARGE, message.TYPE_DISCHARGE):
+        return None
+    price = _known(message.price_point_per_wh)
+    if price is None:
+        return None
+    return PriceRecord(
+        unit_id=message.unit_id,
+        is_asked=message.type == message.TYPE_DISCHARGE,
+        price_point_per_wh=price,
+        stamp_s=_seconds(message.stamp),
     )
 
 

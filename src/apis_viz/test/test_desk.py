@@ -18,7 +18,15 @@ from apis_viz.dashboard.by_hand import HOLD_S, ByHand, Setting, Stage, why_not
 from apis_viz.dashboard.desk import Desk, Refused
 from apis_viz.dashboard.history import History, Schedule
 from apis_viz.dashboard.site import Site
-from apis_viz.dashboard.source import ConverterWish, DealWish, FaultWish, Outcome, Progress
+from apis_viz.dashboard.source import (
+    BreakKind,
+    BreakWish,
+    ConverterWish,
+    DealWish,
+    FaultWish,
+    Outcome,
+    Progress,
+)
 from apis_viz.model import GridModel, GridView
 from apis_viz.plan import GridPlan, Place
 from apis_viz.records import ConverterMode, ConverterRecord, Mode, UnitRecord
@@ -87,6 +95,21 @@ class FakeGrid:
 
     def report_fault(self, wish: FaultWish) -> None:
         self.told.append(wish)
+
+    def break_hardware(self, wish: BreakWish) -> Future[Outcome]:
+        self.told.append(wish)
+        future: Future[Outcome] = Future()
+        future.set_result(Outcome(not self.refusal, self.refusal or "broken: F1"))
+        return future
+
+    def repair(self, fault_id: str) -> Future[Outcome]:
+        self.told.append(f"repair {fault_id}")
+        future: Future[Outcome] = Future()
+        future.set_result(Outcome(True, "repaired"))
+        return future
+
+    def broken(self) -> tuple[str, ...]:
+        return ()
 
     def shut_down(self, unit_id: str) -> Future[Outcome]:
         raise NotImplementedError
@@ -318,3 +341,30 @@ def test_by_hand_only_one_at_a_time(grid: FakeGrid, desk: Desk, clock: Clock) ->
 
 def test_letting_go_of_nothing_orders_nothing(grid: FakeGrid) -> None:
     assert ByHand().release(grid.view(), 0.0) == []
+
+
+def test_hardware_that_is_broken_by_hand_is_an_order_like_any_other(
+    desk: Desk, grid: FakeGrid
+) -> None:
+    wish = BreakWish(
+        kind=BreakKind.SENSOR_OFFSET,
+        unit_id="E002",
+        quantity="grid_current_a",
+        value=0.2,
+        duration_s=600.0,
+    )
+    desk.break_hardware(LOCAL, wish)
+    desk.repair(LOCAL, "F1")
+    assert grid.told == [wish, "repair F1"]
+    repaired, broken = desk.orders()[:2]
+    words = "break Sensor reads wrong: E002, Bus current 0.20 A too high, for 10 min 00 s"
+    assert (broken.what, broken.text, broken.is_done) == (words, "broken: F1", True)
+    assert repaired.what == "repair F1"
+    grid.refusal = "fault.other_unit: there is no line E001-E003 (701)"
+    line = BreakWish(kind=BreakKind.LINE_BREAK, unit_id="E001", other_unit_id="E003")
+    desk.break_hardware(LOCAL, line)
+    order = desk.orders()[0]
+    assert (order.what, order.is_done) == ("break Line breaks: E001–E003", False)
+    assert "no line" in order.text
+    with pytest.raises(Refused):
+        desk.break_hardware(VIEWER, line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from datetime import date, timedelta, timezone
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from apis_viz.records import (
     FaultLevel,
     FaultRecord,
     HouseRecord,
+    PriceRecord,
     UnitRecord,
 )
 
@@ -201,3 +203,46 @@ def test_schedules_are_kept_one_per_unit(tmp_path: Path) -> None:
     assert history.schedules() == [Schedule("E001", 100.0, "anna"), Schedule("", 300.0, "otto")]
     history.clear_schedule("")
     assert [schedule.unit_id for schedule in history.schedules()] == ["E001"]
+
+
+def test_what_a_unit_asked_and_offered_is_kept_where_it_said_so() -> None:
+    history = History(None, ZONE)
+    model = GridModel(["E001"])
+    model.take(UnitRecord(unit_id="E001"), now_s=0.0)
+
+    def look(t: float, price: PriceRecord | None = None) -> None:
+        if price is not None:
+            model.take(price, now_s=0.0)
+        history.add(model.view(now_s=0.0, ros_time_s=t))
+
+    def named(price: float, is_asked: bool, t: float) -> PriceRecord:
+        return PriceRecord(unit_id="E001", is_asked=is_asked, price_point_per_wh=price, stamp_s=t)
+
+    look(NOON_S, named(8.0, True, NOON_S))
+    look(NOON_S + 30.0)  # the same word again is not said twice
+    look(NOON_S + 40.0, named(10.0, True, NOON_S + 40.0))
+    look(NOON_S + 60.0)
+    look(NOON_S + 120.0, named(12.0, False, NOON_S + 120.0))
+    look(NOON_S + 180.0)
+    series = history.series("E001", NOON_S, NOON_S + 200.0)
+    assert series.values["asked_pt"] == (9.0, None, None)
+    assert series.values["offered_pt"] == (None, None, 12.0)
+
+
+def test_a_store_of_the_first_schema_is_taken_over(tmp_path: Path) -> None:
+    file = tmp_path / "history.sqlite"
+    old = history_module._TABLES.replace(", asked_pt REAL, offered_pt REAL", "")
+    assert old != history_module._TABLES
+    database = sqlite3.connect(file)
+    database.executescript(old.replace("user_version = 2", "user_version = 1"))
+    with database:
+        row = ("E001", 60, NOON_S, 0.5, 1000.0, 500.0, 0.0, 0.0, 350.0, 0.0, None)
+        database.execute(f"INSERT INTO sample VALUES ({', '.join('?' * len(row))})", row)
+    database.close()
+    history = History(file, ZONE)
+    history.add(view(NOON_S + 60.0))
+    series = history.series("E001", NOON_S, NOON_S + 60.0)
+    assert series.values["soc_ratio"][0] == 0.5
+    assert series.values["asked_pt"][0] is None
+    history.close()
+    assert not list(tmp_path.glob("*.unreadable"))

@@ -30,8 +30,8 @@ from apis_viz.dashboard import link as link_module  # noqa: E402
 from apis_viz.dashboard.link import GraphLink  # noqa: E402
 from apis_viz.dashboard.screenshot import (  # noqa: E402
     ScreenshotError,
-    find_chromium,
-    open_browser,
+    open_page,
+    run_browser,
 )
 from apis_viz.dashboard.site import read_site  # noqa: E402
 
@@ -125,6 +125,28 @@ def test_unknown_stays_unknown() -> None:
     assert deal.started_at_s is None
 
 
+def test_a_price_is_read_from_questions_and_answers() -> None:
+    ask = msg.InterchangeRequest(
+        unit_id="E001",
+        type=msg.InterchangeRequest.TYPE_DISCHARGE,
+        price_point_per_wh=8.0,
+        stamp=Time(sec=100),
+    )
+    assert translate.price_record(ask) == records.PriceRecord(
+        unit_id="E001", is_asked=True, price_point_per_wh=8.0, stamp_s=100.0
+    )
+    ask.price_point_per_wh = NAN
+    assert translate.price_record(ask) is None, "any price is none"
+    answer = msg.InterchangeAccept(
+        unit_id="E002", type=msg.InterchangeAccept.TYPE_CHARGE, price_point_per_wh=9.0
+    )
+    price = translate.price_record(answer)
+    assert price is not None
+    assert (price.is_asked, price.price_point_per_wh) == (False, 9.0)
+    answer.type = msg.InterchangeAccept.TYPE_DECLINE
+    assert translate.price_record(answer) is None
+
+
 def test_the_model_shows_what_the_graph_says(
     link: GraphLink, peer: tuple[Node, Callable[[Callable[[], bool]], None]]
 ) -> None:
@@ -135,7 +157,9 @@ def test_the_model_shows_what_the_graph_says(
     deals = node.create_publisher(msg.Deal, "deals", link_module.HISTORY)
     faults = node.create_publisher(msg.Fault, "faults", link_module.HISTORY)
     bus = node.create_publisher(msg.BusState, "bus_state", link_module.STATE)
-    publishers = (status, reading, house, deals, faults, bus)
+    asks = node.create_publisher(msg.InterchangeRequest, "requests", link_module.EVENTS)
+    answers = node.create_publisher(msg.InterchangeAccept, "e001/accepts", link_module.EVENTS)
+    publishers = (status, reading, house, deals, faults, bus, asks, answers)
     until(lambda: all(publisher.get_subscription_count() for publisher in publishers))
 
     holding = converter("E001", msg.ConverterState.MODE_VOLTAGE_REFERENCE, -525.0)
@@ -182,9 +206,24 @@ def test_the_model_shows_what_the_graph_says(
         )
     )
 
+    asks.publish(
+        msg.InterchangeRequest(
+            unit_id="E001", type=msg.InterchangeRequest.TYPE_DISCHARGE, price_point_per_wh=8.0
+        )
+    )
+    for kind, price in (("DECLINE", NAN), ("CHARGE", 9.0)):
+        answers.publish(
+            msg.InterchangeAccept(
+                unit_id="E002",
+                type=getattr(msg.InterchangeAccept, f"TYPE_{kind}"),
+                price_point_per_wh=price,
+            )
+        )
+
     until(
         lambda: bool(link.view().running and link.view().units[1].converter and link.view().speed)
     )
+    until(lambda: bool(link.view().units[0].asked and link.view().units[1].offered))
     until(
         lambda: (
             any(event.code for event in link.view().events)
@@ -194,6 +233,9 @@ def test_the_model_shows_what_the_graph_says(
     until(lambda: link.view().units[0].is_present)
     view = link.view()
     first, second = view.units
+    assert first.asked is not None
+    assert second.offered is not None
+    assert (first.asked.price_point_per_wh, second.offered.price_point_per_wh) == (8.0, 9.0)
     assert first.status is not None
     assert (first.status.soc_ratio, first.status.battery_band) == (0.61, "sufficient")
     assert first.converter is not None
@@ -222,13 +264,19 @@ def test_the_switch_reaches_the_units_also_those_that_come_late(
     assert (order.unit_id, order.mode, order.version, order.issuer) == ("", 2, 1, "dashboard")
 
 
-def dashboard(tmp_path: Path, **parameters: object) -> subprocess.Popen[str]:
+def arguments(tmp_path: Path, **parameters: object) -> list[str]:
     file = tmp_path / "grid.json"
     file.write_text(json.dumps(GRID), encoding="utf-8")
     given = {"grid_file": file} | parameters
-    arguments = [part for name, value in given.items() for part in ("-p", f"{name}:={value}")]
+    return [
+        "--ros-args",
+        *(part for name, value in given.items() for part in ("-p", f"{name}:={value}")),
+    ]
+
+
+def dashboard(tmp_path: Path, **parameters: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "apis_viz.dashboard.main", "--ros-args", *arguments],
+        [sys.executable, "-m", "apis_viz.dashboard.main", *arguments(tmp_path, **parameters)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -247,10 +295,6 @@ def test_a_click_on_the_page_reaches_the_graph_and_the_units_answer_is_shown(
 ) -> None:
     """The whole way: simulated clock, real process, browser, order, answer."""
     expect = pytest.importorskip("playwright.sync_api").expect
-    try:
-        find_chromium()
-    except ScreenshotError as error:
-        pytest.skip(str(error))
     node, until = peer
     statuses = {
         unit_id: node.create_publisher(
@@ -282,8 +326,7 @@ def test_a_click_on_the_page_reaches_the_graph_and_the_units_answer_is_shown(
             clock.publish(Clock(clock=Time(sec=1_750_474_800)))
             time.sleep(0.05)
         report(msg.OperationMode.MODE_RUN)
-        with open_browser(width=1280, height=900) as context:
-            page = context.pages[0]
+        with run_browser() as browser, open_page(browser, width=1280, height=900) as page:
             page.goto(f"http://127.0.0.1:{port}")
             expect(page.locator(".apis-time")).to_contain_text("Sat 21 Jun 2025, 12:00:00")
             run, soft = (page.get_by_role("button", name=name) for name in ("Run", "Soft stop"))
@@ -295,6 +338,8 @@ def test_a_click_on_the_page_reaches_the_graph_and_the_units_answer_is_shown(
             expect(run).to_have_attribute("aria-pressed", "true")
             report(msg.OperationMode.MODE_SOFT_STOP)
             expect(soft).to_have_attribute("aria-pressed", "true")
+    except ScreenshotError as error:
+        pytest.skip(str(error))
     finally:
         process.terminate()
         process.communicate(timeout=10.0)
@@ -339,10 +384,14 @@ def test_a_busy_port_is_one_line_and_exit_2(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_parameter_is_one_line_and_exit_2(
-    tmp_path: Path, parameters: dict[str, object], words: str
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    parameters: dict[str, object],
+    words: str,
 ) -> None:
-    process = dashboard(tmp_path, **parameters)
-    _, errors = process.communicate(timeout=20.0)
-    assert process.returncode == 2
+    from apis_viz.dashboard.process import run
+
+    assert run(arguments(tmp_path, **parameters)) == 2
+    errors = capsys.readouterr().err
     assert words in errors
     assert errors.count("\n") == 1

@@ -95,12 +95,15 @@ def test_a_silent_unit_says_for_how_long_and_its_values_are_marked_as_old() -> N
     model.take(UnitRecord(unit_id="E001", not_dealing_reason="battery is full"), now_s=0.0)
     view = model.view(now_s=1.0, ros_time_s=None)
     assert unit_state(view.units[0], view)["note"] == "battery is full"
-    assert meters_state(view.units[0], view)["groups"][0]["age"] == {"text": "now", "stale": False}
+    assert meters_state(view.units[0], view)["cards"][0][0]["age"] == {
+        "text": "now",
+        "stale": False,
+    }
     view = model.view(now_s=75.0, ros_time_s=None)
     assert unit_state(view.units[0], view)["note"] == "silent for 1 min 15 s"
     meters = meters_state(view.units[0], view)
-    assert meters["groups"][0]["age"] == {"text": "1 min 15 s ago", "stale": True}
-    assert meters["groups"][1]["age"] == {"text": "never heard", "stale": True}
+    assert meters["cards"][0][0]["age"] == {"text": "1 min 15 s ago", "stale": True}
+    assert meters["cards"][1][0]["age"] == {"text": "never heard", "stale": True}
 
 
 def running(**changes: object) -> DealRecord:
@@ -197,7 +200,7 @@ def test_the_band_says_what_the_unit_does_in_it() -> None:
     ]
     assert shown["rules"] == [
         "asks to give down to 3,600 Wh at 8 pt/Wh",
-        "answers to give down to 2,880 Wh at 9 pt/Wh",
+        "answers to give down to 2,880 Wh at 8 pt/Wh",
     ]
 
 

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
-from typing import Any
+from typing import Any, Protocol
 
 from apis_interfaces.action import Interchange
 from apis_interfaces.msg import Fault, OperationMode
@@ -80,15 +80,14 @@ class Place:
             return deals(self.watch, self.zone)
 
 
-class Interface:
+class Interface(Protocol):
     """One port of the original."""
 
     def answer(self, method: str, path: str, query: Parameters, form: Parameters) -> Reply:
         """Answer a request."""
-        raise NotImplementedError
 
 
-class EmulatorEmulator(Interface):
+class EmulatorEmulator:
     """43900: the units' data."""
 
     def __init__(self, place: Place) -> None:
@@ -101,7 +100,7 @@ class EmulatorEmulator(Interface):
         return _json({"error": f"not found : {path}"}, 404)
 
 
-class BudoEmulator(Interface):
+class BudoEmulator:
     """43830: ids, deals, modes, shutdown."""
 
     def __init__(self, place: Place, orders: Orders) -> None:
@@ -154,7 +153,7 @@ class BudoEmulator(Interface):
         return {"active": False, "error": why} if why else self.status()
 
 
-class ApiServer(Interface):
+class ApiServer:
     """9999: a deal, a fault, a log level; GET shows a form."""
 
     def __init__(self, orders: Orders) -> None:
@@ -214,7 +213,7 @@ class ApiServer(Interface):
         return _text(f"publishing new multicast log level : {level} ...")
 
 
-class Controller(Interface):
+class Controller:
     """The main controller's own HTTP interface: what its page asks of its server."""
 
     def __init__(

@@ -22,6 +22,7 @@ COLOURS = {
     "bus": "#0072b2",
     "voltage": "#0072b2",
 }
+ASKS_AGAIN_S = 3600.0  # a unit that has not named a price for longer has none
 GAP = 3.0  # times the usual distance: the line breaks
 
 
@@ -65,17 +66,42 @@ def time_chart(
 
 
 def price_chart(
-    deals: Sequence[DealRecord], *, zone: tzinfo, span: tuple[float, float]
+    series: Series, deals: Sequence[DealRecord], *, zone: tzinfo, span: tuple[float, float]
 ) -> dict[str, Any]:
-    """Prices of a unit's deals over time."""
+    """What a unit asked, what it offered, and at what price it dealt, over time."""
     options = _options(zone, span)
     options["yAxis"] |= {"min": 0}
+    options["legend"]["show"] = True
+    options["grid"]["top"] = 30
+    for name, quantity, colour, dash in (
+        ("asked, to give", "asked_pt", "sun", "solid"),
+        ("offered, to take", "offered_pt", "bus", "dashed"),
+    ):
+        known = [
+            (t, value)
+            for t, value in zip(series.t, series.values[quantity], strict=True)
+            if value is not None
+        ]
+        options["series"].append(
+            {
+                "name": name,
+                "type": "line",
+                "step": "end",
+                "symbol": "circle",
+                "symbolSize": 3,
+                "data": _broken(known, ASKS_AGAIN_S, zone),
+                "lineStyle": {"width": 2, "type": dash},
+                "color": COLOURS[colour],
+            }
+        )
     options["series"].append(
         {
-            "name": "price",
+            "name": "dealt",
             "type": "scatter",
-            "symbolSize": 9,
-            "color": COLOURS["bus"],
+            "symbolSize": 10,
+            "z": 5,
+            "itemStyle": {"opacity": 1},
+            "color": COLOURS["battery"],
             "data": [
                 [_local_ms(deal.created_at_s, zone), deal.price_point_per_wh]
                 for deal in deals
@@ -149,6 +175,18 @@ def _points(
             points.append([_local_ms(last_s + usual_s, zone), None])
         points.append([_local_ms(t, zone), None if value is None else round(value * factor, 2)])
         last_s = t
+    return points
+
+
+def _broken(
+    known: Sequence[tuple[float, float]], longest_s: float, zone: tzinfo
+) -> list[list[float | None]]:
+    """Points with a break where the next one is too far."""
+    points: list[list[float | None]] = []
+    for (t, value), after in zip(known, [*(t for t, _ in known[1:]), None], strict=True):
+        points.append([_local_ms(t, zone), round(value, 3)])
+        if after is not None and after - t > longest_s:
+            points.append([_local_ms(t + 1.0, zone), None])
     return points
 
 

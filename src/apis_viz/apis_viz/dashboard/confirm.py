@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from apis_viz.dashboard.source import FaultWish
+from apis_viz.dashboard.source import BreakKind, BreakWish, FaultWish
+from apis_viz.dashboard.text import break_words
 from apis_viz.model import GridView
 from apis_viz.records import FaultExtent, FaultLevel, Mode
 
 __all__ = [
     "Question",
+    "break_question",
     "fault_question",
     "local_mode_question",
     "mode_question",
@@ -100,6 +102,46 @@ def local_mode_question(mode: Mode, unit_id: str, view: GridView) -> Question | 
             "The others go on. It stays so until somebody chooses “As the cluster” again.",
         ),
         button="Force stop",
+    )
+
+
+FOLLOWS = {
+    BreakKind.SENSOR_OFFSET: (
+        "The unit takes the wrong reading for a right one, until something contradicts it."
+    ),
+    BreakKind.STUCK_CONVERTER: (
+        "Orders are answered and not carried out; its trips and its dead man still work."
+    ),
+    BreakKind.LOST_COMMUNICATION: (
+        "Nobody hears the hardware any more and no order reaches it, an emergency stop neither; "
+        "its dead man works."
+    ),
+    BreakKind.BATTERY_PERMIT: "The converter stops in order, and starts no more.",
+    BreakKind.LINE_BREAK: "The bus falls apart; the part that nobody holds dies by itself.",
+}
+
+
+def break_question(wish: BreakWish, view: GridView) -> Question:
+    """Say what follows if this breaks."""
+    deals = [
+        f"{deal.discharge_unit_id} → {deal.charge_unit_id}"
+        for deal in view.running
+        if wish.kind is BreakKind.LINE_BREAK
+        or wish.unit_id in (deal.discharge_unit_id, deal.charge_unit_id)
+    ]
+    return Question(
+        title=f"{break_words(wish)}?",
+        consequences=(
+            "This is emulated hardware: nothing real breaks.",
+            FOLLOWS[wish.kind],
+            f"Deals under way there: {', '.join(deals)}."
+            if deals
+            else "No deal is under way there.",
+            "It stays so until somebody repairs it."
+            if wish.duration_s is None
+            else "Then it repairs itself.",
+        ),
+        button="Break it",
     )
 
 

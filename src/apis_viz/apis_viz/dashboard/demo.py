@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -26,7 +26,15 @@ from apis_viz.dashboard.desk import Desk
 from apis_viz.dashboard.history import History
 from apis_viz.dashboard.server import PortBusy, make_server, open_port, serve
 from apis_viz.dashboard.site import Site, UnitSite
-from apis_viz.dashboard.source import ConverterWish, DealWish, FaultWish, Outcome, Progress
+from apis_viz.dashboard.source import (
+    BreakKind,
+    BreakWish,
+    ConverterWish,
+    DealWish,
+    FaultWish,
+    Outcome,
+    Progress,
+)
 from apis_viz.model import GridModel, GridView
 from apis_viz.plan import GridPlan, Place
 from apis_viz.records import (
@@ -44,6 +52,7 @@ from apis_viz.records import (
     HouseRecord,
     Mode,
     ModeOrder,
+    PriceRecord,
     Record,
     UnitRecord,
 )
@@ -57,13 +66,47 @@ STEP_S = 5.0  # simulated seconds per step
 STEPS_AT_ONCE = 12
 CAPACITY_WH = 4800.0
 BUS_V = 350.0
-FOLLOW_S = 40.0  # simulated seconds until the last unit has taken up a new mode
+LINE_OHM = 0.8  # from each house to the middle of the bus
+NAMES_PRICE_S = 600.0  # simulated
+FOLLOW_S = 24.0  # simulated seconds until the last unit has taken up a new mode
 PHASES = (  # what a young deal goes through, and until what age [simulated s]
     (DealState.QUEUED, 10.0),
     (DealState.ACTIVATING, 20.0),
     (DealState.RAMPING_UP, 40.0),
     (DealState.STARTING, 50.0),
 )
+
+
+@dataclass(frozen=True)
+class DayPart:
+    """Bands of the scenario until an hour of the day, and what a unit in each names as price."""
+
+    until_h: float
+    bands: tuple[tuple[float, str], ...]  # from this state of charge on, the highest first
+    prices: dict[str, tuple[float | None, float | None]]  # asked, or offered [pt/Wh]
+
+
+NIGHT = DayPart(
+    6.0,
+    ((0.7, "excess"), (0.5, "sufficient"), (0.3, "scarce"), (0.0, "short")),
+    {
+        "excess": (10.0, None),
+        "sufficient": (12.0, None),
+        "scarce": (None, 11.0),
+        "short": (None, 14.0),
+    },
+)
+DAYTIME = DayPart(
+    17.0,
+    ((0.8, "excess"), (0.6, "sufficient"), (0.4, "scarce"), (0.0, "short")),
+    {
+        "excess": (8.0, None),
+        "sufficient": (10.0, None),
+        "scarce": (None, 9.0),
+        "short": (None, 12.0),
+    },
+)
+DAY = (NIGHT, DAYTIME, replace(NIGHT, until_h=24.0))
 
 
 class DemoSource:
@@ -98,6 +141,8 @@ class DemoSource:
         self._gone: set[str] = set()
         self._reported: list[FaultRecord] = []
         self._count = 0
+        self._broken: dict[str, BreakWish] = {}
+        self._broken_count = 0
         self._site = _site(self._ids)
         self._model = GridModel(self._ids)
         self._lock = threading.RLock()
@@ -205,6 +250,30 @@ class DemoSource:
             )
         )
 
+    def break_hardware(self, wish: BreakWish) -> Future[Outcome]:
+        """Note it; a lost communication makes the unit silent, the rest has no physics here."""
+        self._broken_count += 1
+        fault_id = f"F{self._broken_count}"
+        with self._lock:
+            self._broken[fault_id] = wish
+        return _done(True, f"broken: {fault_id}")
+
+    def repair(self, fault_id: str) -> Future[Outcome]:
+        """Forget it, or all."""
+        with self._lock:
+            if fault_id and fault_id not in self._broken:
+                return _done(False, f"there is no fault {fault_id} (701)")
+            self._broken = {i: w for i, w in self._broken.items() if fault_id and i != fault_id}
+        return _done(True, "repaired")
+
+    def broken(self) -> tuple[str, ...]:
+        """What is noted."""
+        return tuple(
+            f"{fault_id}: {wish.kind.name.lower()} {wish.unit_id}"
+            + (f"-{wish.other_unit_id}" if wish.other_unit_id else "")
+            for fault_id, wish in self._broken.items()
+        )
+
     def shut_down(self, unit_id: str) -> Future[Outcome]:
         """The unit falls silent."""
         if self._effective(unit_id) is not Mode.MANUAL:
@@ -231,6 +300,21 @@ class DemoSource:
     def _ros_time_s(self) -> float:
         return START_S - self._warm_up_s + self._elapsed_s
 
+    @property
+    def _hour(self) -> float:
+        """Time of day at the place, 0..24. [h]"""
+        return (self._ros_time_s + 9 * 3600.0) / 3600.0 % 24.0
+
+    def _band(self, unit_id: str) -> str:
+        part = next(part for part in DAY if self._hour < part.until_h)
+        return next(band for limit, band in part.bands if self._soc[unit_id] >= limit)
+
+    def _price(self, unit_id: str) -> tuple[float, bool]:
+        """What it names, and whether it asks that for energy that it would give."""
+        part = next(part for part in DAY if self._hour < part.until_h)
+        asked, offered = part.prices[self._band(unit_id)]
+        return (asked, True) if offered is None else (offered, False)  # type: ignore[return-value]
+
     def _step(self, step_s: float) -> Iterator[Record]:
         mode, since_s = self._ordered
         for place, unit_id in enumerate(self._ids, start=1):
@@ -255,8 +339,13 @@ class DemoSource:
             )
         self._deals = [deal for deal in self._deals if not deal.state.is_over]
         currents_a = self._currents_a()
+        lost = {
+            wish.unit_id
+            for wish in self._broken.values()
+            if wish.kind is BreakKind.LOST_COMMUNICATION
+        }
         for unit_id in self._ids:
-            if unit_id not in self._gone:
+            if unit_id not in self._gone | lost:
                 yield from self._unit(unit_id, currents_a[unit_id], step_s)
         sent_w = sum(-BUS_V * current_a for current_a in currents_a.values() if current_a < 0.0)
         holder = self._holder()
@@ -265,7 +354,7 @@ class DemoSource:
             if holder
             else self._random.uniform(0.0, 4.0),
             transported_power_w=sent_w,
-            line_loss_w=0.006 * sent_w,
+            line_loss_w=sum(LINE_OHM * current_a**2 for current_a in currents_a.values()),
             voltage_reference_ids=(holder,) if holder else (),
             speed=SPEED,
         )
@@ -284,14 +373,17 @@ class DemoSource:
             ),
             key=self._soc.__getitem__,
         )
+        # whoever looks first is to see a deal
+        is_due = not self._deals and 0.0 <= self._warm_up_s - self._elapsed_s < 600.0
         if (
             len(free) < 2
-            or len(self._deals) >= max(1, len(self._ids) // 4)
-            or self._random.random() > 0.05
+            or len(self._deals) >= max(1, len(self._ids) // 10, min(len(self._ids) // 4, 5))
+            or (self._random.random() > 0.05 * max(1.0, len(self._ids) / 12) and not is_due)
         ):
             return
         deal = self._new_deal(free[-1], free[0], self._random.choice((120.0, 180.0, 240.0)), None)
-        price = round(self._random.uniform(8.0, 14.0), 1)
+        named = [self._price(unit_id)[0] for unit_id in (free[-1], free[0])]
+        price = round(sum(named) / 2.0, 1)
         self._deals.append(replace(deal, price_point_per_wh=price))
 
     def _new_deal(
@@ -384,13 +476,14 @@ class DemoSource:
         return next((deal.voltage_reference_id for deal in under_way), "")
 
     def _unit(self, unit_id: str, current_a: float, step_s: float) -> Iterator[Record]:
-        hour = (self._ros_time_s + 9 * 3600.0) / 3600.0 % 24.0
+        hour = self._hour
         sun = max(0.0, math.sin(math.pi * (hour - 5.0) / 14.0)) if 5.0 < hour < 19.0 else 0.0
         evening = 1.0 + 0.9 * math.exp(-(((hour - 19.5) / 2.0) ** 2))
         available_w = self._sun_w[unit_id] * sun * self._random.uniform(0.97, 1.0)
         load_w = self._use_w[unit_id] * self._random.uniform(0.9, 1.1) * evening
         soc = self._soc[unit_id]
-        solar_w = available_w if soc < 0.96 else min(available_w, load_w)
+        surplus_w = max(available_w - load_w / 0.9, 0.0)  # a full battery throttles the panels
+        solar_w = available_w - surplus_w * min(max((soc - 0.94) / 0.02, 0.0), 1.0)
         mains_w = 0.0 if soc > 0.12 else load_w
         battery_w = 0.9 * solar_w - load_w + mains_w + BUS_V * current_a * 0.96
         gain_wh = battery_w * step_s / 3600.0
@@ -422,7 +515,9 @@ class DemoSource:
             soc_ratio=soc,
             remaining_wh=soc * CAPACITY_WH,
             capacity_wh=CAPACITY_WH,
-            battery_band=next(band for limit, band in _BANDS if soc >= limit),
+            battery_band=self._band(unit_id),
+            committed_wh=self._committed_wh(unit_id),
+            policy_hash="3c94d1f0a2b7",
             deal_ids=tuple(
                 deal.deal_id
                 for deal in self._deals
@@ -435,6 +530,14 @@ class DemoSource:
             else "the operation mode forbids it",
             converter=converter,
         )
+        if self._elapsed_s % NAMES_PRICE_S < step_s:
+            price, is_asked = self._price(unit_id)
+            yield PriceRecord(
+                unit_id=unit_id,
+                is_asked=is_asked,
+                price_point_per_wh=price,
+                stamp_s=self._ros_time_s,
+            )
         yield DiagnosticRecord(
             unit_id=unit_id,
             level=2 if is_hot else 0,
@@ -447,10 +550,18 @@ class DemoSource:
             ),
         )
 
+    def _committed_wh(self, unit_id: str) -> float:
+        return sum(
+            (1.0 if deal.charge_unit_id == unit_id else -1.0) * (deal.energy_wh - deal.moved_wh)
+            for deal in self._deals
+            if unit_id in (deal.charge_unit_id, deal.discharge_unit_id)
+        )
+
     def _reading(
         self, unit_id: str, mode: ConverterMode, current_a: float, step_s: float
     ) -> ConverterRecord:
-        power_w = BUS_V * current_a
+        voltage_v = BUS_V - LINE_OHM * current_a if self._holder() else 2.0
+        power_w = voltage_v * current_a
         battery_w = power_w - 30.0 - 0.04 * abs(power_w) if mode.is_active else -4.5
         counters = self._counters_wh[unit_id]
         hours = step_s / 3600.0
@@ -460,7 +571,7 @@ class DemoSource:
             unit_id=unit_id,
             mode=mode,
             alarm=Alarm.NONE,
-            grid_voltage_v=BUS_V + current_a * -0.3 if self._holder() else 2.0,
+            grid_voltage_v=voltage_v,
             grid_current_a=current_a,
             grid_power_w=power_w,
             battery_voltage_v=52.0 + 2.0 * self._soc[unit_id],
@@ -479,39 +590,44 @@ class DemoSource:
         )
 
 
-_BANDS = ((0.8, "excess"), (0.6, "sufficient"), (0.4, "scarce"), (0.0, "short"))
-
-
 def _done(is_done: bool, words: str = "") -> Future[Outcome]:
     future: Future[Outcome] = Future()
     future.set_result(Outcome(is_done, words))
     return future
 
 
-def _site(ids: list[str]) -> Site:
-    uppers = [None, *(limit * CAPACITY_WH for limit, _ in _BANDS[:-1])]
+def _section(part: DayPart, from_h: float) -> Section:
+    uppers = [None, *(limit * CAPACITY_WH for limit, _ in part.bands[:-1])]
     bands = tuple(
         Band(name, limit * CAPACITY_WH or None, upper)
-        for (limit, name), upper in zip(_BANDS, uppers, strict=True)
+        for (limit, name), upper in zip(part.bands, uppers, strict=True)
     )[::-1]
-    price = SelectionStrategy.POINT_AND_AMOUNT
-    day = Section(
-        from_s=0,
-        to_s=86_400,
+
+    def rules(band: str, limit_wh: float) -> Rules:
+        asked, offered = part.prices[band]
+        if asked is not None:
+            return Rules(discharge=Rule(limit_wh, asked))
+        return Rules(charge=Rule(limit_wh, offered))
+
+    return Section(
+        from_s=int(from_h * 3600),
+        to_s=int(part.until_h * 3600),
         bands=bands,
-        request={
-            "excess": Rules(discharge=Rule(3600.0, 8.0)),
-            "short": Rules(charge=Rule(2400.0, 12.0)),
-        },
-        accept={
-            "excess": Rules(discharge=Rule(2880.0, 9.0)),
-            "sufficient": Rules(discharge=Rule(2880.0, 10.0)),
-            "scarce": Rules(charge=Rule(2880.0, 9.0)),
-        },
-        selection=price,
+        request={"excess": rules("excess", 3600.0), "short": rules("short", 2400.0)},
+        accept={band: rules(band, 2880.0) for band in part.prices},
+        selection=SelectionStrategy.POINT_AND_AMOUNT,
+    )
+
+
+def _site(ids: list[str]) -> Site:
+    scenario = Scenario(
+        tuple(
+            _section(part, from_h)
+            for part, from_h in zip(DAY, (0.0, *(p.until_h for p in DAY)), strict=False)
+        )
     )
     places = [Place(u, 20.0 * (i // 2), 24.0 * (i % 2)) for i, u in enumerate(ids)]
-    units = {unit_id: UnitSite(scenario=Scenario((day,))) for unit_id in ids}
+    units = {unit_id: UnitSite(scenario=scenario) for unit_id in ids}
     return Site("village", ZONE, GridPlan.of(places), units=units, is_simulated=True)
 
 

@@ -20,7 +20,14 @@ from apis_viz.dashboard.access import Identity, RateLimit
 from apis_viz.dashboard.audit import Audit
 from apis_viz.dashboard.by_hand import ByHand, Setting, Stage, why_not
 from apis_viz.dashboard.history import History, Schedule
-from apis_viz.dashboard.source import ConverterWish, DealWish, FaultWish, Outcome, Source
+from apis_viz.dashboard.source import (
+    BreakWish,
+    ConverterWish,
+    DealWish,
+    FaultWish,
+    Outcome,
+    Source,
+)
 from apis_viz.model import GridView
 from apis_viz.records import ConverterMode, Mode
 
@@ -180,6 +187,16 @@ class Desk:
         order = self._begin(who, what)
         self.source.report_fault(wish)
         self._end(order, Outcome(True, "told all units"))
+
+    def break_hardware(self, who: Identity, wish: BreakWish) -> None:
+        """Break something of the emulated hardware."""
+        order = self._begin(who, f"break {text.break_words(wish)}")
+        self._follow(order, self.source.break_hardware(wish))
+
+    def repair(self, who: Identity, fault_id: str) -> None:
+        """Repair it; an empty id = all that is broken."""
+        order = self._begin(who, f"repair {fault_id or 'all that is broken'}")
+        self._follow(order, self.source.repair(fault_id))
 
     def shut_down(self, who: Identity, unit_ids: tuple[str, ...]) -> None:
         """End the programs of some units."""

@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from apis_viz.model import Event, GridView, UnitView
-from apis_viz.records import DealRecord, DealState, FaultLevel
+from apis_viz.records import DealRecord, DealState, FaultLevel, PriceRecord
 
 __all__ = ["BUS", "Energy", "History", "Schedule", "Series"]
 
 BUS = ""  # the unit id under which the bus itself is kept
-SCHEMA = 1
+SCHEMA = 2
 TIERS = ((60, 2 * 86_400), (900, 35 * 86_400))  # width and how long it is kept [s]
 KEEP_DAYS = 3653
 KEEP_DEALS = 20_000
@@ -35,8 +35,9 @@ LONGEST_GAP_S = 900.0  # what flowed in a longer silence is not known
 WENT_BACK_S = 120.0  # a clock that goes back by more is a simulation that began again
 
 QUANTITIES = ("soc_ratio", "solar_w", "load_w", "mains_w", "grid_w", "grid_v", "battery_w")
+PRICES = ("asked_pt", "offered_pt")  # per Wh: for energy given, for energy taken
 BUS_QUANTITIES = ("grid_v", "grid_w", "loss_w")  # voltage, transported, lost in the lines
-_COLUMNS = (*QUANTITIES, "loss_w")
+_COLUMNS = (*QUANTITIES, "loss_w", *PRICES)
 
 _TABLES = f"""
 CREATE TABLE sample (
@@ -52,6 +53,10 @@ CREATE TABLE event (id INTEGER PRIMARY KEY, t REAL, unit TEXT, level INTEGER, co
 CREATE TABLE schedule (unit TEXT PRIMARY KEY, due REAL, who TEXT) WITHOUT ROWID;
 PRAGMA user_version = {SCHEMA};
 """
+
+
+# From an older schema to the next one.
+_MIGRATIONS = {1: "".join(f"ALTER TABLE sample ADD COLUMN {c} REAL;" for c in PRICES)}
 
 
 @dataclass
@@ -162,6 +167,7 @@ class History:
         self._means: dict[tuple[str, int], _Mean] = {}
         self._last: dict[str, _Last] = {}
         self._seen: set[tuple[object, ...]] = set()
+        self._priced: dict[tuple[str, str], PriceRecord] = {}
         self._open_deals: dict[str, tuple[int, int]] = {}
         self._commits = 0
         self._database = self._open(path)
@@ -212,6 +218,10 @@ class History:
             "grid_v": converter.grid_voltage_v if converter else None,
             "battery_w": converter.battery_power_w if converter else None,
         }
+        for column, price in zip(PRICES, (unit.asked, unit.offered), strict=True):
+            if price is not None and self._priced.get((unit.unit_id, column)) != price:
+                self._priced[unit.unit_id, column] = price
+                values[column] = price.price_point_per_wh
         self._add_values(unit.unit_id, values, t)
         powers_w = {
             "solar_wh": values["solar_w"],
@@ -321,6 +331,7 @@ class History:
             self._database.execute(statement, (value,))
         self._means.clear()
         self._last.clear()
+        self._priced.clear()
         self._seen.clear()
         self._open_deals.clear()
         self._newest_s = t
@@ -476,6 +487,12 @@ class History:
             version = database.execute("PRAGMA user_version").fetchone()[0]
             if version == 0:
                 database.executescript(_TABLES)
+            elif version in _MIGRATIONS:
+                database.executescript(
+                    "BEGIN;"
+                    + "".join(_MIGRATIONS[old] for old in range(version, SCHEMA))
+                    + f"PRAGMA user_version = {SCHEMA}; COMMIT;"
+                )
             elif version != SCHEMA:
                 raise sqlite3.DatabaseError(f"schema {version}, ours is {SCHEMA}")
         except sqlite3.DatabaseError:

@@ -20,12 +20,24 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
+try:
+    from rclpy.subscription_content_filter_options import ContentFilterOptions
+except ImportError:  # rclpy older than Kilted's
+    ContentFilterOptions = None
+
 from apis_interfaces import msg, srv
 from apis_signing import is_signed, words_of_operator
 from apis_viz import translate
 from apis_viz.dashboard.orders import Orders
 from apis_viz.dashboard.site import Site
-from apis_viz.dashboard.source import ConverterWish, DealWish, FaultWish, Outcome, Progress
+from apis_viz.dashboard.source import (
+    BreakWish,
+    ConverterWish,
+    DealWish,
+    FaultWish,
+    Outcome,
+    Progress,
+)
 from apis_viz.model import GridModel, GridView
 from apis_viz.records import ConverterMode, Mode, Record, UnitRecord
 
@@ -46,6 +58,7 @@ EVENTS = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 
 ISSUER = "dashboard"
 TICK_S = 0.05
+BROKEN_S = 2.0  # others may break and repair things, and some repair themselves
 
 
 class GraphLink:
@@ -66,6 +79,7 @@ class GraphLink:
         self._failure: Exception | None = None
         self._on_failure = on_failure
         self._must_flush = False
+        self._broken: tuple[str, ...] = ()
         self._node = Node(ISSUER, namespace=f"/apis/{site.cluster}", context=context)
         self._executor = SingleThreadedExecutor(context=context)
         self._executor.add_node(self._node)
@@ -80,7 +94,10 @@ class GraphLink:
         self._orders = Orders(self._node, site.unit_ids, self._words)
         self._subscriptions: list[Any] = []
         self._subscribe()
-        self._node.create_timer(TICK_S, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._node.create_timer(TICK_S, self._tick, clock=steady)
+        if site.is_simulated:
+            self._node.create_timer(BROKEN_S, self._ask_what_is_broken, clock=steady)
 
     @property
     def site(self) -> Site:
@@ -161,6 +178,18 @@ class GraphLink:
         )
         self._fault_publisher.publish(self._words.sign(fault, self._fault_publisher.topic_name))
 
+    def break_hardware(self, wish: BreakWish) -> Future[Outcome]:
+        """Break something of the emulated hardware."""
+        return self._and_look(self._orders.break_hardware(wish))
+
+    def repair(self, fault_id: str) -> Future[Outcome]:
+        """Repair it, or all of it."""
+        return self._and_look(self._orders.repair(fault_id))
+
+    def broken(self) -> tuple[str, ...]:
+        """What is broken now."""
+        return self._broken
+
     def shut_down(self, unit_id: str) -> Future[Outcome]:
         """End a unit's program. Units obey in Manual only."""
         operation = srv.UnitMaintenance.Request.OPERATION_SHUT_DOWN
@@ -176,6 +205,17 @@ class GraphLink:
     def flush(self) -> None:
         """Forget what was heard; new subscriptions are told again what is retained."""
         self._must_flush = True
+
+    def _and_look(self, future: Future[Outcome]) -> Future[Outcome]:
+        future.add_done_callback(lambda _: self._ask_what_is_broken())
+        return future
+
+    def _ask_what_is_broken(self) -> None:
+        def heard(done: Future[Outcome]) -> None:
+            outcome = done.result()
+            self._broken = tuple(outcome.text.splitlines()) if outcome.is_done else ()
+
+        self._orders.broken().add_done_callback(heard)
 
     # --- the graph -------------------------------------------------------------------------------
 
@@ -201,6 +241,8 @@ class GraphLink:
                 msg.ConverterState, f"{name}/converter_state", STATE, translate.converter_record
             )
             self._listen(msg.HouseState, f"{name}/house_state", STATE, translate.house_record)
+            self._listen_to_offers(msg.InterchangeAccept, f"{name}/accepts")
+        self._listen_to_offers(msg.InterchangeRequest, "requests")
         self._listen(msg.Deal, "deals", HISTORY, translate.deal_record)
         self._listen(msg.Fault, "faults", HISTORY, translate.fault_record)
         self._listen(msg.BusState, "bus_state", STATE, translate.bus_record)
@@ -211,6 +253,20 @@ class GraphLink:
 
         self._subscriptions.append(
             self._node.create_subscription(DiagnosticArray, "/diagnostics", health, EVENTS)
+        )
+
+    def _listen_to_offers(self, kind: type, topic: str) -> None:
+        def take(message: Any) -> None:
+            record = translate.price_record(message)
+            if record is not None:
+                self._take((record,))
+
+        # Every unit answers every question, most of them with no: those stay where they are.
+        only = {}
+        if ContentFilterOptions is not None:
+            only["content_filter_options"] = ContentFilterOptions("type > 0", [])
+        self._subscriptions.append(
+            self._node.create_subscription(kind, topic, take, EVENTS, **only)
         )
 
     def _listen(

@@ -18,9 +18,9 @@ from rclpy.node import Node
 
 from apis_interfaces.action import Interchange
 from apis_interfaces.msg import ConverterState, Deal
-from apis_interfaces.srv import ConverterCommand, UnitMaintenance
+from apis_interfaces.srv import ConverterCommand, EmulatorControl, InjectFault, UnitMaintenance
 from apis_signing import Words
-from apis_viz.dashboard.source import ConverterWish, DealWish, Outcome, Progress
+from apis_viz.dashboard.source import BreakWish, ConverterWish, DealWish, Outcome, Progress
 
 __all__ = ["Orders"]
 
@@ -79,6 +79,7 @@ class Orders:
             for unit_id in unit_ids
         }
         self._maintenance: dict[str, Any] = {}
+        self._emulator: dict[type, Any] = {}
         self._interchange: dict[str, ActionClient] = {}
 
     def tick(self) -> None:
@@ -114,6 +115,30 @@ class Orders:
                 UnitMaintenance, f"{unit_id.lower()}/maintenance"
             )
         return self._call(f"program of {unit_id}", self._maintenance[unit_id], request)
+
+    def break_hardware(self, wish: BreakWish) -> Future[Outcome]:
+        """Break something of the emulated hardware."""
+        request = InjectFault.Request(
+            kind=wish.kind.value,
+            unit_id=wish.unit_id,
+            other_unit_id=wish.other_unit_id,
+            quantity=wish.quantity,
+            value=_number(wish.value),
+            duration_s=_number(wish.duration_s),
+        )
+        return self._emulate(InjectFault, request, lambda reply: f"broken: {reply.fault_id}")
+
+    def repair(self, fault_id: str) -> Future[Outcome]:
+        """Undo one fault, or all."""
+        request = InjectFault.Request(kind=InjectFault.Request.KIND_REPAIR, fault_id=fault_id)
+        return self._emulate(InjectFault, request, lambda _: "repaired")
+
+    def broken(self) -> Future[Outcome]:
+        """Ask what is broken; the outcome has a line each."""
+        request = EmulatorControl.Request(operation=EmulatorControl.Request.OPERATION_READ)
+        return self._emulate(
+            EmulatorControl, request, lambda reply: "\n".join(reply.active_faults)
+        )
 
     def deal(self, wish: DealWish, progress: Progress) -> Future[Outcome]:
         """Make a deal by hand; the giver is the one that is asked."""
@@ -189,12 +214,20 @@ class Orders:
         for client in self._interchange.values():
             client.destroy()
 
-    def _call(self, name: str, client: Any, request: Any) -> Future[Outcome]:
+    def _emulate(self, kind: type, request: Any, words: Callable[[Any], str]) -> Future[Outcome]:
+        if kind not in self._emulator:
+            topic = "control" if kind is EmulatorControl else "inject_fault"
+            self._emulator[kind] = self._node.create_client(kind, f"emulator/{topic}")
+        return self._call("emulator", self._emulator[kind], request, words)
+
+    def _call(
+        self, name: str, client: Any, request: Any, words: Callable[[Any], str] = lambda _: ""
+    ) -> Future[Outcome]:
         call = _Call(
             name=name,
             is_ready=client.service_is_ready,
             send=lambda: client.call_async(self._words.sign(request, client.service_name)),
-            read=_reply,
+            read=lambda reply: _reply(reply, words),
             future=Future(),
             until_s=time.monotonic() + FOUND_WITHIN_S,
         )
@@ -227,9 +260,9 @@ def _number(value: float | None) -> float:
     return UNKNOWN if value is None else value
 
 
-def _reply(reply: Any) -> Outcome:
+def _reply(reply: Any, words: Callable[[Any], str]) -> Outcome:
     is_done = reply.error_code == 0
-    return Outcome(is_done, "" if is_done else f"{reply.error_msg} ({reply.error_code})")
+    return Outcome(is_done, words(reply) if is_done else f"{reply.error_msg} ({reply.error_code})")
 
 
 def _ending(result: Any) -> Outcome:

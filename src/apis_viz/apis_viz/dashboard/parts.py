@@ -13,6 +13,7 @@ from typing import Any
 from nicegui import ui
 
 __all__ = [
+    "FIELD",
     "ICON",
     "STATIC",
     "Bands",
@@ -32,6 +33,7 @@ __all__ = [
     "tag",
 ]
 
+FIELD = "outlined dense options-dense"  # how a field of a form looks
 STATIC = Path(__file__).parent / "static"
 ICON = (STATIC / "icon.svg").read_text(encoding="utf-8").strip()
 FULL_EVERY = 20  # refreshes: a browser that missed something catches up

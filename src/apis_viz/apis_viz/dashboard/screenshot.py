@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from playwright.sync_api import BrowserContext
+    from playwright.sync_api import Browser, Page
 
-__all__ = ["ScreenshotError", "find_chromium", "open_browser", "take_screenshot"]
+__all__ = ["ScreenshotError", "find_chromium", "open_page", "run_browser", "take_screenshot"]
 
 # The browser is for our page only: it must not look for updates or news.
 BROWSER_ARGS = (
@@ -48,14 +47,8 @@ def find_chromium() -> str:
 
 
 @contextmanager
-def open_browser(*, width: int, height: int, dark: bool = False) -> Iterator[BrowserContext]:
-    """Run a headless browser with a fresh profile.
-
-    Args:
-        width: Of the window. [px]
-        height: Of the window. [px]
-        dark: What the browser says the system prefers.
-    """
+def run_browser() -> Iterator[Browser]:
+    """Run a headless browser; every page of :func:`open_page` starts with a fresh profile."""
     try:
         from playwright.sync_api import (
             sync_playwright,
@@ -65,22 +58,38 @@ def open_browser(*, width: int, height: int, dark: bool = False) -> Iterator[Bro
             "no playwright in this environment; install it: pip install playwright"
         ) from None
     chromium = find_chromium()
-    with (
-        tempfile.TemporaryDirectory(prefix="apis-browser-") as profile,
-        sync_playwright() as playwright,
-    ):
-        context = playwright.chromium.launch_persistent_context(
-            profile,
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
             executable_path=chromium,
             headless=True,
             args=list(BROWSER_ARGS),
-            viewport={"width": width, "height": height},
-            color_scheme="dark" if dark else "light",
+            env={**os.environ, "LANGUAGE": "en_GB"},
         )
         try:
-            yield context
+            yield browser
         finally:
-            context.close()
+            browser.close()
+
+
+@contextmanager
+def open_page(browser: Browser, *, width: int, height: int, dark: bool = False) -> Iterator[Page]:
+    """Open a window with nothing remembered from others.
+
+    Args:
+        browser: From :func:`run_browser`.
+        width: Of the window. [px]
+        height: Of the window. [px]
+        dark: What the browser says the system prefers.
+    """
+    context = browser.new_context(
+        viewport={"width": width, "height": height},
+        color_scheme="dark" if dark else "light",
+        locale="en-GB",  # 24 hours, the day before the month: as the page itself writes them
+    )
+    try:
+        yield context.new_page()
+    finally:
+        context.close()
 
 
 def take_screenshot(
@@ -90,7 +99,7 @@ def take_screenshot(
     width: int = 1440,
     height: int = 900,
     dark: bool = False,
-    full_page: bool = False,
+    browser: Browser | None = None,
 ) -> None:
     """Take a picture of the running dashboard, as soon as it has heard of a unit.
 
@@ -100,22 +109,24 @@ def take_screenshot(
         width: Of the window. [px]
         height: Of the window. [px]
         dark: Dark colours instead of light ones.
-        full_page: The page from top to bottom instead of what the window shows.
+        browser: One that runs; None = one of its own.
 
     Raises:
         ScreenshotError: No browser, no page, or a page to which no unit has spoken.
     """
-    with open_browser(width=width, height=height, dark=dark) as context:
+    with ExitStack() as stack:
         from playwright.sync_api import Error
 
-        page = context.pages[0]
+        browser = browser or stack.enter_context(run_browser())
+        page = stack.enter_context(open_page(browser, width=width, height=height, dark=dark))
         try:
             page.goto(url)
             page.wait_for_selector(
                 ".apis-grid .house:not(.absent)", state="attached", timeout=READY_TIMEOUT_S * 1000
             )
-            page.wait_for_timeout(1500)  # [ms] lets fonts load and transitions end
-            page.screenshot(path=path, full_page=full_page)
+            page.wait_for_function("document.fonts.status === 'loaded'")
+            page.wait_for_timeout(600)  # [ms] transitions end
+            page.screenshot(path=path)
         except Error as error:
             reason = error.message.splitlines()[0]
             raise ScreenshotError(f"no picture of {url}: {reason}") from error

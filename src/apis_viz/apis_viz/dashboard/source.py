@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol
 
 from apis_viz.dashboard.site import Site
@@ -20,7 +21,16 @@ from apis_viz.records import (
     Mode,
 )
 
-__all__ = ["ConverterWish", "DealWish", "FaultWish", "Outcome", "Progress", "Source"]
+__all__ = [
+    "BreakKind",
+    "BreakWish",
+    "ConverterWish",
+    "DealWish",
+    "FaultWish",
+    "Outcome",
+    "Progress",
+    "Source",
+]
 
 
 @dataclass(frozen=True)
@@ -72,6 +82,37 @@ class FaultWish:
     message: str
 
 
+class BreakKind(Enum):
+    """What can break of emulated hardware; numbers as in ``InjectFault``."""
+
+    SENSOR_OFFSET = 1
+    STUCK_CONVERTER = 2
+    LOST_COMMUNICATION = 3
+    BATTERY_PERMIT = 4
+    LINE_BREAK = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class BreakWish:
+    """Something to break of the emulated hardware.
+
+    Attributes:
+        kind: What.
+        unit_id: Whose.
+        other_unit_id: The other end of a line.
+        quantity: What a sensor measures, as ``InjectFault`` names it.
+        value: By how much it reads too high, in that quantity's unit.
+        duration_s: Simulated time until it repairs itself; None = never. [s]
+    """
+
+    kind: BreakKind
+    unit_id: str
+    other_unit_id: str = ""
+    quantity: str = ""
+    value: float | None = None
+    duration_s: float | None = None
+
+
 Progress = Callable[[str], None]
 
 
@@ -104,6 +145,15 @@ class Source(Protocol):
 
     def report_fault(self, wish: FaultWish) -> None:
         """Tell all of a fault."""
+
+    def break_hardware(self, wish: BreakWish) -> Future[Outcome]:
+        """Break something of the emulated hardware; its id stands in the outcome."""
+
+    def repair(self, fault_id: str) -> Future[Outcome]:
+        """Repair what :meth:`break_hardware` broke; empty = all of it."""
+
+    def broken(self) -> tuple[str, ...]:
+        """What is broken now, as the emulator says it: ``id: kind where``."""
 
     def shut_down(self, unit_id: str) -> Future[Outcome]:
         """End a unit's program. Units obey in Manual only."""

@@ -6,7 +6,7 @@ without a browser.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, tzinfo
 from itertools import pairwise
 from typing import Any
@@ -17,11 +17,12 @@ from apis_viz.dashboard.history import Energy
 from apis_viz.dashboard.site import Site
 from apis_viz.model import BusView, Event, GridView, ModeView, UnitView
 from apis_viz.plan import GridPlan
-from apis_viz.records import ConverterMode, DealRecord, DealState, Mode
+from apis_viz.records import ConverterMode, DealRecord, DealState, Mode, PriceRecord
 
 __all__ = [
     "bands_state",
     "deal_state",
+    "deals_total",
     "energy_tiles",
     "event_state",
     "grid_frame",
@@ -237,7 +238,15 @@ def unit_state(unit: UnitView, view: GridView) -> State:
         "present": unit.is_present,
         "reference": bool(converter and converter.mode is ConverterMode.VOLTAGE_REFERENCE),
         "master": unit.unit_id == view.grid_master_id,
-        "soc_ratio": status.soc_ratio if status else None,
+        # numbers are for sorting, as coarse as what is shown
+        "soc_ratio": _r(status.soc_ratio if status else None, 3),
+        "solar_w": _r(house.solar_w if house else None),
+        "load_w": _r(house.load_w if house else None),
+        "mains_w": _r(house.mains_w if house else None),
+        "power_w": _r(power_w),
+        "current_a": _r(converter.grid_current_a if converter else None, 2),
+        "voltage_v": _r(converter.grid_voltage_v if converter else None, 1),
+        "deals": len(status.deal_ids) if status else 0,
         "soc": text.percent(status.soc_ratio) if status else text.UNKNOWN,
         "stored": _stored(unit),
         "band": status.battery_band if status else "",
@@ -283,12 +292,6 @@ def meters_state(unit: UnitView, view: GridView) -> State:
     status, converter, house = unit.status, unit.converter, unit.house
     battery = [
         _tile("Charge", text.percent(status.soc_ratio if status else None), _stored(unit)),
-        _tile("Band", (status.battery_band if status else "") or text.UNKNOWN, "of the scenario"),
-        _tile(
-            "Still to come",
-            text.amount(status.committed_wh if status else None, "Wh"),
-            "from deals under way",
-        ),
         _tile(
             "At the converter",
             text.power(converter.battery_power_w if converter else None),
@@ -296,6 +299,16 @@ def meters_state(unit: UnitView, view: GridView) -> State:
         ),
         _tile("Voltage", text.amount(converter.battery_voltage_v if converter else None, "V", 2)),
         _tile("Current", text.amount(converter.battery_current_a if converter else None, "A", 2)),
+    ]
+    trade = [
+        _tile("Band", (status.battery_band if status else "") or text.UNKNOWN, "of the scenario"),
+        _tile(
+            "Still to come",
+            text.amount(status.committed_wh if status else None, "Wh"),
+            "from deals under way",
+        ),
+        _tile("Asks", *_price(unit.asked, view)),
+        _tile("Offers", *_price(unit.offered, view)),
     ]
     available = house.solar_available_w if house else None
     home = [
@@ -310,9 +323,12 @@ def meters_state(unit: UnitView, view: GridView) -> State:
         _tile("Not served", text.power(house.unserved_w if house else None)),
     ]
     return {
-        "groups": [
-            {"name": "Battery", "age": _age(unit.status_age_s), "tiles": battery},
-            {"name": "House", "age": _age(unit.house_age_s), "tiles": home},
+        "cards": [
+            [
+                {"name": "Battery", "age": _age(unit.status_age_s), "tiles": battery},
+                {"name": "Trade", "age": _age(unit.status_age_s), "tiles": trade},
+            ],
+            [{"name": "House", "age": _age(unit.house_age_s), "tiles": home}],
         ],
         "converter": _converter_state(unit),
         "present": unit.is_present,
@@ -322,6 +338,14 @@ def meters_state(unit: UnitView, view: GridView) -> State:
         "reference": bool(converter and converter.mode is ConverterMode.VOLTAGE_REFERENCE),
         "diagnostics": _diagnostics(unit),
     }
+
+
+def _price(price: PriceRecord | None, view: GridView) -> tuple[str, str]:
+    """The price that a unit named last, and when."""
+    value = text.amount(price.price_point_per_wh if price else None, "pt/Wh", 1)
+    if price is None or price.stamp_s is None or view.ros_time_s is None:
+        return value, ""
+    return value, f"{text.duration(view.ros_time_s - price.stamp_s)} ago"
 
 
 def _age(seconds: float | None) -> State:
@@ -514,6 +538,23 @@ def deal_state(deal: DealRecord, ros_time_s: float | None, zone: tzinfo) -> Stat
         "day": text.day(deal.created_at_s, zone),
         "phases": _phases(deal, ros_time_s, zone),
     }
+
+
+def deals_total(deals: Sequence[DealRecord]) -> str:
+    """What some deals moved, lost and cost together, for people; empty if there are none."""
+    if not deals:
+        return ""
+    pairs = [
+        (d.sent_wh, d.received_wh)
+        for d in deals
+        if d.sent_wh is not None and d.received_wh is not None
+    ]
+    lost_wh = sum(sent - received for sent, received in pairs)
+    points = sum((d.price_point_per_wh or 0.0) * d.moved_wh for d in deals)
+    moved_wh = sum(d.moved_wh for d in deals)
+    return (
+        f"{text.energy(moved_wh)} moved, {text.energy(lost_wh)} lost, {text.amount(points, 'pt')}"
+    )
 
 
 def _phases(deal: DealRecord, ros_time_s: float | None, zone: tzinfo) -> list[State]:

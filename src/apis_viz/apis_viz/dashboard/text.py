@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from datetime import datetime, tzinfo
 
+from apis_viz.dashboard.source import BreakKind, BreakWish
 from apis_viz.records import Alarm, ConverterMode, DealState, FaultLevel, Mode
 
 __all__ = [
     "ALARM_WORDS",
+    "BREAK_WORDS",
     "CONVERTER_WORDS",
     "DEAL_WORDS",
     "LEVEL_WORDS",
     "MODE_WORDS",
+    "QUANTITY_WORDS",
     "UNKNOWN",
     "amount",
+    "break_words",
     "clock_time",
     "date_time",
     "day",
@@ -70,6 +74,31 @@ LEVEL_WORDS = {
     FaultLevel.ERROR: "error",
     FaultLevel.FATAL: "fatal",
 }
+
+
+BREAK_WORDS = {
+    BreakKind.SENSOR_OFFSET: "Sensor reads wrong",
+    BreakKind.STUCK_CONVERTER: "Converter is stuck",
+    BreakKind.LOST_COMMUNICATION: "Communication is lost",
+    BreakKind.BATTERY_PERMIT: "Battery forbids exchange",
+    BreakKind.LINE_BREAK: "Line breaks",
+}
+
+QUANTITY_WORDS = {  # of a sensor, and its unit
+    "grid_voltage_v": ("Bus voltage", "V"),
+    "grid_current_a": ("Bus current", "A"),
+    "battery_voltage_v": ("Battery voltage", "V"),
+    "converter_temp_degc": ("Temperature", "°C"),
+}
+
+
+def break_words(wish: BreakWish) -> str:
+    """What is to break, where, and for how long."""
+    where = wish.unit_id + (f"–{wish.other_unit_id}" if wish.other_unit_id else "")
+    name, unit = QUANTITY_WORDS.get(wish.quantity, ("", ""))
+    value = f", {name} {amount(wish.value, unit, 2)} too high" if name else ""
+    how_long = "" if wish.duration_s is None else f", for {duration(wish.duration_s)}"
+    return f"{BREAK_WORDS[wish.kind]}: {where}{value}{how_long}"
 
 
 def amount(value: float | None, unit: str, digits: int = 0) -> str:

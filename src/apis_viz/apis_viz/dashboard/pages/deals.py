@@ -13,7 +13,7 @@ from nicegui import app, ui
 from apis_viz.dashboard import parts, text
 from apis_viz.dashboard.desk import Desk
 from apis_viz.dashboard.frame import page_frame
-from apis_viz.dashboard.state import deal_state
+from apis_viz.dashboard.state import deal_state, deals_total
 from apis_viz.model import GridView
 from apis_viz.records import DealRecord, DealState
 
@@ -91,12 +91,14 @@ def add(desk: Desk) -> None:
                     from_s=_first_s(desk, PERIODS[chosen["period"]], view.ros_time_s),
                     limit=SHOWN,
                 )
-                rows = [
-                    deal_state(deal, view.ros_time_s, site.zone)
-                    for deal in found
-                    if deal.state.is_over
-                ]
-                table.show({"title": "Past deals", "deals": rows})
+                past = [deal for deal in found if deal.state.is_over]
+                table.show(
+                    {
+                        "title": "Past deals",
+                        "total": deals_total(past),
+                        "deals": [deal_state(d, view.ros_time_s, site.zone) for d in past],
+                    }
+                )
 
             def _choose(value: str, key: str) -> None:
                 chosen[key] = value

@@ -18,6 +18,8 @@ from apis_viz.dashboard.state import (
 
 __all__ = ["add"]
 
+DEALS_SHOWN = 6  # the others stand on the page of deals
+
 
 def add(desk: Desk) -> None:
     """Serve it at ``/``."""
@@ -39,9 +41,10 @@ def add(desk: Desk) -> None:
             page.keep(
                 lambda view: deals.show(
                     {
+                        "most": DEALS_SHOWN,
                         "deals": [
                             deal_state(deal, view.ros_time_s, site.zone) for deal in view.running
-                        ]
+                        ],
                     }
                 )
             )

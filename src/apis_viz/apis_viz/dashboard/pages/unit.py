@@ -158,7 +158,7 @@ def _charts(page: Page, unit_id: str) -> None:
                     "State of charge [%]",
                     "Power [W]",
                     "Voltage at the bus [V]",
-                    "Prices of deals [pt/Wh]",
+                    "Prices [pt/Wh]",
                 )
             }
 
@@ -197,7 +197,7 @@ def _charts(page: Page, unit_id: str) -> None:
                 lowest=0,
                 highest=400,
             ),
-            "Prices of deals [pt/Wh]": charts.price_chart(deals, zone=zone, span=span),
+            "Prices [pt/Wh]": charts.price_chart(series, deals, zone=zone, span=span),
         }
         for name, content in options.items():
             box = boxes[name]

@@ -2,13 +2,13 @@
 export default {
   template: `
   <section class="apis-card">
-    <h2>{{ state.title }} <span class="count">{{ state.deals.length }}</span></h2>
+    <h2>{{ state.title }} <span class="count">{{ state.deals.length }}</span> <small v-if="state.total">{{ state.total }}</small></h2>
     <p v-if="!state.deals.length" class="empty">None that match.</p>
-    <div class="apis-scroll tall" tabindex="0" role="region" :aria-label="state.title" v-else>
+    <template v-else>
     <table class="apis-table past">
       <thead><tr><th>Began</th><th>Deal</th><th>End</th><th class="num">Agreed</th><th class="num">Moved</th><th class="num">Lost</th>
         <th class="num">Current</th><th class="num">Price</th><th class="num">Lasted</th><th><span class="hidden">Details</span></th></tr></thead>
-      <tbody v-for="d in state.deals" :key="d.id">
+      <tbody v-for="d in state.deals.slice(0, shown)" :key="d.id">
         <tr>
           <td data-label="Began"><small>{{ d.day }}</small> {{ d.began }}</td>
           <th scope="row"><a :href="'/unit/' + d.giver">{{ d.giver }}</a> → <a :href="'/unit/' + d.taker">{{ d.taker }}</a></th>
@@ -32,8 +32,9 @@ export default {
         </td></tr>
       </tbody>
     </table>
-    </div>
+    <button v-if="state.deals.length > shown" type="button" class="apis-more" @click="shown += 50">Show {{ Math.min(50, state.deals.length - shown) }} more</button>
+    </template>
   </section>`,
   props: { state: Object },
-  data: () => ({ open: '' }),
+  data: () => ({ open: '', shown: 15 }),
 };

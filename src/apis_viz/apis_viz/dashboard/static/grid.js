@@ -5,8 +5,8 @@
 const SIZES = {
   // least width of a cell, height of a row, room above the bus, length of the drop, house height
   full: { cell: 150, row: 312, above: 250, drop: 64, house: 106 },
-  mid: { cell: 84, row: 150, above: 112, drop: 34, house: 58 },
-  dot: { cell: 46, row: 74, above: 40, drop: 0, house: 0 },
+  mid: { cell: 84, row: 150, above: 124, drop: 34, house: 58 },
+  dot: { cell: 46, row: 74, above: 48, drop: 0, house: 0 },
 };
 const MAX_CELL = 290;
 const EDGE = 10; // where the bus turns into the next row [px]
@@ -208,11 +208,13 @@ export default {
         const far = Math.hypot(to[0] - from[0], to[1] - from[1]);
         let handles;
         if (Math.abs(from[1] - to[1]) < 2) {
-          const rise = Math.min((this.scene.size === 'full' ? 50 : 26) + 0.08 * far + 7 * (i % 3), size.row * 0.3) * 4 / 3;
+          // not higher than the words below the row above
+          const most = this.scene.size === 'full' ? size.row * 0.3 : size.row * 0.17;
+          const rise = Math.min((this.scene.size === 'full' ? 50 : 14) + 0.08 * far + 7 * (i % 3), most) * 4 / 3;
           const bend = (to[0] - from[0]) * 0.12;
           handles = [from, [from[0] + bend, from[1] - rise], [to[0] - bend, to[1] - rise], to];
         } else {
-          const lift = Math.min(30 + far * 0.15, 90);
+          const lift = this.scene.size === 'full' ? Math.min(30 + far * 0.15, 90) : 40;
           handles = [from, [from[0] + (to[0] - from[0]) * 0.1, from[1] - lift], [to[0] - (to[0] - from[0]) * 0.1, to[1] - lift], to];
         }
         const curve = cubic(handles);
@@ -221,9 +223,12 @@ export default {
     },
     labelled() {
       if (this.scene.size !== 'full') return [];
-      const taken = [];
+      const taken = [], grow = this.scene.scale;
+      const alone = ([x, y]) => taken.every(([a, b]) => Math.abs(a - x) > 114 || Math.abs(b - y) > 32);
+      const clear = ([x, y]) => this.scene.places.every((p) => Math.abs(p.x - x) > 54 + 62 * grow || y + 14 < p.y - 206 * grow || y - 14 > p.y + 34);
       return this.arcs.map((d) => {
-        const free = [12, 8, 16, 6, 18].map((i) => d.curve[i]).find(([x, y]) => taken.every(([a, b]) => Math.abs(a - x) > 114 || Math.abs(b - y) > 32));
+        const spots = [12, 10, 14, 8, 16, 6, 18, 4, 20].map((i) => d.curve[i]).filter(alone);
+        const free = spots.find(clear) || spots[0]; // rather over a house than not at all
         if (!free) return null;
         taken.push(free);
         return { ...d, label: [Math.min(Math.max(free[0], 58), this.box - 58), Math.max(free[1], 16)] };

@@ -2,10 +2,10 @@
 export default {
   template: `
   <div class="apis-meters">
-    <section v-for="g in state.groups" :key="g.name" class="apis-card">
+    <section v-for="(card, i) in state.cards" :key="i" class="apis-card"><template v-for="g in card" :key="g.name">
       <h2>{{ g.name }} <span class="age" :class="{stale: g.age.stale}">{{ g.age.text }}</span></h2>
       <dl :class="{stale: g.age.stale}"><div v-for="t in g.tiles" :key="t.name"><dt>{{ t.name }}</dt><dd>{{ t.value }}</dd><dd class="note">{{ t.note }}</dd></div></dl>
-    </section>
+    </template></section>
     <section class="apis-card">
       <h2>Converter <span class="age" :class="{stale: state.converter.age.stale}">{{ state.converter.age.text }}</span></h2>
       <p class="word">{{ state.converter.word }}</p>

@@ -1,0 +1,170 @@
+"""Faults for tests, on an emulated grid: some that units only hear of, and broken hardware."""
+
+from __future__ import annotations
+
+from nicegui import ui
+
+from apis_viz.dashboard import parts, text
+from apis_viz.dashboard.confirm import break_question, fault_question
+from apis_viz.dashboard.frame import Page, ask, order
+from apis_viz.dashboard.source import BreakKind, BreakWish, FaultWish
+from apis_viz.model import GridView
+from apis_viz.records import FaultCategory, FaultExtent, FaultLevel
+
+__all__ = ["add_broken_hardware", "add_made_faults"]
+
+
+def add_made_faults(page: Page) -> None:
+    """Put the card on the page that is being built."""
+    desk = page.desk
+    ids = list(desk.source.site.unit_ids)
+    with parts.card("Make a fault"):
+        parts.tag(
+            "p",
+            "For tests, on an emulated grid: all units hear of a fault that nobody has, and do "
+            "what the fault matrix says.",
+            "hint",
+        )
+        with ui.element("div").classes("fields"):
+            unit = ui.select(ids, value=ids[0], label="Unit").props(parts.FIELD)
+            category = _words(FaultCategory, "Category", "HARDWARE")
+            extent = _words(FaultExtent, "Concerns", "LOCAL")
+            level = _words(FaultLevel, "Level", "WARN")
+            words = ui.input("Message", value="made by hand").props(parts.FIELD)
+            words.classes("span")
+
+        async def make() -> None:
+            wish = FaultWish(
+                unit_id=unit.value,
+                category=FaultCategory[category.value],
+                extent=FaultExtent[extent.value],
+                level=FaultLevel[level.value],
+                message=words.value or "made by hand",
+            )
+            if await ask(fault_question(wish)):
+                order(lambda: desk.report_fault(page.who, wish))
+
+        with ui.element("div").classes("actions"):
+            ui.button("Make it…", color=None, on_click=make).props("unelevated no-caps").classes(
+                "danger"
+            )
+
+
+def _words(
+    kind: type[FaultCategory] | type[FaultExtent] | type[FaultLevel], label: str, first: str
+) -> ui.select:
+    choices = {word.name: word.name.capitalize() for word in kind if word.value}
+    return ui.select(choices, value=first, label=label).props(parts.FIELD)
+
+
+def add_broken_hardware(page: Page) -> None:
+    """Put the card on the page that is being built."""
+    desk = page.desk
+    site = desk.source.site
+    ids = list(site.unit_ids)
+    ends: dict[str, list[str]] = {unit_id: [] for unit_id in ids}
+    for line in site.plan.lines:
+        ends[line.from_id].append(line.to_id)
+        ends[line.to_id].append(line.from_id)
+    with parts.card("Break the hardware", "wide"):
+        parts.tag(
+            "p",
+            "For tests, on an emulated grid: something of a house, a converter or a cable really "
+            "is broken, and the units have to find out.",
+            "hint",
+        )
+        with ui.element("div").classes("fields"):
+            kinds = {kind.name: words for kind, words in text.BREAK_WORDS.items()}
+            kind = ui.select(kinds, value="SENSOR_OFFSET", label="What").props(parts.FIELD)
+            kind.classes("span")
+            unit = ui.select(ids, value=ids[0], label="Whose").props(parts.FIELD)
+            other = ui.select(ends[ids[0]], label="Line to").props(parts.FIELD)
+            quantities = {name: words for name, (words, _) in text.QUANTITY_WORDS.items()}
+            quantity = ui.select(quantities, value="grid_current_a", label="Sensor")
+            quantity.props(parts.FIELD).classes("span")
+            value = ui.number("Too high by", value=0.2).props(parts.FIELD)
+            minutes = ui.number("For [min]", placeholder="for good", min=0.01).props(
+                f"{parts.FIELD} stack-label"
+            )
+        complaint = parts.tag("p", "", "complaint")
+
+        def suit() -> None:
+            is_line = kind.value == BreakKind.LINE_BREAK.name
+            is_sensor = kind.value == BreakKind.SENSOR_OFFSET.name
+            other.set_visibility(is_line)
+            quantity.set_visibility(is_sensor)
+            value.set_visibility(is_sensor)
+            value.props(f'suffix="{text.QUANTITY_WORDS[quantity.value][1]}"')
+            others = ends[unit.value]
+            other.set_options(
+                others, value=other.value if other.value in others else next(iter(others), None)
+            )
+
+        for field in (kind, unit, quantity):
+            field.on_value_change(suit)
+        suit()
+
+        def wish() -> BreakWish:
+            chosen = BreakKind[kind.value]
+            is_line = chosen is BreakKind.LINE_BREAK
+            is_sensor = chosen is BreakKind.SENSOR_OFFSET
+            return BreakWish(
+                kind=chosen,
+                unit_id=unit.value,
+                other_unit_id=other.value or "" if is_line else "",
+                quantity=quantity.value if is_sensor else "",
+                value=value.value if is_sensor else None,
+                duration_s=60.0 * minutes.value if minutes.value else None,
+            )
+
+        async def break_it() -> None:
+            complaint.clear()
+            wanted = wish()
+            if wanted.quantity and not wanted.value:
+                with complaint:
+                    ui.label("By how much the sensor reads too high is missing.")
+                return
+            if await ask(break_question(wanted, desk.source.view())):
+                order(lambda: desk.break_hardware(page.who, wanted))
+
+        with ui.element("div").classes("actions"):
+            ui.button("Break it…", color=None, on_click=break_it).props(
+                "unelevated no-caps"
+            ).classes("danger")
+            repair_all = (
+                ui.button(
+                    "Repair all",
+                    color=None,
+                    on_click=lambda: order(lambda: desk.repair(page.who, "")),
+                )
+                .props("outline no-caps")
+                .classes("quiet")
+            )
+        listing = ui.element("ul").classes("plain broken")
+        shown: list[str] = ["?"]
+
+        def show(_: GridView) -> None:
+            lines = list(desk.source.broken())
+            if lines == shown:
+                return
+            shown[:] = lines
+            repair_all.set_visibility(bool(lines))
+            listing.clear()
+            with listing:
+                if not lines:
+                    parts.tag("li", "Nothing is broken.")
+                for line in lines:
+                    fault_id, _, what = line.partition(": ")
+                    with ui.element("li"):
+                        parts.tag("span", f"{fault_id}: {what.replace('_', ' ')}")
+                        ui.button(
+                            "Repair",
+                            color=None,
+                            on_click=lambda fault_id=fault_id: order(
+                                lambda: desk.repair(page.who, fault_id)
+                            ),
+                        ).props(f'flat dense no-caps aria-label="Repair {fault_id}"').classes(
+                            "quiet"
+                        )
+
+        page.keep(show)
