@@ -153,7 +153,14 @@ def units(grid: Grid, unit_id: str | None) -> list[dict[str, Any]]:
 def faults(grid: Grid) -> list[dict[str, Any]]:
     """The faults that were reported, oldest first; `is_present` = the unit still reports it."""
     with grid.observe() as observer:
-        observer.wait_for(lambda: bool(observer.faults), within_s=SETTLES_WITHIN_S)
+        # Each unit tells of its own, and an operator's program of what it reported: one by one.
+        heard = -1
+        while heard != len(observer.faults):
+            heard = len(observer.faults)
+            observer.wait_for(
+                lambda heard=heard: len(observer.faults) != heard,  # type: ignore[misc]
+                within_s=SETTLES_WITHIN_S,
+            )
         present = {u: set(status.fault_codes) for u, status in observer.statuses.items()}
         records = [
             fault_record(fault, grid.zone)

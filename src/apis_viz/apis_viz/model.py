@@ -17,6 +17,8 @@ from apis_viz.records import (
     ConverterRecord,
     DealRecord,
     DiagnosticRecord,
+    FaultCategory,
+    FaultExtent,
     FaultLevel,
     FaultRecord,
     HouseRecord,
@@ -90,6 +92,8 @@ class Event:
     code: str = ""
     is_present: bool = False  # the unit still reports this fault
     stamp_s: float | None = None
+    category: FaultCategory = FaultCategory.UNKNOWN
+    extent: FaultExtent = FaultExtent.UNKNOWN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +110,7 @@ class GridView:
     term: int
     speed: float | None
     ros_time_s: float | None
+    emulator_silent_s: float | None = None  # [s] if it has spoken, and not for too long
 
 
 class GridModel:
@@ -147,10 +152,13 @@ class GridModel:
                         level=record.level,
                         code=record.code,
                         stamp_s=record.stamp_s,
+                        category=record.category,
+                        extent=record.extent,
                     )
                 )
             case BusRecord():
                 self._bus = record
+                self._heard_s[BusRecord, ""] = now_s
             case ModeOrder(unit_id="", mode=mode) if mode is not Mode.UNSET:
                 self._order = (mode, now_s)
 
@@ -159,9 +167,11 @@ class GridModel:
         units = tuple(self._aged(unit, now_s) for unit in self._units.values())
         deals = sorted(self._deals.values(), key=lambda deal: deal.created_at_s or 0.0)[::-1]
         term, grid_master_id = self._grid_master
+        silent_s = now_s - self._heard_s.get((BusRecord, ""), now_s)
+        is_silent = silent_s > SILENT_AFTER_S
         return GridView(
             units=units,
-            bus=self._bus_view(units),
+            bus=self._bus_view(units, None if is_silent else self._bus),
             mode=self._mode_view(units, now_s),
             running=tuple(deal for deal in deals if not deal.state.is_over),
             past=tuple(deal for deal in deals if deal.state.is_over)[:PAST_DEALS],
@@ -170,6 +180,7 @@ class GridModel:
             term=term,
             speed=self._bus.speed if self._bus else None,
             ros_time_s=ros_time_s,
+            emulator_silent_s=silent_s if is_silent else None,
         )
 
     def _take_status(self, status: UnitRecord, now_s: float, ros_time_s: float | None) -> None:
@@ -220,13 +231,13 @@ class GridModel:
             silent_s=age_s if age_s is not None and age_s > patience_s else None,
         )
 
-    def _bus_view(self, units: tuple[UnitView, ...]) -> BusView:
-        if self._bus is not None:
+    def _bus_view(self, units: tuple[UnitView, ...], told: BusRecord | None) -> BusView:
+        if told is not None:
             return BusView(
-                voltage_v=self._bus.voltage_v,
-                transported_w=self._bus.transported_power_w,
-                line_loss_w=self._bus.line_loss_w,
-                voltage_reference_ids=self._bus.voltage_reference_ids,
+                voltage_v=told.voltage_v,
+                transported_w=told.transported_power_w,
+                line_loss_w=told.line_loss_w,
+                voltage_reference_ids=told.voltage_reference_ids,
             )
         readings = [unit.converter for unit in units if unit.is_present and unit.converter]
         holding = [c for c in readings if c.mode is ConverterMode.VOLTAGE_REFERENCE]

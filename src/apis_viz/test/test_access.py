@@ -65,7 +65,7 @@ def log_in(client: TestClient, password: str = "correct horse"):
 
 def test_here_nobody_logs_in_and_everybody_operates() -> None:
     client = browser(None)
-    assert client.get("/").text == "local OPERATOR"
+    assert client.get("/").text == "local MAINTAINER"
     with client.websocket_connect("ws://127.0.0.1/ws") as socket:
         assert socket.receive_text() == "local"
 

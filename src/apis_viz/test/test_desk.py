@@ -29,7 +29,15 @@ from apis_viz.dashboard.source import (
 )
 from apis_viz.model import GridModel, GridView
 from apis_viz.plan import GridPlan, Place
-from apis_viz.records import ConverterMode, ConverterRecord, Mode, UnitRecord
+from apis_viz.records import (
+    ConverterMode,
+    ConverterRecord,
+    FaultCategory,
+    FaultExtent,
+    FaultLevel,
+    Mode,
+    UnitRecord,
+)
 
 IDS = ("E001", "E002", "E003")
 OFF = ConverterMode.WAIT
@@ -160,10 +168,13 @@ def test_a_viewer_steers_nothing_and_that_is_written_down(grid: FakeGrid, desk: 
         lambda: desk.set_schedule(VIEWER, "", 2000.0),
         lambda: desk.press(VIEWER, {"E001": HOLD}),
     ):
-        with pytest.raises(Refused, match="operator"):
+        with pytest.raises(Refused, match="takes the role"):
             give()
     assert grid.told == []
-    assert {entry.outcome for entry in desk.audit.entries()} == {"refused: not an operator"}
+    assert {entry.outcome for entry in desk.audit.entries()} == {
+        "refused: no operator",
+        "refused: no maintainer",
+    }
 
 
 def test_a_session_that_was_closed_steers_nothing(grid: FakeGrid, desk: Desk) -> None:
@@ -334,7 +345,7 @@ def test_by_hand_what_is_forbidden_is_named_before(grid: FakeGrid) -> None:
 
 
 def test_by_hand_only_one_at_a_time(grid: FakeGrid, desk: Desk, clock: Clock) -> None:
-    desk.press(Identity("anna", Role.OPERATOR), {"E001": HOLD})
+    desk.press(Identity("anna", Role.MAINTAINER), {"E001": HOLD})
     with pytest.raises(Refused, match="anna is at it"):
         desk.press(LOCAL, {"E001": HOLD})
 
@@ -368,3 +379,31 @@ def test_hardware_that_is_broken_by_hand_is_an_order_like_any_other(
     assert "no line" in order.text
     with pytest.raises(Refused):
         desk.break_hardware(VIEWER, line)
+
+
+def test_operating_is_not_maintaining(desk: Desk, grid: FakeGrid) -> None:
+    operator = Identity("anna", Role.OPERATOR)
+    fault = FaultWish(
+        unit_id="E001",
+        category=FaultCategory.USER,
+        extent=FaultExtent.LOCAL,
+        level=FaultLevel.WARN,
+        message="m",
+    )
+    broken = BreakWish(kind=BreakKind.STUCK_CONVERTER, unit_id="E001")
+    settings = {"E001": HOLD, "E002": TAKE}
+    for forbidden in (
+        lambda: desk.press(operator, settings),
+        lambda: desk.shut_down(operator, IDS),
+        lambda: desk.set_log_level(operator, IDS, "debug"),
+        lambda: desk.report_fault(operator, fault),
+        lambda: desk.break_hardware(operator, broken),
+        lambda: desk.repair(operator, ""),
+    ):
+        with pytest.raises(Refused, match="takes the role maintainer"):
+            forbidden()
+    assert grid.told == []
+    assert desk.audit.entries()[0].outcome == "refused: no maintainer"
+    desk.set_mode(operator, Mode.MANUAL)
+    desk.emergency_stop(operator)
+    desk.press(LOCAL, settings)

@@ -231,10 +231,16 @@ def test_what_a_unit_asked_and_offered_is_kept_where_it_said_so() -> None:
 
 def test_a_store_of_the_first_schema_is_taken_over(tmp_path: Path) -> None:
     file = tmp_path / "history.sqlite"
-    old = history_module._TABLES.replace(", asked_pt REAL, offered_pt REAL", "")
-    assert old != history_module._TABLES
+    old = history_module._TABLES
+    for new, before in (
+        (", asked_pt REAL, offered_pt REAL", ""),
+        ("category INTEGER DEFAULT 0, extent INTEGER DEFAULT 0, ", ""),
+        ("user_version = 2", "user_version = 1"),
+    ):
+        assert new in old
+        old = old.replace(new, before)
     database = sqlite3.connect(file)
-    database.executescript(old.replace("user_version = 2", "user_version = 1"))
+    database.executescript(old)
     with database:
         row = ("E001", 60, NOON_S, 0.5, 1000.0, 500.0, 0.0, 0.0, 350.0, 0.0, None)
         database.execute(f"INSERT INTO sample VALUES ({', '.join('?' * len(row))})", row)
@@ -244,5 +250,6 @@ def test_a_store_of_the_first_schema_is_taken_over(tmp_path: Path) -> None:
     series = history.series("E001", NOON_S, NOON_S + 60.0)
     assert series.values["soc_ratio"][0] == 0.5
     assert series.values["asked_pt"][0] is None
+    assert history.events() == []
     history.close()
     assert not list(tmp_path.glob("*.unreadable"))

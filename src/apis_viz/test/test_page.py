@@ -371,6 +371,39 @@ def test_converters_by_hand_run_while_the_button_is_held(
         start_with_run(page)
 
 
+def test_any_of_many_converters_can_be_chosen(large_demo_url: str, quiet_page: OpenPage) -> None:
+    with quiet_page(large_demo_url + "/steering") as page:
+        rows = page.locator(".by-hand .unit-row")
+        playwright.expect(rows).to_have_count(0)
+        for unit_id in ("E020", "E007"):
+            page.get_by_label("Add a converter").fill(unit_id)
+            page.get_by_role("option", name=unit_id).click()
+            playwright.expect(page.get_by_label(f"{unit_id} does")).to_be_visible()
+        choose(page, "E020 does", "Hold the voltage")
+        playwright.expect(page.get_by_label("E020 set point")).to_have_value("350")
+        playwright.expect(rows.first).to_contain_text(" V, ")
+        page.get_by_role("button", name="Without E007").click()
+        playwright.expect(rows).to_have_count(1)
+
+
+def test_hardware_breaks_and_is_repaired(demo_url: str, quiet_page: OpenPage) -> None:
+    with quiet_page(demo_url + "/steering") as page:
+        broken = page.locator(".broken")
+        playwright.expect(page.get_by_label("Sensor")).to_be_visible()
+        choose(page, "What", "Line breaks")
+        playwright.expect(page.get_by_label("Sensor")).to_be_hidden()
+        playwright.expect(page.get_by_label("Line to")).to_be_visible()
+        page.get_by_role("button", name="Break it…").click()
+        dialog = page.get_by_role("alertdialog")
+        playwright.expect(dialog).to_contain_text("the part that nobody holds dies")
+        dialog.get_by_role("button", name="Break it").click()
+        playwright.expect(broken).to_contain_text("line break E001-")
+        broken.get_by_role("button").click()
+        playwright.expect(broken).to_have_text("Nothing is broken.")
+        orders = page.locator(".apis-orders li")
+        playwright.expect(orders.filter(has_text="repair F1")).to_contain_text("done")
+
+
 def test_a_shutdown_must_be_typed_and_needs_manual(demo_url: str, quiet_page: OpenPage) -> None:
     with quiet_page(demo_url + "/steering") as page:
         start_with_run(page)
@@ -419,6 +452,10 @@ def test_an_operator_logs_in_steers_and_is_written_down(
         log_in(page, "anna", "wrong")
         playwright.expect(page.get_by_role("alert")).to_have_text("Name or password is wrong.")
         log_in(page, "anna", "operates it")
+        page.wait_for_selector("main:not([inert]) .apis-card")
+        page.goto(url + "/steering")
+        playwright.expect(page.get_by_text("take the role maintainer")).to_be_visible()
+        playwright.expect(page.locator(".apis-hold")).to_have_count(0)
         page.wait_for_selector("main:not([inert]) .apis-card")
         page.locator(".apis-mode").get_by_role("button", name="Soft stop").click()
         pressed = page.locator(".apis-mode").get_by_role("button", name="Soft stop")

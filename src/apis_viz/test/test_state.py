@@ -8,17 +8,22 @@ from datetime import timedelta, timezone
 import pytest
 
 from apis_viz.dashboard import text
+from apis_viz.dashboard.charts import price_chart
 from apis_viz.dashboard.confirm import (
+    break_question,
     fault_question,
     local_mode_question,
     mode_question,
     shutdown_question,
 )
 from apis_viz.dashboard.demo import DemoSource
-from apis_viz.dashboard.source import FaultWish
+from apis_viz.dashboard.history import Series
+from apis_viz.dashboard.source import BreakKind, BreakWish, FaultWish
 from apis_viz.dashboard.state import (
     bands_state,
     deal_state,
+    deals_total,
+    event_state,
     grid_frame,
     header_state,
     meters_state,
@@ -26,9 +31,10 @@ from apis_viz.dashboard.state import (
     summary_state,
     unit_state,
 )
-from apis_viz.model import GridModel
+from apis_viz.model import Event, GridModel
 from apis_viz.plan import GridPlan, Place
 from apis_viz.records import (
+    BusRecord,
     ConverterMode,
     ConverterRecord,
     DealRecord,
@@ -241,9 +247,84 @@ def test_a_fault_by_hand_says_whom_it_stops() -> None:
         )
         return fault_question(wish).consequences[1]
 
-    assert "nothing else follows" in follows(FaultExtent.LOCAL, FaultLevel.WARN)
-    assert follows(FaultExtent.LOCAL, FaultLevel.ERROR).startswith("E001 ends its deals")
-    assert follows(FaultExtent.GLOBAL, FaultLevel.FATAL).startswith("the whole cluster")
+    assert "nothing" in follows(FaultExtent.LOCAL, FaultLevel.WARN)
+    words = "What follows: E001 makes no new deals for a while, its deals end."
+    assert follows(FaultExtent.LOCAL, FaultLevel.ERROR) == words
+    assert "nobody makes new deals" in follows(FaultExtent.GLOBAL, FaultLevel.FATAL)
+    assert "the cluster goes to Force stop" in follows(FaultExtent.GLOBAL, FaultLevel.FATAL)
+
+
+def test_a_fault_says_what_the_units_do_about_it() -> None:
+    event = Event(
+        text="71 °C",
+        unit_id="E001",
+        level=FaultLevel.FATAL,
+        code="converter_too_hot",
+        category=FaultCategory.HARDWARE,
+        extent=FaultExtent.LOCAL,
+    )
+    follows = event_state(event, ZONE)["follows"]
+    assert follows.startswith("E001 makes no new deals for a while, its deals end")
+    assert follows.endswith("it goes to Force stop")
+    assert event_state(Event(text="is the grid master"), ZONE)["follows"] == ""
+
+
+def test_hardware_breaks_after_a_question_that_says_what_follows() -> None:
+    view = DemoSource(units=4).view()
+    deal = view.running[0]
+    lost = BreakWish(kind=BreakKind.LOST_COMMUNICATION, unit_id=deal.charge_unit_id)
+    question = break_question(lost, view)
+    assert question.title == f"Communication is lost: {deal.charge_unit_id}?"
+    assert any("an emergency stop neither" in words for words in question.consequences)
+    pair = f"{deal.discharge_unit_id} → {deal.charge_unit_id}"
+    assert f"Deals under way there: {pair}." in question.consequences
+
+
+def test_prices_break_where_a_unit_named_none_for_long() -> None:
+    t = (0.0, 600.0, 1200.0, 9000.0)
+    series = Series(t, {"asked_pt": (8.0, None, 9.0, 10.0), "offered_pt": (None,) * 4})
+    chart = price_chart(series, [], zone=timezone.utc, span=(0.0, 9000.0))
+    asked, offered, dealt = (part["data"] for part in chart["series"])
+    assert [value for _, value in asked] == [8.0, 9.0, None, 10.0]
+    assert (offered, dealt) == ([], [])
+
+
+def test_past_deals_are_summed_up() -> None:
+    one = DealRecord(
+        deal_id="d",
+        term=1,
+        sequence=1,
+        state=DealState.COMPLETED,
+        discharge_unit_id="E001",
+        charge_unit_id="E002",
+        energy_wh=100.0,
+        current_a=1.0,
+        price_point_per_wh=10.0,
+        moved_wh=100.0,
+        sent_wh=104.0,
+        received_wh=100.0,
+    )
+    assert deals_total([]) == ""
+    assert deals_total([one, one]) == "200 Wh moved, 8 Wh lost, 2,000 pt"
+
+
+def test_a_clock_that_stands_still_is_not_shown_as_running() -> None:
+    model = GridModel(["E001"])
+    bus = BusRecord(
+        voltage_v=350.0,
+        transported_power_w=0.0,
+        line_loss_w=0.0,
+        voltage_reference_ids=(),
+        speed=20.0,
+    )
+    model.take(bus, now_s=100.0)
+    assert header_state(model.view(now_s=101.0, ros_time_s=NOON_S), ZONE)["speed"] == (
+        "20 × real time"
+    )
+    late = model.view(now_s=130.0, ros_time_s=NOON_S)
+    header = header_state(late, ZONE)
+    assert (header["speed"], header["stale"]) == ("emulator silent for 30 s", True)
+    assert late.bus.voltage_v is None, "nobody knows it any more"
 
 
 def test_what_is_sent_twice_a_second_is_json_and_small_with_a_hundred_units() -> None:

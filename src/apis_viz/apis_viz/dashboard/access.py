@@ -1,6 +1,6 @@
 """Who may look and who may steer: the file of users, sessions, and a guard before every request.
 
-On a loopback address without a file nobody logs in and everybody here is an operator. Anywhere
+On a loopback address without a file nobody logs in and everybody here may do everything. Anywhere
 else a file is demanded. It is YAML; passwords and tokens stand in it as hashes only, which
 ``python -m apis_viz.dashboard.access NAME --role operator`` makes::
 
@@ -68,7 +68,8 @@ class Role(IntEnum):
     """What somebody may do; each includes the ones before it."""
 
     VIEWER = 1
-    OPERATOR = 2
+    OPERATOR = 2  # modes, deals, schedules, the emergency stop
+    MAINTAINER = 3  # converters by hand, programs, faults for tests
 
 
 class AccessError(Exception):
@@ -88,14 +89,19 @@ class Identity:
         """Whether it may give orders."""
         return self.role >= Role.OPERATOR
 
+    @property
+    def may_maintain(self) -> bool:
+        """Whether it may also work on converters, programs and emulated hardware."""
+        return self.role >= Role.MAINTAINER
 
-LOCAL = Identity("local", Role.OPERATOR)
+
+LOCAL = Identity("local", Role.MAINTAINER)
 
 
 class _User(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: Annotated[str, Field(pattern=r"^[\w.@-]{1,40}$")]
-    role: Literal["viewer", "operator"]
+    role: Literal["viewer", "operator", "maintainer"]
     password: Annotated[str | None, Field(pattern=r"^scrypt:")] = None
     token: Annotated[str | None, Field(pattern=r"^sha256:[0-9a-f]{64}$")] = None
 
@@ -389,7 +395,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Print a line for the file of users; give the exit code."""
     parser = argparse.ArgumentParser(description="A line for the dashboard's file of users.")
     parser.add_argument("name")
-    parser.add_argument("--role", choices=("viewer", "operator"), default="viewer")
+    parser.add_argument("--role", choices=[role.name.lower() for role in Role], default="viewer")
     parser.add_argument("--token", action="store_true", help="for a program, not for a person")
     options = parser.parse_args(arguments)
     if options.token:

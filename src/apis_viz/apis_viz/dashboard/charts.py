@@ -183,10 +183,12 @@ def _broken(
 ) -> list[list[float | None]]:
     """Points with a break where the next one is too far."""
     points: list[list[float | None]] = []
-    for (t, value), after in zip(known, [*(t for t, _ in known[1:]), None], strict=True):
+    last_s: float | None = None
+    for t, value in known:
+        if last_s is not None and t - last_s > longest_s:
+            points.append([_local_ms(last_s + 1.0, zone), None])
         points.append([_local_ms(t, zone), round(value, 3)])
-        if after is not None and after - t > longest_s:
-            points.append([_local_ms(t + 1.0, zone), None])
+        last_s = t
     return points
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from apis_viz.dashboard.source import BreakKind, BreakWish, FaultWish
-from apis_viz.dashboard.text import break_words
+from apis_viz.dashboard.text import break_words, follows
 from apis_viz.model import GridView
-from apis_viz.records import FaultExtent, FaultLevel, Mode
+from apis_viz.records import Mode
 
 __all__ = [
     "Question",
@@ -147,20 +147,12 @@ def break_question(wish: BreakWish, view: GridView) -> Question:
 
 def fault_question(wish: FaultWish) -> Question:
     """Say what a fault that nobody has will lead to."""
-    is_local = wish.extent is FaultExtent.LOCAL
-    who = wish.unit_id if is_local else "the whole cluster"
-    if wish.level is FaultLevel.WARN:
-        follows = "It is written down; nothing else follows."
-    elif wish.level is FaultLevel.ERROR:
-        follows = f"{who} ends its deals and makes none for the quarantine time."
-    else:
-        follows = f"{who} ends its deals, and may be forced to stop until an operator says Run."
     return Question(
         title="Make a fault?",
         consequences=(
             f"All units hear of a fault of {wish.unit_id}: {wish.level.name}, "
             f"{wish.category.name}, {wish.extent.name}.",
-            follows,
+            f"What follows: {follows(wish)}.",
         ),
         button="Make the fault",
     )

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from apis_viz.dashboard import text
-from apis_viz.dashboard.access import Identity, RateLimit
+from apis_viz.dashboard.access import Identity, RateLimit, Role
 from apis_viz.dashboard.audit import Audit
 from apis_viz.dashboard.by_hand import ByHand, Setting, Stage, why_not
 from apis_viz.dashboard.history import History, Schedule
@@ -184,30 +184,36 @@ class Desk:
             f"fault of {wish.unit_id}: {wish.category.name} {wish.extent.name} "
             f"{wish.level.name} {wish.message!r}"
         )
-        order = self._begin(who, what)
+        order = self._begin(who, what, needs=Role.MAINTAINER)
         self.source.report_fault(wish)
         self._end(order, Outcome(True, "told all units"))
 
     def break_hardware(self, who: Identity, wish: BreakWish) -> None:
         """Break something of the emulated hardware."""
-        order = self._begin(who, f"break {text.break_words(wish)}")
+        order = self._begin(who, f"break {text.break_words(wish)}", needs=Role.MAINTAINER)
         self._follow(order, self.source.break_hardware(wish))
 
     def repair(self, who: Identity, fault_id: str) -> None:
         """Repair it; an empty id = all that is broken."""
-        order = self._begin(who, f"repair {fault_id or 'all that is broken'}")
+        what = f"repair {fault_id or 'all that is broken'}"
+        order = self._begin(who, what, needs=Role.MAINTAINER)
         self._follow(order, self.source.repair(fault_id))
 
     def shut_down(self, who: Identity, unit_ids: tuple[str, ...]) -> None:
         """End the programs of some units."""
         for unit_id in unit_ids:
-            order = self._begin(who, f"shut down {unit_id}", is_urgent=True)
+            order = self._begin(who, f"shut down {unit_id}", needs=Role.MAINTAINER, is_urgent=True)
             self._follow(order, self.source.shut_down(unit_id), "is ending")
 
     def set_log_level(self, who: Identity, unit_ids: tuple[str, ...], level: str) -> None:
         """Choose how much some units' programs write."""
         for unit_id in unit_ids:
-            order = self._begin(who, f"log level of {unit_id}: {level}", is_urgent=True)
+            order = self._begin(
+                who,
+                f"log level of {unit_id}: {level}",
+                needs=Role.MAINTAINER,
+                is_urgent=True,
+            )
             self._follow(order, self.source.set_log_level(unit_id, level), "set")
 
     def flush(self, who: Identity) -> None:
@@ -253,7 +259,7 @@ class Desk:
             for unit_id, s in settings.items()
             if s.mode is not ConverterMode.WAIT
         )
-        order = self._begin(who, f"by hand: {words}")
+        order = self._begin(who, f"by hand: {words}", needs=Role.MAINTAINER)
         with self._lock:
             self._carry_out(self.by_hand.press(settings, view, who.name, time.monotonic()))
         self._end(order, Outcome(True, "on while the button is held"))
@@ -357,10 +363,16 @@ class Desk:
 
     # --- the list of orders ----------------------------------------------------------------------
 
-    def _begin(self, who: Identity, what: str, *, is_urgent: bool = False) -> int:
-        if not who.may_operate or not self.is_open(who):
-            self.audit.note(who.name, what, "refused: not an operator")
-            raise Refused("only an operator may do this; log in as one")
+    def _begin(
+        self, who: Identity, what: str, *, needs: Role = Role.OPERATOR, is_urgent: bool = False
+    ) -> int:
+        if not self.is_open(who):
+            self.audit.note(who.name, what, "refused: the session is over")
+            raise Refused("the session is over; log in again")
+        if who.role < needs:
+            role = needs.name.lower()
+            self.audit.note(who.name, what, f"refused: no {role}")
+            raise Refused(f"this takes the role {role}; log in as one who has it")
         wait_s = 0.0 if is_urgent else self._pace.wait_s(who.name)
         if wait_s > 0.0:
             self.audit.note(who.name, what, "refused: too many orders")

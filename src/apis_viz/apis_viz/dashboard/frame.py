@@ -120,6 +120,7 @@ def _header(page: Page, here: str) -> None:
         state = header_state(view, desk.source.site.zone)
         time.text = state["time"]
         speed.text = state["speed"]
+        speed.classes(**{"add" if state["stale"] else "remove": "stale"})
         show_mode(state["mode"])
 
     page.keep(show)

@@ -20,7 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from apis_viz.model import Event, GridView, UnitView
-from apis_viz.records import DealRecord, DealState, FaultLevel, PriceRecord
+from apis_viz.records import (
+    DealRecord,
+    DealState,
+    FaultCategory,
+    FaultExtent,
+    FaultLevel,
+    PriceRecord,
+)
 
 __all__ = ["BUS", "Energy", "History", "Schedule", "Series"]
 
@@ -49,14 +56,20 @@ CREATE TABLE deal (id TEXT PRIMARY KEY, created REAL, ended REAL, giver TEXT, ta
     state INTEGER, data TEXT) WITHOUT ROWID;
 CREATE INDEX deal_by_time ON deal (created);
 CREATE TABLE event (id INTEGER PRIMARY KEY, t REAL, unit TEXT, level INTEGER, code TEXT, text TEXT,
-    UNIQUE (t, unit, code, text));
+    category INTEGER DEFAULT 0, extent INTEGER DEFAULT 0, UNIQUE (t, unit, code, text));
 CREATE TABLE schedule (unit TEXT PRIMARY KEY, due REAL, who TEXT) WITHOUT ROWID;
 PRAGMA user_version = {SCHEMA};
 """
 
 
 # From an older schema to the next one.
-_MIGRATIONS = {1: "".join(f"ALTER TABLE sample ADD COLUMN {c} REAL;" for c in PRICES)}
+_MIGRATIONS = {
+    1: "".join(f"ALTER TABLE sample ADD COLUMN {name} REAL;" for name in PRICES)
+    + "".join(
+        f"ALTER TABLE event ADD COLUMN {name} INTEGER DEFAULT 0;"
+        for name in ("category", "extent")
+    )
+}
 
 
 @dataclass
@@ -315,8 +328,9 @@ class History:
             return
         self._seen.add(key)
         self._database.execute(
-            "INSERT OR IGNORE INTO event (t, unit, level, code, text) VALUES (?, ?, ?, ?, ?)",
-            (event.stamp_s, event.unit_id, level, event.code, event.text),
+            "INSERT OR IGNORE INTO event (t, unit, level, code, text, category, extent) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (*key[:2], level, *key[2:], event.category.value, event.extent.value),
         )
 
     def _rewind(self, t: float) -> None:
@@ -430,7 +444,7 @@ class History:
     def events(self, *, unit_id: str = "", limit: int = 200) -> list[Event]:
         """Faults and what else was worth knowing, the newest first."""
         rows = self._rows(
-            "SELECT t, unit, level, code, text FROM event WHERE ? IN ('', unit) "
+            "SELECT t, unit, level, code, text, category, extent FROM event WHERE ? IN ('', unit) "
             "ORDER BY t DESC, id DESC LIMIT ?",
             (unit_id, limit),
         )
@@ -441,8 +455,10 @@ class History:
                 level=None if level < 0 else FaultLevel(level),
                 code=code,
                 stamp_s=t,
+                category=FaultCategory(category),
+                extent=FaultExtent(extent),
             )
-            for t, unit, level, code, words in rows
+            for t, unit, level, code, words, category, extent in rows
         ]
 
     def energy(self, first: date, last: date) -> dict[str, Energy]:

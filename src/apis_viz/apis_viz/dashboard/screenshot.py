@@ -23,6 +23,7 @@ BROWSER_ARGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--lang=en-GB",
 )
 READY_TIMEOUT_S = 30.0
 

@@ -46,9 +46,16 @@ def header_state(view: GridView, zone: tzinfo) -> State:
         "time": text.date_time(view.ros_time_s, zone)
         if view.ros_time_s
         else "waiting for a clock…",
-        "speed": "" if view.speed is None else f"{view.speed:g} × real time",
+        "speed": _pace(view),
+        "stale": view.emulator_silent_s is not None,
         "mode": mode_state(view.mode),
     }
+
+
+def _pace(view: GridView) -> str:
+    if view.emulator_silent_s is not None:
+        return f"emulator silent for {text.duration(view.emulator_silent_s)}"
+    return "" if view.speed is None else f"{view.speed:g} × real time"
 
 
 def mode_state(mode: ModeView) -> State:
@@ -590,6 +597,7 @@ def event_state(event: Event, zone: tzinfo) -> State:
         "text": event.text,
         "code": event.code,
         "present": event.is_present,
+        "follows": text.follows(event) if event.code else "",
     }
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime, tzinfo
 
-from apis_viz.dashboard.source import BreakKind, BreakWish
-from apis_viz.records import Alarm, ConverterMode, DealState, FaultLevel, Mode
+from apis_core.fault_matrix import Action, actions_for
+from apis_viz.dashboard.source import BreakKind, BreakWish, FaultWish
+from apis_viz.model import Event
+from apis_viz.records import Alarm, ConverterMode, DealState, FaultExtent, FaultLevel, Mode
 
 __all__ = [
     "ALARM_WORDS",
@@ -23,6 +25,7 @@ __all__ = [
     "day",
     "duration",
     "energy",
+    "follows",
     "harmless",
     "percent",
     "power",
@@ -99,6 +102,24 @@ def break_words(wish: BreakWish) -> str:
     value = f", {name} {amount(wish.value, unit, 2)} too high" if name else ""
     how_long = "" if wish.duration_s is None else f", for {duration(wish.duration_s)}"
     return f"{BREAK_WORDS[wish.kind]}: {where}{value}{how_long}"
+
+
+ACTION_WORDS = {
+    Action.QUARANTINE: "{who} new deals for a while",
+    Action.ASK_TO_END: "its deals end",
+    Action.LEAVE_OFFICE: "it is grid master no longer",
+    Action.MODE_STOP_LOCAL: "it goes to Force stop",
+    Action.SCRAM: "all deals end at once",
+    Action.MODE_STOP: "the cluster goes to Force stop",
+}
+
+
+def follows(fault: Event | FaultWish) -> str:
+    """What the units do about a fault, as the fault matrix says."""
+    is_local = fault.extent is FaultExtent.LOCAL
+    who = f"{fault.unit_id} makes no" if is_local else "nobody makes"
+    words = [ACTION_WORDS[a].format(who=who) for a in actions_for(fault) if a in ACTION_WORDS]  # type: ignore[arg-type]
+    return ", ".join(words) or "nothing, it is written down"
 
 
 def amount(value: float | None, unit: str, digits: int = 0) -> str:

@@ -36,9 +36,10 @@ def add(desk: Desk) -> None:
                 with ui.element("div").classes("apis-steer"):
                     _deal(page)
                     _schedule(page)
-                    add_by_hand(page)
+                    if page.who.may_maintain:
+                        add_by_hand(page)
                     _programs(page)
-                    if desk.source.site.is_simulated:
+                    if page.who.may_maintain and desk.source.site.is_simulated:
                         add_made_faults(page)
                         add_broken_hardware(page)
             else:
@@ -185,9 +186,27 @@ def _schedule(page: Page) -> None:
         page.keep(show)
 
 
+def _read_again(page: Page) -> None:
+    ui.button(
+        "Read all again",
+        color=None,
+        on_click=lambda: order(lambda: page.desk.flush(page.who)),
+    ).props("outline no-caps").classes("quiet")
+
+
 def _programs(page: Page) -> None:
     desk = page.desk
     ids = desk.source.site.unit_ids
+    if not page.who.may_maintain:
+        with parts.card("Maintenance"):
+            parts.tag(
+                "p",
+                "Converters by hand, log levels, shutting down and faults for tests take the role "
+                "maintainer.",
+                "hint",
+            )
+            _read_again(page)
+        return
     with parts.card("Programs"):
         parts.tag(
             "p",
@@ -215,9 +234,7 @@ def _programs(page: Page) -> None:
                     lambda: desk.set_log_level(page.who, chosen(), level.value)
                 ),
             ).props("outline no-caps").classes("quiet")
-            ui.button(
-                "Read all again", color=None, on_click=lambda: order(lambda: desk.flush(page.who))
-            ).props("outline no-caps").classes("quiet")
+            _read_again(page)
             down = (
                 ui.button("Shut down…", color=None, on_click=shut_down)
                 .props("unelevated no-caps")

@@ -9,7 +9,7 @@ export default {
       <li v-for="(e, i) in sorted" :key="i" :class="{present: e.present}">
         <time><small>{{ e.day }}</small> {{ e.time }}</time>
         <span class="chip" :class="{bad: e.level !== 'info', info: e.level === 'info'}">{{ e.level === 'info' ? 'ℹ' : '⚠' }} {{ e.level }}</span>
-        <span class="what"><a v-if="e.unit" :href="'/unit/' + e.unit">{{ e.unit }}</a> {{ e.text }} <small v-if="e.code">{{ e.code }}{{ e.present ? ', not over yet' : '' }}</small></span>
+        <span class="what"><a v-if="e.unit" :href="'/unit/' + e.unit">{{ e.unit }}</a> {{ e.text }} <small v-if="e.code">{{ e.code }}{{ e.present ? ', not over yet' : '' }} · what follows: {{ e.follows }}</small></span>
       </li>
     </ul>
     </div>

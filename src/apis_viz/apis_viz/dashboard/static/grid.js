@@ -350,6 +350,19 @@ export default {
         }
       }
       for (const d of this.arcs) if (d.flowing) stroke(d.id, d.curve, 300, 1000, this.colour.card, 0.4, 14);
+      // Nothing flows over a house and what is written on it.
+      const [half, low, high] = this.scene.size === 'full' ? [50, 64, 158] : [28, 34, 84];
+      context.globalCompositeOperation = 'destination-out';
+      context.beginPath();
+      for (const p of this.scene.places) {
+        if (drop) context.rect(p.x - half * grow, p.y - high * grow, 2 * half * grow, (high - low) * grow);
+        else {
+          context.moveTo(p.x + 14.5, p.y);
+          context.arc(p.x, p.y, 14.5, 0, 7);
+        }
+      }
+      context.fill();
+      context.globalCompositeOperation = 'source-over';
     },
   },
 };
