@@ -114,6 +114,15 @@ def test_an_operator_deals_operates_converters_and_stops_everything(page, url, a
     assert moved is not None, order.inner_text()
     assert float(moved[1]) == pytest.approx(20.0, rel=0.01)
 
+    choose(page, "What", "Sensor reads wrong")
+    choose(page, "Whose", "E004")
+    page.get_by_role("button", name="Break it…").click()
+    page.get_by_role("alertdialog").get_by_role("button", name="Break it").click()
+    expect(page.locator(".broken")).to_contain_text("sensor offset E004 grid current a +0.2")
+    assert "sensor_offset E004" in apisctl("world", "show").stdout
+    page.get_by_role("button", name="Repair F1").click()
+    expect(page.locator(".broken")).to_have_text("Nothing is broken.")
+
     choose_mode(page, "Manual")
     choose(page, "E003 does", "Hold the voltage")
     choose(page, "E002 does", "Take")
@@ -147,3 +156,6 @@ def test_an_operator_deals_operates_converters_and_stops_everything(page, url, a
     page.goto(f"{url}/deals")
     rows = page.locator(".apis-table.past tbody").filter(has_text="E003")
     expect(rows.filter(has_text="E002").first).to_be_visible(timeout=SOON_MS)
+    past = json.loads(apisctl("deals", "--unit", "E003", "--json").stdout)
+    by_hand = [deal for deal in past if deal["agreed_wh"] == 20.0]
+    assert [deal["state"] for deal in by_hand] == ["completed"]

@@ -208,7 +208,10 @@ class GridModel:
         known = self._deals.get(deal.deal_id)
         if known is not None and (known.term, known.sequence) > (deal.term, deal.sequence):
             return  # a late record of an older state
-        self._deals[deal.deal_id] = deal
+        steps = known.steps if known else ()
+        if deal.stamp_s is not None and (not steps or steps[-1][0] is not deal.state):
+            steps = (*steps, (deal.state, deal.stamp_s))
+        self._deals[deal.deal_id] = replace(deal, steps=steps)
         over = [known.deal_id for known in self._deals.values() if known.state.is_over]
         for deal_id in over[: -2 * PAST_DEALS]:  # insertion order: the oldest first
             del self._deals[deal_id]

@@ -125,6 +125,10 @@ class DealRecord:
     request_unit_id: str = ""
     accept_unit_id: str = ""
     grid_master_id: str = ""
+    stamp_s: float | None = None  # when it was told
+    steps: tuple[
+        tuple[DealState, float], ...
+    ] = ()  # the states that were heard of, and since when
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -151,6 +151,7 @@ def deal_record(message: msg.Deal) -> DealRecord:
         request_unit_id=message.request_unit_id,
         accept_unit_id=message.accept_unit_id,
         grid_master_id=message.grid_master_id,
+        stamp_s=_seconds(message.stamp),
     )
 
 

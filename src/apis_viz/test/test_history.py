@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from datetime import date, timedelta, timezone
 from pathlib import Path
 
@@ -131,6 +132,25 @@ def test_a_deal_is_paid_once_however_often_it_is_heard_of(tmp_path: Path) -> Non
     assert found["E002"] == Energy(paid_pt=1000.0)
     assert [known.deal_id for known in history.deals()] == ["d1"]
     assert history.deals()[0] == deal()
+
+
+def test_a_dashboard_that_was_restarted_knows_what_a_deal_went_through(tmp_path: Path) -> None:
+    file = tmp_path / "history.sqlite"
+
+    def hear(state: DealState, at_s: float) -> History:
+        history = History(file, ZONE)
+        model = GridModel(["E001", "E002"])
+        told = replace(deal(state=state, at_s=NOON_S), sequence=int(at_s), stamp_s=NOON_S + at_s)
+        model.take(told, now_s=0.0)
+        history.add(model.view(now_s=0.0, ros_time_s=NOON_S + at_s))
+        return history
+
+    hear(DealState.RAMPING_UP, 5.0).close()
+    history = hear(DealState.RUNNING, 50.0)
+    assert history.deals()[0].steps == (
+        (DealState.RAMPING_UP, NOON_S + 5.0),
+        (DealState.RUNNING, NOON_S + 50.0),
+    )
 
 
 def test_deals_can_be_filtered() -> None:

@@ -176,6 +176,24 @@ def test_2_3_a_late_record_of_a_deal_does_not_turn_it_back() -> None:
     assert look(DEAL, newer_term).running == (newer_term,)
 
 
+def test_the_states_of_a_deal_are_kept_with_their_times() -> None:
+    def told(state: DealState, at_s: float) -> DealRecord:
+        return replace(DEAL, sequence=int(at_s), state=state, stamp_s=at_s)
+
+    deal = look(
+        told(DealState.QUEUED, 10.0),
+        told(DealState.RAMPING_UP, 12.0),
+        told(DealState.RUNNING, 50.0),
+        told(DealState.RUNNING, 60.0),
+        told(DealState.RAMPING_UP, 13.0),
+    ).running[0]
+    assert deal.steps == (
+        (DealState.QUEUED, 10.0),
+        (DealState.RAMPING_UP, 12.0),
+        (DealState.RUNNING, 50.0),
+    )
+
+
 def test_a_deal_that_is_over_is_past() -> None:
     view = look(DEAL, replace(DEAL, sequence=6, state=DealState.COMPLETED))
     assert view.running == ()

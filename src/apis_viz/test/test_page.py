@@ -129,14 +129,25 @@ def test_soft_stop_shows_that_it_changes_until_all_units_report_it(
     with quiet_page(demo_url) as page:
         soft = page.get_by_role("button", name="Soft stop")
         start_with_run(page)
-        soft.click()
-        playwright.expect(page.locator(".apis-mode").get_by_role("status")).to_contain_text(
-            "changing to Soft stop…"
+        page.evaluate(
+            """() => {  // what passes is gone too soon to be asked for
+                const mode = document.querySelector('.apis-mode');
+                const soft = [...mode.querySelectorAll('button')]
+                    .find((b) => b.innerText === 'Soft stop');
+                window.seen = [];
+                new MutationObserver(() => window.seen.push([
+                    mode.querySelector('[role=status]').innerText,
+                    soft.classList.contains('wanted'), soft.ariaPressed,
+                ])).observe(mode, {subtree: true, childList: true, characterData: true,
+                                   attributes: true});
+            }"""
         )
-        playwright.expect(soft).to_have_class(re.compile("wanted"))
-        playwright.expect(soft).to_have_attribute("aria-pressed", "false")
+        soft.click()
         playwright.expect(soft).to_have_attribute("aria-pressed", "true", timeout=10_000)
         playwright.expect(page.locator(".apis-mode").get_by_role("status")).to_have_text("")
+        seen = page.evaluate("window.seen")
+        changing = [words for words, wanted, pressed in seen if wanted and pressed == "false"]
+        assert any(words.startswith("changing to Soft stop…") for words in changing), seen
 
 
 def test_what_does_harm_is_asked_again(demo_url: str, quiet_page: OpenPage) -> None:
@@ -252,31 +263,35 @@ def test_no_page_has_an_error_leaves_the_machine_or_shuts_anybody_out(
                 assert found == [], f"{path}, {scheme}"
 
 
+FRAMES = """async () => {
+    const rate = () => new Promise((done) => {
+        const begin = performance.now();
+        let frames = 0;
+        const count = (now) => {
+            frames += 1;
+            if (now - begin < 1000) requestAnimationFrame(count);
+            else done(1000 * frames / (now - begin));
+        };
+        requestAnimationFrame(count);
+    });
+    let best = 0;  // others may be busy on this machine: one second of ten is enough
+    for (let i = 0; i < 10 && best <= 20; i++) best = Math.max(best, await rate());
+    return best;
+}"""
+
+
 def test_a_hundred_units_stay_smooth(village_url: str, quiet_page: OpenPage) -> None:
     with quiet_page(village_url, width=1440) as page:
         playwright.expect(page.locator(".apis-grid .house")).to_have_count(100)
-        counted = page.evaluate(
-            """async () => {
-                const canvas = document.querySelector('.apis-grid canvas');
-                const look = () => canvas.toDataURL();
-                const first = look();
-                const rate = () => new Promise((done) => {
-                    const begin = performance.now();
-                    let frames = 0;
-                    const count = (now) => {
-                        frames += 1;
-                        if (now - begin < 1000) requestAnimationFrame(count);
-                        else done(1000 * frames / (now - begin));
-                    };
-                    requestAnimationFrame(count);
-                });
-                let best = 0;  // others may be busy on this machine: one second of ten is enough
-                for (let i = 0; i < 10 && best <= 20; i++) best = Math.max(best, await rate());
-                return { best, moves: look() !== first };
-            }"""
-        )
-        assert counted["moves"]
-        assert counted["best"] > 20.0, f"{counted['best']:.0f} frames a second"
+        picture = "document.querySelector('.apis-grid canvas').toDataURL()"
+        first = page.evaluate(picture)
+        frames_per_s = page.evaluate(FRAMES)
+        assert page.evaluate(picture) != first, "it moves"
+        if frames_per_s <= 20.0:
+            page.goto("about:blank")
+            if (alone := page.evaluate(FRAMES)) <= 25.0:
+                pytest.skip(f"too busy: even an empty page gets {alone:.0f} frames a second")
+        assert frames_per_s > 20.0, f"{frames_per_s:.0f} frames a second"
 
 
 def test_a_house_leads_to_its_unit_and_back(demo_url: str, quiet_page: OpenPage) -> None:

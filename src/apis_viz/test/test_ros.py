@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -344,6 +345,30 @@ def test_a_click_on_the_page_reaches_the_graph_and_the_units_answer_is_shown(
         process.terminate()
         process.communicate(timeout=10.0)
     assert process.returncode == 0
+
+
+def test_no_thread_begins_before_the_server_is_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """NiceGUI looks at all objects when it starts; a tuple that is being built breaks by that."""
+    from apis_viz.dashboard import process
+
+    ours = {"graph", "desk"}
+
+    def threads() -> set[str]:
+        return ours & {thread.name for thread in threading.enumerate()}
+
+    def serve(_: object, listener: socket.socket, *, ready: Callable[[], None]) -> None:
+        assert threads() == set()
+        ready()
+        assert threads() == ours
+        listener.close()
+
+    monkeypatch.setattr(process, "make_server", lambda *_: None)
+    monkeypatch.setattr(process, "serve", serve)
+    assert process.run(arguments(tmp_path, port=free_port())) == 0
+    assert capsys.readouterr().out.startswith("dashboard: http://127.0.0.1:")
+    assert threads() == set()
 
 
 @pytest.mark.parametrize("name", [signal.SIGINT, signal.SIGTERM])

@@ -155,6 +155,20 @@ def test_a_receipt_has_the_losses_the_price_and_the_phases() -> None:
     ]
 
 
+def test_a_deal_that_was_followed_shows_every_state_that_it_was_in() -> None:
+    steps = (
+        (DealState.QUEUED, NOON_S - 155.0),
+        (DealState.RAMPING_UP, NOON_S - 145.0),
+        (DealState.RUNNING, NOON_S - 95.0),
+    )
+    shown = deal_state(running(steps=steps), NOON_S, ZONE)["phases"]
+    assert [(p["kind"], p["name"], p["took"]) for p in shown] == [
+        ("queued", "agreed, waits for its turn", "10 s"),
+        ("ramping_up", "raising the bus voltage", "50 s"),
+        ("running", "energy flows", "1 min 35 s"),
+    ]
+
+
 def reading(unit_id: str, volts: float, amps: float, mode: ConverterMode) -> UnitRecord:
     converter = ConverterRecord(
         unit_id=unit_id,

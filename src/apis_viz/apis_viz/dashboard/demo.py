@@ -408,7 +408,7 @@ class DemoSource:
 
     def _advance(self, deal: DealRecord, step_s: float) -> DealRecord:
         age_s = self._ros_time_s - (deal.created_at_s or 0.0)
-        deal = replace(deal, sequence=deal.sequence + 1)
+        deal = replace(deal, sequence=deal.sequence + 1, stamp_s=self._ros_time_s)
         if self._effective(deal.discharge_unit_id) in (Mode.FORCE_STOP, Mode.MANUAL):
             return self._ended(deal, DealState.ABORTED, "the operator stopped the cluster")
         young = next((state for state, until_s in PHASES if age_s < until_s), None)
@@ -667,12 +667,12 @@ def main(arguments: list[str] | None = None) -> int:
     source.past(options.past_days, history)
     desk = Desk(source, history, Audit(options.audit))
     server = make_server(desk, users)
-    desk.start()
-    serve(
-        server,
-        listener,
-        ready=lambda: print(f"dashboard (invented data): http://{host}:{port}", flush=True),
-    )
+
+    def begin() -> None:
+        desk.start()
+        print(f"dashboard (invented data): http://{host}:{port}", flush=True)
+
+    serve(server, listener, ready=begin)
     desk.stop()
     return 0
 

@@ -147,6 +147,7 @@ def _mode_switch(page: Page) -> Callable[[State], None]:
         question = mode_question(mode, page.desk.source.view())
         if question is None or await ask(question):
             order(lambda: page.desk.set_mode(page.who, mode))
+            page.refresh()  # that it was ordered is seen at once
 
     for mode, button in buttons.items():
         button.on_click(lambda mode=mode: change(mode))

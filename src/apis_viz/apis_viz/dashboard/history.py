@@ -14,7 +14,7 @@ import json
 import sqlite3
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import date, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
@@ -297,12 +297,16 @@ class History:
         if self._open_deals.get(deal.deal_id) == stamp:
             return
         self._open_deals[deal.deal_id] = stamp
-        known = self._database.execute(
-            "SELECT state FROM deal WHERE id = ?", (deal.deal_id,)
+        row = self._database.execute(
+            "SELECT data FROM deal WHERE id = ?", (deal.deal_id,)
         ).fetchone()
-        was_over = known is not None and DealState(known[0]).is_over
-        if was_over:
+        known = _deal(row[0]) if row else None
+        if known is not None and known.state.is_over:
             return
+        if known is not None:  # what was heard before a restart of the dashboard
+            heard = {state for state, _ in deal.steps}
+            earlier = tuple(step for step in known.steps if step[0] not in heard)
+            deal = replace(deal, steps=(*earlier, *deal.steps))
         self._database.execute(
             "INSERT OR REPLACE INTO deal VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
@@ -553,7 +557,8 @@ def _energy(data: str) -> Energy:
 
 def _deal(data: str) -> DealRecord:
     values = json.loads(data)
-    return DealRecord(**values | {"state": DealState(values["state"])})
+    steps = tuple((DealState(state), at_s) for state, at_s in values.get("steps", ()))
+    return DealRecord(**values | {"state": DealState(values["state"]), "steps": steps})
 
 
 def days_back(today: date, days: int) -> Sequence[date]:

@@ -78,9 +78,13 @@ def _run(context: Context) -> int:
     history = History(options.history_file, site.zone)
     desk = Desk(link, history, Audit(options.audit_file))
     server = make_server(desk, options.users)
-    link.start()
-    desk.start()
-    serve(server, listener, ready=lambda: print(f"dashboard: http://{host}:{port}", flush=True))
+
+    def begin() -> None:
+        link.start()
+        desk.start()
+        print(f"dashboard: http://{host}:{port}", flush=True)
+
+    serve(server, listener, ready=begin)
     desk.stop()
     try:
         link.stop()

@@ -84,7 +84,9 @@ def serve(server: uvicorn.Server, listener: socket.socket, *, ready: Callable[[]
     Args:
         server: From :func:`make_server`.
         listener: From :func:`open_port`.
-        ready: Called once, when requests are about to be answered.
+        ready: Called once, when requests are about to be answered. Threads begin here and not
+            before: when it starts, NiceGUI walks over all objects of the process, and a tuple that
+            another thread is building at that moment fails with a SystemError.
     """
 
     def leave(*_: object) -> None:

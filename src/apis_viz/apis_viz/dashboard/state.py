@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, tzinfo
-from itertools import pairwise
 from typing import Any
 
 from apis_viz.dashboard import text
@@ -565,25 +564,31 @@ def deals_total(deals: Sequence[DealRecord]) -> str:
 
 
 def _phases(deal: DealRecord, ros_time_s: float | None, zone: tzinfo) -> list[State]:
-    """What stretches of time the deal went through, as parts of the whole."""
-    stamps = [
-        ("getting ready", deal.created_at_s),
-        ("energy flows", deal.started_at_s),
-        ("closing the books", deal.stopped_at_s),
-        ("", deal.ended_at_s or (None if deal.state.is_over else ros_time_s)),
-    ]
-    known = [(name, at_s) for name, at_s in stamps if at_s]
-    if len(known) < 2:
+    """What stretches of time the deal went through, as parts of the whole.
+
+    The states as they were heard of; of a deal that was heard of late, what its stamps say.
+    """
+    end_s = deal.ended_at_s or (None if deal.state.is_over else ros_time_s)
+    steps = [(state, at_s) for state, at_s in deal.steps if not state.is_over]
+    words = text.DEAL_WORDS
+    if len(steps) < 2:
+        stamps = (deal.created_at_s, deal.started_at_s, deal.stopped_at_s)
+        states = (DealState.STARTING, DealState.RUNNING, DealState.RELEASING)
+        words = {**words, DealState.STARTING: "getting ready"}
+        steps = [(state, at_s) for state, at_s in zip(states, stamps, strict=True) if at_s]
+    if not steps or not end_s:
         return []
-    whole_s = max(known[-1][1] - known[0][1], 1.0)
+    whole_s = max(end_s - steps[0][1], 1.0)
+    ends_s = [*(at_s for _, at_s in steps[1:]), end_s]
     return [
         {
-            "name": name,
+            "kind": state.name.lower(),
+            "name": words[state],
             "at": text.clock_time(at_s, zone),
             "took": text.duration(until_s - at_s),
             "part": round(max(until_s - at_s, 0.0) / whole_s, 4),
         }
-        for (name, at_s), (_, until_s) in pairwise(known)
+        for (state, at_s), until_s in zip(steps, ends_s, strict=True)
     ]
 
 

@@ -104,6 +104,7 @@ def _head(page: Page, unit_id: str) -> None:
         question = local_mode_question(mode, unit_id, desk.source.view())
         if question is None or await ask(question):
             order(lambda: desk.set_mode(page.who, mode, unit_id))
+            page.refresh()
 
     for mode, button in buttons.items():
         button.on_click(lambda mode=mode: change(mode))

@@ -24,8 +24,8 @@ export default {
         <tr v-if="open === d.id" class="receipt"><td colspan="10">
           <p v-if="d.reason"><b>Why it ended:</b> {{ d.reason }}</p>
           <div class="phases" v-if="d.phases.length" role="img" :aria-label="d.phases.map((p) => p.name + ' ' + p.took).join(', ')">
-            <div v-for="(p, i) in d.phases" :key="i" :class="'p' + i" :style="{flexGrow: Math.max(p.part, 0.02)}"></div></div>
-          <ul class="legend"><li v-for="(p, i) in d.phases" :key="i"><i :class="'p' + i"></i>{{ p.at }} {{ p.name }} <small>{{ p.took }}</small></li></ul>
+            <div v-for="(p, i) in d.phases" :key="i" :class="p.kind" :style="{flexGrow: Math.max(p.part, 0.01)}"></div></div>
+          <ul class="legend"><li v-for="(p, i) in d.phases" :key="i"><i :class="p.kind"></i>{{ p.at }} {{ p.name }} <small>{{ p.took }}</small></li></ul>
           <dl><div><dt>Sent</dt><dd>{{ d.sent }}</dd></div><div><dt>Received</dt><dd>{{ d.received }}</dd></div><div><dt>Paid</dt><dd>{{ d.points }}</dd></div>
             <div><dt>Asked by</dt><dd>{{ d.asked || '–' }}</dd></div><div><dt>Held the voltage</dt><dd>{{ d.reference || '–' }}</dd></div>
             <div><dt>Grid master</dt><dd>{{ d.master || '–' }}</dd></div><div><dt>Id</dt><dd class="id">{{ d.id }}</dd></div></dl>
