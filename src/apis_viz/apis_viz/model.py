@@ -120,6 +120,7 @@ class GridModel:
         """Start with the units that the grid description names, none of which has spoken yet."""
         self._units = {unit_id: UnitView(unit_id=unit_id) for unit_id in unit_ids}
         self._heard_s: dict[tuple[type, str], float] = {}
+        self._read_itself: set[str] = set()  # units whose hardware tells its readings itself
         self._deals: dict[str, DealRecord] = {}
         self._bus: BusRecord | None = None
         self._order: tuple[Mode, float] | None = None
@@ -133,6 +134,7 @@ class GridModel:
                 self._take_status(record, now_s, ros_time_s)
             case ConverterRecord(unit_id=unit_id) if unit_id in self._units:
                 self._units[unit_id] = replace(self._units[unit_id], converter=record)
+                self._read_itself.add(unit_id)
                 self._heard_s[ConverterRecord, unit_id] = now_s
             case HouseRecord(unit_id=unit_id) if unit_id in self._units:
                 self._units[unit_id] = replace(self._units[unit_id], house=record)
@@ -186,8 +188,10 @@ class GridModel:
     def _take_status(self, status: UnitRecord, now_s: float, ros_time_s: float | None) -> None:
         self._heard_s[UnitRecord, status.unit_id] = now_s
         unit = self._units[status.unit_id]
-        converter = status.converter or unit.converter
-        if status.converter is not None:
+        converter = unit.converter
+        # A status repeats what its unit read a while ago: counters would go back and forth.
+        if status.converter is not None and status.unit_id not in self._read_itself:
+            converter = status.converter
             self._heard_s[ConverterRecord, status.unit_id] = now_s
         self._units[status.unit_id] = replace(unit, status=status, converter=converter)
         spoken = [unit.status.global_mode for unit in self._units.values() if unit.status]

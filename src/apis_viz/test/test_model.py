@@ -74,6 +74,12 @@ def test_the_converter_inside_a_status_is_shown_where_no_other_reading_is() -> N
     assert look(status("E001", converter=converter)).units[0].converter == converter
 
 
+def test_an_older_reading_inside_a_status_does_not_turn_the_counters_back() -> None:
+    old, new = (ConverterRecord(unit_id="E001", grid_charged_wh=wh) for wh in (99.0, 100.0))
+    view = look(status("E001", converter=old), new, status("E001", converter=old))
+    assert view.units[0].converter == new
+
+
 def test_a_unit_that_the_grid_does_not_name_is_dropped() -> None:
     view = look(status("E099"), HouseRecord(unit_id="E099"))
     assert [unit.unit_id for unit in view.units] == list(IDS)
