@@ -29,12 +29,46 @@ from apis_viz.records import (
     UnitRecord,
 )
 
-__all__ = ["BusView", "Event", "GridModel", "GridView", "ModeView", "UnitView"]
+__all__ = ["BusView", "Event", "GridModel", "GridView", "HouseEnergy", "ModeView", "UnitView"]
 
 SILENT_AFTER_S = 15.0  # a unit speaks at least every data acquisition period, 5 s in the original
 ORDER_PATIENCE_S = 20.0  # after that, units that do not follow an order are called by name
+LONGEST_GAP_S = 900.0  # what flowed in a longer silence is not known
 PAST_DEALS = 50
 EVENTS = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class HouseEnergy:
+    """A house's powers, integrated from reading to reading. They only grow. [Wh]"""
+
+    solar_wh: float = 0.0
+    available_wh: float = 0.0
+    load_wh: float = 0.0
+    mains_wh: float = 0.0
+    unserved_wh: float = 0.0
+
+    def until(self, last: HouseRecord, new: HouseRecord) -> HouseEnergy:
+        """What it is at a new reading; what flowed in a long silence is not known."""
+        seconds = (new.stamp_s or 0.0) - (last.stamp_s or 0.0)
+        if not last.stamp_s or not 0.0 < seconds <= LONGEST_GAP_S:
+            return self
+        grown = {}
+        for name, quantity in _HOUSE_POWERS.items():
+            before_w, now_w = getattr(last, quantity), getattr(new, quantity)
+            if before_w is not None and now_w is not None:
+                more_wh = (before_w + now_w) / 2.0 * seconds / 3600.0
+                grown[name] = getattr(self, name) + more_wh
+        return replace(self, **grown)
+
+
+_HOUSE_POWERS = {
+    "solar_wh": "solar_w",
+    "available_wh": "solar_available_w",
+    "load_wh": "load_w",
+    "mains_wh": "mains_w",
+    "unserved_wh": "unserved_w",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +79,7 @@ class UnitView:
     status: UnitRecord | None = None
     converter: ConverterRecord | None = None
     house: HouseRecord | None = None
+    house_wh: HouseEnergy | None = None  # what its powers made since they were first heard of
     diagnostics: DiagnosticRecord | None = None
     asked: PriceRecord | None = None  # what it asked last for energy that it would give
     offered: PriceRecord | None = None  # and offered for energy that it would take
@@ -137,7 +172,7 @@ class GridModel:
                 self._read_itself.add(unit_id)
                 self._heard_s[ConverterRecord, unit_id] = now_s
             case HouseRecord(unit_id=unit_id) if unit_id in self._units:
-                self._units[unit_id] = replace(self._units[unit_id], house=record)
+                self._take_house(record, ros_time_s)
                 self._heard_s[HouseRecord, unit_id] = now_s
             case DiagnosticRecord(unit_id=unit_id) if unit_id in self._units:
                 self._units[unit_id] = replace(self._units[unit_id], diagnostics=record)
@@ -184,6 +219,15 @@ class GridModel:
             ros_time_s=ros_time_s,
             emulator_silent_s=silent_s if is_silent else None,
         )
+
+    def _take_house(self, house: HouseRecord, ros_time_s: float | None) -> None:
+        unit = self._units[house.unit_id]
+        if house.stamp_s is None:
+            house = replace(house, stamp_s=ros_time_s)
+        energy = unit.house_wh or HouseEnergy()
+        if unit.house is not None:
+            energy = energy.until(unit.house, house)
+        self._units[house.unit_id] = replace(unit, house=house, house_wh=energy)
 
     def _take_status(self, status: UnitRecord, now_s: float, ros_time_s: float | None) -> None:
         self._heard_s[UnitRecord, status.unit_id] = now_s

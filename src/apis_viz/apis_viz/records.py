@@ -72,6 +72,7 @@ class HouseRecord:
     solar_available_w: float | None = None  # what the panels could give
     losses_w: float | None = None  # UPS, converter and standby
     unserved_w: float | None = None  # load that could not be fed
+    stamp_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -97,6 +97,7 @@ def house_record(message: msg.HouseState) -> HouseRecord:
         solar_available_w=_known(message.solar_available_w),
         losses_w=_known(message.losses_w),
         unserved_w=_known(message.unserved_load_w),
+        stamp_s=_seconds(message.stamp),
     )
 
 

@@ -28,8 +28,10 @@ NOON_S = 1_750_474_800.0  # 2025-06-21 12:00:00 at the place
 TODAY = date(2025, 6, 21)
 
 
-def view(t: float, *, taken_wh: float = 0.0, solar_w: float = 1000.0) -> GridView:
-    model = GridModel(["E001"])
+def view(
+    t: float, *, taken_wh: float = 0.0, solar_w: float = 1000.0, model: GridModel | None = None
+) -> GridView:
+    model = model or GridModel(["E001"])
     converter = ConverterRecord(
         unit_id="E001",
         grid_voltage_v=350.0,
@@ -90,8 +92,9 @@ def test_means_of_a_minute_survive_a_restart(tmp_path: Path) -> None:
 
 def test_energy_is_the_mean_power_over_time_and_the_counters_difference() -> None:
     history = History(None, ZONE)
+    model = GridModel(["E001"])
     for minute in range(61):
-        history.add(view(NOON_S + 60.0 * minute, taken_wh=10.0 + minute))
+        history.add(view(NOON_S + 60.0 * minute, taken_wh=10.0 + minute, model=model))
     energy = history.energy(TODAY, TODAY)["E001"]
     assert energy.solar_wh == pytest.approx(1000.0, rel=1e-3)
     assert energy.available_wh == pytest.approx(2000.0, rel=1e-3)

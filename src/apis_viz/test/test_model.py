@@ -80,6 +80,17 @@ def test_an_older_reading_inside_a_status_does_not_turn_the_counters_back() -> N
     assert view.units[0].converter == new
 
 
+def test_a_house_is_integrated_from_reading_to_reading_and_not_over_a_silence() -> None:
+    model = GridModel(IDS)
+    for at_s, solar_w in ((100.0, 0.0), (136.0, 1000.0), (172.0, 1000.0), (2000.0, 1000.0)):
+        house = HouseRecord(unit_id="E001", solar_w=solar_w, load_w=None, stamp_s=at_s)
+        model.take(house, now_s=0.0)
+    energy = model.view(now_s=0.0, ros_time_s=None).units[0].house_wh
+    assert energy is not None
+    assert energy.solar_wh == pytest.approx(5.0 + 10.0)
+    assert energy.load_wh == 0.0
+
+
 def test_a_unit_that_the_grid_does_not_name_is_dropped() -> None:
     view = look(status("E099"), HouseRecord(unit_id="E099"))
     assert [unit.unit_id for unit in view.units] == list(IDS)

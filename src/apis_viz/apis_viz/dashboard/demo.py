@@ -501,6 +501,7 @@ class DemoSource:
             mains_w=mains_w,
             losses_w=30.0 + 0.1 * solar_w,
             unserved_w=0.0,
+            stamp_s=self._ros_time_s,
         )
         is_hot = unit_id == self._ids[-1] and abs(self._elapsed_s - self._warm_up_s) < 3600.0
         converter = self._reading(unit_id, mode, current_a, step_s)

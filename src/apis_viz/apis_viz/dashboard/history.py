@@ -19,7 +19,7 @@ from datetime import date, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
-from apis_viz.model import Event, GridView, UnitView
+from apis_viz.model import LONGEST_GAP_S, Event, GridView, UnitView
 from apis_viz.records import (
     DealRecord,
     DealState,
@@ -38,7 +38,6 @@ KEEP_DAYS = 3653
 KEEP_DEALS = 20_000
 KEEP_EVENTS = 5_000
 PRUNE_EVERY = 200  # commits
-LONGEST_GAP_S = 900.0  # what flowed in a longer silence is not known
 WENT_BACK_S = 120.0  # a clock that goes back by more is a simulation that began again
 
 QUANTITIES = ("soc_ratio", "solar_w", "load_w", "mains_w", "grid_w", "grid_v", "battery_w")
@@ -159,7 +158,7 @@ class _Last:
     """What a unit showed when it was last looked at."""
 
     t: float
-    powers_w: dict[str, float]
+    house_wh: dict[str, float]
     counters_wh: dict[str, float]
 
 
@@ -236,13 +235,6 @@ class History:
                 self._priced[unit.unit_id, column] = price
                 values[column] = price.price_point_per_wh
         self._add_values(unit.unit_id, values, t)
-        powers_w = {
-            "solar_wh": values["solar_w"],
-            "available_wh": house.solar_available_w if house else None,
-            "load_wh": values["load_w"],
-            "mains_wh": values["mains_w"],
-            "unserved_wh": house.unserved_w if house else None,
-        }
         counters_wh = (
             {
                 "charged_wh": converter.grid_charged_wh,
@@ -255,7 +247,7 @@ class History:
         )
         new = _Last(
             t,
-            {name: value for name, value in powers_w.items() if value is not None},
+            asdict(unit.house_wh) if unit.house_wh else {},
             {name: value for name, value in counters_wh.items() if value is not None},
         )
         last = self._last.get(unit.unit_id)
@@ -530,12 +522,10 @@ class History:
 
 
 def _between(last: _Last, new: _Last) -> Energy:
-    """What flowed between two looks: powers by their mean, counters by their difference."""
-    hours = (new.t - last.t) / 3600.0
+    """What flowed between two looks, by what has grown."""
     energy = Energy()
-    for name, power_w in new.powers_w.items():
-        if name in last.powers_w:
-            setattr(energy, name, (power_w + last.powers_w[name]) / 2.0 * hours)
+    for name, sum_wh in new.house_wh.items():
+        setattr(energy, name, max(sum_wh - last.house_wh.get(name, 0.0), 0.0))
     grown = {
         name: count - last.counters_wh[name]
         for name, count in new.counters_wh.items()

@@ -626,7 +626,11 @@ def energy_tiles(whole: Energy) -> State:
                 "Load", text.energy(whole.load_wh), f"{text.energy(whole.unserved_wh)} unserved"
             ),
             _tile("Bought", text.energy(whole.mains_wh), "from the mains"),
-            _tile("Exchanged", text.energy(whole.charged_wh), "received over the bus"),
+            _tile(
+                "Exchanged",
+                text.energy(whole.charged_wh),
+                f"received over the bus, for {text.amount(whole.paid_pt, 'pt')}",
+            ),
             _tile(
                 "Lost",
                 text.energy(line_loss_wh + whole.converter_loss_wh),

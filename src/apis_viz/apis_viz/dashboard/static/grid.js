@@ -92,7 +92,8 @@ const House = {
         <g v-if="u[8] & 4" class="alarm" transform="translate(-8 -2) scale(0.9)"><path d="M-17,-66 L-6,-47 L-28,-47 Z"/><text x="-17" y="-50">!</text></g>
       </g>
       <text y="17" class="name">{{ u[8] & 2 ? '★ ' : '' }}{{ u[8] & 1 ? '⚓ ' : '' }}{{ id }}</text>
-      <text y="30" class="small mid-text" v-if="flows">{{ flow }} {{ way === 'give' ? 'giving' : 'taking' }}</text>
+      <text y="29" class="small mid-text" v-if="u[4] > 100">{{ u[4].toFixed(1) }} V</text>
+      <text :y="u[4] > 100 ? 41 : 29" class="small mid-text" v-if="flows">{{ flow }} {{ way === 'give' ? 'giving' : 'taking' }}</text>
     </template>
     <template v-else>
       <circle r="21" class="hit"/>
@@ -276,13 +277,20 @@ export default {
       const spanX = Math.max(...xs) - Math.min(...xs) || 1, spanY = Math.max(...ys) - Math.min(...ys) || 1;
       const scale = Math.min((W - 90) / spanX, Math.max(W < 600 ? 560 : 780, 300) / spanY);
       const offX = (W - spanX * scale) / 2 - Math.min(...xs) * scale, top = Math.max(...ys);
-      const places = units.map((u) => ({ id: u.id, row: 0, x: offX + u.x * scale, y: 52 + (top - u.y) * scale }));
+      const spot = (u, above) => ({ id: u.id, row: 0, x: offX + u.x * scale, y: above + (top - u.y) * scale });
+      // Houses where there is room for them, else discs.
+      const far = (a, b) => Math.abs(a.x - b.x) > 96 || Math.abs(a.y - b.y) > SIZES.mid.row;
+      const dots = units.map((u) => spot(u, 52));
+      const size = dots.every((a, i) => dots.slice(i + 1).every((b) => far(a, b))) ? 'mid' : 'dot';
+      const above = size === 'mid' ? SIZES.mid.above : 52;
+      const places = units.map((u) => spot(u, above));
       const at = Object.fromEntries(places.map((p) => [p.id, p]));
       const lines = this.plan.lines.map((l, i) => {
         const points = [[at[l.from].x, at[l.from].y], [at[l.to].x, at[l.to].y]];
-        return { ...l, i, points, path: `M${points[0]} L${points[1]}`, label: null, load: this.load(l, i) };
+        const middle = [(points[0][0] + points[1][0]) / 2 + 18, (points[0][1] + points[1][1]) / 2 - 10];
+        return { ...l, i, points, path: `M${points[0]} L${points[1]}`, label: size === 'mid' ? middle : null, load: this.load(l, i) };
       });
-      return { size: 'dot', scale: 1, places, at, lines, height: 52 + spanY * scale + 44 };
+      return { size, scale: 1, places, at, lines, height: above + spanY * scale + 44 };
     },
     load(line, i) {
       const amps = this.frame.lines[i] && this.frame.lines[i][0];
