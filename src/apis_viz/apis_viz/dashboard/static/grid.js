@@ -269,7 +269,7 @@ export default {
         const label = name === 'full' && a.row === b.row && Math.abs(a.x - b.x) > 130 ? [(a.x + b.x) / 2, a.y - 12] : null;
         return { ...l, i, points, path: rounded(points, 12), label, load: this.load(l, i) };
       });
-      return { size: name, scale, places, at, lines, height: above + (rows - 1) * size.row + (name === 'full' ? 74 * scale : 40) };
+      return { size: name, scale, places, at, lines, height: above + (rows - 1) * size.row + { full: 74 * scale, mid: 52, dot: 40 }[name] };
     },
     treeScene() {
       const units = this.plan.units, W = this.box;
