@@ -211,6 +211,9 @@ class GraphLink:
         return future
 
     def _ask_what_is_broken(self) -> None:
+        if self._words.keys is not None and not self._words.signer:
+            return  # nobody would answer
+
         def heard(done: Future[Outcome]) -> None:
             outcome = done.result()
             self._broken = tuple(outcome.text.splitlines()) if outcome.is_done else ()
@@ -256,9 +259,11 @@ class GraphLink:
         )
 
     def _listen_to_offers(self, kind: type, topic: str) -> None:
+        name = self._node.resolve_topic_name(topic)
+
         def take(message: Any) -> None:
             record = translate.price_record(message)
-            if record is not None:
+            if record is not None and not self._words.why_refused(message, name):
                 self._take((record,))
 
         # Every unit answers every question, most of them with no: those stay where they are.
