@@ -154,6 +154,11 @@ class ConverterKeeper:
         """Whether the voltage that it holds is being moved or handed over."""
         return now_ns < self._voltage_masked_until_ns
 
+    def is_ramping_down(self, now_ns: int) -> bool:
+        """Whether it held the bus, was told WAIT, and may still be on its way there."""
+        is_on = self.reading.mode is ConverterMode.VOLTAGE_REFERENCE
+        return is_on and not self._shares and self.is_voltage_masked(now_ns)
+
     def works_for(self, deal_id: str) -> bool:
         """Whether the converter is on for this deal, or on for nobody knows what."""
         if self.is_off and not self._mode_orders:
@@ -213,6 +218,8 @@ class ConverterKeeper:
         answer = (call_id, request)
         operation, deal_id = request.operation, request.deal_id
         if operation is _Op.WAIT:
+            if self._is_reference and (not deal_id or self._shares.keys() <= {deal_id}):
+                self._voltage_masked_until_ns = now_ns + _MASK_NS  # it goes down now
             return self._leave(deal_id, answer)
         share = self._shares.get(deal_id)
         if share is not None:

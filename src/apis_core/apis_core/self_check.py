@@ -49,7 +49,8 @@ class SelfCheck:
     def _check_obedience(self, now_ns: int) -> list[Effect]:
         """Whether the converter does what it was told, and that for somebody."""
         state, keeper = self._state, self._state.converter
-        if state.modes.effective is OperationMode.MANUAL or keeper.is_stopping:
+        is_going = keeper.is_stopping or keeper.is_ramping_down(now_ns)
+        if state.modes.effective is OperationMode.MANUAL or is_going:
             self._debounce.keep_only(())
             return []
         reading = keeper.reading
