@@ -126,6 +126,7 @@ class ConverterKeeper:
         self._answers: dict[str, tuple[str, ControlRequest]] = {}  # command id -> whom to answer
         # while the reference's voltage is being moved nobody may judge it, but not for ever
         self._voltage_masked_until_ns = 0
+        self._down_until_ns = 0  # the same while it goes down at the end
         # shares that are taken off, until a reading shows that the driver has lowered the current
         self._leaving: dict[str, _Share] = {}
         self._lowering: set[str] = set()  # commands to lower it that are unanswered
@@ -157,7 +158,7 @@ class ConverterKeeper:
     def is_ramping_down(self, now_ns: int) -> bool:
         """Whether it held the bus, was told WAIT, and may still be on its way there."""
         is_on = self.reading.mode is ConverterMode.VOLTAGE_REFERENCE
-        return is_on and not self._shares and self.is_voltage_masked(now_ns)
+        return is_on and not self._shares and now_ns < self._down_until_ns
 
     def works_for(self, deal_id: str) -> bool:
         """Whether the converter is on for this deal, or on for nobody knows what."""
@@ -219,7 +220,7 @@ class ConverterKeeper:
         operation, deal_id = request.operation, request.deal_id
         if operation is _Op.WAIT:
             if self._is_reference and (not deal_id or self._shares.keys() <= {deal_id}):
-                self._voltage_masked_until_ns = now_ns + _MASK_NS  # it goes down now
+                self._down_until_ns = now_ns + _MASK_NS
             return self._leave(deal_id, answer)
         share = self._shares.get(deal_id)
         if share is not None:

@@ -57,6 +57,9 @@ def test_10_4_a_reference_that_was_told_wait_may_take_its_time_to_ramp_down(watc
     run(watched.keeper, M.VOLTAGE_REFERENCE)
     began_ns = 100 * S
     watched.keeper.obey("ask", order(Op.WAIT), deal(CHARGE), began_ns)
+    held = {"grid_voltage_v": 350.0, "grid_voltage_setpoint_v": 350.0, "grid_current_a": 0.0}
+    late = reading(M.VOLTAGE_REFERENCE, began_ns - 1, **held)  # on its way since before
+    assert watched.see(late, began_ns) == []
     for tenths in range(80):
         now_ns = began_ns + tenths * S // 10
         assert watched.see(ramping_down(now_ns, began_ns), now_ns) == []
