@@ -268,10 +268,12 @@ def _usual_ratio(grid_wh: float | None, battery_wh: float | None) -> float:
 
 
 def _growth(before_wh: float | None, after_wh: float | None) -> float:
-    """Growth of a counter.
+    """Growth of a counter. [Wh]
 
-    A counter that went back was reset (the driver restarted) and counts from zero. [Wh]
+    One that went back was reset, since its driver was restarted: that has said WAIT first, so
+    hardly anything has moved since. Were it only overtaken on its way, all that the converter has
+    ever moved would be booked.
     """
     if after_wh is None or before_wh is None:
         return 0.0
-    return after_wh - before_wh if after_wh >= before_wh else after_wh
+    return max(after_wh - before_wh, 0.0)

@@ -145,6 +145,8 @@ class Governor:
         plant_s: The time in which energy flows: the same, or a simulated one. [s]
         plant_rate: How fast that goes.
         pause: Waits so long, or until something urgent is to be done.
+        stamp_ns: Of a reading that is being made. Not of one that is being sent: a reply may be
+            held up, and newer readings overtake it. [ns]
 
     Attributes:
         permit: What the battery allows; None = no battery of this driver's.
@@ -161,6 +163,7 @@ class Governor:
         plant_s: Callable[[], float] | None = None,
         plant_rate: float = 1.0,
         pause: Callable[[float], object] = time.sleep,
+        stamp_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._device = device
         self._settings = settings
@@ -169,6 +172,7 @@ class Governor:
         self._plant_s = plant_s or clock_s
         self._plant_rate = plant_rate
         self._pause = pause
+        self._stamp_ns = stamp_ns
         self._counter = EnergyCounter(settings.stop_slew_a_per_s)
         self._held = _Held()
         self._status = DcdcStatus(mode=ConverterMode.UNKNOWN)
@@ -223,12 +227,12 @@ class Governor:
         """The deal in whose name it was ordered last."""
         return self._held.deal_id
 
-    def reading(self, stamp_ns: int = 0) -> ConverterReading:
+    def reading(self) -> ConverterReading:
         """What is known now. Of a converter that has gone silent nothing is but the counters."""
         charged_wh, discharged_wh = self._counter.grid_wh
         battery_charged_wh, battery_discharged_wh = self._counter.battery_wh
         reading = ConverterReading(
-            stamp_ns=stamp_ns,
+            stamp_ns=self._stamp_ns(),
             stop_cause=self._stop_cause,
             stop_detail=self._stop_detail,
             grid_charged_wh=charged_wh,

@@ -13,6 +13,7 @@ it up and down, too: what is deactivated or cleaned up from outside stays so.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from concurrent.futures import Future as ThreadFuture
@@ -103,7 +104,8 @@ class DriverNode(LifecycleNode):
         super().__init__("driver", namespace=f"/apis/{setup.cluster}/{setup.unit_id.lower()}")
         self._setup = setup
         is_simulated = bool(self.get_parameter("use_sim_time").value)
-        self._reading_ns = 0
+        self._stamp_lock = threading.Lock()
+        self._newest_ns = 0
         self._published: tuple[ConverterMode, float] = (ConverterMode.UNKNOWN, 0.0)
         self._finished: deque[tuple[Future[Any], ConverterReply]] = deque()
         self._wants_active = setup.autostart
@@ -135,6 +137,7 @@ class DriverNode(LifecycleNode):
             on_complaint=self._complain,
             plant_s=self._plant_s if is_simulated else None,
             plant_rate=setup.plant_rate if is_simulated else 1.0,
+            stamp_ns=self._stamp_ns,
         )
         self._waker = self.create_guard_condition(self._answer)
         # reentrant: an order waits for the converter's thread, and nothing else waits for an order
@@ -283,8 +286,7 @@ class DriverNode(LifecycleNode):
             self.get_logger().error(f"converter: {why}; trying again")
             self._publish_fault(Complaint("converter_unreachable", why))
         self._why = why
-        reading = self.hardware.governor.reading(self._stamp_ns())
-        self._say_reading(replace(reading, stop_detail=why))
+        self._say_reading(replace(self.hardware.governor.reading(), stop_detail=why))
 
     def _drain(self, ends_at_s: float) -> None:
         hardware = self.hardware
@@ -309,7 +311,7 @@ class DriverNode(LifecycleNode):
             reply = ConverterReply(
                 error=ConverterError.OUT_OF_RANGE,
                 message=f"operation is {request.operation}, it must be 0 to 4",
-                reading=self.hardware.governor.reading(),
+                reading=self.hardware.reading,
             )
         elif self._state == "unconfigured":
             reply = ConverterReply(error=ConverterError.TIMEOUT, message=self._why)
@@ -322,8 +324,8 @@ class DriverNode(LifecycleNode):
 
             self.hardware.handle(order).add_done_callback(done)
             reply = await future
-        reading = replace(reply.reading or ConverterReading(), stamp_ns=self._stamp_ns())
-        reply = replace(reply, reading=reading)
+        if reply.reading is None:
+            reply = replace(reply, reading=ConverterReading(stamp_ns=self._stamp_ns()))
         translate.fill_reply(response, reply, self._setup.unit_id)
         return words.sign(response, channel, request)
 
@@ -340,8 +342,9 @@ class DriverNode(LifecycleNode):
 
     def _stamp_ns(self) -> int:
         """Later than that of any reading before, since a simulated clock goes in steps."""
-        self._reading_ns = max(self.get_clock().now().nanoseconds, self._reading_ns + 1)
-        return self._reading_ns
+        with self._stamp_lock:
+            self._newest_ns = max(self.get_clock().now().nanoseconds, self._newest_ns + 1)
+            return self._newest_ns
 
     def _publish_reading(self, reading: ConverterReading) -> None:
         mode, when_s = self._published
@@ -349,8 +352,7 @@ class DriverNode(LifecycleNode):
         if reading.mode is mode and now_s < when_s + PUBLISH_S:
             return
         self._published = (reading.mode, now_s)
-        stamped = replace(reading, stamp_ns=self._stamp_ns())
-        self._say_reading(stamped)
+        self._say_reading(reading)
 
     def _say_reading(self, reading: ConverterReading) -> None:
         message = translate.converter_state(self._setup.unit_id, reading)

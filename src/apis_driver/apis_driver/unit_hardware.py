@@ -83,10 +83,11 @@ class UnitHardware:
         on_reading: Called from the converter's thread with every new reading.
         on_battery: Called from the battery's thread; None = it says nothing.
         on_complaint: Called from either thread.
-        plant_s, plant_rate: See :class:`Governor`.
+        plant_s, plant_rate, stamp_ns: See :class:`Governor`.
 
     Attributes:
         is_active: Whether orders are obeyed; stopping and reading always are.
+        reading: The newest of the converter.
         settings_timing, status_timing: Of orders that set something, and of readings.
     """
 
@@ -102,6 +103,7 @@ class UnitHardware:
         on_complaint: Callable[[Complaint], None] = lambda _complaint: None,
         plant_s: Callable[[], float] | None = None,
         plant_rate: float = 1.0,
+        stamp_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.dcdc, self.battery = dcdc, battery
         self.is_active = False
@@ -114,8 +116,15 @@ class UnitHardware:
         self._worker = Worker("converter", self._attend)
         self._battery_worker = Worker("battery", self._attend_battery)
         self.governor = Governor(
-            dcdc, rules, limits, plant_s=plant_s, plant_rate=plant_rate, pause=self._worker.pause
+            dcdc,
+            rules,
+            limits,
+            plant_s=plant_s,
+            plant_rate=plant_rate,
+            pause=self._worker.pause,
+            stamp_ns=stamp_ns,
         )
+        self.reading = self.governor.reading()
         if battery is not None:
             self.governor.permit = SharingPermit.NONE  # until it has spoken
         self._is_open = False
@@ -136,8 +145,8 @@ class UnitHardware:
         def job() -> None:
             self._close()
             self.governor.start(time.monotonic() + OPEN_LIMIT_S)
+            self._tell()
             self._is_open = True
-            self._on_reading(self.governor.reading())
 
         return self._worker.submit(Priority.ORDER, job, time.monotonic() + OPEN_LIMIT_S)
 
@@ -161,7 +170,7 @@ class UnitHardware:
             return _said(
                 ConverterError.REFUSED,
                 "the driver is not active; only WAIT and READ are obeyed",
-                self.governor.reading(),
+                self.reading,
             )
         priority = Priority.STOP if is_wait else Priority.READ if is_read else Priority.ORDER
         deadline_s = time.monotonic() + ORDER_LIMIT_S
@@ -182,9 +191,10 @@ class UnitHardware:
                 done.set_result(future.result())
             else:
                 message = str(error) or type(error).__name__
-                reading = self.governor.reading()
                 done.set_result(
-                    ConverterReply(error=ConverterError.TIMEOUT, message=message, reading=reading)
+                    ConverterReply(
+                        error=ConverterError.TIMEOUT, message=message, reading=self.reading
+                    )
                 )
 
         self._worker.submit(priority, job, deadline_s).add_done_callback(finish)
@@ -235,7 +245,8 @@ class UnitHardware:
         complaints = self.governor.complaints
         while complaints:
             self._on_complaint(complaints.popleft())
-        self._on_reading(self.governor.reading())
+        self.reading = self.governor.reading()
+        self._on_reading(self.reading)
 
     def _close(self) -> None:
         self._is_open = False
@@ -295,7 +306,5 @@ def _said(
     error: ConverterError, message: str, reading: ConverterReading | None = None
 ) -> Future[ConverterReply]:
     future: Future[ConverterReply] = Future()
-    future.set_result(
-        ConverterReply(error=error, message=message, reading=reading or ConverterReading())
-    )
+    future.set_result(ConverterReply(error=error, message=message, reading=reading))
     return future
