@@ -25,12 +25,13 @@ _LEARNING_RATIO = 0.5
 
 @dataclass(slots=True)
 class _Stop:
-    """A stop that has been ordered and not yet taken full effect."""
+    """A stop that has been obeyed and not yet taken full effect."""
 
+    at_s: float
     moved_wh: float
     voltage_v: float
     current_a: float
-    delay_s: float
+    is_seen: bool = False  # the current running down, in a reading between
 
 
 class EnergyCounter:
@@ -84,20 +85,29 @@ class EnergyCounter:
             status.battery_voltage_v, status.battery_current_a, status.battery_power_w
         )
         current_a = abs(status.grid_current_a or 0.0)
-        if status.mode is ConverterMode.WAIT and current_a < _OFF_A:
+        is_off = current_a < _OFF_A
+        if status.mode is ConverterMode.WAIT and is_off:
             grid_w = 0.0
+        stop = self._stop
         if self._read_s is not None and at_s > self._read_s:
-            self._grid.add(grid_w, at_s - self._read_s)
-            self._battery.add(battery_w, at_s - self._read_s)
+            period_s = at_s - self._read_s
+            if stop is not None and is_off:
+                self._run_down(stop, period_s)
+            else:
+                self._grid.add(grid_w, period_s)
+                self._battery.add(battery_w, period_s)
         self._read_s = at_s
         was_a, self._current_a = self._current_a, current_a
         self._power_w, self._grid_w, self._battery_w = abs(grid_w), grid_w, battery_w
         self._voltage_v = status.grid_voltage_v or 0.0
         # the mode may say WAIT before the current is down, and a meter need not go down to zero
         is_flat = status.mode is ConverterMode.WAIT and current_a > was_a - _FLAT_A
-        if self._stop is not None and (current_a < _OFF_A or is_flat):
-            self._learn(self._stop)
-            self._stop = None
+        if stop is not None:
+            if stop.is_seen and (is_off or is_flat):
+                self._learn(stop)
+            if is_off or is_flat:
+                self._stop = None
+            stop.is_seen = True
 
     def interrupt(self) -> None:
         """The line was broken. What flowed meanwhile is not known, and not made up."""
@@ -132,23 +142,46 @@ class EnergyCounter:
             left_ws -= self._power_w * leaving_a / (2.0 * self.stop_slew_a_per_s)
         return self._read_s + max(left_ws / self._power_w, 0.0)
 
-    def note_stop(self, mode: ConverterMode, at_s: float, delay_s: float) -> None:
-        """A stop is being ordered; how the current runs down is learnt from what follows.
+    def note_stop(self, mode: ConverterMode, at_s: float) -> None:
+        """A stop has been obeyed; how the current runs down is learnt from what follows.
 
         Until now it has flowed as it was read last: the next reading, after the stop, does not
         say so.
+
+        Args:
+            mode: That ends. A voltage reference does not steer its current.
+            at_s: When it was obeyed, on the scale of :meth:`add`. [s]
         """
         if self._read_s is not None and at_s > self._read_s:
-            self._grid.add(self._grid_w, at_s - self._read_s)
-            self._battery.add(self._battery_w, at_s - self._read_s)
+            self._grid.add_mean(self._grid_w, at_s - self._read_s)
+            self._battery.add_mean(self._battery_w, at_s - self._read_s)
             self._read_s = at_s
         is_current = mode in (ConverterMode.CHARGE, ConverterMode.DISCHARGE)
         if self._stop is None and is_current and self._current_a >= _LEARN_FROM_A:
-            self._stop = _Stop(self.moved_wh, self._voltage_v, self._current_a, delay_s)
+            self._stop = _Stop(at_s, self.moved_wh, self._voltage_v, self._current_a)
+
+    def _run_down(self, stop: _Stop, period_s: float) -> None:
+        """It is off, and was not when it was read last: somewhere between it has come to nothing.
+
+        How fast it ran down until the last reading tells where. If none saw it run down, it was
+        at least so fast that it could.
+        """
+        slew_a_per_s = self._current_a / period_s
+        if stop.is_seen and self._read_s is not None and self._read_s > stop.at_s:
+            seen = (stop.current_a - self._current_a) / (self._read_s - stop.at_s)
+            slew_a_per_s = max(slew_a_per_s, seen)
+        else:
+            slew_a_per_s = max(slew_a_per_s, self.stop_slew_a_per_s)
+            self.stop_slew_a_per_s = slew_a_per_s
+        ramp_s = min(self._current_a / slew_a_per_s, period_s) if slew_a_per_s > 0.0 else 0.0
+        for meter, power_w in ((self._grid, self._grid_w), (self._battery, self._battery_w)):
+            if ramp_s > 0.0:
+                meter.add_mean(power_w / 2.0, ramp_s)
+            if period_s > ramp_s:
+                meter.add_mean(0.0, period_s - ramp_s)
 
     def _learn(self, stop: _Stop) -> None:
         tail_ws = (self.moved_wh - stop.moved_wh) * 3600.0
-        tail_ws -= stop.voltage_v * stop.current_a * stop.delay_s
         low, high = _SLEW_RANGE_A_PER_S
         full_ws = stop.voltage_v * stop.current_a**2 / 2.0
         seen = min(max(full_ws / max(tail_ws, full_ws / high), low), high)

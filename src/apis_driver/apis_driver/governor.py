@@ -59,7 +59,10 @@ _STOP_LIMIT_S = 1.0
 _CONFIRM_EVERY_S = 0.02
 _STALE_READING_S = 0.2  # a younger one need not be read again for a renewal
 _RECENT_S = 0.5
-_LANDING_S = 0.12  # a stop as near as this is waited for, whatever else is to be done
+_LANDING_S = 0.12  # a stop as near as this is waited for, whatever else is to be done ...
+_LANDING_POLLS = 1.5  # ... or nearer than the slowest of the last readings took, and half of it
+_CLOCK_STEP_S = 0.1  # for a clock of the plant's that goes in steps
+_LEAST_PAUSE_S = 0.002
 _SAME_RATIO = 0.01
 
 
@@ -144,7 +147,7 @@ class Governor:
         clock_s: Steady. [s]
         plant_s: The time in which energy flows: the same, or a simulated one. [s]
         plant_rate: How fast that goes.
-        pause: Waits so long, or until something urgent is to be done.
+        pause: Waits so long, or until something urgent is to be done; true = there is.
         stamp_ns: Of a reading that is being made. Not of one that is being sent: a reply may be
             held up, and newer readings overtake it. [ns]
 
@@ -186,7 +189,7 @@ class Governor:
         self._denied_s: float | None = None
         self._is_ending = False
         self._lost = ""
-        self._poll_s = 0.0
+        self._poll_times_s: deque[float] = deque([0.0], maxlen=10)
         self.permit: SharingPermit | None = None
         self.complaints: deque[Complaint] = deque(maxlen=100)
 
@@ -299,9 +302,12 @@ class Governor:
         try:
             if self._lost:
                 raise Refused(ConverterError.TIMEOUT, self._lost)
-            if order.operation is not ConverterOperation.HOLD:  # which may move the limit
+            is_hold = order.operation is ConverterOperation.HOLD
+            if not is_hold:
                 self.land()
             self._obey(order, deadline_s)
+            if is_hold:  # it may have moved the limit
+                self.land()
         except Refused as refused:
             error, message = refused.error, str(refused)
         except OutOfRange as refused:
@@ -314,32 +320,35 @@ class Governor:
         return ConverterReply(error=error, message=message, reading=self.reading())
 
     def poll(self, deadline_s: float | None = None) -> None:
-        """Read, count, and see to everything that must happen by itself."""
+        """Read, count, and see to everything that must happen by itself.
+
+        No answer is waited for beyond the moment at which a stop is due.
+        """
         now_s = self._clock_s()
         if self._stopping is not None and not self._stopping.is_said:
             self._say_wait(now_s + _STOP_LIMIT_S)
+        due_s = self._stop_due_in_s()
+        limit_s = _READ_LIMIT_S if due_s <= 0.0 else min(due_s, _READ_LIMIT_S)
         try:
-            self._look(deadline_s or now_s + _READ_LIMIT_S)
-            if self._clock_s() >= self._setpoints_s + self._settings.check_setpoints_s:
+            self._look(deadline_s or now_s + limit_s)
+            is_time = self._clock_s() >= self._setpoints_s + self._settings.check_setpoints_s
+            if is_time and due_s > 2.0 * _READ_LIMIT_S:
                 self._check_setpoints(now_s + _READ_LIMIT_S)
         except DeviceError as failure:
             self._note_failure(failure)
-        self._poll_s = self._clock_s() - now_s
+        self._poll_times_s.append(self._clock_s() - now_s)
         self._watch()
 
     def land(self) -> None:
         """Wait for a stop at the energy limit that is due soon, and order it."""
-        counter, mode = self._counter, self._status.mode
-        if self._stopping is not None or not mode.is_active or counter.limit_wh is None:
-            return
-        delay_s = self._settings.order_delay_s * self._plant_rate
-        wait_s = (counter.stop_due_s(mode, delay_s) - self._plant_s()) / self._plant_rate
-        if wait_s > max(_LANDING_S, 2.0 * self._poll_s):
-            return
-        if wait_s > 0.0:
-            self._pause(wait_s)
-            if counter.stop_due_s(mode, delay_s) > self._plant_s() + 1e-3 * self._plant_rate:
-                return  # something urgent came in between
+        window_s = max(_LANDING_S, _LANDING_POLLS * max(self._poll_times_s))
+        until_s = self._clock_s() + window_s + _CLOCK_STEP_S
+        while (due_s := self._stop_due_in_s()) > 0.0:
+            if due_s > window_s or self._clock_s() > until_s:
+                return
+            if self._pause(max(due_s, _LEAST_PAUSE_S)):
+                return
+        counter = self._counter
         if counter.next_current_a > 0.0:
             next_a, counter.next_current_a, counter.limit_wh = counter.next_current_a, 0.0, None
             try:
@@ -348,6 +357,14 @@ class Governor:
             except DeviceError as failure:
                 self._note_failure(failure)
         self._stop(StopCause.ENERGY_REACHED, "the agreed energy has moved")
+
+    def _stop_due_in_s(self) -> float:
+        """Until the stop at the energy limit must be ordered; inf = none is in sight. [s]"""
+        if self._stopping is not None or not self._status.mode.is_active:
+            return math.inf
+        delay_s = self._settings.order_delay_s * self._plant_rate
+        due_s = self._counter.stop_due_s(self._status.mode, delay_s)
+        return (due_s - self._plant_s()) / self._plant_rate
 
     def end(self) -> None:
         """Begin to end: to WAIT; from now on only WAIT and READ are obeyed."""
@@ -599,15 +616,18 @@ class Governor:
         stopping = self._stopping
         if stopping is None:
             return
-        delay_s = self._settings.order_delay_s * self._plant_rate
-        if self.age_s < _RECENT_S and not stopping.is_said:  # else what flows now is not known
-            self._counter.note_stop(self._status.mode, self._plant_s(), delay_s)
+        mode, decided_s = self._status.mode, self._plant_s()
+        is_known = self.age_s < _RECENT_S and not stopping.is_said  # what flows until it is obeyed
         try:
             self._disarm_if_fired()
             self._device.set_mode(ConverterMode.WAIT, deadline_s)
-            stopping.is_said = True
         except DeviceError as failure:
             self._note_failure(failure)
+            return
+        stopping.is_said = True
+        if is_known:  # its answer took about as long as the order
+            delay_s = self._settings.order_delay_s * self._plant_rate
+            self._counter.note_stop(mode, max(self._plant_s() - delay_s, decided_s))
 
     def _disarm_if_fired(self) -> None:
         dead_man = self._device.dead_man

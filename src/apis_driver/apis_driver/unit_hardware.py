@@ -30,7 +30,7 @@ __all__ = ["Timing", "UnitHardware"]
 ORDER_LIMIT_S = 1.5  # the unit gives a driver 2 s
 OPEN_LIMIT_S = 3.0
 _STOP_LIMIT_S = 1.5
-_ACTIVE_REST_S = 0.0  # while it is on, it is read as fast as the line allows
+_ACTIVE_PERIOD_S = 0.04  # while it is on; a slow line is read as fast as it allows
 _OFF_REST_S = 0.2
 _BATTERY_PERIOD_S = 1.0
 _BATTERY_LIMIT_S = 1.0
@@ -239,7 +239,8 @@ class UnitHardware:
             self.status_timing.note(time.monotonic() - begun_s)
         self.governor.land()
         self._tell()
-        return _OFF_REST_S if self.governor.is_off else _ACTIVE_REST_S
+        rest_s = begun_s + _ACTIVE_PERIOD_S - time.monotonic()
+        return _OFF_REST_S if self.governor.is_off else max(rest_s, 0.0)
 
     def _tell(self) -> None:
         complaints = self.governor.complaints

@@ -16,6 +16,8 @@ __all__ = ["Priority", "Worker"]
 
 T = TypeVar("T")
 
+OVERDUE_S = 0.1  # so late, what is done all the time goes before orders
+
 
 class Priority(IntEnum):
     """What goes first."""
@@ -30,7 +32,8 @@ class Worker:
 
     Args:
         name: Of its thread.
-        idle: Called when there is no job; returns for how long it need not be called again. [s]
+        idle: Called when there is no job, or when none but urgent ones came too long between;
+            returns for how long it need not be called again. [s]
 
     Attributes:
         failure: What `idle` raised, which ends the thread: a bug of ours, for its owner to die of.
@@ -71,9 +74,12 @@ class Worker:
             self._changed.notify()
         return future
 
-    def pause(self, duration_s: float) -> None:
-        """Wait, but not when there is something urgent to do. For use inside of jobs."""
-        self._urgent.wait(duration_s)
+    def pause(self, duration_s: float) -> bool:
+        """Wait, but not when there is something urgent to do; returns whether there is.
+
+        For use inside of jobs.
+        """
+        return self._urgent.wait(duration_s)
 
     def end(self, within_s: float) -> None:
         """Finish the job at hand and fail the others; waits for the thread so long at most."""
@@ -96,7 +102,7 @@ class Worker:
                     self._changed.wait(wait_s)
                 if self._is_ended:
                     return
-                taken = heapq.heappop(self._jobs) if self._jobs else None
+                taken = heapq.heappop(self._jobs) if self._is_a_jobs_turn(idle_until_s) else None
                 if not any(priority is Priority.STOP for priority, *_ in self._jobs):
                     self._urgent.clear()
             if taken is not None:
@@ -107,6 +113,13 @@ class Worker:
                 except Exception as error:
                     self.failure = error
                     return
+
+    def _is_a_jobs_turn(self, idle_until_s: float) -> bool:
+        """However many orders come, what must be done all the time has its turn."""
+        if not self._jobs:
+            return False
+        is_stop = self._jobs[0][0] is Priority.STOP
+        return is_stop or time.monotonic() < idle_until_s + OVERDUE_S
 
     @staticmethod
     def _do(deadline_s: float, job: Callable[[], Any], future: Future[Any]) -> None:

@@ -59,13 +59,22 @@ class FakeDcdc:
         said: What it was told, in order.
         fail: Name of a method -> error that it raises.
         ig: Its current; + = charging. [A]
+        reading_s: How long the next readings take. [s]
+        rate: How fast its time goes.
     """
 
     Settings = DeviceSettings
     address = "fake"
     counters: ClassVar[dict[str, int]] = {}
 
-    def __init__(self, clock: Clock, *, slew_a_per_s: float = 1.0, talk_s: float = 0.03) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        slew_a_per_s: float = 1.0,
+        talk_s: float = 0.03,
+        rate: float = 1.0,
+    ) -> None:
         self.rating = DcdcRating(
             grid_voltage_min_v=260.0,
             grid_voltage_max_v=390.0,
@@ -82,6 +91,8 @@ class FakeDcdc:
         self.fail: dict[str, Exception] = {}
         self.dead_man: FakeDeadMan | None = None
         self.ignores_modes = False
+        self.reading_s: list[float] = []
+        self.rate = rate
         self._moved_s = clock()
 
     def go_to(self, mode: ConverterMode) -> None:
@@ -95,12 +106,13 @@ class FakeDcdc:
         step_s = 0.001
         sign = {M.CHARGE: 1.0, M.DISCHARGE: -1.0}.get(self.mode, 0.0)
         while self._moved_s < self.clock() - 1e-9:
-            dt_s = min(step_s, self.clock() - self._moved_s)
+            wall_s = min(step_s, self.clock() - self._moved_s)
+            dt_s = wall_s * self.rate
             if self.mode is not M.VOLTAGE_REFERENCE:
                 gap_a = sign * self.set_a - self.ig
                 self.ig += max(min(gap_a, self.slew_a_per_s * dt_s), -self.slew_a_per_s * dt_s)
             self.moved_ws += abs(self.bus_v * self.ig) * dt_s
-            self._moved_s += dt_s
+            self._moved_s += wall_s
 
     def open(self, deadline_s: float) -> None:
         self._talk("open")
@@ -110,6 +122,12 @@ class FakeDcdc:
         self.said.append("close")
 
     def read_status(self, deadline_s: float) -> DcdcStatus:
+        if self.reading_s:
+            end_s = self.clock() + self.reading_s.pop(0)
+            self.clock.pass_(min(end_s, deadline_s) - self.clock())
+            self.move()
+            if end_s > deadline_s:
+                raise DeviceTimeout("it takes too long")
         self._talk("read")
         return DcdcStatus(
             mode=self.mode,

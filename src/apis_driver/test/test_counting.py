@@ -31,7 +31,7 @@ def test_directions_are_counted_apart():
 def test_until_a_stop_is_ordered_it_flows_as_it_was_read_last():
     counter = counter_at(2.0)
     counter.begin(None, 0.0)
-    counter.note_stop(M.CHARGE, 12.0, 0.0)
+    counter.note_stop(M.CHARGE, 12.0)
     assert counter.moved_wh == pytest.approx(700 * 2 / 3600)
     counter.add(status(0.0, M.WAIT), 12.1)
     assert counter.moved_wh == pytest.approx(700 * 2.05 / 3600)
@@ -58,7 +58,7 @@ def test_without_a_current_no_stop_is_in_sight():
 
 def test_how_fast_a_current_runs_down_is_learnt_from_the_first_stop():
     counter = counter_at(2.0, slew_a_per_s=20.0)
-    counter.note_stop(M.CHARGE, 10.0, 0.0)
+    counter.note_stop(M.CHARGE, 10.0)
     for step in range(1, 41):  # 1 A/s
         counter.add(status(max(2.0 - step * 0.05, 0.0), M.WAIT), 10.0 + step * 0.05)
     assert counter.stop_slew_a_per_s == pytest.approx(1.0, rel=0.02)
@@ -69,3 +69,28 @@ def test_power_alone_is_counted_too():
     for at_s in (0.0, 36.0):
         counter.add(DcdcStatus(mode=M.CHARGE, grid_power_w=100.0), at_s)
     assert counter.grid_wh[0] == pytest.approx(1.0)
+
+
+def test_a_current_that_is_gone_before_it_is_read_again_was_not_half_there_until_then():
+    counter = counter_at(2.0, slew_a_per_s=20.0)
+    counter.begin(None, 0.0)
+    counter.note_stop(M.CHARGE, 10.0)
+    counter.add(status(0.0, M.WAIT), 15.0)
+    assert counter.moved_wh == pytest.approx(350.0 * 0.1 / 3600.0)  # 2 A at 20 A/s
+    assert counter.stop_slew_a_per_s == 20.0
+
+
+def test_one_that_is_gone_sooner_than_was_thought_ran_down_faster():
+    counter = counter_at(2.0, slew_a_per_s=1.0)
+    counter.note_stop(M.CHARGE, 10.0)
+    counter.add(status(0.0, M.WAIT), 10.1)
+    assert counter.stop_slew_a_per_s == pytest.approx(20.0)
+
+
+def test_where_it_came_to_nothing_is_told_by_how_it_ran_down_before():
+    counter = counter_at(2.0, slew_a_per_s=20.0)
+    counter.begin(None, 0.0)
+    counter.note_stop(M.CHARGE, 10.0)
+    counter.add(status(1.0, M.WAIT), 11.0)  # 1 A/s, so that it is at its end at 12 s
+    counter.add(status(0.0, M.WAIT), 20.0)
+    assert counter.moved_wh == pytest.approx(350.0 * 2.0 / 3600.0)

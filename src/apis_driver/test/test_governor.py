@@ -33,15 +33,26 @@ HARDWARE = Hardware(
 class Rig:
     """A governor with its fake device, and time."""
 
-    def __init__(self, *, hardware=HARDWARE, slew_a_per_s=1.0, talk_s=0.03, **settings) -> None:
+    def __init__(
+        self,
+        *,
+        hardware=HARDWARE,
+        slew_a_per_s=1.0,
+        talk_s=0.03,
+        rate=1.0,
+        clock_step_s=1e-6,
+        **settings,
+    ) -> None:
         self.clock = Clock()
-        self.device = FakeDcdc(self.clock, slew_a_per_s=slew_a_per_s, talk_s=talk_s)
+        self.device = FakeDcdc(self.clock, slew_a_per_s=slew_a_per_s, talk_s=talk_s, rate=rate)
         self.device.dead_man = FakeDeadMan(self.clock, self.device)
         self.governor = Governor(
             self.device,
             GovernorSettings(**settings),
             hardware,
             clock_s=self.clock,
+            plant_s=lambda: math.floor(self.clock() / clock_step_s) * clock_step_s * rate,
+            plant_rate=rate,
             pause=self.clock.pass_,
         )
         self.governor.start(self.clock() + 2.0)
@@ -354,6 +365,61 @@ def test_the_agreed_energy_moves_exactly_after_one_stop_has_been_seen(mode, slew
     assert abs(errors[-1]) < 0.002, errors
     counted = reading.grid_charged_wh + reading.grid_discharged_wh
     assert counted == pytest.approx(moved_wh, rel=0.001)
+
+
+def over_wh(rig, limit_wh):
+    """By how much more than agreed has flowed when it is off."""
+    rig.run(60.0)
+    reading = rig.governor.reading()
+    assert (reading.mode, reading.stop_cause) == (M.WAIT, StopCause.ENERGY_REACHED)
+    return rig.device.moved_ws / 3600.0 - limit_wh
+
+
+def begin(rig, limit_wh):
+    reply = rig.order(Op.MODE, M.CHARGE, grid_current_a=2.0, energy_limit_wh=limit_wh, hold_s=60)
+    assert reply.error is E.NONE
+    rig.device.moved_ws = 0.0  # counting begins with the reading of the reply
+
+
+def test_in_a_simulation_that_goes_faster_and_in_steps_it_still_stops_where_it_should():
+    """The smallest deal of the project's policy, at the speed of its grid of devices."""
+    rig = Rig(rate=5.0, clock_step_s=0.02, slew_a_per_s=1000.0, talk_s=0.06, order_delay_s=0.06)
+    errors = []
+    for _ in range(4):
+        begin(rig, 50.0)
+        errors.append(over_wh(rig, 50.0))
+    assert max(map(abs, errors)) < 0.05, errors  # 0.1 %
+
+
+@pytest.mark.parametrize("slow_s", [0.3, 1.0, 3.0])
+def test_an_answer_that_takes_long_is_not_waited_for_when_it_is_to_stop(slow_s):
+    rig = Rig(slew_a_per_s=1000.0)
+    begin(rig, 2.0)
+    while rig.governor._stop_due_in_s() > 0.25:
+        rig.governor.poll()
+    rig.device.reading_s = [slow_s]
+    assert over_wh(rig, 2.0) < 0.02
+
+
+def test_renewals_without_end_do_not_keep_it_from_stopping():
+    rig = Rig(slew_a_per_s=1000.0)
+    begin(rig, 2.0)
+    while rig.device.mode is M.CHARGE:
+        rig.order(Op.HOLD, hold_s=5.0)
+        rig.clock.pass_(0.001)
+        assert rig.device.moved_ws < 2.1 * 3600.0
+    assert over_wh(rig, 2.0) < 0.02
+
+
+def test_a_clock_that_stands_still_is_not_waited_for():
+    rig = Rig(slew_a_per_s=1000.0)
+    begin(rig, 2.0)
+    rig.run(5.0)
+    rig.governor._plant_s = lambda now_s=rig.clock(): now_s
+    begun_s = rig.clock()
+    rig.governor._counter.limit_wh = rig.governor._counter.moved_wh + 0.01
+    rig.governor.land()
+    assert rig.clock() - begun_s < 0.5
 
 
 def test_at_the_limit_it_goes_on_with_less_if_others_want_it():

@@ -60,6 +60,28 @@ def test_a_pause_ends_when_something_urgent_comes(worker):
     assert waited.result(5.0) < 4.0
 
 
+def test_orders_without_end_do_not_keep_it_from_what_it_does_all_the_time():
+    done = threading.Event()
+    calls = []
+
+    def idle() -> float:
+        calls.append(time.monotonic())
+        if len(calls) > 3:
+            done.set()
+        return 0.0
+
+    def job():
+        if not done.is_set():
+            worker.submit(Priority.ORDER, job, later())
+        time.sleep(0.001)
+
+    worker = Worker("test", idle)
+    worker.submit(Priority.ORDER, job, later())
+    worker.start()
+    assert done.wait(5.0)
+    worker.end(1.0)
+
+
 def test_a_job_that_comes_too_late_is_not_done(worker):
     with pytest.raises(DeviceTimeout):
         worker.submit(Priority.ORDER, lambda: None, time.monotonic() - 1.0).result(5.0)
