@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from apis_core.driving import TO_WAIT
 from apis_core.events import Answer, Command, Effect, Note
 from apis_core.hardware import Hardware
 from apis_core.landing import OwnMeter
@@ -314,9 +315,7 @@ class ConverterKeeper:
         """Say WAIT to a converter that is off: it clears the alarm that it stopped with."""
         if not self.is_off:
             return []
-        return self._command(
-            ConverterOrder(operation=ConverterOperation.MODE, mode=ConverterMode.WAIT)
-        )
+        return self._command(TO_WAIT)
 
     def read(self) -> list[Effect]:
         """Ask the driver for a fresh reading."""
@@ -590,7 +589,7 @@ class ConverterKeeper:
         for share in [s for s in self._shares.values() if s.current_a == 0.0]:
             self._drop(share.deal_id)
         if not self._shares:
-            return self._command(_WAIT, answer)
+            return self._command(TO_WAIT, answer)
         share = self._newest
         total_a = self._total_a
         return self._change_mode(_MODE_OF[share.type], request, total_a, answer)
@@ -607,7 +606,7 @@ class ConverterKeeper:
         if not self._shares:
             self._is_reference = False
             # as an order of our own it is obeyed whatever terms the driver has seen
-            return self._command(_WAIT, answer)
+            return self._command(TO_WAIT, answer)
         if self._is_reference or self.is_off:
             return self._command(ConverterOrder(operation=ConverterOperation.READ), answer)
         return self._lower(answer)
@@ -742,7 +741,7 @@ class ConverterKeeper:
             self._next_stop_ns = min(self._next_stop_ns, self._stop_now_ns)
             return self.read()
         self._voided = None
-        return self._command(_WAIT)
+        return self._command(TO_WAIT)
 
     def _command(
         self, order: ConverterOrder, answer: tuple[str, ControlRequest] | None = None
@@ -758,9 +757,6 @@ class ConverterKeeper:
             if order.mode is not ConverterMode.WAIT:
                 self._mode_orders.add(call_id)
         return [Command(call_id, order)]
-
-
-_WAIT = ConverterOrder(operation=ConverterOperation.MODE, mode=ConverterMode.WAIT)
 
 
 def _counters_wh(reading: ConverterReading) -> float:

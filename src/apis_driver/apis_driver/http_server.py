@@ -25,6 +25,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, model_validator
 
+from apis_core.driving import TO_WAIT
 from apis_core.messages import ConverterOperation, ConverterOrder, ConverterReply
 from apis_core.types import Alarm, ConverterError, ConverterMode
 from apis_driver.device import DcdcStatus, DeviceSettings, Running
@@ -238,7 +239,7 @@ class CompatServer:
     def _clear_alarms(self) -> dict[str, Any]:
         # WAIT acknowledges what the converter has latched; while it is on, nothing is
         if self._hardware.governor.is_off:
-            self._obeyed(_WAIT)
+            self._obeyed(TO_WAIT)
         return self._everything()
 
     # --- setting ---------------------------------------------------------------------------------
@@ -263,7 +264,7 @@ class CompatServer:
             raise _Failure(409, "a grid master's order is in force; only mode 0x0000 is obeyed")
         if mode is ConverterMode.WAIT:
             if "mode" in given or not governor.is_off:
-                self._obeyed(_WAIT)
+                self._obeyed(TO_WAIT)
             self._holds = False
         else:
             operation = ConverterOperation.MODE
@@ -316,9 +317,6 @@ class CompatServer:
         if reply.error is not ConverterError.NONE:
             raise _Failure(_STATUS_OF.get(reply.error, 502), reply.message)
         return reply
-
-
-_WAIT = ConverterOrder(operation=ConverterOperation.MODE, mode=ConverterMode.WAIT)
 
 
 def _status(status: DcdcStatus) -> dict[str, str]:

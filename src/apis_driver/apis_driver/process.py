@@ -14,9 +14,9 @@ from rclpy.signals import SignalHandlerOptions
 
 from apis_core.errors import ConfigError, Problem
 from apis_core.hardware import Hardware, parse_hardware
-from apis_driver.governor import GovernorSettings
 from apis_driver.http_server import HttpServerSettings
 from apis_driver.registry import make_battery, make_dcdc, read_settings
+from apis_driver.rules import GovernorSettings
 from apis_driver.shell import DriverNode, DriverSetup
 from apis_signing import OPEN, Words, read_keys
 

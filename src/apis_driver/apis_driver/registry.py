@@ -64,8 +64,8 @@ def check_settings(driver: Mapping[str, Any], source: str, key: str) -> list[Pro
         source: The file's name; stands in every problem.
         key: Where in the file they stand.
     """
-    from apis_driver.governor import GovernorSettings
     from apis_driver.http_server import HttpServerSettings
+    from apis_driver.rules import GovernorSettings
 
     problems: list[Problem] = []
     for name, check in (

@@ -30,6 +30,7 @@ from rclpy.task import Future
 from sensor_msgs.msg import BatteryState
 
 from apis_control import Timing as LoopTiming
+from apis_core.driving import TO_WAIT
 from apis_core.errors import DeviceError
 from apis_core.hardware import Hardware
 from apis_core.messages import ConverterReading, ConverterReply
@@ -43,8 +44,8 @@ from apis_core.types import (
 )
 from apis_driver import translate
 from apis_driver.device import BatteryDevice, BatteryStatus, DcdcDevice
-from apis_driver.governor import Complaint, GovernorSettings
 from apis_driver.http_server import CompatServer, HttpServerSettings
+from apis_driver.rules import Complaint, GovernorSettings, Times
 from apis_driver.unit_hardware import OPEN_LIMIT_S, Timing, UnitHardware
 from apis_interfaces.msg import ConverterState, Fault
 from apis_interfaces.srv import ConverterCommand
@@ -135,9 +136,11 @@ class DriverNode(LifecycleNode):
             on_reading=self._publish_reading,
             on_battery=self._publish_battery,
             on_complaint=self._complain,
-            plant_s=self._plant_s if is_simulated else None,
-            plant_rate=setup.plant_rate if is_simulated else 1.0,
-            stamp_ns=self._stamp_ns,
+            times=Times(
+                plant_s=self._plant_s if is_simulated else time.monotonic,
+                plant_rate=setup.plant_rate if is_simulated else 1.0,
+                stamp_ns=self._stamp_ns,
+            ),
         )
         self._waker = self.create_guard_condition(self._answer)
         # reentrant: an order waits for the converter's thread, and nothing else waits for an order
@@ -237,9 +240,7 @@ class DriverNode(LifecycleNode):
         if not self._is_ours:
             self._wants_active = False
         if self.hardware.is_open and not self.hardware.governor.is_off:
-            order = translate.order(ConverterCommand.Request(operation=1, mode=1))
-            assert order is not None
-            self._wait_for(self.hardware.handle(order))
+            self._wait_for(self.hardware.handle(TO_WAIT))
 
     def _let_go(self) -> None:
         self._wait_for(self.hardware.close())
@@ -299,13 +300,11 @@ class DriverNode(LifecycleNode):
 
     async def _serve(self, request: Any, response: Any) -> Any:
         words, channel = self._setup.words, self._command_name
-        order = translate.order(request)
+        order = translate.converter_order(request)
         why = words.why_refused(request, channel, speaker=self._setup.unit_id)
         if why:
             reply = ConverterReply(
-                error=ConverterError.REFUSED,
-                message=why,
-                reading=self.hardware.governor.reading(),
+                error=ConverterError.REFUSED, message=why, reading=self.hardware.reading
             )
         elif order is None:
             reply = ConverterReply(

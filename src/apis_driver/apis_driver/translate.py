@@ -22,7 +22,7 @@ from apis_driver.device import BatteryStatus
 from apis_interfaces.msg import ConverterState
 from apis_interfaces.srv import ConverterCommand
 
-__all__ = ["battery_state", "converter_state", "fill_reply", "order", "time_of"]
+__all__ = ["battery_state", "converter_order", "converter_state", "fill_reply", "time_of"]
 
 _READING_FIELDS = tuple(
     field.name
@@ -33,7 +33,7 @@ _REST_A = 0.1  # a battery below this current neither charges nor discharges
 _FULL_RATIO = 0.999
 
 
-def order(request: Any) -> ConverterOrder | None:
+def converter_order(request: Any) -> ConverterOrder | None:
     """An order of a ConverterCommand; None if its operation does not exist."""
     try:
         operation = ConverterOperation(request.operation)

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from apis_core.errors import DeviceError
 from apis_core.hardware import Hardware
@@ -22,7 +22,8 @@ from apis_core.messages import (
 )
 from apis_core.types import ConverterError, ConverterMode
 from apis_driver.device import BatteryDevice, BatteryStatus, DcdcDevice, SharingPermit
-from apis_driver.governor import Complaint, Governor, GovernorSettings
+from apis_driver.governor import Governor
+from apis_driver.rules import Complaint, GovernorSettings, Times
 from apis_driver.worker import Priority, Worker
 
 __all__ = ["Timing", "UnitHardware"]
@@ -83,7 +84,7 @@ class UnitHardware:
         on_reading: Called from the converter's thread with every new reading.
         on_battery: Called from the battery's thread; None = it says nothing.
         on_complaint: Called from either thread.
-        plant_s, plant_rate, stamp_ns: See :class:`Governor`.
+        times: Clocks of the converter.
 
     Attributes:
         is_active: Whether orders are obeyed; stopping and reading always are.
@@ -101,9 +102,7 @@ class UnitHardware:
         on_reading: Callable[[ConverterReading], None] = lambda _reading: None,
         on_battery: Callable[[BatteryStatus | None], None] = lambda _status: None,
         on_complaint: Callable[[Complaint], None] = lambda _complaint: None,
-        plant_s: Callable[[], float] | None = None,
-        plant_rate: float = 1.0,
-        stamp_ns: Callable[[], int] = time.time_ns,
+        times: Times | None = None,
     ) -> None:
         self.dcdc, self.battery = dcdc, battery
         self.is_active = False
@@ -115,15 +114,8 @@ class UnitHardware:
         self._on_complaint = on_complaint
         self._worker = Worker("converter", self._attend)
         self._battery_worker = Worker("battery", self._attend_battery)
-        self.governor = Governor(
-            dcdc,
-            rules,
-            limits,
-            plant_s=plant_s,
-            plant_rate=plant_rate,
-            pause=self._worker.pause,
-            stamp_ns=stamp_ns,
-        )
+        times = replace(times or Times(), pause=self._worker.pause)
+        self.governor = Governor(dcdc, rules, limits, times)
         self.reading = self.governor.reading()
         if battery is not None:
             self.governor.permit = SharingPermit.NONE  # until it has spoken
@@ -183,7 +175,7 @@ class UnitHardware:
                 timing = self.status_timing if is_read else self.settings_timing
                 timing.note(time.monotonic() - begun_s)
             self._tell()
-            return reply
+            return replace(reply, reading=self.reading)  # as published: neither is the older one
 
         def finish(future: Future[ConverterReply]) -> None:
             error = future.exception()

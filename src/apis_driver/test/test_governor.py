@@ -10,7 +10,8 @@ from apis_core.messages import ConverterOperation, ConverterOrder
 from apis_core.types import Alarm, ConverterError, ConverterMode, StopCause
 from apis_driver.device import SharingPermit
 from apis_driver.errors import DeviceRefused, DeviceTimeout, PortError
-from apis_driver.governor import Governor, GovernorSettings
+from apis_driver.governor import Governor
+from apis_driver.rules import GovernorSettings, Times
 
 Op, M, E = ConverterOperation, ConverterMode, ConverterError
 
@@ -43,17 +44,21 @@ class Rig:
         clock_step_s=1e-6,
         **settings,
     ) -> None:
-        self.clock = Clock()
+        self.clock = self.plant_clock = Clock()
         self.device = FakeDcdc(self.clock, slew_a_per_s=slew_a_per_s, talk_s=talk_s, rate=rate)
         self.device.dead_man = FakeDeadMan(self.clock, self.device)
         self.governor = Governor(
             self.device,
             GovernorSettings(**settings),
             hardware,
-            clock_s=self.clock,
-            plant_s=lambda: math.floor(self.clock() / clock_step_s) * clock_step_s * rate,
-            plant_rate=rate,
-            pause=self.clock.pass_,
+            Times(
+                now_s=self.clock,
+                plant_s=lambda: (
+                    math.floor(self.plant_clock() / clock_step_s) * clock_step_s * rate
+                ),
+                plant_rate=rate,
+                pause=self.clock.pass_,
+            ),
         )
         self.governor.start(self.clock() + 2.0)
         self.device.said.clear()
@@ -97,7 +102,7 @@ def test_at_the_start_it_is_taken_to_wait_with_set_points_that_harm_nobody():
     clock = Clock()
     device = FakeDcdc(clock)
     device.mode = M.DISCHARGE
-    governor = Governor(device, GovernorSettings(), clock_s=clock, pause=clock.pass_)
+    governor = Governor(device, GovernorSettings(), times=Times(now_s=clock, pause=clock.pass_))
     governor.start(clock() + 1.0)
     assert device.said == ["open", "voltage 350 0", "current 0"]
     reading = governor.reading()
@@ -109,7 +114,7 @@ def test_a_start_that_fails_leaves_nothing_open():
     clock = Clock()
     device = FakeDcdc(clock)
     device.fail["read"] = DeviceTimeout("no answer")
-    governor = Governor(device, GovernorSettings(), clock_s=clock, pause=clock.pass_)
+    governor = Governor(device, GovernorSettings(), times=Times(now_s=clock, pause=clock.pass_))
     with pytest.raises(DeviceTimeout):
         governor.start(clock() + 1.0)
     assert device.said[-1] == "close"
@@ -395,7 +400,7 @@ def test_in_a_simulation_that_goes_faster_and_in_steps_it_still_stops_where_it_s
 def test_an_answer_that_takes_long_is_not_waited_for_when_it_is_to_stop(slow_s):
     rig = Rig(slew_a_per_s=1000.0)
     begin(rig, 2.0)
-    while rig.governor._stop_due_in_s() > 0.25:
+    while rig.governor.stop_due_in_s > 0.25:
         rig.governor.poll()
     rig.device.reading_s = [slow_s]
     assert over_wh(rig, 2.0) < 0.02
@@ -414,10 +419,10 @@ def test_renewals_without_end_do_not_keep_it_from_stopping():
 def test_a_clock_that_stands_still_is_not_waited_for():
     rig = Rig(slew_a_per_s=1000.0)
     begin(rig, 2.0)
-    rig.run(5.0)
-    rig.governor._plant_s = lambda now_s=rig.clock(): now_s
+    while rig.governor.stop_due_in_s > 0.11:
+        rig.governor.poll()
     begun_s = rig.clock()
-    rig.governor._counter.limit_wh = rig.governor._counter.moved_wh + 0.01
+    rig.plant_clock = lambda: begun_s
     rig.governor.land()
     assert rig.clock() - begun_s < 0.5
 

@@ -26,8 +26,8 @@ from apis_driver.errors import (
     DeviceTimeout,
     ForeignDevice,
 )
-from apis_driver.governor import GovernorSettings
 from apis_driver.http_server import CompatServer, HttpServerSettings
+from apis_driver.rules import GovernorSettings
 from apis_driver.unit_hardware import UnitHardware
 
 M = ConverterMode

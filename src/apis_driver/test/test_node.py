@@ -15,7 +15,7 @@ from fake_eza import FakeEza  # noqa: E402
 
 from apis_driver.devices.control_loop import LoopDcdc, LoopSettings  # noqa: E402
 from apis_driver.devices.eza2500 import Eza2500, Eza2500Settings  # noqa: E402
-from apis_driver.governor import GovernorSettings  # noqa: E402
+from apis_driver.rules import GovernorSettings  # noqa: E402
 
 NAN = math.nan
 

@@ -12,7 +12,7 @@ from apis_core.types import ConverterError, ConverterMode
 from apis_driver.device import BatteryStatus, SharingPermit
 from apis_driver.devices.eza2500 import Eza2500, Eza2500Settings
 from apis_driver.errors import DeviceTimeout, PortError
-from apis_driver.governor import GovernorSettings
+from apis_driver.rules import GovernorSettings
 from apis_driver.unit_hardware import Timing, UnitHardware
 
 CHARGE = ConverterOrder(

@@ -6,19 +6,19 @@ must not depend on it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from apis_core.driving import HeldOrder, Refused, is_wait
 from apis_core.messages import (
     ConverterOperation,
     ConverterOrder,
     ConverterReading,
     ConverterReply,
 )
-from apis_core.types import ConverterError, ConverterMode, StopCause, UnitId
+from apis_core.types import ConverterError, StopCause, UnitId
 from apis_emulator.faults import BrokenHardware
-from apis_emulator.orders import Refused, command, in_range, read_converter
+from apis_emulator.orders import command, read_converter
 from apis_emulator.physics.plant import Plant
 
 __all__ = ["Driver"]
@@ -26,19 +26,6 @@ __all__ = ["Driver"]
 REFERENCE_GRACE_S = (
     2.0  # a voltage reference that must go lets the current sources go first, for so long at most
 )
-
-
-@dataclass(slots=True)
-class _Held:
-    """What the driver remembers of one converter."""
-
-    term: int = 0
-    deal_id: str = ""
-    hold_s: float = 0.0
-    deadline_s: float = math.inf
-    is_condemned: bool = (
-        False  # its hold has run out, or the process ends: no renewal helps any more
-    )
 
 
 class Driver:
@@ -51,7 +38,7 @@ class Driver:
     def __init__(self, plant: Plant) -> None:
         self._plant = plant
         self.broken = BrokenHardware()
-        self._held = {unit_id: _Held() for unit_id in plant.units}
+        self._held = {unit_id: HeldOrder() for unit_id in plant.units}
         self._is_ending = False
 
     def handle(
@@ -80,7 +67,7 @@ class Driver:
             unit_id,
             term=held.term,
             deal_id=held.deal_id,
-            hold_remaining_s=max(held.deadline_s - now_s, 0.0) if is_active else 0.0,
+            hold_remaining_s=held.left_s(now_s) if is_active else 0.0,
             stamp_ns=stamp_ns,
         )
         offsets = self.broken.offsets.get(unit_id)
@@ -88,7 +75,7 @@ class Driver:
 
     def add_unit(self, unit_id: UnitId) -> None:
         """The plant has one more unit."""
-        self._held[unit_id] = _Held()
+        self._held[unit_id] = HeldOrder()
 
     def remove_unit(self, unit_id: UnitId) -> None:
         """The plant is about to lose a unit."""
@@ -110,8 +97,7 @@ class Driver:
             if self._is_ending:
                 self._plant.stop(unit_id)
             else:
-                detail = f"the order was not renewed within its hold time of {held.hold_s:g} s"
-                self._plant.stop(unit_id, StopCause.HOLD_EXPIRED, detail)
+                self._plant.stop(unit_id, StopCause.HOLD_EXPIRED, held.expiry)
 
     def end(self, now_s: float) -> None:
         """Begin to take all converters to WAIT; from now on only WAIT and READ are obeyed."""
@@ -142,40 +128,15 @@ class Driver:
         if order.operation is ConverterOperation.READ:
             return
         held = self._held[unit_id]
-        is_wait = order.operation is ConverterOperation.MODE and order.mode is ConverterMode.WAIT
-        if order.term == 0 and not is_wait:
-            raise Refused(
-                ConverterError.OUT_OF_RANGE,
-                "term is 0, it must be the grid master's; 0 is for READ and MODE WAIT",
-            )
-        if 0 < order.term < held.term:
-            raise Refused(
-                ConverterError.OLD_TERM,
-                f"term is {order.term}, it must be {held.term} or more: that one has been obeyed",
-            )
-        if not is_wait:
-            self._must_go_on(held, order)
-            if unit_id in self.broken.unpermitted:
-                raise Refused(ConverterError.REFUSED, "the battery permits no exchange")
-            in_range("hold_s", order.hold_s, 0.0, math.inf, "s", above=True)
-        command(self._plant, unit_id, order)
-        held.term = max(held.term, order.term)
-        held.deal_id = order.deal_id
-        if not is_wait and order.hold_s is not None:
-            held.hold_s = order.hold_s
-            held.deadline_s = now_s + order.hold_s
-            held.is_condemned = False
-
-    def _must_go_on(self, held: _Held, order: ConverterOrder) -> None:
-        """An order that keeps something on needs somebody who may."""
-        if self._is_ending:
+        if self._is_ending and not is_wait(order):
             raise Refused(
                 ConverterError.REFUSED, "the emulator is ending; only WAIT and READ are obeyed"
             )
-        if held.is_condemned and order.operation is not ConverterOperation.MODE:
-            raise Refused(
-                ConverterError.WRONG_MODE, "its hold time has run out; it is going to WAIT"
-            )
+        held.check(order)
+        if unit_id in self.broken.unpermitted and not is_wait(order):
+            raise Refused(ConverterError.REFUSED, "the battery permits no exchange")
+        command(self._plant, unit_id, order)
+        held.take(order, now_s)
 
 
 def _misread(reading: ConverterReading, offsets: Mapping[str, float]) -> ConverterReading:

@@ -4,8 +4,7 @@ hold times: see driver.py.
 
 from __future__ import annotations
 
-import math
-
+from apis_core.driving import ENERGISED_BUS_V, Refused, Settable
 from apis_core.messages import (
     ConverterOperation,
     ConverterOrder,
@@ -15,19 +14,7 @@ from apis_core.types import ConverterError, ConverterMode, UnitId
 from apis_emulator.physics.converter import Converter
 from apis_emulator.physics.plant import Plant, Unit
 
-__all__ = ["ENERGISED_BUS_V", "Refused", "command", "in_range", "read_converter"]
-
-# A bus above this has another source on it: under-voltage threshold 300 V, its mask 10 V, and 10 V
-# more, as the original.
-ENERGISED_BUS_V = 320.0
-
-
-class Refused(Exception):
-    """An order is not carried out. Never leaves this package: the border turns it into a reply."""
-
-    def __init__(self, error: ConverterError, message: str) -> None:
-        self.error = error
-        super().__init__(message)
+__all__ = ["command", "read_converter"]
 
 
 def command(plant: Plant, unit_id: UnitId, order: ConverterOrder) -> None:
@@ -44,7 +31,7 @@ def command(plant: Plant, unit_id: UnitId, order: ConverterOrder) -> None:
             _change_mode(plant, unit_id, unit, order)
         case ConverterOperation.CURRENT:
             _must_run(unit.converter)
-            current_a = _current_a(unit.converter, order, unit.converter.mode)
+            current_a = _settable(unit.converter).current_a(order, unit.converter.mode)
             _set_limit(unit.converter, order)
             unit.converter.current_setpoint_a = current_a
         case ConverterOperation.VOLTAGE:
@@ -102,38 +89,17 @@ def read_converter(
     )
 
 
-def in_range(
-    name: str, value: float | None, low: float, high: float, unit: str, *, above: bool = False
-) -> float:
-    """The value, if it is a number within low..high (``above``: and more than low)."""
-    if value is None or not math.isfinite(value):
-        found = "missing" if value is None or math.isnan(value) else f"{value}"
-    elif not low <= value <= high or (above and value == low):
-        found = f"{value:g} {unit}".rstrip()
-    else:
-        return value
-    least = f"more than {low:g}" if above else f"{low:g}"
-    most = f" to {high:g}" if math.isfinite(high) else "" if above else " or more"
-    raise Refused(
-        ConverterError.OUT_OF_RANGE, f"{name} is {found}, it must be {least}{most} {unit}".rstrip()
-    )
-
-
 def _change_mode(plant: Plant, unit_id: UnitId, unit: Unit, order: ConverterOrder) -> None:
-    converter, mode = unit.converter, order.mode
+    converter, settable = unit.converter, _settable(unit.converter)
+    mode = settable.mode(order)
     if mode is ConverterMode.WAIT:
         plant.stop(unit_id)
         converter.acknowledge()
         return
-    if mode is ConverterMode.UNKNOWN:
-        raise Refused(
-            ConverterError.OUT_OF_RANGE,
-            "mode is UNKNOWN, it must be WAIT, VOLTAGE_REFERENCE, DISCHARGE or CHARGE",
-        )
-    current_a, limit_wh = _current_a(converter, order, mode), _energy_limit_wh(order)
-    next_a = _next_current_a(converter, order)
+    current_a, limit_wh = settable.current_a(order, mode), settable.energy_limit_wh(order)
+    next_a = settable.next_current_a(order)
     if mode is ConverterMode.VOLTAGE_REFERENCE:
-        voltage_v, droop_ratio = _voltage_v(converter, order), _droop_ratio(converter, order)
+        voltage_v, droop_ratio = settable.voltage_v(order), settable.droop_ratio(order)
         _must_be_free(plant, unit_id, droop_ratio)
         converter.start(mode, bus_v=unit.bus_v, energy_limit_wh=limit_wh)
         converter.voltage_setpoint_v = voltage_v
@@ -178,6 +144,16 @@ def _must_be_able(plant: Plant, unit_id: UnitId, unit: Unit, mode: ConverterMode
         raise Refused(ConverterError.REFUSED, "the battery is full; charging is not permitted")
 
 
+def _settable(converter: Converter) -> Settable:
+    ratings = converter.ratings
+    return Settable(
+        voltage_min_v=ratings.voltage_min_v,
+        voltage_max_v=ratings.voltage_max_v,
+        current_max_a=ratings.rated_current_a,
+        droop_max_ratio=ratings.max_droop_ratio,
+    )
+
+
 def _must_run(converter: Converter) -> None:
     if not converter.is_active or converter.is_stopping:
         state = "on its way to WAIT" if converter.is_stopping else "WAIT"
@@ -186,48 +162,18 @@ def _must_run(converter: Converter) -> None:
         )
 
 
-def _current_a(converter: Converter, order: ConverterOrder, mode: ConverterMode) -> float:
-    """Current setpoint; of a voltage reference its limit, by default the rated one. [A]"""
-    is_limit = mode is ConverterMode.VOLTAGE_REFERENCE
-    value, most_a = order.grid_current_a, converter.ratings.rated_current_a
-    if is_limit and value is None:
-        return most_a
-    return in_range("grid_current_a", value, 0.0, most_a, "A", above=is_limit)
-
-
-def _voltage_v(converter: Converter, order: ConverterOrder) -> float:
-    low_v, high_v = converter.ratings.voltage_min_v, converter.ratings.voltage_max_v
-    return in_range("grid_voltage_v", order.grid_voltage_v, low_v, high_v, "V")
-
-
-def _droop_ratio(converter: Converter, order: ConverterOrder) -> float:
-    return in_range("droop_ratio", order.droop_ratio, 0.0, converter.ratings.max_droop_ratio, "")
-
-
-def _energy_limit_wh(order: ConverterOrder) -> float | None:
-    if order.energy_limit_wh is None:
-        return None
-    return in_range("energy_limit_wh", order.energy_limit_wh, 0.0, math.inf, "Wh", above=True)
-
-
-def _next_current_a(converter: Converter, order: ConverterOrder) -> float:
-    """Current once the limit is reached; 0 = WAIT. [A]"""
-    if order.next_current_a is None:
-        return 0.0
-    most_a = converter.ratings.rated_current_a
-    return in_range("next_current_a", order.next_current_a, 0.0, most_a, "A")
-
-
 def _set_limit(converter: Converter, order: ConverterOrder) -> None:
     """On HOLD and CURRENT no limit means: keep the one that is there."""
-    limit_wh, next_a = _energy_limit_wh(order), _next_current_a(converter, order)
+    settable = _settable(converter)
+    limit_wh, next_a = settable.energy_limit_wh(order), settable.next_current_a(order)
     if limit_wh is not None:
         converter.energy_limit_wh, converter.next_current_a = limit_wh, next_a
 
 
 def _set_voltage(converter: Converter, order: ConverterOrder) -> None:
     """Voltage and droop; no voltage means: keep."""
-    droop_ratio = _droop_ratio(converter, order)
+    settable = _settable(converter)
+    droop_ratio = settable.droop_ratio(order)
     if order.grid_voltage_v is not None:
-        converter.voltage_setpoint_v = _voltage_v(converter, order)
+        converter.voltage_setpoint_v = settable.voltage_v(order)
     converter.droop_ratio = droop_ratio

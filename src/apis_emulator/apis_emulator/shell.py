@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,9 @@ from sensor_msgs.msg import BatteryState
 
 from apis_core.errors import ConfigError, Problem
 from apis_core.grid import GridDescription, parse_grid
-from apis_core.messages import ConverterReply
+from apis_core.messages import ConverterReading, ConverterReply
 from apis_core.types import ConverterError, ConverterMode, UnitId
+from apis_driver.translate import converter_order, converter_state, fill_reply, time_of
 from apis_emulator import translate
 from apis_emulator.emulation import Emulation
 from apis_emulator.houses import start_of
@@ -208,24 +210,19 @@ class EmulatorNode(Node):
 
         def answer(request: Any, response: Any) -> Any:
             now_s = time.monotonic()
-            order = translate.order(request)
+            order = converter_order(request)
             if why := words.why_refused(request, channel, speaker=unit_id):
-                reply = ConverterReply(
-                    error=ConverterError.REFUSED,
-                    message=why,
-                    reading=self._driver.read(unit_id, now_s),
-                )
+                reply = ConverterReply(error=ConverterError.REFUSED, message=why)
             elif order is None:
                 reply = ConverterReply(
                     error=ConverterError.OUT_OF_RANGE,
                     message=f"operation is {request.operation}, it must be 0 to 4",
-                    reading=self._driver.read(unit_id, now_s),
                 )
             else:
                 reply = self._driver.handle(unit_id, order, now_s)
             self._publish_changes(now_s)
-            state = translate.converter_state(unit_id, reply.reading, self._reading_stamp())
-            return translate.fill_reply(response, reply, state)
+            reply = replace(reply, reading=self._read(unit_id, now_s))
+            return fill_reply(response, reply, unit_id)
 
         return serve
 
@@ -302,12 +299,12 @@ class EmulatorNode(Node):
             self.is_ended = True
 
     def _stamp(self) -> Time:
-        return _time(self._now_ns())
+        return time_of(self._now_ns())
 
-    def _reading_stamp(self) -> Time:
-        """Later than that of any reading before, since two between the same ticks may differ."""
+    def _read(self, unit_id: UnitId, now_s: float) -> ConverterReading:
+        """With a later stamp than any before, since two between the same ticks may differ."""
         self._reading_ns = max(self._now_ns(), self._reading_ns + 1)
-        return _time(self._reading_ns)
+        return self._driver.read(unit_id, now_s, self._reading_ns)
 
     def _now_ns(self) -> int:
         return self._start_ns + round(self._emulation.clock_s * 1e9)
@@ -334,16 +331,11 @@ class EmulatorNode(Node):
                 self._publish_converter(unit_id, now_s)
 
     def _publish_converter(self, unit_id: UnitId, now_s: float) -> None:
-        reading, stamp = self._driver.read(unit_id, now_s), self._reading_stamp()
+        reading = self._read(unit_id, now_s)
         self._modes[unit_id] = reading.mode
-        message = translate.converter_state(unit_id, reading, stamp)
+        message = converter_state(unit_id, reading)
         publisher = self._converters[unit_id]
         publisher.publish(self._words_of(unit_id).sign(message, publisher.topic_name))
-
-
-def _time(stamp_ns: int) -> Time:
-    seconds, nanoseconds = divmod(stamp_ns, 1_000_000_000)
-    return Time(sec=seconds, nanosec=nanoseconds)
 
 
 def run(args: list[str] | None, signals: list[int]) -> int:

@@ -1,76 +1,23 @@
-"""Between the messages of the graph and our values, and nothing else. Not known: NaN there, None
-here.
+"""From the values of the plant to the messages of the graph, and nothing else.
+
+Not known: NaN there, None here. For converters see :mod:`apis_driver.translate`: they are ordered
+and read as real ones are.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import fields
-from typing import Any
 
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import BatteryState
 
-from apis_core.messages import (
-    ConverterOperation,
-    ConverterOrder,
-    ConverterReading,
-    ConverterReply,
-)
-from apis_core.types import ConverterMode, UnitId
+from apis_core.types import UnitId
 from apis_emulator.physics.plant import NOMINAL_VOLTAGE_V, BusReading, Unit
-from apis_interfaces.msg import BusState, ConverterState, HouseState
-from apis_interfaces.srv import ConverterCommand
+from apis_interfaces.msg import BusState, HouseState
 
-__all__ = ["battery_state", "bus_state", "converter_state", "fill_reply", "house_state", "order"]
+__all__ = ["battery_state", "bus_state", "house_state"]
 
-_READING_FIELDS = tuple(
-    field.name
-    for field in fields(ConverterReading)
-    if field.name in ConverterState.get_fields_and_field_types()
-)
 _REST_W = 1.0  # a battery below this power neither charges nor discharges
-
-
-def order(request: Any) -> ConverterOrder | None:
-    """An order of a ConverterCommand; None if its operation does not exist."""
-    try:
-        operation = ConverterOperation(request.operation)
-    except ValueError:
-        return None
-    is_mode_known = request.mode in ConverterMode.__members__.values()
-    return ConverterOrder(
-        operation=operation,
-        mode=ConverterMode(request.mode) if is_mode_known else ConverterMode.UNKNOWN,
-        grid_voltage_v=_known(request.grid_voltage_v),
-        grid_current_a=_known(request.grid_current_a),
-        droop_ratio=_known(request.droop_ratio) or 0.0,
-        energy_limit_wh=_known(request.energy_limit_wh),
-        next_current_a=_known(request.next_current_a),
-        hold_s=_known(request.hold_s),
-        term=request.term,
-        grid_master_id=request.grid_master_id,
-        deal_id=request.deal_id,
-    )
-
-
-def fill_reply(
-    response: ConverterCommand.Response, reply: ConverterReply, state: ConverterState
-) -> ConverterCommand.Response:
-    """Put a reply into the response of the service."""
-    response.error_code = int(reply.error)
-    response.error_msg = reply.message
-    response.state = state
-    return response
-
-
-def converter_state(unit_id: UnitId, reading: ConverterReading, stamp: Time) -> ConverterState:
-    """A reading as a message. Its fields have the same names."""
-    message = ConverterState(stamp=stamp, unit_id=unit_id)
-    for name in _READING_FIELDS:
-        value = getattr(reading, name)
-        setattr(message, name, math.nan if value is None else value)
-    return message
 
 
 def house_state(unit_id: UnitId, unit: Unit, stamp: Time) -> HouseState:
@@ -128,7 +75,3 @@ def bus_state(reading: BusReading, speed: float, stamp: Time) -> BusState:
         voltage_reference_ids=list(reading.voltage_reference_ids),
         speed=speed,
     )
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value

@@ -6,6 +6,6 @@ pace and the faults of a real line, and ``http_device`` behind the HTTP interfac
 drivers. ``serving`` starts what a grid description asks for.
 
 What goes over the lines is defined once, in :mod:`apis_driver`'s tables and frames; both are held
-against recorded bytes by the tests of that package. This is the only use that the emulator makes
-of a neighbour.
+against recorded bytes by the tests of that package. Beside it the emulator uses that neighbour for
+one thing more: the messages by which a converter is ordered and read.
 """
