@@ -648,7 +648,7 @@ class DealMachine:
             return first_limit_wh(self.deal, own.grid_wh)
         if is_at_rest:
             return resting_limit_wh(self.deal, own, meter)
-        if own is meter or self._runs > 1:
+        if own is meter or (self._runs > 1 and self.has_reference):
             return None  # it knows best itself, or the limit is exact already
         before = self._earlier.get(unit_id), self._earlier.get(self.meter_id)
         earlier = (before[0], before[1]) if before[0] and before[1] else None

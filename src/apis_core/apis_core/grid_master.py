@@ -322,11 +322,12 @@ class GridMaster:
     def _reference_target_a(self) -> float:
         """What the deals together should bring the reference. [A, + = from the bus]"""
         unit_id = self._reference.unit_id
-        return sum(
-            machine.share_a(unit_id)
-            for machine in self._users_of(unit_id)
-            if machine.phase in (Phase.COMPENSATING, Phase.RUNNING)
-        )
+        return self._brought_a(unit_id, (Phase.COMPENSATING, Phase.RUNNING))
+
+    def _brought_a(self, unit_id: UnitId, phases: tuple[Phase, ...]) -> float:
+        """What its deals in those phases bring a unit. [A, + = from the bus]"""
+        users = self._users_of(unit_id)
+        return sum(machine.share_a(unit_id) for machine in users if machine.phase in phases)
 
     def _look_at_bus(self, now_ns: int) -> list[Effect]:
         """At a rate of its own, whatever the deals are doing."""
@@ -407,10 +408,12 @@ class GridMaster:
         anchor = self._machines.get(reference.deal_id)
         if phase is not None and anchor is not None and anchor.awaits_bus:
             anchor.await_bus(unit_id, phase, now_ns)
-        net_a = self._reference_target_a()
         flows = (unit_id, *[(m.deal.deal_id, m.phase) for m in on_bus if not m.awaits_bus])
         if flows != self._flows:
             self._flows, self._changed_ns = flows, now_ns
+        # with what is about to flow: its current may be there before its answer is
+        flowing = (Phase.STARTING, Phase.COMPENSATING, Phase.RUNNING)
+        net_a = self._brought_a(unit_id, flowing)
         for machine in self._machines.values():
             machine.is_alone = on_bus == [machine]
             # whose current goes first relieves the reference, and does not burden it

@@ -312,3 +312,25 @@ def test_7_2_a_share_that_ends_during_a_hand_over_is_seen_to_after_it():
     assert not machine.is_between_runs
     assert market.run_until(lambda: market.references[-1] == "E005", 30.0)
     assert machine.deal.reason == ""
+
+
+def test_7_2_a_second_run_that_loses_its_reference_does_not_burden_the_next_one():
+    """Its limit was exact as long as it held the bus itself. Now the giver must not stop first,
+    also while the current of the deal that brought the new reference is still rising.
+    """
+    market = Market(SIX, large_capacity_unit_ids=("E005",))
+    machine = landing_beside(market)
+    market._stop(market.plants["E001"], StopCause.ENERGY_REACHED, "its limit was short")
+    assert market.run_until(lambda: machine._runs == 2 and market.current_a("E001") < -0.9, 30.0)
+    joining = market.want("E005", "E006", 20.0, after_s=0.0)
+    rises_unseen = (Op.HOLD, "E006")
+    market.is_deaf = lambda unit_id, request: (request.operation, unit_id) == rises_unseen
+    assert market.run_until(lambda: market.current_a("E006") > 0.9, 60.0)
+    assert market.references[-1] == "E005"
+    assert market.state(joining) is DealState.STARTING
+    market.worst_reference_a = 0.0
+    share = market.agents["E001"]._converter._shares[machine.deal.deal_id]
+    share.limit_wh = market.agents["E001"]._converter.ledger.moved_wh(share.deal_id) + 0.7
+    assert market.run_until(lambda: market.state(joining) is not DealState.STARTING, 60.0)
+    assert market.current_a("E001") < -0.9
+    assert market.worst_reference_a < 1.2  # E005 gives its own 1 A, and not that of E001, too
