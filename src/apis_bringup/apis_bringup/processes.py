@@ -294,8 +294,9 @@ def _is_emulated(grid: GridDescription) -> bool:
     return any(unit.driver is None for unit in grid.units)
 
 
-# [s] an emulated device answers at once, but on a busy machine its thread may have to wait
-_EMULATED_REPLY_S = 0.5
+# an emulated device answers at once, but on a busy machine its thread may have to wait, also in
+# the middle of an answer
+_EMULATED_LINE = {"reply_timeout_s": 0.5, "byte_gap_s": 0.15}
 
 
 def _devices(unit: UnitEntry, run: RunFolder) -> dict[str, dict[str, Any]]:
@@ -312,14 +313,14 @@ def _devices(unit: UnitEntry, run: RunFolder) -> dict[str, dict[str, Any]]:
             "kind": "eza2500",
             "port": str(run.tty(unit.id, "dcdc")),
             "baud": device.dcdc_baud,
-            "reply_timeout_s": _EMULATED_REPLY_S,
+            **_EMULATED_LINE,
         },
         "battery": {
             "kind": "modbus",
             "port": str(run.tty(unit.id, "battery")),
             "baud": device.battery_baud,
             "registers": "modbus_battery_meter",
-            "reply_timeout_s": _EMULATED_REPLY_S,
+            "reply_timeout_s": _EMULATED_LINE["reply_timeout_s"],
         },
     }
 

@@ -101,6 +101,7 @@ def test_units_with_devices_of_their_own_have_a_driver_that_stops_between():
         "port": str(RUN.path / "tty" / "e002-dcdc"),
         "baud": 19200,
         "reply_timeout_s": 0.5,
+        "byte_gap_s": 0.15,
     }
     assert serial["battery"]["port"] == str(RUN.path / "tty" / "e002-battery")
     http = parameters["/apis/village/e003/driver"]

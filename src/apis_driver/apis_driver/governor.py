@@ -16,6 +16,7 @@ it is stopped in ``stopping``, what becomes of an order in ``orders``.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 from apis_core.driving import Refused, is_wait
@@ -129,7 +130,7 @@ class Governor:
     @property
     def stop_due_in_s(self) -> float:
         """Until the stop at the energy limit is ordered; inf = none is in sight. [s]"""
-        return self._converter.stop_due_in_s
+        return math.inf if self._stopper.is_under_way else self._converter.stop_due_in_s
 
     def reading(self) -> ConverterReading:
         """What is known now."""
@@ -219,8 +220,6 @@ class Governor:
 
     def land(self) -> None:
         """Wait for a stop at the energy limit that is due soon, and order it."""
-        if self._stopper.is_under_way:
-            return
         times, converter, counter = self._times, self._converter, self._converter.counter
         window_s = max(_LANDING_S, _LANDING_POLLS * max(self._poll_times_s))
         until_s = times.now_s() + window_s + _CLOCK_STEP_S
