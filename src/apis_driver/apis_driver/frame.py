@@ -23,6 +23,7 @@ REFUSED = 0x80  # set in the CMD of a reply that is a refusal
 OVERHEAD = 7  # bytes of a frame besides its data
 MAX_DATA = 20  # bytes of the longest block (14-1)
 _HEAD = 5
+_SHOWN_BYTES = 12  # of what came instead of a frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +82,14 @@ class FrameReader:
         self._unwanted: BadFrame | None = None
         self._bad_sum: BadChecksum | None = None
         self.received = 0  # bytes ever fed, for diagnostics
+        self._first = b""  # of them
 
     def feed(self, data: bytes) -> Frame | None:
         """Take bytes; returns the next frame if there is one. Feed nothing to get one more."""
         self._bytes += data
         self.received += len(data)
+        if len(self._first) < _SHOWN_BYTES:
+            self._first = (self._first + data)[:_SHOWN_BYTES]
         buffer, at = self._bytes, 0
         oldest_open: int | None = None  # the first candidate that may still become a frame
         while (at := buffer.find(self._start, at)) >= 0:
@@ -104,7 +108,7 @@ class FrameReader:
         """Forget everything that came."""
         self._bytes.clear()
         self._unwanted = self._bad_sum = None
-        self.received = 0
+        self.received, self._first = 0, b""
 
     @property
     def unread(self) -> int:
@@ -119,7 +123,11 @@ class FrameReader:
         if self._bad_sum is not None:
             return self._bad_sum
         if self.received:
-            return DeviceTimeout(f"{self.received} bytes came, but no whole frame")
+            text = "".join(chr(b) if 32 <= b < 127 else "." for b in self._first)
+            return DeviceTimeout(
+                f"{self.received} bytes came, but no whole frame; they began with "
+                f"{self._first.hex(' ')} ({text})"
+            )
         return DeviceTimeout("no answer")
 
     def _size_at(self, at: int) -> int | None:

@@ -227,9 +227,9 @@ def _gpio_line(settings: SerialSettings) -> Any:
 def _reason(error: Exception) -> str:
     """What is wrong with a port, and what would help."""
     number = getattr(error, "errno", None)
-    text = str(error)
-    if number is None and isinstance(error.__context__, termios.error):
-        number = error.__context__.args[0]
+    text, cause = str(error), error.__context__
+    if number is None and isinstance(cause, (termios.error, OSError)) and cause.args:
+        number = cause.args[0]
     if "exclusively lock" in text:
         number = errno.EBUSY
     reasons = {
@@ -239,6 +239,7 @@ def _reason(error: Exception) -> str:
         errno.EBUSY: "another program has it open",
         errno.EIO: "the port has gone (unplugged, or closed by its server)",
         errno.ENOTTY: "it is no serial port",
+        errno.EISDIR: "it is no serial port",
         errno.ECONNREFUSED: "nobody listens at that address",
     }
     if number in reasons:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
+import pty
+import select
+import threading
 import time
+import tty
 
 import pytest
 
@@ -33,6 +38,11 @@ def graph():
     rclpy.try_shutdown()
 
 
+def eza(transport=None, port="fake"):
+    settings = Eza2500Settings(port=port, reply_timeout_s=0.02, late_reply_s=0.0)
+    return Eza2500(settings, transport)
+
+
 class Graph:
     """A driver's node and somebody who watches it, in one executor."""
 
@@ -55,16 +65,15 @@ class Graph:
         self.fake = FakeEza()
         self.node = None
 
-    def start(self, dcdc=None, **rules):
+    def start(self, dcdc=None, unit_id="E001"):
         from apis_driver.shell import DriverNode, DriverSetup
 
-        settings = Eza2500Settings(port="fake", reply_timeout_s=0.02, late_reply_s=0.0)
         setup = DriverSetup(
-            unit_id="E001",
+            unit_id=unit_id,
             cluster="village",
-            dcdc=dcdc or Eza2500(settings, self.fake),
+            dcdc=dcdc or eza(self.fake),
             battery=None,
-            rules=GovernorSettings(**rules),
+            rules=GovernorSettings(),
             limits=None,
         )
         self.node = DriverNode(setup)
@@ -178,6 +187,75 @@ def test_a_device_that_is_not_there_is_told_once_and_tried_again(graph):
     graph.until(graph.is_active)
     assert [fault.code for fault in graph.faults] == ["converter_unreachable"]
     graph.end()
+
+
+@pytest.fixture
+def lines():
+    """Two pseudo-terminals: one where nobody answers, and one with a login prompt."""
+    ends = [pty.openpty() for _ in range(2)]
+    for _, host in ends:
+        tty.setraw(host)
+    silent, talking = ends
+    is_over = threading.Event()
+
+    def talk() -> None:
+        while not is_over.is_set():
+            if select.select([talking[0]], [], [], 0.05)[0]:
+                os.read(talking[0], 100)
+                os.write(talking[0], b"login: ")
+
+    thread = threading.Thread(target=talk)
+    thread.start()
+    yield os.ttyname(silent[1]), os.ttyname(talking[1])
+    is_over.set()
+    thread.join()
+    for end in (*silent, *talking):
+        os.close(end)
+
+
+def test_a_wrong_port_is_told_with_its_name_and_what_was_seen(graph, lines, tmp_path, monkeypatch):
+    """Four units at once: each stays up, unconfigured, and tries again and again."""
+    silent, talking = lines
+    forbidden, missing = str(tmp_path / "forbidden"), str(tmp_path / "missing")
+    really_open = os.open
+
+    def open_(path, *args, **kwargs):  # root, who runs tests at times, may open everything
+        if path == forbidden:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return really_open(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", open_)
+    foreign = FakeEza()
+    foreign.raw.update(wn=40000)
+    expected = {
+        "E001": (missing, "there is no such port; is the adapter plugged in?"),
+        "E002": (forbidden, "we may not open it; is this user in the group dialout?"),
+        "E003": (silent, "no answer; is it switched on, is this the right port, and is 19200 its"),
+        "E004": (
+            talking,
+            "7 bytes came, but no whole frame; they began with 6c 6f 67 69 6e 3a 20",
+        ),
+        "E005": ("fake", "it is rated 5000 W, an EZA2500 2500 W"),
+    }
+    nodes = [
+        graph.start(eza(foreign if port == "fake" else None, port), unit_id)
+        for unit_id, (port, _) in expected.items()
+    ]
+    graph.until(lambda: all(node._failures >= 2 for node in nodes))
+    names = [f"{unit_id.lower()} driver: converter" for unit_id in expected]
+    graph.until(lambda: graph.diagnostics.keys() >= set(names))
+    for (port, seen), name in zip(expected.values(), names, strict=True):
+        status = graph.diagnostics[name]
+        print(status.message)
+        assert status.level == b"\x02"
+        assert status.message.startswith(f"not connected: {port}: {seen}")
+    assert {node._state for node in nodes} == {"unconfigured"}
+    told = sorted(fault.unit_id for fault in graph.faults)
+    assert told == sorted(expected)  # once each
+    waits_s = [node._retry_s - time.monotonic() for node in nodes]
+    assert max(waits_s) > 0.5  # longer than the first
+    for node in nodes:
+        node.destroy_node()
 
 
 def test_a_device_that_goes_in_the_middle_is_taken_to_wait_when_it_is_back(graph):

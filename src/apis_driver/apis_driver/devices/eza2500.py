@@ -152,10 +152,9 @@ class Eza2500:
         try:
             self.set_mode(ConverterMode.WAIT, deadline_s)
         except DeviceTimeout as silence:
-            seen = dict(self.counters)
             raise DeviceTimeout(
                 f"{silence}; is it switched on, is this the right port, and is "
-                f"{self._settings.baud} its speed? Seen so far: {seen}"
+                f"{self._settings.baud} its speed?"
             ) from silence
         if self._settings.check_scaling:
             self._check_scaling(deadline_s)
