@@ -23,6 +23,7 @@ from apis_bringup.records import (
     fault_record,
     phase_records,
 )
+from apis_bringup.response_times import ResponseTimes
 from apis_bringup.session import GridOptions, Session, open_session
 from apis_interfaces.msg import OperationMode
 from apis_signing import words_of_operator
@@ -43,6 +44,7 @@ class _Simulation:
         self._session = session
         self._graph = graph
         self._observer = GridObserver(graph)
+        self._response_times = ResponseTimes(graph)
         self._duration_s = duration_s
         self._ids = [unit.id for unit in session.grid.units]
         self._began_s = math.nan  # simulated
@@ -87,6 +89,7 @@ class _Simulation:
                 }
                 for term, status in sorted(observer.terms.items())
             ],
+            "response_times": self._response_times.records(),
             "line_loss_wh": observer.line_loss_wh,
             "sim_seconds": None if math.isnan(seconds) else round(seconds, 3),
             "wall_seconds": round(self._wall_s, 3),

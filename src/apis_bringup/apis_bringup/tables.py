@@ -154,6 +154,7 @@ def summary(report: Record) -> None:
     """Print what came of a simulation."""
     deals(report["deals"])
     _phases(report["deals"])
+    _response_times(report["response_times"])
     for fault in report["faults"]:
         where = f"{fault['unit_id']} ({fault['extent']}, {fault['level']})"
         _print(f"{(fault['at'] or '')[11:19]}  {where}  {fault['code']}: {fault['message']}")
@@ -191,6 +192,26 @@ def _phases(records: Sequence[Record]) -> None:
             str(len(seconds)),
             _number(mean_s, digits=1),
             _number(max(seconds), digits=1),
+        )
+    _print(table)
+
+
+def _response_times(records: Sequence[Record]) -> None:
+    """Print how long drivers took, if devices were driven."""
+    if not records:
+        return
+    table = _table(
+        "driver of", "what", ">times", ">median s", ">longest s", ">may take s", ">too late"
+    )
+    for record in records:
+        table.add_row(
+            record["unit_id"],
+            record["what"],
+            str(record["count"]),
+            _number(record["median_s"], digits=3),
+            _number(record["worst_s"], digits=3),
+            _number(record["budget_s"], digits=1),
+            str(record["late"]),
         )
     _print(table)
 

@@ -84,7 +84,7 @@ def test_a_port_that_is_pulled_is_told(terminal):
     [
         ("/dev/no-such-port", "there is no such port; is the adapter plugged in?"),
         ("/dev/null", "it is no serial port"),
-        ("socket://127.0.0.1:1", "onnect"),
+        ("socket://127.0.0.1:1", "nobody listens"),
         ("nonsense://x", "nonsense"),
     ],
 )
