@@ -45,6 +45,7 @@ def grid_file(tmp_path) -> Path:
     for unit in grid["units"]:
         for key in ("hardware", "scenario"):
             unit[key] = str(ROOT / "config" / unit[key])
+    grid["emulator"]["physics"] = str(ROOT / "config" / grid["emulator"]["physics"])
     (tmp_path / "grid.yaml").write_text(yaml.safe_dump(grid))
     return tmp_path / "grid.yaml"
 
