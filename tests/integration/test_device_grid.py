@@ -28,6 +28,7 @@ pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.timeout(400)]
 ROOT = Path(__file__).resolve().parents[2]
 DEAL_WH = 30
 EXACT_RATIO = 0.002  # at this speed 60 ms of the clock: what an order may be late
+TICKS_WH = 0.1  # 20 ms of the clock at 700 W, at both ends of each run and of that which lands
 UNITS = ("E001", "E002", "E003", "E004")
 DRIVEN = UNITS[:3]
 
@@ -151,9 +152,7 @@ def test_deals_with_every_kind_of_device_and_a_plug_that_is_pulled(prepared, pro
                 true_wh = float(site.truth[f"{unit.lower()}.{name}"])
                 counted_wh = getattr(state, name)
                 print(f"{unit} {name}: {counted_wh:.4f}, true {true_wh:.4f}")
-                assert counted_wh == pytest.approx(
-                    true_wh, rel=EXACT_RATIO, abs=EXACT_RATIO * DEAL_WH
-                ), unit
+                assert counted_wh == pytest.approx(true_wh, rel=EXACT_RATIO, abs=TICKS_WH), unit
         times = site.response_times.records()
         assert {record["unit_id"] for record in times} == set(DRIVEN)
         for record in times:

@@ -297,6 +297,7 @@ def _is_emulated(grid: GridDescription) -> bool:
 # an emulated device answers at once, but on a busy machine its thread may have to wait, also in
 # the middle of an answer
 _EMULATED_LINE = {"reply_timeout_s": 0.5, "byte_gap_s": 0.15}
+_EMULATED_RULES = {"stop_slew_a_per_s": 1000.0}  # WAIT switches it off at once
 
 
 def _devices(unit: UnitEntry, run: RunFolder) -> dict[str, dict[str, Any]]:
@@ -307,8 +308,13 @@ def _devices(unit: UnitEntry, run: RunFolder) -> dict[str, dict[str, Any]]:
     device = unit.device
     if device.kind == "http":
         url = f"http://127.0.0.1:{device.http_port}"
-        return {"converter": {"kind": "http", "url": url}, "battery": {"kind": "http", "url": url}}
+        return {
+            "converter": {"kind": "http", "url": url},
+            "battery": {"kind": "http", "url": url},
+            "rules": {**_EMULATED_RULES},
+        }
     return {
+        "rules": {**_EMULATED_RULES},
         "converter": {
             "kind": "eza2500",
             "port": str(run.tty(unit.id, "dcdc")),
