@@ -242,6 +242,7 @@ def test_a_wrong_port_is_told_with_its_name_and_what_was_seen(graph, lines, tmp_
         for unit_id, (port, _) in expected.items()
     ]
     graph.until(lambda: all(node._failures >= 2 for node in nodes))
+    graph.diagnostics.clear()
     names = [f"{unit_id.lower()} driver: converter" for unit_id in expected]
     graph.until(lambda: graph.diagnostics.keys() >= set(names))
     for (port, seen), name in zip(expected.values(), names, strict=True):
@@ -252,8 +253,6 @@ def test_a_wrong_port_is_told_with_its_name_and_what_was_seen(graph, lines, tmp_
     assert {node._state for node in nodes} == {"unconfigured"}
     told = sorted(fault.unit_id for fault in graph.faults)
     assert told == sorted(expected)  # once each
-    waits_s = [node._retry_s - time.monotonic() for node in nodes]
-    assert max(waits_s) > 0.5  # longer than the first
     for node in nodes:
         node.destroy_node()
 
