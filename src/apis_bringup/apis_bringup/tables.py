@@ -162,7 +162,9 @@ def summary(report: Record) -> None:
     states = [deal["state"] for deal in report["deals"]]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     leaders = ", ".join(f"{term['term']} {term['grid_master_id']}" for term in report["terms"])
-    ratios = [deal["books"]["apart_ratio"] for deal in report["deals"]]
+    # of a deal that broke off one side may have moved nothing, and that is no quarrel
+    done = [deal for deal in report["deals"] if deal["state"] == "completed"]
+    ratios = [deal["books"]["apart_ratio"] for deal in done]
     apart = [ratio for ratio in ratios if ratio is not None]
     books = f"; books agree within {max(apart):.2%}" if apart else ""
     _print(f"terms: {leaders or 'none'}{books}")
