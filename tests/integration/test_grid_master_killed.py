@@ -128,6 +128,11 @@ def test_a_bystander_s_office_is_taken_over_and_its_deal_goes_on(processes, grid
     assert grid.wait_for(
         lambda: all(grid.statuses[u].local_mode == SOFT_STOP for u in BYSTANDERS), within_s=30.0
     )
+    # one deal may have begun before they heard that; what its units do would count in the other
+    assert grid.wait_for(
+        lambda: not any(grid.statuses[u].deal_ids for u in BYSTANDERS), within_s=90.0
+    )
+    assert grid.wait_for(lambda: not grid.active_deals(), within_s=30.0)
     processes.start(*IDS - BYSTANDERS)
     deal = wait_for_deal_in_the_middle(grid, IDS - BYSTANDERS)
     master = deal.grid_master_id
