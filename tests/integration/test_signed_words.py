@@ -135,7 +135,20 @@ def test_w35_forged_heartbeat_vote_order_and_mode_are_refused(prepared, processe
             ),
             within_s=90.0,
         )
-        # no deals, so that nothing but the attacker can change anything
+        # what nobody listens to yet is not repeated
+        assert grid.wait_for(
+            lambda: grid._mode.get_subscription_count() >= len(IDS), within_s=HEARD_S
+        )
+        # no deals, so that only the attacker can change anything; one may have begun already
+        grid.set_mode(msg.OperationMode.MODE_FORCE_STOP)
+        assert grid.wait_for(
+            lambda: (
+                modes(grid) == {msg.OperationMode.MODE_FORCE_STOP}
+                and not any(status.deal_ids for status in grid.statuses.values())
+                and not grid.converters_on()
+            ),
+            within_s=60,
+        )
         grid.set_mode(msg.OperationMode.MODE_SOFT_STOP)
         assert grid.wait_for(
             lambda: modes(grid) == {msg.OperationMode.MODE_SOFT_STOP}, within_s=30
