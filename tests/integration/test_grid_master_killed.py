@@ -123,6 +123,7 @@ def must_end_in_order(grid: GridObserver, master: str) -> None:
 def test_a_bystander_s_office_is_taken_over_and_its_deal_goes_on(processes, grid):
     processes.start(*BYSTANDERS)
     assert grid.wait_for(lambda: grid.statuses.keys() >= BYSTANDERS, within_s=90.0)
+    assert grid.wait_for(grid.is_listened_to, within_s=30.0)
     for unit_id in BYSTANDERS:
         grid.set_mode(SOFT_STOP, unit_id=unit_id)
     assert grid.wait_for(

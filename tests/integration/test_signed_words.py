@@ -136,9 +136,7 @@ def test_w35_forged_heartbeat_vote_order_and_mode_are_refused(prepared, processe
             within_s=90.0,
         )
         # what nobody listens to yet is not repeated
-        assert grid.wait_for(
-            lambda: grid._mode.get_subscription_count() >= len(IDS), within_s=HEARD_S
-        )
+        assert grid.wait_for(grid.is_listened_to, within_s=HEARD_S)
         # no deals, so that only the attacker can change anything; one may have begun already
         grid.set_mode(msg.OperationMode.MODE_FORCE_STOP)
         assert grid.wait_for(

@@ -252,6 +252,7 @@ def set_mode(grid: Grid, mode: str, unit_id: str | None) -> tuple[str, list[dict
                 if unit not in heard or getattr(heard[unit], field) != MODES[mode]
             ]
 
+        observer.wait_for(observer.is_listened_to, within_s=APPEARS_WITHIN_S)
         observer.set_mode(MODES[mode], unit_id=unit_id or "")
         if not observer.wait_for(lambda: not laggards(), within_s=OBEYED_WITHIN_S):
             raise CommandError(

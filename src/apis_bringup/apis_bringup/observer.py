@@ -83,6 +83,10 @@ class GridObserver:
         """Wait until a condition over this observer holds; False if it does not in time."""
         return self._graph.wait_for(condition, within_s=within_s)
 
+    def is_listened_to(self) -> bool:
+        """Whether as many listen for modes as units were heard; units are not told again."""
+        return self._mode.get_subscription_count() >= len(self.statuses)
+
     def set_mode(self, mode: int, *, unit_id: str = "") -> None:
         """Order an operation mode, of the whole cluster or of one unit.
 
