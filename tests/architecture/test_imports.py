@@ -33,6 +33,8 @@ ALLOWED = {
     ("apis_emulator.servers", "apis_driver.codec"),
     ("apis_emulator.servers", "apis_driver.errors"),
     ("apis_emulator.servers", "apis_driver.eza2500_protocol"),
+    # an emulated converter takes the same messages as a driver, and answers with the same
+    ("apis_emulator.shell", "apis_driver.translate"),
 }
 
 # --- what the core may import ---
@@ -98,6 +100,7 @@ LAYERS = (
     ("events", "faults"),
     # rules: pure functions
     ("topology", "succession", "negotiation", "safety", "voltage_optimisation", "fault_matrix"),
+    ("driving",),
     # machines
     (
         "landing",

@@ -687,21 +687,19 @@ class ConverterKeeper:
 
     def _order(self, operation: ConverterOperation, share: _Share) -> ConverterOrder:
         """An order to a converter that is on, with where the first of its shares ends."""
-        order = ConverterOrder(
+        until_wh, next_a = self._next_end()
+        limit_wh = None
+        if not self._is_reference and until_wh is not None and self._base_wh is not None:
+            moved_wh = _counters_wh(self.reading) - self._base_wh
+            limit_wh = max(moved_wh + until_wh, 1e-6)
+        return ConverterOrder(
             operation=operation,
+            energy_limit_wh=limit_wh,
+            next_current_a=next_a if limit_wh is not None else None,
             hold_s=self._driver_hold_s,
             term=share.term,
             grid_master_id=share.grid_master_id,
             deal_id=share.deal_id,
-        )
-        until_wh, next_a = self._next_end()
-        if self._is_reference or until_wh is None or self._base_wh is None:
-            return order
-        moved_wh = _counters_wh(self.reading) - self._base_wh
-        return replace(
-            order,
-            energy_limit_wh=max(moved_wh + until_wh, 1e-6),
-            next_current_a=next_a,
         )
 
     def _next_end(self) -> tuple[float | None, float | None]:

@@ -454,13 +454,15 @@ class DealMachine:
     def _take_counts(self, unit_id: UnitId, sample: Sample) -> None:
         deal = self.deal
         sent_wh, moved_wh = sample.reply.grid_moved_wh, sample.metered_wh(deal.meter)
+        counted: dict[str, float] = {}
         if unit_id == deal.discharge_unit_id and sent_wh is not None:
-            deal = replace(deal, sent_wh=max(deal.sent_wh or 0.0, sent_wh))
+            counted["sent_wh"] = max(deal.sent_wh or 0.0, sent_wh)
         if unit_id == deal.charge_unit_id and moved_wh is not None:
-            deal = replace(deal, received_wh=max(deal.received_wh or 0.0, moved_wh))
+            counted["received_wh"] = max(deal.received_wh or 0.0, moved_wh)
         if unit_id == self.meter_id and moved_wh is not None:
-            deal = replace(deal, moved_wh=max(deal.moved_wh, moved_wh))
-        self.deal = deal
+            counted["moved_wh"] = max(deal.moved_wh, moved_wh)
+        if counted:
+            self.deal = replace(deal, **counted)
 
     def _reading(self, unit_id: UnitId) -> ConverterReading | None:
         """The newest reading that tells of what was ordered last."""

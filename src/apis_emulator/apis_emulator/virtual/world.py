@@ -34,7 +34,7 @@ __all__ = ["World"]
 # Slower heartbeats and polls, as under an accelerated clock: most of a run is their handling.
 NETWORK_FLOOR_NS = 5 * SECOND_NS
 RETAINED_NS = 3 * SECOND_NS  # until a word that could not pass is tried again
-STRAY_S = 2.0  # until a reference knows that a current is none of its deals'
+STRAY_S = 6.0  # until a reference knows that a current is none of its deals'
 RAMPS_S = 10.0  # a current and then the bus run down in this time
 CALM = PROFILES["calm"]
 _WAKE = ev.Wake()
