@@ -453,16 +453,16 @@ class DealMachine:
 
     def _take_counts(self, unit_id: UnitId, sample: Sample) -> None:
         deal = self.deal
-        sent_wh, moved_wh = sample.reply.grid_moved_wh, sample.metered_wh(deal.meter)
-        counted: dict[str, float] = {}
-        if unit_id == deal.discharge_unit_id and sent_wh is not None:
-            counted["sent_wh"] = max(deal.sent_wh or 0.0, sent_wh)
-        if unit_id == deal.charge_unit_id and moved_wh is not None:
-            counted["received_wh"] = max(deal.received_wh or 0.0, moved_wh)
-        if unit_id == self.meter_id and moved_wh is not None:
-            counted["moved_wh"] = max(deal.moved_wh, moved_wh)
-        if counted:
-            self.deal = replace(deal, **counted)
+        sent_wh, received_wh, moved_wh = deal.sent_wh, deal.received_wh, deal.moved_wh
+        grid_wh, metered_wh = sample.reply.grid_moved_wh, sample.metered_wh(deal.meter)
+        if unit_id == deal.discharge_unit_id and grid_wh is not None:
+            sent_wh = max(sent_wh or 0.0, grid_wh)
+        if metered_wh is not None:
+            if unit_id == deal.charge_unit_id:
+                received_wh = max(received_wh or 0.0, metered_wh)
+            if unit_id == self.meter_id:
+                moved_wh = max(moved_wh, metered_wh)
+        self.deal = replace(deal, sent_wh=sent_wh, received_wh=received_wh, moved_wh=moved_wh)
 
     def _reading(self, unit_id: UnitId) -> ConverterReading | None:
         """The newest reading that tells of what was ordered last."""
