@@ -96,7 +96,7 @@ def test_watching_goes_on_until_it_is_stopped(on_grid):
 
     assert code == 130
     assert [unit["unit_id"] for unit in first["units"]] == ["E001", "E002"]
-    assert [deal["deal_id"] for deal in first["deals"]] == ["second"]
+    assert [deal["deal_id"] for deal in second["deals"]] == ["second"]  # heard by then
     assert second["now_s"] > first["now_s"]
 
 
