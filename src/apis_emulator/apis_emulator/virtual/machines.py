@@ -163,6 +163,7 @@ class Machines:
     def _step(self) -> None:
         self._advance()
         self._check()
+        self._invariants.check_balance()  # what is lost stays lost: once a step will do
         if self.is_busy():
             self._tell_changes()
             self._line.at(self._line.now_ns + BUSY_STEP_NS, self._step)
@@ -177,7 +178,6 @@ class Machines:
 
     def _check(self) -> None:
         self._invariants.step(self._line.now_s)
-        self._invariants.check_balance()
         if self._line.now_s > self._invariants.settled_s:
             self._invariants.step_settled(self._line.now_s, self._deal_of)
 
