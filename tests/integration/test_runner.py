@@ -38,6 +38,14 @@ class FakeGrid:
             if "| ready " in line:
                 self.child_pids.append(int(line.split()[-1]))
 
+    def read_until(self, words: str) -> None:
+        """Wait until it has said so."""
+        assert self.process.stdout is not None
+        while not any(words in line for line in self.said):
+            line = self.process.stdout.readline()
+            assert line, "the runner ended too soon:\n" + "".join(self.said)
+            self.said.append(line)
+
     def end(self) -> tuple[int, str]:
         """Wait for the end; the exit code and everything that was said."""
         rest, _ = self.process.communicate(timeout=30)
@@ -108,9 +116,7 @@ def test_a_child_that_dies_is_named_with_its_last_words_and_the_others_stop(star
 def test_a_unit_that_was_shut_down_leaves_the_others_alone(start):
     grid = start([("hardware", "good", 1), ("unit E001", "good", 0), ("unit E002", "leaves", 0)])
     grid.read_until_ready(3)
-    assert grid.process.stdout is not None
-    while "unit E002 has been shut down" not in (line := grid.process.stdout.readline()):
-        assert line
+    grid.read_until("unit E002 has been shut down")  # maybe before the others were ready
     assert grid.process.poll() is None
 
     grid.process.send_signal(signal.SIGINT)
