@@ -52,7 +52,7 @@ from apis_core.grid_master import GridMaster
 from apis_core.hardware import Hardware
 from apis_core.interlock import Interlock
 from apis_core.ledger import Receipt
-from apis_core.memory import Memory
+from apis_core.memory import RESTARTED, Memory
 from apis_core.messages import (
     ControlReply,
     ControlRequest,
@@ -234,7 +234,7 @@ class Agent:
         """
         effects = [*self._converter.stop("starting", now_ns, at_once=True), *self._offered]
         for counted in self._left_over:
-            receipt = replace(counted, reason="the unit was restarted")
+            receipt = replace(counted, reason=RESTARTED)
             effects.append(Record(DealClosed(receipt)))
             text = f"closes deal {receipt.deal_id}, which an earlier process left open"
             effects.append(Note(text))

@@ -160,13 +160,9 @@ class Ledger:
             wh_per_a = wh_from_w(reading.grid_voltage_v or 0.0, period_ns)
             if not is_seen and wh_per_a and _assume(part, grid_wh, battery_wh, wh_per_a, per_grid):
                 continue
-            if reading.mode is ConverterMode.VOLTAGE_REFERENCE:
-                open_ = [account for account in part if account.room_wh > _FULL_WH]
-                most_wh = _MOST_RATIO * sum(a.current_a for a in open_) * wh_per_a
-                if open_ and len(open_) < len(part) and grid_wh > most_wh > 0.0:
-                    part, battery_wh = open_, battery_wh * most_wh / grid_wh
-                    grid_wh = most_wh
             if grid_wh > 0.0 or battery_wh > 0.0:
+                if reading.mode is ConverterMode.VOLTAGE_REFERENCE:
+                    grid_wh, battery_wh = _without_strangers(part, grid_wh, battery_wh, wh_per_a)
                 _share_out(part, grid_wh, battery_wh)
 
     @property
@@ -234,6 +230,20 @@ def _assume(
     if new and grid_wh > 0.0:
         _share_out(new, grid_wh, max(battery_wh, 0.0))
     return True
+
+
+def _without_strangers(
+    running: Sequence[_Account], grid_wh: float, battery_wh: float, wh_per_a: float
+) -> tuple[float, float]:
+    """What a reference counted, less what cannot be of the deals whose shares have not ended.
+
+    What flows in the place of one that has ended is a stranger's.
+    """
+    open_ = [account for account in running if account.room_wh > _FULL_WH]
+    most_wh = _MOST_RATIO * sum(account.current_a for account in open_) * wh_per_a
+    if not open_ or len(open_) == len(running) or not grid_wh > most_wh > 0.0:
+        return grid_wh, battery_wh
+    return most_wh, battery_wh * most_wh / grid_wh
 
 
 def _share_out(running: Sequence[_Account], grid_wh: float, battery_wh: float) -> None:

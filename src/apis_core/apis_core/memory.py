@@ -19,7 +19,9 @@ from apis_core.ledger import Receipt
 from apis_core.messages import Deal
 from apis_core.types import NOBODY, OperationMode, UnitId
 
-__all__ = ["Memory"]
+__all__ = ["RESTARTED", "Memory"]
+
+RESTARTED = "the unit was restarted"  # why a deal is closed that an earlier process left open
 
 
 @dataclass(slots=True)

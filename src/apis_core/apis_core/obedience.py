@@ -11,9 +11,9 @@ from apis_core.types import ControlError, ControlOperation, ConverterMode, Opera
 from apis_core.unit_state import UnitState
 from apis_core.units import NEVER_NS
 
-__all__ = ["Obedience"]
+__all__ = ["WRITE_RATIO", "Obedience"]
 
-_WRITE_RATIO = 0.05  # of the agreed energy between two entries of the journal
+WRITE_RATIO = 0.05  # of the agreed energy between two entries of the journal
 _BEGINS = (  # what a unit that is stopping does not do any more
     ControlOperation.ACQUIRE,
     ControlOperation.VOLTAGE_REFERENCE,
@@ -155,7 +155,7 @@ class Obedience:
         if receipt is None:
             return []
         written_wh = self._written_wh.get(deal.deal_id, 0.0)
-        if receipt.grid_moved_wh - written_wh < _WRITE_RATIO * deal.energy_wh:
+        if receipt.grid_moved_wh - written_wh < WRITE_RATIO * deal.energy_wh:
             return []
         self._written_wh[deal.deal_id] = receipt.grid_moved_wh
         return [Record(DealCounted(receipt))]

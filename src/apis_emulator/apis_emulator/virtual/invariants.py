@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from apis_core.ledger import Receipt
+from apis_core.memory import RESTARTED
 from apis_core.messages import (
     ConverterOperation,
     ConverterOrder,
@@ -26,7 +27,6 @@ BALANCE_RATIO = 1e-4  # ... and this much of all that was sent
 BOOKS_RATIO = 0.1  # of all energy: what strays is booked by one side only
 BOOKED_RATIO = 1.25  # of all that was metered; what strays is assumed to have been as ordered
 DEALS = 4  # that the policy lets flow at once
-_RESTARTED = "the unit was restarted"
 TRIP_V = 1.0  # a trip acts a sub-step late, and a bit
 
 
@@ -278,7 +278,7 @@ class Invariants:
                 self._check_receipts(deal, gave, took)
             sent_wh += gave.grid_moved_wh if gave else 0.0
             taken_wh += took.grid_moved_wh if took else 0.0
-            restarts = [r for r in receipts.values() if r.reason == _RESTARTED]
+            restarts = [r for r in receipts.values() if r.reason == RESTARTED]
             lost_wh += len(restarts) * self._limits.unwritten_wh
         if abs(sent_wh - taken_wh) > BOOKS_RATIO * max(sent_wh, taken_wh) + lost_wh:
             raise Violation(

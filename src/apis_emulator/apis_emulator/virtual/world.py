@@ -16,6 +16,7 @@ from apis_core.messages import (
     OperationModeOrder,
     UnitStatus,
 )
+from apis_core.obedience import WRITE_RATIO
 from apis_core.timing import Timing
 from apis_core.types import NOBODY, OperationMode, UnitId
 from apis_core.units import NEVER_NS, SECOND_NS
@@ -65,10 +66,12 @@ class World(Timeline):
         self._policy_version = self.rules.policy.version
         self._policies = dict.fromkeys(self.ids, self.rules.policy)  # each unit's file
         self._journals: dict[UnitId, Memory] = {unit_id: Memory() for unit_id in self.ids}
-        timing = Timing.of(self.rules.policy, NETWORK_FLOOR_NS)
+        policy = self.rules.policy
+        timing = Timing.of(policy, NETWORK_FLOOR_NS)
         self._submit_limit_ns, self._answer_limit_ns = timing.submit_ns, timing.deal.answer_ns
+        deal_w = policy.grid_voltage_v * policy.deal_current_a
         driver_s = profile.slow_s + DRIVER_HOLD_S + REFERENCE_GRACE_S
-        scram_s = self.rules.policy.scram_reference_delay_ns / SECOND_NS
+        scram_s = policy.scram_reference_delay_ns / SECOND_NS
         lease_s = timing.election.lease_ns / SECOND_NS
         hold_s = timing.deal.hold_ns / SECOND_NS + lease_s + profile.straggle_s
         self.invariants = Invariants(
@@ -83,9 +86,9 @@ class World(Timeline):
                 + timing.force_stop_ns / SECOND_NS
                 + driver_s
                 + RAMPS_S,
-                unwritten_wh=0.05 * 25.0 + 350.0 * driver_s / 3600.0,
-                stray_wh=350.0 * STRAY_S / 3600.0,
-                late_wh=350.0 * (2.0 * profile.slow_s + 1.0 + STRAY_S) / 3600.0,
+                unwritten_wh=WRITE_RATIO * policy.deal_energy_max_wh + deal_w * driver_s / 3600.0,
+                stray_wh=deal_w * STRAY_S / 3600.0,
+                late_wh=deal_w * (2.0 * profile.slow_s + 1.0 + STRAY_S) / 3600.0,
             ),
         )
         self.machines = Machines(
