@@ -44,7 +44,7 @@ def test_orders_arrive_and_readings_are_the_plants(make_site):
 def test_every_reading_is_right_on_a_line_that_flips_one_bit_in_a_thousand(make_site):
     """One frame in six is damaged, and some damage is invisible to a sum of bytes."""
     site = make_site(dcdc_baud=4_000_000, flips_per_bit=0.001)
-    eza = site.eza(reply_timeout_s=0.03, late_reply_s=0.01, byte_gap_s=0.01)
+    eza = site.eza(reply_timeout_s=0.1, late_reply_s=0.01, byte_gap_s=0.01)
     with site.lock:
         other = site.plant.units["E002"].converter
         other.start(Mode.VOLTAGE_REFERENCE, bus_v=0.0, energy_limit_wh=None)
