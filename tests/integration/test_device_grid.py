@@ -29,6 +29,9 @@ ROOT = Path(__file__).resolve().parents[2]
 DEAL_WH = 30
 EXACT_RATIO = 0.002  # at this speed 60 ms of the clock: what an order may be late
 TICKS_WH = 0.1  # 20 ms of the clock at 700 W, at both ends of each run and of that which lands
+# A hand-over takes a serial line six exchanges of 41 ms, some 1.2 s at this speed, in which nobody
+# reads: up to 2.3 A come, and go.
+HAND_OVER_WH = 0.6
 UNITS = ("E001", "E002", "E003", "E004")
 DRIVEN = UNITS[:3]
 
@@ -152,9 +155,8 @@ def test_deals_with_every_kind_of_device_and_a_plug_that_is_pulled(prepared, pro
                 true_wh = float(site.truth[f"{unit.lower()}.{name}"])
                 counted_wh = getattr(state, name)
                 print(f"{unit} {name}: {counted_wh:.4f}, true {true_wh:.4f}")
-                if true_wh < DEAL_WH:  # a hand-over, which may come and go between two readings
-                    continue
-                assert counted_wh == pytest.approx(true_wh, rel=EXACT_RATIO, abs=TICKS_WH), unit
+                unseen_wh = TICKS_WH + HAND_OVER_WH + EXACT_RATIO * true_wh
+                assert abs(counted_wh - true_wh) <= unseen_wh, unit
         times = site.response_times.records()
         assert {record["unit_id"] for record in times} == set(DRIVEN)
         for record in times:

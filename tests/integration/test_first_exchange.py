@@ -18,7 +18,7 @@ PHASES = [
     *("queued", "activating", "ramping_up", "starting", "running"),
     *("stopping", "releasing", "completed"),
 ]
-JOINING = [state for state in PHASES if state not in {"activating", "ramping_up"}]
+LIFTING = ("activating", "ramping_up")
 
 
 def began_at(deal):
@@ -50,7 +50,10 @@ def test_four_houses_trade_and_every_converter_ends_in_wait(apisctl, tmp_path):
         assert deal["sent_wh"] > deal["received_wh"]  # converters and lines take their share
         assert deal["created_at"] < deal["started_at"] < deal["stopped_at"] <= deal["ended_at"]
         began = began_at(deal)
-        assert list(began) == (PHASES if "ramping_up" in began else JOINING)
+        # on a bus that is up there is nothing to lift, at most a reference to relieve
+        assert "activating" in began or "ramping_up" not in began
+        passed = [state for state in PHASES if state in began or state not in LIFTING]
+        assert list(began) == passed
         assert began["running"] == deal["started_at"]
         assert began["stopping"] <= deal["stopped_at"]  # the currents run down first
         assert deal["books"]["discharge"]["grid_wh"] == pytest.approx(deal["sent_wh"], rel=0.01)

@@ -94,9 +94,10 @@ def test_bad_requests_are_refused_and_deals_by_hand_run(operator, apisctl):
     )
     assert "E001, E002, E004" in result.error_msg
 
+    # a deal from before the soft stop may hold the slots, and a lease may just have run out
+    passing = ("slots are taken", "there is no grid master")
     status, result = operator.result(operator.ask())
-    while result.error_code == Interchange.Result.ERROR_REFUSED:
-        assert "slots are taken" in result.error_msg  # by a deal from before the soft stop
+    while any(words in result.error_msg for words in passing):
         status, result = operator.result(operator.ask())
     assert (status, result.error_msg) == (GoalStatus.STATUS_SUCCEEDED, "")
     assert result.deal.state == Deal.STATE_COMPLETED
