@@ -29,6 +29,16 @@ def began_at(deal):
     return phases
 
 
+def overlaps(deal, deals):
+    """Whether another deal was under way at the same time."""
+    others = [other for other in deals if other is not deal]
+    return any(
+        other["created_at"] < deal["ended_at"]
+        and deal["created_at"] < (other["ended_at"] or deal["ended_at"])
+        for other in others
+    )
+
+
 def is_exact(deal):
     """Within 0.1 %; on a busy machine a word may come too late, and then the deal says so."""
     gap_wh = deal["received_wh"] - deal["agreed_wh"]
@@ -58,7 +68,8 @@ def test_four_houses_trade_and_every_converter_ends_in_wait(apisctl, tmp_path):
         assert began["stopping"] <= deal["stopped_at"]  # the currents run down first
         assert deal["books"]["discharge"]["grid_wh"] == pytest.approx(deal["sent_wh"], rel=0.01)
         assert deal["books"]["charge"]["battery_wh"] == pytest.approx(deal["received_wh"])
-        assert deal["books"]["apart_ratio"] < 0.01
+        # while another deal starts, its taker takes from the reference for some seconds
+        assert deal["books"]["apart_ratio"] < (0.05 if overlaps(deal, report["deals"]) else 0.01)
     assert {deal["term"] for deal in completed} <= {term["term"] for term in report["terms"]}
     assert "books agree within" in done.stdout
     assert report["converters"] == dict.fromkeys(report["units"], "WAIT")
