@@ -44,6 +44,7 @@ __all__ = [
 
 APPEARS_WITHIN_S = 3.0  # wall; discovery on one machine takes a second or so
 STARTS_WITHIN_S = 40.0  # wall; a grid that runs here may have been started a moment ago
+JOINED_WITHIN_S = 5.0  # wall; each tells the network of itself every 3 s; one may have been stopped
 OBEYED_WITHIN_S = 5.0  # wall
 SETTLES_WITHIN_S = 1.0  # wall; for what may lack for good
 WATCH_PERIOD_S = 0.5  # wall
@@ -76,6 +77,8 @@ class Grid:
         self.is_here = running is not None and cluster in (None, running.cluster)
         self.cluster = cluster or (running.cluster if running else "village")
         self.unit_ids = set(running.units) if running and self.is_here else set()
+        age_s = run_lock.age_s(running) if running else 0.0
+        self.joined_within_s = max(STARTS_WITHIN_S - age_s, JOINED_WITHIN_S)
         description = _description(running) if running and self.is_here else {}
         self.zone = _zone(description)
         self.words = words_of_operator(description.get("keys"), may_be_silent=not orders)
@@ -94,7 +97,8 @@ class Grid:
             observer = GridObserver(graph)
             if self.unit_ids:
                 observer.wait_for(
-                    lambda: observer.statuses.keys() >= self.unit_ids, within_s=STARTS_WITHIN_S
+                    lambda: observer.statuses.keys() >= self.unit_ids,
+                    within_s=self.joined_within_s,
                 )
             elif observer.wait_for(lambda: bool(observer.statuses), within_s=APPEARS_WITHIN_S):
                 # How many there are is not known here: a moment for the others.
@@ -154,13 +158,7 @@ def faults(grid: Grid) -> list[dict[str, Any]]:
     """The faults that were reported, oldest first; `is_present` = the unit still reports it."""
     with grid.observe() as observer:
         # Each unit tells of its own, and an operator's program of what it reported: one by one.
-        heard = -1
-        while heard != len(observer.faults):
-            heard = len(observer.faults)
-            observer.wait_for(
-                lambda heard=heard: len(observer.faults) != heard,  # type: ignore[misc]
-                within_s=SETTLES_WITHIN_S,
-            )
+        observer.wait_for_all(observer.faults, settles_within_s=SETTLES_WITHIN_S)
         present = {u: set(status.fault_codes) for u, status in observer.statuses.items()}
         records = [
             fault_record(fault, grid.zone)
@@ -201,12 +199,8 @@ def deals(
         ConfigError: There is no such unit.
     """
     with grid.observe() as observer:
-        # Deals arrive on their own; that there are none cannot be heard.
-        held = {deal_id for unit in observer.statuses.values() for deal_id in unit.deal_ids}
-        observer.wait_for(
-            lambda: bool(observer.deals) and observer.deals.keys() >= held,
-            within_s=SETTLES_WITHIN_S,
-        )
+        # Whoever was grid master tells of its own; that there are none cannot be heard.
+        observer.wait_for_all(observer.deals, settles_within_s=SETTLES_WITHIN_S)
         observer.wait_for(lambda: observer.now_s is not None, within_s=SETTLES_WITHIN_S)
         known = sorted(grid.unit_ids | observer.statuses.keys())
         if unit_id is not None and unit_id not in known:

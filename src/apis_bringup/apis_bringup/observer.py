@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from dataclasses import dataclass
 
 from builtin_interfaces.msg import Time
@@ -82,6 +82,16 @@ class GridObserver:
     def wait_for(self, condition: Callable[[], bool], *, within_s: float) -> bool:
         """Wait until a condition over this observer holds; False if it does not in time."""
         return self._graph.wait_for(condition, within_s=within_s)
+
+    def wait_for_all(self, heard: Sized, *, settles_within_s: float) -> None:
+        """Wait until nothing more arrives of what several nodes tell of, each by itself."""
+        count = -1
+        while count != len(heard):
+            count = len(heard)
+            self.wait_for(
+                lambda count=count: len(heard) != count,  # type: ignore[misc]
+                within_s=settles_within_s,
+            )
 
     def is_listened_to(self) -> bool:
         """Whether as many listen for modes as units were heard; units are not told again."""

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from apis_bringup.errors import CommandError
 
-__all__ = ["RunningGrid", "claim", "domain_id", "find", "stop"]
+__all__ = ["RunningGrid", "age_s", "claim", "domain_id", "find", "stop"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,12 @@ def find() -> RunningGrid | None:
         return grid if _created_at(grid.pid) == grid.started else None
     except (FileNotFoundError, ValueError):
         return None
+
+
+def age_s(grid: RunningGrid) -> float:
+    """How long ago a grid was started. [s, wall]"""
+    up_s = float(Path("/proc/uptime").read_text().split()[0])
+    return up_s - grid.started / os.sysconf("SC_CLK_TCK")
 
 
 def stop(grid: RunningGrid, *, within_s: float) -> bool:

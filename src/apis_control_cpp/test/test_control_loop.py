@@ -73,7 +73,9 @@ def check_stopped_in_time(deal: Deal) -> None:
     assert (end.mode, end.stop_cause) == (WAIT, HOLD_EXPIRED)
     assert "not renewed within its hold time of 1 s" in end.stop_detail
     assert end.waiting_since_s - deal.renewed_s < HOLD_S + 0.02 + lateness_s(deal.giver)
-    assert end.current_a == pytest.approx(0.0, abs=1e-6)
+    # what the snapshot of the step that stopped it shows was measured before
+    wait_for(lambda: deal.giver.snapshot().ticks > end.ticks)
+    assert deal.giver.snapshot().current_a == pytest.approx(0.0, abs=1e-6)
 
 
 def test_thread_that_holds_the_interpreter_does_not_hold_the_dead_man(deal):

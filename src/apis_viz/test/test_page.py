@@ -353,11 +353,31 @@ def test_a_deal_by_hand_and_its_end(demo_url: str, quiet_page: OpenPage) -> None
         playwright.expect(order).to_contain_text("done", timeout=15_000)
 
 
-def test_a_deal_that_makes_no_sense_is_not_ordered(demo_url: str, quiet_page: OpenPage) -> None:
+@pytest.mark.parametrize(
+    ("field", "typed", "said"),
+    [
+        ("Energy [Wh]", "0", "The energy must be more than 0 Wh, and at most 100,000 Wh."),
+        ("Energy [Wh]", "", "The energy must be more than 0 Wh, and at most 100,000 Wh."),
+        ("Energy [Wh]", "500000", "The energy must be more than 0 Wh, and at most 100,000 Wh."),
+        ("Current [A]", "-2", "The current must be more than 0 A, and at most 100 A"),
+        ("Price [pt/Wh]", "-1", "The price must not be below 0 pt/Wh"),
+    ],
+)
+def test_a_deal_that_makes_no_sense_is_not_ordered(
+    demo_url: str, quiet_page: OpenPage, field: str, typed: str, said: str
+) -> None:
     with quiet_page(demo_url + "/steering") as page:
-        page.get_by_label("Energy [Wh]").fill("0")
+        page.get_by_label(field).fill(typed)
         page.get_by_role("button", name="Make the deal").click()
-        playwright.expect(page.get_by_text("must be more than 0 Wh")).to_be_visible()
+        playwright.expect(page.get_by_text(said)).to_be_visible()
+        playwright.expect(page.get_by_label(field)).to_have_value(typed)
+
+
+def test_a_break_for_no_time_is_not_ordered(demo_url: str, quiet_page: OpenPage) -> None:
+    with quiet_page(demo_url + "/steering") as page:
+        page.get_by_label("For [min]").fill("0")
+        page.get_by_role("button", name="Break it…").click()
+        playwright.expect(page.get_by_text("The time must be more than 0 min")).to_be_visible()
 
 
 def test_converters_by_hand_run_while_the_button_is_held(

@@ -57,6 +57,14 @@ def _words(
     return ui.select(choices, value=first, label=label).props(parts.FIELD)
 
 
+def _break_problem(wish: BreakWish) -> str:
+    if wish.quantity and not wish.value:
+        return "By how much the sensor reads too high is missing."
+    if wish.duration_s is not None and wish.duration_s <= 0.0:
+        return "The time must be more than 0 min; empty means for good."
+    return ""
+
+
 def add_broken_hardware(page: Page) -> None:
     """Put the card on the page that is being built."""
     desk = page.desk
@@ -83,7 +91,7 @@ def add_broken_hardware(page: Page) -> None:
             quantity = ui.select(quantities, value="grid_current_a", label="Sensor")
             quantity.props(parts.FIELD).classes("span")
             value = ui.number("Too high by", value=0.2).props(parts.FIELD)
-            minutes = ui.number("For [min]", placeholder="for good", min=0.01).props(
+            minutes = ui.number("For [min]", placeholder="for good").props(
                 f"{parts.FIELD} stack-label"
             )
         complaint = parts.tag("p", "", "complaint")
@@ -114,15 +122,15 @@ def add_broken_hardware(page: Page) -> None:
                 other_unit_id=other.value or "" if is_line else "",
                 quantity=quantity.value if is_sensor else "",
                 value=value.value if is_sensor else None,
-                duration_s=60.0 * minutes.value if minutes.value else None,
+                duration_s=None if minutes.value is None else 60.0 * minutes.value,
             )
 
         async def break_it() -> None:
             complaint.clear()
             wanted = wish()
-            if wanted.quantity and not wanted.value:
+            if words := _break_problem(wanted):
                 with complaint:
-                    ui.label("By how much the sensor reads too high is missing.")
+                    ui.label(words)
                 return
             if await ask(break_question(wanted, desk.source.view())):
                 order(lambda: desk.break_hardware(page.who, wanted))

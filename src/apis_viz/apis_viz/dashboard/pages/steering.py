@@ -23,6 +23,7 @@ from apis_viz.records import Mode
 __all__ = ["add"]
 
 CLUSTER = "the whole cluster"
+MOST_WH, MOST_A = 100_000.0, 100.0  # what is more is a slip of the fingers
 
 
 def add(desk: Desk) -> None:
@@ -62,29 +63,29 @@ def _deal(page: Page) -> None:
         with ui.element("div").classes("fields"):
             giver = ui.select(ids, value=ids[0], label="From").props(parts.FIELD)
             taker = ui.select(ids, value=ids[-1], label="To").props(parts.FIELD)
-            energy = ui.number("Energy [Wh]", value=50, min=1, max=100_000).props(parts.FIELD)
-            current = ui.number("Current [A]", placeholder="policy", min=0.1, max=100).props(
+            # Without `min`: the field would put that in the place of what was typed, and order it.
+            energy = ui.number("Energy [Wh]", value=50).props(parts.FIELD)
+            current = ui.number("Current [A]", placeholder="policy").props(
                 f"{parts.FIELD} stack-label"
             )
-            price = ui.number("Price [pt/Wh]", placeholder="none", min=0).props(
+            price = ui.number("Price [pt/Wh]", placeholder="none").props(
                 f"{parts.FIELD} stack-label"
             )
         complaint = parts.tag("p", "", "complaint")
 
         def give() -> None:
             complaint.clear()
-            words = _deal_problem(giver.value, taker.value, energy.value, current.value)
-            if words:
-                with complaint:
-                    ui.label(words)
-                return
             wish = DealWish(
                 giver_id=giver.value,
                 taker_id=taker.value,
-                energy_wh=float(energy.value),
+                energy_wh=float(energy.value or 0.0),
                 current_a=current.value,
                 price_point_per_wh=price.value,
             )
+            if words := _deal_problem(wish):
+                with complaint:
+                    ui.label(words)
+                return
             order(lambda: desk.deal(page.who, wish))
 
         with ui.element("div").classes("actions"):
@@ -113,13 +114,18 @@ def _deal(page: Page) -> None:
         page.keep(show)
 
 
-def _deal_problem(giver: str, taker: str, energy: float | None, current: float | None) -> str:
-    if giver == taker:
+def _deal_problem(wish: DealWish) -> str:
+    if wish.giver_id == wish.taker_id:
         return "A unit makes no deal with itself."
-    if energy is None or energy <= 0.0:
-        return "The energy must be more than 0 Wh."
-    if current is not None and current <= 0.0:
-        return "The current must be more than 0 A; empty means the policy's."
+    if not 0.0 < wish.energy_wh <= MOST_WH:
+        return f"The energy must be more than 0 Wh, and at most {MOST_WH:,.0f} Wh."
+    if wish.current_a is not None and not 0.0 < wish.current_a <= MOST_A:
+        return (
+            f"The current must be more than 0 A, and at most {MOST_A:g} A; "
+            "empty means the policy's."
+        )
+    if wish.price_point_per_wh is not None and wish.price_point_per_wh < 0.0:
+        return "The price must not be below 0 pt/Wh; empty means none."
     return ""
 
 
