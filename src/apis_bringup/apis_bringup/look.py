@@ -44,7 +44,7 @@ __all__ = [
 
 APPEARS_WITHIN_S = 3.0  # wall; discovery on one machine takes a second or so
 STARTS_WITHIN_S = 40.0  # wall; a grid that runs here may have been started a moment ago
-JOINED_WITHIN_S = 5.0  # wall; each tells the network of itself every 3 s; one may have been stopped
+JOINED_WITHIN_S = 5.0  # wall; each tells the network of itself every 3 s; or has been stopped
 OBEYED_WITHIN_S = 5.0  # wall
 SETTLES_WITHIN_S = 1.0  # wall; for what may lack for good
 WATCH_PERIOD_S = 0.5  # wall
