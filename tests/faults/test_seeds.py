@@ -25,7 +25,8 @@ def hold(case: Case) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seed", "profile"), [(1, "calm"), (1, "mixed"), (2, "partition"), (1, "crash")]
+    ("seed", "profile"),
+    [(1, "calm"), (1, "mixed"), (2, "partition"), (1, "crash"), (1, "gateway")],
 )
 def test_seeds(seed, profile):
     hold(Case(seed, 4, SHORT_H, profile))

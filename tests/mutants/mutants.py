@@ -11,7 +11,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from apis_core import agent, converter, deal, election, grid_master, ledger, memory, self_check
+from apis_core import (
+    agent,
+    converter,
+    deal,
+    election,
+    gateway,
+    grid_master,
+    ledger,
+    memory,
+    self_check,
+)
 from apis_core.types import ConverterMode
 from apis_core.units import NEVER_NS
 from apis_emulator import driver, orders
@@ -205,5 +215,17 @@ MUTANTS = (
         (agent.Agent, "next_wakeup_ns", lambda *_: NEVER_NS),
         seed=0,
         profile="calm",
+    ),
+    _mutant(
+        "the other unit of a battery is not asked",
+        (gateway.Gateway, "_direction_of", lambda *_: None),
+        seed=0,
+        profile="gateway",
+    ),
+    _mutant(
+        "a direction of a battery is never given back",
+        (gateway.Gateway, "give_back", lambda *_: []),
+        seed=0,
+        profile="gateway",
     ),
 )

@@ -214,7 +214,7 @@ def simtest(
     units: Annotated[int, typer.Option(min=3, max=100, help="Number of units.")] = 8,
     hours: Annotated[float, typer.Option(help="Simulated hours of a run.")] = 1.0,
     profile: Annotated[
-        Literal["mixed", "calm", "partition", "crash", "hardware"],
+        Literal["mixed", "calm", "partition", "crash", "gateway", "hardware"],
         typer.Option(help="What goes wrong."),
     ] = "mixed",
     replay: Annotated[

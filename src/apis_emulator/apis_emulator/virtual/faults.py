@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from random import Random
 
-from apis_core.types import UnitId
+from apis_core.types import DealType, UnitId
 
 __all__ = ["PROFILES", "Fault", "FaultKind", "Profile", "plan"]
 
@@ -32,6 +32,7 @@ class Profile:
         policies: Newer policy files, for all units or for some.
         modes: Words of an operator.
         stops: Ends of a process in order; it comes back.
+        neighbours: Deals of the other unit of a battery; if not 0, all units share theirs.
         slow: Chance that a driver takes up to ``slow_s`` over an order.
         slow_s: [s]
         refuse: Chance that a driver refuses an order for no reason.
@@ -51,6 +52,7 @@ class Profile:
     policies: float = 0.0
     modes: float = 0.0
     stops: float = 0.0
+    neighbours: float = 0.0
     slow: float = 0.0
     slow_s: float = 3.0
     refuse: float = 0.0
@@ -83,6 +85,17 @@ PROFILES = {
     "crash": Profile(
         loss=0.01, straggle=0.02, cuts=2.0, crashes=60.0, slow=0.05, mute=0.02, drift_ratio=0.005
     ),
+    "gateway": Profile(
+        loss=0.03,
+        straggle=0.03,
+        cuts=4.0,
+        crashes=16.0,
+        stops=8.0,
+        neighbours=200.0,
+        slow=0.03,
+        mute=0.01,
+        drift_ratio=0.005,
+    ),
     "hardware": Profile(lies=40.0, slow=0.05, refuse=0.02, mute=0.02, drift_ratio=0.005),
 }
 
@@ -99,6 +112,7 @@ class FaultKind(Enum):
     JUMP = auto()  # a unit's clock jumps
     LIE = auto()  # a converter does not do what it is told
     POLICY = auto()  # an operator gives units a newer policy file
+    NEIGHBOUR = auto()  # the other unit of a battery has a deal
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +125,8 @@ class Fault:
         units: Whom it hits: one unit, one side of a partition, or those that get a file.
         lasts_s: How long until the process is back, or the partition heals. [s]
         detail: CRASH_INSIDE: effects before it dies; CUT: 0 both ways, 1 they cannot speak, 2
-            they cannot hear; MODE: which word; JUMP: by how much, in ms; LIE: the same in mA.
+            they cannot hear; MODE: which word; JUMP: by how much, in ms; LIE: the same in mA;
+            NEIGHBOUR: its direction.
     """
 
     time_s: float
@@ -133,6 +148,7 @@ def plan(profile: Profile, members: Sequence[UnitId], end_s: float, random: Rand
         (profile.jumps, _jump),
         (profile.lies, _lie),
         (profile.policies, _policy),
+        (profile.neighbours, _neighbour),
     ):
         time_s = 0.0
         while rate > 0.0:
@@ -190,3 +206,9 @@ def _lie(time_s: float, members: Sequence[UnitId], random: Random) -> Fault:
 def _policy(time_s: float, members: Sequence[UnitId], random: Random) -> Fault:
     some = random.randrange(1, len(members) + 1) if random.random() < 0.5 else len(members)
     return Fault(time_s, FaultKind.POLICY, tuple(sorted(random.sample(members, some))), 0.0)
+
+
+def _neighbour(time_s: float, members: Sequence[UnitId], random: Random) -> Fault:
+    victim = members[random.randrange(len(members))]
+    type = DealType.CHARGE if random.random() < 0.5 else DealType.DISCHARGE
+    return Fault(time_s, FaultKind.NEIGHBOUR, (victim,), random.uniform(20.0, 400.0), type)

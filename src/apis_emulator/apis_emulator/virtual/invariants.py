@@ -14,9 +14,10 @@ from apis_core.messages import (
     Deal,
     UnitStatus,
 )
-from apis_core.types import ConverterError, ConverterMode, DealState, UnitId
+from apis_core.types import ConverterError, ConverterMode, DealState, DealType, UnitId
 from apis_emulator.physics.converter import Converter
 from apis_emulator.physics.plant import STIFF_STEP_S, Plant
+from apis_emulator.virtual.gateways import SharedBatteries
 from apis_emulator.virtual.village import CURRENT_ERROR_A, Rules
 
 __all__ = ["Invariants", "Limits", "Violation"]
@@ -233,6 +234,14 @@ class Invariants:
         if is_second and is_still(other):
             raise Violation(7, f"{other} and {unit_id} both believe to be the grid master")
         self._master = unit_id
+
+    def shares(self, unit_id: UnitId, slots: set[DealType], batteries: SharedBatteries) -> None:
+        """A unit that shares its battery has slots in these directions."""
+        for type in slots - batteries.ours(unit_id):
+            whose = "the neighbour" if type in batteries.neighbours(unit_id) else "nobody"
+            raise Violation(
+                8, f"{unit_id} has a slot to {type.name.lower()}, a direction that {whose} holds"
+            )
 
     # --- orders ----------------------------------------------------------------------------------
 

@@ -135,6 +135,11 @@ def _must_rest(world: World, *, is_calm: bool) -> None:
         if status.deal_ids or abs(status.committed_wh) > 1e-9:
             held = ", ".join(status.deal_ids) or f"{status.committed_wh:g} Wh"
             raise Violation(6, f"{unit_id} holds {held} after {QUIET_S:g} s of Soft stop")
+    if world.batteries is not None:
+        for unit_id in world.ids:
+            if held := world.batteries.ours(unit_id):
+                names = " and ".join(sorted(type.name.lower() for type in held))
+                raise Violation(6, f"{unit_id} still claims its battery, to {names}")
     world.invariants.check_books(undisturbed=is_calm)
     world.invariants.check_policies(world.statuses.values())
     open_ids = [deal.deal_id for deal in world.invariants.deals.values() if not deal.state.is_over]

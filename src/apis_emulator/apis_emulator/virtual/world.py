@@ -18,10 +18,11 @@ from apis_core.messages import (
 )
 from apis_core.obedience import WRITE_RATIO
 from apis_core.timing import Timing
-from apis_core.types import NOBODY, OperationMode, UnitId
+from apis_core.types import NOBODY, DealType, OperationMode, UnitId
 from apis_core.units import NEVER_NS, SECOND_NS
 from apis_emulator.driver import REFERENCE_GRACE_S
 from apis_emulator.virtual.faults import PROFILES, Fault, FaultKind, Profile
+from apis_emulator.virtual.gateways import SharedBatteries
 from apis_emulator.virtual.invariants import Invariants, Limits
 from apis_emulator.virtual.machines import DRIVER_HOLD_S, Machines
 from apis_emulator.virtual.network import Network
@@ -57,6 +58,7 @@ class World(Timeline):
         self.ids = unit_ids(units)
         self.rules: Rules = make_rules(units)
         self.plant = make_plant(units, Random(f"{seed}/plant"))
+        self.batteries = SharedBatteries() if profile.neighbours else None
         self.network = Network(profile, Random(f"{seed}/network"))
         self.processes: dict[UnitId, Process] = {}
         self.statuses: dict[UnitId, UnitStatus] = {}
@@ -141,6 +143,8 @@ class World(Timeline):
                 self.at(end_ns, self._lie, fault.units[0], -fault.detail)
             case FaultKind.POLICY:
                 self._give_policy(fault.units)
+            case FaultKind.NEIGHBOUR:
+                self._share(fault.units[0], DealType(fault.detail), end_ns)
             case FaultKind.MODE:
                 mode = OperationMode(fault.detail)
                 unit_id = fault.units[0] if fault.units else NOBODY
@@ -153,6 +157,8 @@ class World(Timeline):
         if process is None:
             return
         process.is_alive = False
+        if self.batteries is not None:
+            self.batteries.died(unit_id)
         self.say(unit_id, "process dies")
         self.invariants.died(unit_id, self.now_s)
 
@@ -169,6 +175,11 @@ class World(Timeline):
         converter = self.plant.units[unit_id].converter
         converter.current_offset_a += by_ma / 1000.0
         self.invariants.lies(unit_id, abs(converter.current_offset_a))
+
+    def _share(self, unit_id: UnitId, type: DealType, end_ns: int) -> None:
+        if self.batteries is not None and self.batteries.neighbour_claims(unit_id, type):
+            self.say(unit_id, f"the neighbour at its battery has a deal to {type.name.lower()}")
+            self.at(end_ns, self.batteries.neighbour_frees, unit_id, type)
 
     def _give_policy(self, units: tuple[UnitId, ...]) -> None:
         self._policy_version += 1
@@ -228,6 +239,7 @@ class World(Timeline):
             scenario=self.rules.scenario,
             driver_hold_s=DRIVER_HOLD_S,
             network_floor_ns=NETWORK_FLOOR_NS,
+            shares_battery=self.batteries is not None,
         )
         clock_ns = random.randrange(1_000 * SECOND_NS, 1_000_000 * SECOND_NS)
         rate = 1.0 + self.profile.drift_ratio * random.uniform(-1.0, 1.0)
@@ -261,6 +273,9 @@ class World(Timeline):
         self._arm(process)
         if self._is_master(process, local_ns):
             self.invariants.believes(process.unit_id, self._is_still_master, self.now_s)
+        if self.batteries is not None:
+            slots = process.agent._interlock.types  # what it says in public comes later
+            self.invariants.shares(process.unit_id, slots, self.batteries)
 
     def _is_master(self, process: Process, local_ns: int) -> bool:
         return process.agent._election.is_master(local_ns)  # no public word is as fresh
@@ -331,6 +346,11 @@ class World(Timeline):
                     self.invariants.granted(unit_id, entry.term)
                 elif isinstance(entry, ev.DealClosed):
                     self.invariants.wrote(unit_id, entry.receipt)
+            case ev.ClaimBattery(type) if self.batteries is not None:
+                is_granted = self.batteries.claim(unit_id, type)
+                self.at(self.now_ns, self.feed, process, ev.BatteryClaimed(type, is_granted))
+            case ev.FreeBattery(type) if self.batteries is not None:
+                self.batteries.free(unit_id, type)
             case ev.Note(text):
                 self.say(unit_id, text)
             case ev.Stopped():
