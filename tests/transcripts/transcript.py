@@ -106,7 +106,8 @@ class Scene:
             deal = self._deal_in(phase)
             if deal is not None:
                 self._awaited.remove(awaited)
-                self._timed.append((self._now_s + later_s, self._resolve(action, deal)))
+                # whole nanoseconds: what lies between two is never due
+                self._timed.append((round(self._now_s + later_s, 9), self._resolve(action, deal)))
 
     def _warn(self) -> None:
         """Say it when something is on the bus that should not be."""

@@ -462,7 +462,9 @@ class DealMachine:
                 received_wh = max(received_wh or 0.0, metered_wh)
             if unit_id == self.meter_id:
                 moved_wh = max(moved_wh, metered_wh)
-        self.deal = replace(deal, sent_wh=sent_wh, received_wh=received_wh, moved_wh=moved_wh)
+        counts = (sent_wh, received_wh, moved_wh)
+        if counts != (deal.sent_wh, deal.received_wh, deal.moved_wh):
+            self.deal = replace(deal, sent_wh=sent_wh, received_wh=received_wh, moved_wh=moved_wh)
 
     def _reading(self, unit_id: UnitId) -> ConverterReading | None:
         """The newest reading that tells of what was ordered last."""

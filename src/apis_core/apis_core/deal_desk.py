@@ -52,7 +52,7 @@ class DealDesk:
 
     def __init__(self, unit_id: UnitId) -> None:
         self._unit_id = unit_id
-        # what was said of a deal last, and the machine's record that this came from
+        # what was said of a deal last, and the machine's last record that was looked at
         self._published: dict[str, tuple[Deal, Deal]] = {}
         self._submitters: dict[str, str] = {}  # deal id -> call to be answered
 
@@ -61,9 +61,15 @@ class DealDesk:
         return deal_id in self._published
 
     def publish(self, record: Deal) -> list[Effect]:
-        """Tell the world of a deal, if that is news."""
+        """Tell the world of a deal, if that is news.
+
+        What the other side than the meter has counted goes with the next news.
+        """
         before, told = self._published.get(record.deal_id, (None, None))
-        if record is told or record == told:
+        if record is told:
+            return []
+        if before is not None and told is not None and not _is_news(record, told):
+            self._published[record.deal_id] = (before, record)
             return []
         news = replace(record, sequence=before.sequence + 1 if before else 1)
         self._published[record.deal_id] = (news, record)
@@ -103,3 +109,9 @@ class DealDesk:
         is_silent = refusal.error is ControlError.NO_ANSWER
         error = SubmitError.TIMEOUT if is_silent else SubmitError.UNIT_REFUSED
         return self.answer(call_id, error, refusal.message)
+
+
+def _is_news(record: Deal, told: Deal) -> bool:
+    if record.moved_wh != told.moved_wh or record.state is not told.state:
+        return True
+    return record != replace(told, sent_wh=record.sent_wh, received_wh=record.received_wh)

@@ -89,7 +89,7 @@ def _compile(folder: Path) -> None:
         text = text.replace("@dataclass(frozen=True", "@dataclass(unsafe_hash=True")
         (folder / module).write_text(text, encoding="utf-8")
     command = [sys.executable, "-m", "mypyc", *modules]
-    levels = {"MYPYC_OPT_LEVEL": "1", "MYPYC_DEBUG_LEVEL": "0"}
+    levels = {"MYPYC_OPT_LEVEL": "3", "MYPYC_DEBUG_LEVEL": "0"}
     try:
         done = subprocess.run(
             command, cwd=folder, env=os.environ | levels, capture_output=True, text=True
