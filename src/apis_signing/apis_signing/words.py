@@ -131,7 +131,7 @@ class Words:
         count = Counter(self.keys.roles.values())
         who = f"speaks as {self.signer}" if self.signer else "listens only"
         units, operators = count[Role.UNIT], count[Role.OPERATOR]
-        return f"signed grid: {who}; {units} units and {operators} operators have keys"
+        return f"signed grid: {who}; there are keys of units: {units}, of operators: {operators}"
 
     # --- saying ----------------------------------------------------------------------------------
 
