@@ -64,7 +64,9 @@ class GridWatch:
         """Listen to a grid.
 
         Args:
-            node: Whose callbacks run in one thread.
+            node: Whose callbacks run one at a time: in an executor of one thread, or, as in rqt's
+                MultiThreadedExecutor, by the node's default callback group, which is mutually
+                exclusive. :meth:`close` may be called from any thread.
             unit_ids: Units to listen to from now on; see also :meth:`discover`.
             namespace: Such as ``/apis/village``; empty = the node's own.
             words: Refuses what does not count; who orders through us speaks with it.
@@ -86,6 +88,7 @@ class GridWatch:
         self._subscriptions: list[Any] = []
         self._prefix = f"{namespace}/" if namespace else ""
         self._names: set[str] = set()
+        self._is_closed = False
         for unit_id in unit_ids:
             self._follow(unit_id)
         self._listen(Deal, "deals", self._on_deal, HISTORY)
@@ -121,13 +124,13 @@ class GridWatch:
 
     def next_mode_version(self) -> int:
         """What to number a global mode with, so that all units find it newer than theirs."""
-        known = (status.global_mode_version for status in self.statuses.values())
+        known = (int(status.global_mode_version) for status in self.statuses.values())
         return max(known, default=0) + 1
 
     def global_mode(self) -> int:
         """The newest global mode that any unit knows, as ``OperationMode.MODE_*``."""
         newest = max(self.statuses.values(), key=lambda s: s.global_mode_version, default=None)
-        return newest.global_mode if newest else OperationMode.MODE_UNSET
+        return int(newest.global_mode if newest else OperationMode.MODE_UNSET)
 
     def discover(self) -> None:
         """Listen to units that have appeared in the graph under our namespace."""
@@ -135,13 +138,18 @@ class GridWatch:
         for topic, _ in self._node.get_topic_names_and_types():
             name, _, rest = topic.removeprefix(prefix).partition("/")
             if topic.startswith(prefix) and rest == "status" and name not in self._names:
-                self._follow(name.upper())
+                with self.lock:  # for one unit at a time: who looks need not wait for all
+                    if self._is_closed:
+                        return
+                    self._follow(name.upper())
 
     def close(self) -> None:
-        """Listen no longer."""
-        for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
-        self._subscriptions.clear()
+        """Listen no longer, not even to what is being discovered."""
+        with self.lock:
+            self._is_closed = True
+            for subscription in self._subscriptions:
+                self._node.destroy_subscription(subscription)
+            self._subscriptions.clear()
 
     def _follow(self, unit_id: str) -> None:
         self.unit_ids = (*self.unit_ids, unit_id)

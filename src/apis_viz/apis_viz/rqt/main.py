@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 from contextlib import suppress
+from functools import partial
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -30,7 +31,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Show the window until it is closed; give the exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(prog="grid_window", description=__doc__.partition("\n")[0])
-    parser.add_argument("--cluster", default="village", help="name of the cluster")
+    parser.add_argument(
+        "--cluster",
+        default=os.environ.get("APIS_CLUSTER", ""),
+        help="name of the cluster; without, the one that is found, or the one chosen",
+    )
     parser.add_argument("--picture", metavar="FILE", help="save a PNG of the window and end")
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     options = parser.parse_args(rclpy.utilities.remove_ros_args(["", *arguments])[1:])
@@ -42,17 +47,15 @@ def main(arguments: list[str] | None = None) -> int:
     except ImportError as error:
         print(f"grid_window: {error}; `make desktop` installs Qt", file=sys.stderr)
         return 2
-    from apis_viz.rqt.link import GridLink
+    from apis_viz.rqt.link import GridLink, clusters
 
     node = Node("grid_window", start_parameter_services=False)
-    link = GridLink(node, options.cluster)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     thread = threading.Thread(target=_spin, args=(executor,), daemon=True)
     thread.start()
     application = QtWidgets.QApplication(sys.argv[:1])
-    widget = GridWidget(link.watch, link.set_mode)
-    widget.setWindowTitle(f"APIS grid: {options.cluster}")
+    widget = GridWidget(partial(clusters, node), partial(GridLink, node), cluster=options.cluster)
     widget.resize(*SIZE_PX)
     widget.show()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -67,10 +70,9 @@ def main(arguments: list[str] | None = None) -> int:
         QtCore.QTimer.singleShot(PICTURE_AFTER_MS, save)
     run = getattr(application, "exec", None) or application.exec_
     code = run()
-    widget.stop()
     executor.shutdown()
     thread.join()
-    link.close()
+    widget.stop()
     node.destroy_node()
     rclpy.try_shutdown()
     return int(code)

@@ -7,16 +7,19 @@ from datetime import datetime, timezone
 from typing import Any
 
 from apis_interfaces.msg import ConverterState, Deal, Fault, OperationMode, UnitStatus
+from apis_viz.model import ORDER_PATIENCE_S
 from apis_viz.watch import GridWatch
 
 __all__ = [
     "DEALS",
     "FAULTS",
+    "FOLLOW",
     "MODES",
     "UNITS",
     "deal_rows",
     "fault_rows",
     "mode_text",
+    "order_text",
     "unit_rows",
 ]
 
@@ -30,7 +33,9 @@ MODES = {
     OperationMode.MODE_FORCE_STOP: "Force stop",
     OperationMode.MODE_MANUAL: "Manual",
 }
+FOLLOW = "Follow cluster"  # MODE_UNSET of a unit
 SILENT_AFTER_S = 15.0  # wall
+NAMED = 4  # units in one line
 
 
 def unit_rows(watch: GridWatch) -> list[tuple[str, ...]]:
@@ -78,6 +83,32 @@ def mode_text(watch: GridWatch) -> str:
     return f"{MODES.get(watch.global_mode(), 'no mode')} · {who}"
 
 
+def order_text(watch: GridWatch, order: OperationMode, age_s: float) -> str:
+    """Who has not followed an order, in one line; empty = nobody is left.
+
+    Args:
+        watch: Of the cluster.
+        order: As it was sent.
+        age_s: How long ago, wall time. [s]
+    """
+    late = [unit_id for unit_id in sorted(watch.statuses) if _is_behind(watch, unit_id, order)]
+    if not late:
+        return ""
+    more = f" and {len(late) - NAMED} more" if len(late) > NAMED else ""
+    yet = "" if age_s > ORDER_PATIENCE_S else "yet "
+    name = MODES.get(order.mode, FOLLOW)
+    return f"{name} not {yet}followed by {', '.join(late[:NAMED])}{more}"
+
+
+def _is_behind(watch: GridWatch, unit_id: str, order: OperationMode) -> bool:
+    status = watch.statuses[unit_id]
+    if order.unit_id:
+        return bool(order.unit_id == unit_id and status.local_mode != order.mode)
+    if status.global_mode_version != order.version:  # a newer one is of somebody else, and counts
+        return bool(status.global_mode_version < order.version)
+    return bool(status.global_mode != order.mode)
+
+
 def _unit(watch: GridWatch, status: UnitStatus) -> tuple[str, ...]:
     reading = watch.converter(status.unit_id) or status.converter
     age_s = watch.age_s(status.unit_id) or 0.0
@@ -101,7 +132,9 @@ def _unit(watch: GridWatch, status: UnitStatus) -> tuple[str, ...]:
 
 
 def _number(value: float, digits: int, suffix: str = "") -> str:
-    return f"{value:.{digits}f}{suffix}" if math.isfinite(value) else ""
+    if not math.isfinite(value):
+        return ""
+    return f"{round(value, digits) + 0.0:.{digits}f}{suffix}"  # + 0.0: no minus before a zero
 
 
 def _word(kind: Any, prefix: str, value: int) -> str:
