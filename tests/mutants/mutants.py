@@ -154,8 +154,10 @@ MUTANTS = (
     _mutant(
         "a converter that does not do what it is told is trusted",
         (self_check, "dynamic_violation", lambda *_, **__: None),
-        seed=0,
+        seed=4,
         profile="hardware",
+        units=8,
+        hours=0.9,
     ),
     _mutant(
         "a member gives two voices in a term",

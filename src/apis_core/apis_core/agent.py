@@ -207,9 +207,13 @@ class Agent:
         coming = _written_policy(memory.coming_policy_text)
         self._roll_out = RollOut(self._state, coming, timing.status_ns, now_ns)
         self._offered = self._roll_out.offer(settings.policy)  # told at the start
+        # A later start must not take a changed file for what was agreed on.
+        is_first = not memory.policy_text
+        self._first_policy = [Record(PolicyAdopted(policy_file(policy)))] if is_first else []
         self._next_hardware: Hardware | None = None  # holds as soon as this unit rests
         self._teller = StatusTeller(self._state, self._obedience, self._roll_out, now_ns)
         self._deals: dict[str, Deal] = {}  # last records heard, of deals that are not over
+        self._over: dict[str, None] = {}  # the last that are; a late word does not revive them
         self._told_to = (NOBODY, 0)  # the grid master and the term that know our faults
         self._unanswered = (0, now_ns)  # orders to our driver in a row, and since when
         self._namesake = ("", 0)  # another process of our name: its instance, its last sequence
@@ -232,7 +236,8 @@ class Agent:
 
         The converter goes to WAIT whatever it was doing, and old deals are closed in the journal.
         """
-        effects = [*self._converter.stop("starting", now_ns, at_once=True), *self._offered]
+        effects = [*self._converter.stop("starting", now_ns, at_once=True), *self._first_policy]
+        effects += self._offered
         for counted in self._left_over:
             receipt = replace(counted, reason=RESTARTED)
             effects.append(Record(DealClosed(receipt)))
@@ -569,8 +574,13 @@ class Agent:
         known = self._deals.get(deal.deal_id)
         if known is not None and (known.term, known.sequence) >= (deal.term, deal.sequence):
             return
+        if deal.deal_id in self._over:
+            return
         if deal.state.is_over:
             self._deals.pop(deal.deal_id, None)
+            self._over[deal.deal_id] = None
+            if len(self._over) > _REMEMBERED_DEALS:
+                del self._over[next(iter(self._over))]
             return
         self._deals[deal.deal_id] = deal
         while len(self._deals) > _REMEMBERED_DEALS:

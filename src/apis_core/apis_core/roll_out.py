@@ -69,7 +69,8 @@ class RollOut:
         self.decided: Policy | None = None
         self._state = state
         # what this unit has written down, and the newest that was given or offered to it
-        self._coming = _Edition.of(coming) if coming is not None else None
+        is_coming = coming is not None and coming.version > state.policy.version
+        self._coming = _Edition.of(coming) if coming is not None and is_coming else None
         self._newest = self._coming
         self._is_anyone_behind = False
         self._tell_ns = max(tell_ns, _TELL_NS)

@@ -7,9 +7,10 @@ from random import Random
 
 import pytest
 from market import SOCS, Led, Market, sides
+from village import Village
 
 from apis_core.deal import Phase
-from apis_core.events import Broadcast, Call, Note
+from apis_core.events import Broadcast, Call, Note, Received
 from apis_core.grid_master import GridMaster
 from apis_core.messages import ControlReply, ConverterReading, Deal, UnitStatus
 from apis_core.policy import replace_members
@@ -391,3 +392,12 @@ def test_7_6_a_reference_whose_process_stops_hands_the_bus_over_first():
     market.kill(market.b)
     ended = market.finish()
     assert (ended[own].state, ended[other].state) == (DealState.ABORTED, DealState.COMPLETED)
+
+
+def test_w5_a_word_that_comes_after_that_of_the_end_does_not_revive_a_deal():
+    agent = Village({"E001": 0.8, "E002": 0.8, "E003": 0.8}).agents["E003"]
+    running = deal("d", "E001", "E002")
+    over = replace(running, state=DealState.COMPLETED, sequence=10)
+    for heard in (over, running):
+        agent.handle(Received(heard), NOW_NS)
+    assert agent._deals == {}

@@ -22,6 +22,7 @@ from apis_core.events import (
 from apis_core.messages import OfferKind, PolicyOffer
 from apis_core.policy import parse_policy, policy_hash
 from apis_core.policy_file import policy_file
+from apis_core.roll_out import RollOut
 from apis_core.scenario import parse_scenario
 from apis_core.types import ConverterMode, FaultLevel
 
@@ -172,6 +173,37 @@ def test_w30_a_unit_that_was_away_catches_up():
     cluster.kill(away)
     cluster.start(away)
     assert cluster.versions()[away] == 1  # from its journal
+
+
+def test_w30_a_file_that_changed_while_a_unit_was_away_is_offered_not_obeyed():
+    cluster = Cluster()
+    away = followers(cluster)[0]
+    cluster.feed(away, PolicyRead(cluster.newer(version=1)))
+    cluster.withheld = {(OfferKind.ADOPT, unit_id) for unit_id in cluster.agents}
+    ready = policy_hash(cluster.newer(version=1))
+    assert cluster.run_until(
+        lambda: cluster.agents[away]._roll_out.coming_hash == ready, 60.0
+    )  # written down, and not in force
+    cluster.kill(away)
+    newest = cluster.newer(version=2)
+    cluster.make_settings = lambda unit_id: replace(
+        Village.make_settings(cluster, unit_id), policy=newest
+    )
+    cluster.start(away)
+    assert cluster.versions()[away] == 0
+    assert cluster.agents[away]._roll_out.coming_hash == ready
+    cluster.withheld.clear()
+    assert cluster.run_until(lambda: cluster.all_at(2), 180.0)
+
+
+def test_w30_what_a_unit_was_ready_for_is_forgotten_if_it_is_older_than_what_holds():
+    """Of a journal that begins with a file's policy unwritten."""
+    cluster = Cluster()
+    unit_id = followers(cluster)[0]
+    state, older = cluster.agents[unit_id]._state, cluster.newer(version=0)
+    roll_out = RollOut(state, older, 0, cluster.now_ns)
+    assert roll_out.coming_hash == ""
+    assert roll_out.tick(roll_out.wake_ns, is_grid_master=True, is_bus_free=True) == []
 
 
 def test_w30_a_grid_master_lost_in_the_middle_leaves_it_to_the_next():

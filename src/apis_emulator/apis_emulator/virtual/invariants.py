@@ -57,7 +57,7 @@ class Limits:
         after_lie: How long a converter may carry a current that it was not told to.
         unwritten_wh: The most that a process takes with it that was counted for a deal.
         stray_wh: The most that is booked for the wrong deal.
-        late_wh: The most that a slow driver can let flow beyond the agreed energy. [Wh]
+        late_wh: The most that slow drivers and lost answers let flow beyond what was agreed.
     """
 
     after_death: float
