@@ -132,8 +132,11 @@ class Invariants:
             self._check_owner(unit_id, converter, now_s)
         if len(stiff) > 1:
             raise Violation(1, f"{' and '.join(stiff)} both regulate the voltage, without droop")
-        for unit_id in [u for u in self._lies_since_s if not plant.units[u].converter.is_active]:
-            del self._lies_since_s[unit_id]
+        for unit_id in list(self._lies_since_s):
+            converter = plant.units[unit_id].converter
+            # a reference carries what the others leave, whatever it is told
+            if not converter.is_active or converter.is_reference:
+                del self._lies_since_s[unit_id]
         if self._lies_since_s:
             return  # what it adds is nobody's fault but its own
         if min(given_a, taken_a) > self._sum_a:
