@@ -6,7 +6,7 @@ slots for them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from apis_core.events import Call, Effect
@@ -61,7 +61,10 @@ class Inheritance:
         self._patient_until_ns = now_ns + _PATIENCE_HOLDS * timing.deal.hold_ns
         self._look_ns = now_ns + timing.silent_ns
         self._take_until_ns = now_ns + timing.silent_ns  # who lives has been heard by then
-        self._heard: set[UnitId] = set()  # in this term
+        # Who has said in this term how it is. What was said before may be out of date: an older
+        # grid master that was cut off may have ended the deal meanwhile. In this term a unit does
+        # nothing for it any more.
+        self._heard: set[UnitId] = set()
         self._spoke_ns = dict.fromkeys(statuses, now_ns)
 
     @property
@@ -76,7 +79,8 @@ class Inheritance:
 
     def hear_status(self, status: UnitStatus, now_ns: int) -> None:
         """A unit speaks."""
-        self._heard.add(status.unit_id)
+        if status.term >= self._term:
+            self._heard.add(status.unit_id)
         self._spoke_ns[status.unit_id] = now_ns
 
     def flows_on(self, own_deal_ids: Collection[str], now_ns: int) -> bool:
@@ -96,27 +100,32 @@ class Inheritance:
     def take_running(self, now_ns: int, own_reference_id: UnitId) -> tuple[UnitId, list[Deal]]:
         """The deals to go on with, and who holds the bus for them; they are no leftovers any more.
 
-        None, unless the bus is as their records say.
+        Those whose units say in this term that they hold them; of the reference's own it is enough
+        that the reference says so, because the others hang on it. None, unless the bus is as their
+        records say.
 
         Args:
             now_ns: Present time.
             own_reference_id: Who holds the bus for the deals that this grid master runs already.
         """
-        running = [deal for deal in self._running if all(map(self._holds(deal), deal.unit_ids))]
-        references = {deal.voltage_reference_id for deal in running}
+        possible = [deal for deal in self._running if not self._is_denied(deal)]
+        references = {deal.voltage_reference_id for deal in possible}
         if now_ns > self._take_until_ns or len(references) != 1:
             return NOBODY, []  # none, or one was just being replaced: all are wound up
         (unit_id,) = references
         if own_reference_id not in (NOBODY, unit_id):
             return NOBODY, []
-        is_own = any(deal.type_of(unit_id) is not None for deal in running)
-        status = self._statuses.get(unit_id)
-        is_held = status and status.converter.mode is ConverterMode.VOLTAGE_REFERENCE
-        if own_reference_id == NOBODY and not (is_own and is_held):
+        if own_reference_id == NOBODY and not self._is_held(unit_id, possible):
             return NOBODY, []
+        running = [
+            deal
+            for deal in possible
+            if self._heard.issuperset(deal.unit_ids)
+            or (unit_id in deal.unit_ids and unit_id in self._heard)
+        ]
         for deal in running:
             del self._deals[deal.deal_id]
-        return unit_id, running
+        return (unit_id, running) if running else (NOBODY, [])
 
     def wind_up(
         self,
@@ -193,21 +202,24 @@ class Inheritance:
 
         One whose process was short of time a moment ago is no reason to end what flows.
         """
-        running = self._running
-        is_one = any(deal.deal_id == deal_id for deal in running)
-        silent = any(u not in self._statuses for deal in running for u in deal.unit_ids)
-        return now_ns <= self._take_until_ns and is_one and silent
+        possible = [deal for deal in self._running if not self._is_denied(deal)]
+        is_one = any(deal.deal_id == deal_id for deal in possible)
+        is_silent = any(u not in self._heard for deal in possible for u in deal.unit_ids)
+        return now_ns <= self._take_until_ns and is_one and is_silent
 
-    def _holds(self, deal: Deal) -> Callable[[UnitId], bool]:
-        def holds(unit_id: UnitId) -> bool:
-            status = self._statuses.get(unit_id)
-            return (
-                status is not None
-                and deal.deal_id in status.deal_ids
-                and status.converter.mode.is_active
-            )
+    def _is_denied(self, deal: Deal) -> bool:
+        """Whether one of its units says in this term that it does nothing for a deal."""
+        statuses = [self._statuses[u] for u in deal.unit_ids if u in self._heard]
+        return any(
+            deal.deal_id not in status.deal_ids or not status.converter.mode.is_active
+            for status in statuses
+        )
 
-        return holds
+    def _is_held(self, unit_id: UnitId, deals: list[Deal]) -> bool:
+        """Whether a unit says in this term that it holds the bus, for one of those deals."""
+        if unit_id not in self._heard or all(deal.type_of(unit_id) is None for deal in deals):
+            return False
+        return self._statuses[unit_id].converter.mode is ConverterMode.VOLTAGE_REFERENCE
 
     def _carries_current(self) -> bool:
         currents = (ConverterMode.CHARGE, ConverterMode.DISCHARGE)

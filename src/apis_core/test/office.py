@@ -45,6 +45,7 @@ def status(unit_id, mode=ConverterMode.WAIT, deal_ids=(), effective=RUN) -> Unit
         local_mode=OperationMode.UNSET,
         effective_mode=effective,
         capacity_wh=4800.0,
+        term=7,
         converter=ConverterReading(mode=mode),
         deal_ids=tuple(deal_ids),
     )

@@ -52,6 +52,7 @@ def status(unit_id: str, mode: ConverterMode, *deal_ids: str) -> UnitStatus:
         local_mode=OperationMode.UNSET,
         effective_mode=OperationMode.RUN,
         capacity_wh=4800.0,
+        term=7,
         converter=ConverterReading(mode=mode),
         deal_ids=deal_ids,
     )
@@ -67,8 +68,11 @@ STATUSES = (
 
 
 def begins(policy, deals=DEALS, statuses=STATUSES, **instead):
-    """A new grid master, and its first effects; ``instead`` = other statuses by unit."""
-    statuses = {s.unit_id: s for s in statuses} | instead
+    """A new grid master, and what it does until all have spoken twice in its term.
+
+    ``instead`` = other statuses by unit.
+    """
+    said = {s.unit_id: s for s in statuses} | instead
     master = GridMaster(
         unit_id="E005",
         term=7,
@@ -76,10 +80,13 @@ def begins(policy, deals=DEALS, statuses=STATUSES, **instead):
         timing=Timing.of(policy),
         random=Random(1),
         known_deals={known.deal_id: known for known in deals},
-        statuses=statuses,
+        statuses={unit_id: replace(status, term=6) for unit_id, status in said.items()},
         now_ns=NOW_NS,
     )
-    return master, master.begin(NOW_NS)
+    effects = master.begin(NOW_NS)
+    for status in (*said.values(), *said.values()):
+        effects += master.hear_status(status, NOW_NS)
+    return master, effects
 
 
 def orders(effects, operation):
@@ -102,7 +109,7 @@ def test_w5_deals_that_run_are_adopted_with_both_units_and_told_to_all(policy):
         ("d", 7, DealState.RUNNING),
         ("e", 7, DealState.RUNNING),
     ]
-    assert Note("goes on with 2 deals, E002 holds the bus") in effects
+    assert Note("goes on with d; E002 holds the bus") in effects
     assert (master._reference.stage, master._reference.unit_id) == (Stage.UP, "E002")
 
 
@@ -171,7 +178,7 @@ def test_w5_a_deal_in_transition_is_released_and_the_others_go_on(policy, state)
 def test_w5_a_deal_whose_unit_is_off_is_released_and_the_others_go_on(policy, unit_id):
     _, effects = begins(policy, **{unit_id: status(unit_id, M.WAIT, "e")})
     assert orders(effects, Op.ADOPT) == [("E001", "d"), ("E002", "d")]
-    assert orders(effects, Op.RELEASE) == [("E003", "e"), ("E004", "e")]
+    assert sorted(orders(effects, Op.RELEASE)) == [("E003", "e"), ("E004", "e")]
 
 
 def test_w5_a_unit_that_is_heard_a_little_late_is_no_reason_to_end_what_flows(policy):
@@ -205,6 +212,34 @@ def test_w5_a_unit_that_is_not_heard_in_time_ends_its_deal(policy):
     later_ns = NOW_NS + Timing.of(policy).silent_ns + 1
     assert orders(master.hear_status(STATUSES[3], later_ns), Op.RELEASE) == [("E004", "e")]
     assert orders(master.hear_status(STATUSES[2], later_ns), Op.ADOPT) == []
+
+
+def test_w5_what_a_grid_master_that_was_cut_off_has_ended_is_not_said_to_run(policy):
+    """Found by seed 878: both units had been cut off with it, and so had its word of the end."""
+    ended = {unit_id: status(unit_id, M.WAIT) for unit_id in ("E001", "E002", "E003", "E004")}
+    _, effects = begins(policy, **ended)
+    assert orders(effects, Op.ADOPT) == []
+    assert [e.message for e in effects if isinstance(e, Broadcast)] == []
+
+
+def test_w5_what_a_unit_said_under_an_older_grid_master_decides_nothing(policy):
+    master, _ = begins(policy, statuses=())
+    for said in STATUSES:
+        assert orders(master.hear_status(replace(said, term=6), NOW_NS), Op.ADOPT) == []
+    assert orders(master.hear_status(STATUSES[1], NOW_NS), Op.ADOPT) == [
+        ("E001", "d"),
+        ("E002", "d"),
+    ]
+
+
+def test_w5_records_that_differ_on_the_reference_are_not_gone_on_with_before_all_have_spoken(
+    policy,
+):
+    moving = deal("e", "E004", "E003", voltage_reference_id="E003")
+    master, effects = begins(policy, [DEALS[0], moving], STATUSES[:2])
+    assert orders(effects, Op.ADOPT) == []
+    gone = replace(STATUSES[2], deal_ids=(), converter=ConverterReading(mode=M.WAIT))
+    assert orders(master.hear_status(gone, NOW_NS), Op.ADOPT) == [("E001", "d"), ("E002", "d")]
 
 
 # --- in the village ------------------------------------------------------------------------------
