@@ -33,6 +33,9 @@ _TRIAL_NS = 30 * SECOND_NS  # for the bus to follow to a voltage that is set; dr
 _NO_CURRENT_A = 0.125
 _Op = ControlOperation
 _STEPS = (_Op.WILL_HAND_OVER, _Op.WILL_TAKE_OVER, _Op.DID_HAND_OVER, _Op.DID_TAKE_OVER)
+# Of one that failed halfway. The next one may hold the voltage already: it must have let go before
+# the old one may hold it alone.
+_STEPS_BACK = (_Op.HOLD, _Op.WAIT, _Op.DID_HAND_OVER, _Op.DID_TAKE_OVER)
 
 
 class Stage(Enum):
@@ -102,7 +105,10 @@ class VoltageReference:
         self._timing = timing
         self._random = random
         self._next: tuple[UnitId, str] = (NOBODY, "")  # who takes over, for which deal
+        self._joins = False  # whether that deal has no current on the bus yet
         self._step = 0  # of a hand-over
+        self._is_doubtful = False  # an order of this step was not answered: it may be obeyed
+        self._goes_back = False
         self._trials: list[float] = []
         self._witness_id: UnitId = NOBODY
         self._goal_v: float | None = None  # where the voltage is to go, step by step
@@ -149,9 +155,19 @@ class VoltageReference:
         self._goal_v = None
         self._enter(Stage.UP, now_ns)
 
-    def hand_over(self, unit_id: UnitId, deal_id: str, now_ns: int) -> list[Effect]:
-        """Let another unit hold the voltage; one that refuses is noted as unwilling."""
-        self._next, self._step = (unit_id, deal_id), 0
+    def hand_over(
+        self, unit_id: UnitId, deal_id: str, now_ns: int, *, joins: bool = False
+    ) -> list[Effect]:
+        """Let another unit hold the voltage; one that refuses is noted as unwilling.
+
+        Args:
+            unit_id: Who is to hold it.
+            deal_id: In whose name.
+            now_ns: Present time.
+            joins: Whether that deal has no current on the bus yet.
+        """
+        self._next, self._joins = (unit_id, deal_id), joins
+        self._step, self._goes_back = 0, False
         self._goal_v = None
         return self._do_step(now_ns)
 
@@ -322,14 +338,22 @@ class VoltageReference:
         return self._step_voltage(now_ns)
 
     def _do_step(self, now_ns: int) -> list[Effect]:
+        self._is_doubtful = False
         self._enter(Stage.HANDING_OVER, now_ns, 2 * self._timing.answer_ns)
         if self._calls.busy():
             return []  # two orders on their way to one unit may overtake each other
         return self._ask_step(now_ns)
 
+    @property
+    def _operation(self) -> _Op:
+        """What the present step of a hand-over orders."""
+        return (_STEPS_BACK if self._goes_back else _STEPS)[self._step]
+
     def _ask_step(self, now_ns: int) -> list[Effect]:
-        operation = _STEPS[self._step]
+        operation = self._operation
         is_old = operation in (_Op.WILL_HAND_OVER, _Op.DID_HAND_OVER)
+        if self._goes_back:
+            is_old = operation is _Op.DID_TAKE_OVER
         unit_id, deal_id = (self.unit_id, self.deal_id) if is_old else self._next
         takes_v = operation is _Op.WILL_TAKE_OVER and self._policy.take_over_dvg == "theoretical"
         voltage_v = self.voltage_v if takes_v else None
@@ -338,13 +362,19 @@ class VoltageReference:
     def _react_to_step(
         self, unit_id: UnitId, operation: _Op, reply: ControlReply, now_ns: int
     ) -> list[Effect]:
-        if operation is not _STEPS[self._step]:  # asked before the hand-over began
+        if operation is not self._operation:  # asked before the hand-over began
             return [] if self._calls.busy() else self._ask_step(now_ns)
         if reply.error is ControlError.NO_ANSWER:
+            self._is_doubtful = True
             return []  # asked again until the deadline
+        if self._goes_back and unit_id == self.next_unit_id:
+            return self._go_back(operation, reply, now_ns)
         if reply.error is not ControlError.NONE:
             if operation is _Op.WILL_TAKE_OVER:
-                self.unwilling_ids.add(unit_id)  # nothing has happened yet: the old one goes on
+                self.unwilling_ids.add(unit_id)  # the old one goes on
+                if self._is_doubtful or reply.error is ControlError.CONVERTER:
+                    self._step, self._goes_back = 0, True
+                    return self._do_step(now_ns)
                 self._next = (NOBODY, "")
                 self._enter(Stage.UP, now_ns)
                 return self._ask(self.unit_id, _Op.DID_TAKE_OVER, self.deal_id, now_ns)
@@ -353,14 +383,31 @@ class VoltageReference:
         self._step += 1
         if self._step < len(_STEPS):
             return self._do_step(now_ns)
-        (self.unit_id, self.deal_id), self._next = self._next, (NOBODY, "")
+        if not self._goes_back:
+            self.unit_id, self.deal_id = self._next
+            self.unwilling_ids.clear()
+        self._next, self._goes_back = (NOBODY, ""), False
         self.sample = None
         if reply.reading.grid_voltage_setpoint_v:
             self.voltage_v = reply.reading.grid_voltage_setpoint_v
         self._goal_v = None
-        self.unwilling_ids.clear()
         self._enter(Stage.UP, now_ns)
         return []
+
+    def _go_back(self, operation: _Op, reply: ControlReply, now_ns: int) -> list[Effect]:
+        """What a unit says that failed to take over."""
+        has_closed = reply.error is ControlError.UNKNOWN_DEAL  # with its converter off
+        holds_bus = reply.reading.mode is ConverterMode.VOLTAGE_REFERENCE
+        is_in_vain = holds_bus and operation is _Op.DID_HAND_OVER
+        if not has_closed and (reply.error is not ControlError.NONE or is_in_vain):
+            return []  # asked again until the deadline
+        if has_closed or not holds_bus:
+            self._step = _STEPS_BACK.index(_Op.DID_TAKE_OVER)
+        elif operation is _Op.HOLD and not self._joins:
+            self._step = _STEPS_BACK.index(_Op.DID_HAND_OVER)
+        else:
+            self._step += 1
+        return self._do_step(now_ns)
 
     def _too_late(self, now_ns: int) -> list[Effect]:
         self._deadline_ns = NEVER_NS

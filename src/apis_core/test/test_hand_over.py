@@ -11,10 +11,11 @@ from market import Market, once
 
 from apis_core.deal import DealMachine
 from apis_core.events import DealUnwanted
-from apis_core.messages import ControlReply, ConverterOperation
+from apis_core.messages import ControlReply, ConverterOperation, ConverterReply
 from apis_core.types import (
     ControlError,
     ControlOperation,
+    ConverterError,
     ConverterMode,
     DealState,
     Side,
@@ -198,6 +199,50 @@ def test_7_2_a_large_unit_that_will_not_joins_all_the_same():
     assert market.plants["E002"].reading.droop_ratio == 0.0
     market.must_balance()
     assert market.references == ["E002"]
+
+
+def takes_over_unheard(market: Market, unit_id: str):
+    """A driver that obeys the order to take the bus over, and whose answer comes to nothing."""
+
+    def obeys(to, order):
+        if (to, order.mode) != (unit_id, M.VOLTAGE_REFERENCE):
+            return None
+        market.mishap = lambda *_: None
+        market._obey(to, order)
+        return ConverterReply(error=ConverterError.TIMEOUT, message="did not answer in time")
+
+    return obeys
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_w27_an_heir_that_fails_and_holds_the_bus_all_the_same_goes_back_to_its_current(seed):
+    """Found by seed 624: its deal moved nothing any more, and blocked a new policy for 13 min."""
+    market = Market(seed=seed)
+    market.want("E001", "E002", 15.0)
+    kept = market.want("E004", "E003", 30.0)
+    market.mishap = takes_over_unheard(market, "E003")
+    market.must_balance(stray_wh=1.0)
+    assert market.references == ["E002", "E004"]
+    assert market.state(kept) is DealState.COMPLETED
+
+
+def test_w27_a_large_unit_that_fails_to_take_over_joins_all_the_same():
+    market = Market(large_capacity_unit_ids=("E003",))
+    market.want("E001", "E002", 30.0)
+    market.mishap = takes_over_unheard(market, "E003")
+    market.want("E004", "E003", 20.0)
+    market.must_balance(stray_wh=1.0)
+    assert market.references == ["E002"]
+
+
+def test_w27_an_heir_that_fails_and_does_not_let_go_ends_all_deals():
+    market = Market()
+    market.want("E001", "E002", 15.0)
+    left = market.want("E004", "E003", 30.0)
+    market.mishap = takes_over_unheard(market, "E003")
+    market.proxy = refuses("E003", operation=Op.DID_HAND_OVER)
+    ended = market.finish()
+    assert ended[left].reason == "the hand-over to E003 did not go on"
 
 
 @pytest.mark.parametrize("operation", [Op.WILL_HAND_OVER, Op.DID_HAND_OVER, Op.DID_TAKE_OVER])
