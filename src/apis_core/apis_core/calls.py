@@ -65,12 +65,14 @@ class Calls:
             return NEVER_NS
         return min([call.until_ns for call in self._pending.values()])
 
-    def busy(self, operation: ControlOperation | None = None) -> set[UnitId]:
-        """Units that owe an answer (to that kind of order)."""
+    def busy(
+        self, operation: ControlOperation | None = None, *, since_ns: int = 0
+    ) -> set[UnitId]:
+        """Units that owe an answer (to that kind of order; to one no older than that)."""
         return {
             call.unit_id
             for call in self._pending.values()
-            if operation is None or call.operation is operation
+            if operation in (None, call.operation) and call.asked_ns >= since_ns
         }
 
     def ask(

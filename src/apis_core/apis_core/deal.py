@@ -46,7 +46,7 @@ from apis_core.types import (
     StopCause,
     UnitId,
 )
-from apis_core.units import NEVER_NS, SECOND_NS, wh_from_w
+from apis_core.units import NEVER_NS, SECOND_NS, s_from_ns, wh_from_w
 
 __all__ = ["DealMachine", "Phase"]
 
@@ -54,12 +54,14 @@ _COMPLETE_RATIO = 0.9995  # of the agreed energy counts as all of it
 _EXACT_RATIO = 0.001  # more than so much beyond the agreed energy wants a word
 _TIME_MARGIN_RATIO = 2.0  # a deal may take this many times what its current promises ...
 _TIME_MARGIN_S = 300.0  # ... and this much more
+_LEAST_FLOW_RATIO = 0.1  # of what its current promises; with less of it a deal only blocks others
 _NO_CURRENT_A = 0.125  # below this a converter that is ramping down counts as stopped
 _METER_ERROR_A = 0.25  # more than that is not for compensation to mend
 _STEADY_A = 0.01  # a reference whose current changes by less has settled
 _RELEASE_TRIES = 3
 _LEAD_NS = SECOND_NS // 2  # the current that relieves the reference ends so much earlier
 _NEAR_POLLS = 3  # before the end the deal is polled quickly
+_LOST_POLLS = 5  # quick polls later, who has not answered is asked again
 
 _Op = ControlOperation
 _MODES = {DealType.CHARGE: ConverterMode.CHARGE, DealType.DISCHARGE: ConverterMode.DISCHARGE}
@@ -165,6 +167,7 @@ class DealMachine:
         self._late_because = "it took more than twice the time that its current promised"
         # the energy of the bus's own capacitance, which comes back at the end, is not the deal's
         self._counts_until_ns = NEVER_NS
+        self._mark = (now_ns, 0.0)  # when was looked whether energy flows, and what had by then
         self._began_ns = now_ns
         self._entered_ns = now_ns  # the present phase
 
@@ -198,6 +201,11 @@ class DealMachine:
     def is_between_runs(self) -> bool:
         """Whether the reference books nothing for it until its next run, which brings the rest."""
         return self.phase is Phase.RUNNING and self._is_frozen
+
+    @property
+    def lands_soon(self) -> bool:
+        """Whether its currents may end by themselves before another one could be started."""
+        return self.phase is Phase.RUNNING and self._is_within(self._timing.hold_ns)
 
     @property
     def phase_since_ns(self) -> int:
@@ -296,6 +304,7 @@ class DealMachine:
         self._asked = list(self.deal.unit_ids)
         self._started = [unit for unit in self.deal.unit_ids if unit != self.reference_id]
         self._runs = 1
+        self._mark = (now_ns, self.deal.moved_wh)
         self._enter(Phase.RUNNING, now_ns, self._longest_ns())
         effects: list[Effect] = []
         for unit_id in self.deal.unit_ids:
@@ -563,14 +572,23 @@ class DealMachine:
         self._compensate_anew(now_ns)
         return self._ask(unit_id, _Op.CURRENT, now_ns, grid_current_a=self._shares_a[unit_id])
 
+    @property
+    def _flow_w(self) -> float:
+        """What its current promises."""
+        return self.deal.current_a * self._policy.grid_voltage_v
+
+    def _is_within(self, duration_ns: int) -> bool:
+        """Whether it may be complete within so long a time."""
+        return self.deal.energy_wh - self.deal.moved_wh < wh_from_w(self._flow_w, duration_ns)
+
     def _longest_ns(self) -> int:
-        deal = self.deal
-        expected_s = deal.energy_wh / (deal.current_a * self._policy.grid_voltage_v) * 3600.0
+        expected_s = self.deal.energy_wh / self._flow_w * 3600.0
         return round((expected_s * _TIME_MARGIN_RATIO + _TIME_MARGIN_S) * 1e9)
 
     def _run(self, now_ns: int) -> None:
         self._enter(Phase.RUNNING, now_ns, self._longest_ns())
         self._runs = 1
+        self._mark = (now_ns, self.deal.moved_wh)
         if not self.deal.started_ns:
             self.deal = replace(self.deal, started_ns=now_ns)
 
@@ -602,7 +620,25 @@ class DealMachine:
             )
         if taker_soc is not None and taker_soc > self._policy.charge_soc_max_ratio:
             return self.abort(f"{deal.charge_unit_id} is up to {taker_soc:.1%} of charge", now_ns)
-        return []
+        return self._watch_flow(now_ns) if self.phase is Phase.RUNNING else []
+
+    def _watch_flow(self, now_ns: int) -> list[Effect]:
+        """End a deal of which hardly anything is counted, whatever the converters say.
+
+        Beside others the meter of a reference shows what they do, too, and that may be the fault.
+        """
+        since_ns, before_wh = self._mark
+        duration_ns = now_ns - since_ns
+        is_disturbed = self.is_handed_over or not self.is_alone
+        if duration_ns < 2 * self._timing.hold_ns and not is_disturbed:
+            return []
+        moved_wh = self.deal.moved_wh - before_wh
+        self._mark = (now_ns, self.deal.moved_wh)
+        promised_wh = wh_from_w(self._flow_w, duration_ns)
+        if is_disturbed or moved_wh >= _LEAST_FLOW_RATIO * promised_wh:
+            return []
+        words = f"{self.meter_id} has counted {moved_wh:.2f} Wh in {s_from_ns(duration_ns):.0f} s"
+        return self.abort(f"hardly anything flows: {words}", now_ns)
 
     def _soc_ratio(self, unit_id: UnitId) -> float | None:
         sample = self._samples.get(unit_id)
@@ -765,15 +801,13 @@ class DealMachine:
         is_quick = self.phase in (Phase.STARTING, Phase.COMPENSATING, Phase.STOPPING)
         if self.phase is Phase.RUNNING:
             # near the end the limits want to be as fresh as can be
-            deal = self.deal
-            flow_w = deal.current_a * self._policy.grid_voltage_v
-            near_wh = wh_from_w(flow_w, _NEAR_POLLS * timing.poll_ns)
-            is_quick = deal.energy_wh - deal.moved_wh < near_wh
+            is_quick = self._is_within(_NEAR_POLLS * timing.poll_ns)
         self._next_poll_ns = now_ns + (timing.quick_poll_ns if is_quick else timing.poll_ns)
 
     def _poll(self, now_ns: int) -> list[Effect]:
         self._plan_poll(now_ns)
-        busy = self._calls.busy()
+        # an answer that is lost must not leave the limits as they are for long
+        busy = self._calls.busy(since_ns=now_ns - _LOST_POLLS * self._timing.quick_poll_ns)
         stopping = self._to_stop[0] if self.phase is Phase.STOPPING else NOBODY
         effects: list[Effect] = []
         # those that hold a current first: when one has stopped by itself, the meter is read after

@@ -489,13 +489,16 @@ class GridMaster:
             self._held_by = unit_id
             witness_id = next(u for u in machine.deal.unit_ids if u != unit_id)
             return reference.start(unit_id, deal_id, now_ns, witness_id)
+        landing = {u for m in self._machines.values() if m.lands_soon for u in m.current_ids}
+        if not landing.isdisjoint(machine.deal.unit_ids):
+            return []  # a converter that ends in this instant could not begin anew
         better = better_reference(machine.deal, reference.unit_id, self._policy)
         if better != NOBODY and better not in reference.unwilling_ids:
             if any(other.is_between_runs for other in self._users_of(reference.unit_id)):
                 return []  # its share is 0 A until the rest flows: it would go to WAIT
             note = Note(f"hands the bus over from {reference.unit_id} to {better}")
             machine.await_bus(better, Phase.ACTIVATING, now_ns)
-            return [note, *reference.hand_over(better, deal_id, now_ns)]
+            return [note, *reference.hand_over(better, deal_id, now_ns, joins=True)]
         stray_a = self._stray_a()
         if stray_a is None:
             return reference.watch(now_ns)
@@ -535,9 +538,8 @@ class GridMaster:
         unit_id, running = self._inheritance.take_running(now_ns, self._reference.unit_id)
         if not running:
             return []
-        effects: list[Effect] = [
-            Note(f"goes on with {len(running)} deals, {unit_id} holds the bus")
-        ]
+        names = " and ".join(deal.deal_id for deal in running)
+        effects: list[Effect] = [Note(f"goes on with {names}; {unit_id} holds the bus")]
         if self._reference.stage is Stage.OFF:
             own = next(deal for deal in running if deal.type_of(unit_id) is not None)
             self._reference.adopt(unit_id, own.deal_id, now_ns)

@@ -214,11 +214,12 @@ def test_7_8_a_unit_that_refuses_ends_the_deal(run, operation, reason):
     [
         (Phase.STARTING, "E001 did not start"),
         (Phase.COMPENSATING, "the current of E002 does not settle"),
-        (Phase.RUNNING, "it took more than twice the time that its current promised"),
+        (Phase.RUNNING, "hardly anything flows: E002 has counted 0.00 Wh in 30 s"),
     ],
 )
 def test_w16_no_phase_lasts_for_ever(run, phase, reason):
     run.to(phase)
+    run.machine.is_alone = True
     began_ns = run.now_ns
     while run.machine.phase is phase:
         if run.open:
@@ -229,6 +230,30 @@ def test_w16_no_phase_lasts_for_ever(run, phase, reason):
         assert run.now_ns - began_ns < 1_000 * S
     assert run.machine.deal.reason == reason
     assert run.end().state is DealState.ABORTED
+
+
+@pytest.mark.parametrize("disturbed_by", ["another deal", "a hand-over"])
+def test_w16_a_meter_that_others_disturb_does_not_end_a_deal_at_once(run, disturbed_by):
+    run.to(Phase.RUNNING)
+    run.machine.is_alone = disturbed_by != "another deal"
+    run.machine.is_handed_over = disturbed_by == "a hand-over"
+    began_ns = run.now_ns
+    while run.now_ns - began_ns < 4 * TIMING.hold_ns:
+        run.answer() if run.open else run.wait()
+        assert run.machine.phase is Phase.RUNNING
+
+
+def test_w16_a_deal_that_flows_slowly_ends_when_it_takes_too_long(run):
+    run.to(Phase.RUNNING)
+    run.machine.is_alone = True
+    began_ns = run.now_ns
+    while run.machine.phase is Phase.RUNNING:
+        moved_wh = 0.03 * (run.now_ns - began_ns) / S
+        if run.open:
+            run.answer(grid_moved_wh=moved_wh, battery_moved_wh=moved_wh)
+        else:
+            run.wait()
+    assert run.machine.deal.reason == "it took more than twice the time that its current promised"
 
 
 def test_7_4_silence_shorter_than_the_hold_time_is_forgiven_and_longer_is_not(run):
@@ -262,7 +287,7 @@ def test_7_4_who_obeys_again_has_its_whole_hold_time_anew(run):
     refused = {"error": ControlError.NOT_MY_GRID_MASTER, "message": "its grid master is nobody"}
     for round_ in range(20):
         while not any(operation is Op.HOLD and to == GIVER for to, operation in run.orders):
-            run.wait() if not run.open else run.answer()
+            run.wait() if not run.open else run.answer(battery_moved_wh=0.5 * round_)
         run.answer(Op.HOLD, GIVER, **(refused if round_ % 2 else {}))
         assert run.machine.phase is Phase.RUNNING
 
@@ -459,6 +484,18 @@ def test_9_5_a_unit_is_not_asked_again_before_it_has_answered(run):
     run.wait()
     assert len(run.open) == 2
     assert run.machine.look_now(run.now_ns) == []
+
+
+def test_9_5_a_unit_whose_answer_is_lost_is_asked_again_before_its_time_is_up(run):
+    run.machine._timing = run.machine._calls._timing = replace(TIMING, answer_ns=20 * S)
+    run.to(Phase.RUNNING)
+    run.wait()
+    lost = list(run.open)
+    run.open.clear()
+    while not run.open:
+        run.wait()
+    assert run.now_ns - run.machine._calls.find(lost[0].call_id).asked_ns <= 10 * S
+    assert run.orders == [(GIVER, Op.HOLD), (TAKER, Op.HOLD)]
 
 
 def test_an_answer_out_of_turn_moves_nothing_on(run):

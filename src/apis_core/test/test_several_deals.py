@@ -115,6 +115,22 @@ def test_a_unit_has_as_many_slots_as_currents_fit():
     market.must_balance()
 
 
+@pytest.mark.parametrize("shared", ["E001", "E004"])
+def test_7_4_a_converter_that_is_about_to_end_a_deal_is_not_asked_to_begin_another(shared):
+    """It would refuse, on its way to WAIT; a unit that has no part in the end is not waited for."""
+    market = Market()
+    ending = market.want("E001", "E002", 15.0, after_s=0.0)
+    assert market.run_until(lambda: ending in market.deals, 30.0)
+    assert market.run_until(lambda: market.deals[ending].moved_wh > 14.0, 400.0)
+    begins = market.want(shared, "E003", 20.0, after_s=0.0)
+    assert market.run_until(
+        lambda: begins in market.deals and market.state(begins) is DealState.STARTING, 60.0
+    )
+    is_over = market.state(ending) not in (DealState.RUNNING, DealState.STOPPING)
+    assert is_over is (shared == "E001")
+    market.must_balance()
+
+
 def test_10_2_what_the_bus_cannot_carry_waits():
     market = Market(total_deal_current_max_a=1.5)
     market.want("E001", "E002", 20.0)

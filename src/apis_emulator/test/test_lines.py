@@ -22,12 +22,8 @@ def test_deals_complete_over_a_chain_of_lines(monkeypatch, resistance_ohm):
             plants.append(self)
 
     monkeypatch.setattr(village, "Plant", Wired)
-    trace: list[str] = []
-    outcome = run(Case(3, 6, 0.5, "calm"), trace.append)
+    outcome = run(Case(3, 6, 0.5, "calm"), None)
     assert (outcome.rule, outcome.reason) == (0, "")  # every invariant held
-    # a new deal of a converter that ends its last one in this instant is given up, and made again
-    late = [line for line in trace if " aborted, 0.0" in line and "on its way to WAIT" in line]
-    assert outcome.completed >= 5
-    assert outcome.completed + len(late) == outcome.deals
+    assert outcome.completed == outcome.deals >= 5
     assert outcome.trips == 0
     assert plants[0].native.line_loss_wh > 0.1

@@ -57,7 +57,8 @@ class Limits:
         after_lie: How long a converter may carry a current that it was not told to.
         unwritten_wh: The most that a process takes with it that was counted for a deal.
         stray_wh: The most that is booked for the wrong deal.
-        late_wh: The most that slow drivers and lost answers let flow beyond what was agreed.
+        late_wh: The most that a slow driver can let flow beyond the agreed energy.
+        unruled_wh: The most that comes on top while one grid master is lost and the next comes.
     """
 
     after_death: float
@@ -68,6 +69,7 @@ class Limits:
     unwritten_wh: float
     stray_wh: float
     late_wh: float
+    unruled_wh: float
 
 
 class Invariants:
@@ -95,6 +97,7 @@ class Invariants:
         self._node_terms = dict.fromkeys(plant.units, 0)
         self._master: UnitId = ""
         self._over_s: dict[str, float] = {}
+        self._terms: dict[str, set[int]] = {}  # under which each deal ran
         self._two_masters_until_s = 0.0
         self._lies: set[UnitId] = set()  # whose converters are off by more than the allowance
         self._lies_since_s: dict[UnitId, float] = {}  # of those that carry such a current
@@ -336,6 +339,8 @@ class Invariants:
                     5, f"deal {deal.deal_id} goes from {before.moved_wh} to {deal.moved_wh} Wh"
                 )
         self.deals[deal.deal_id] = deal
+        terms = self._terms.setdefault(deal.deal_id, set())
+        terms.add(deal.term)
         if not deal.state.is_over:
             return
         self._over_s.setdefault(deal.deal_id, now_s)
@@ -343,7 +348,8 @@ class Invariants:
             more_wh = deal.moved_wh - deal.energy_wh
             margin_wh = ENERGY_RATIO * deal.energy_wh
             is_wrong = -more_wh > margin_wh or (more_wh > margin_wh and not deal.reason)
-            if is_wrong or more_wh > self._limits.late_wh:
+            unruled_wh = (len(terms) - 1) * self._limits.unruled_wh
+            if is_wrong or more_wh > self._limits.late_wh + unruled_wh:
                 text = f"deal {deal.deal_id} moved {deal.moved_wh:.4f} of {deal.energy_wh:g} Wh"
                 raise Violation(5, text)
         elif not deal.reason:

@@ -75,8 +75,6 @@ class World(Timeline):
         driver_s = profile.slow_s + DRIVER_HOLD_S + REFERENCE_GRACE_S
         scram_s = policy.scram_reference_delay_ns / SECOND_NS
         lease_s = timing.election.lease_ns / SECOND_NS
-        # an answer that is lost is asked for again only then
-        lost_s = timing.deal.answer_ns / SECOND_NS if profile.loss else 0.0
         hold_s = timing.deal.hold_ns / SECOND_NS + lease_s + profile.straggle_s
         self.invariants = Invariants(
             self.plant,
@@ -92,7 +90,8 @@ class World(Timeline):
                 + RAMPS_S,
                 unwritten_wh=WRITE_RATIO * policy.deal_energy_max_wh + deal_w * driver_s / 3600.0,
                 stray_wh=deal_w * STRAY_S / 3600.0,
-                late_wh=deal_w * (2.0 * profile.slow_s + 1.0 + STRAY_S + lost_s) / 3600.0,
+                late_wh=deal_w * (2.0 * profile.slow_s + 1.0 + STRAY_S) / 3600.0,
+                unruled_wh=deal_w * 2.0 * lease_s / 3600.0,
             ),
         )
         self.machines = Machines(
