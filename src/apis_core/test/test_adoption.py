@@ -67,10 +67,10 @@ STATUSES = (
 )
 
 
-def begins(policy, deals=DEALS, statuses=STATUSES, **instead):
+def begins(policy, deals=DEALS, statuses=STATUSES, now=None, **instead):
     """A new grid master, and what it does until all have spoken twice in its term.
 
-    ``instead`` = other statuses by unit.
+    ``instead`` = other statuses by unit; ``now`` = what they say now, if it is not that.
     """
     said = {s.unit_id: s for s in statuses} | instead
     master = GridMaster(
@@ -84,7 +84,7 @@ def begins(policy, deals=DEALS, statuses=STATUSES, **instead):
         now_ns=NOW_NS,
     )
     effects = master.begin(NOW_NS)
-    for status in (*said.values(), *said.values()):
+    for status in 2 * (now or [*said.values()]):
         effects += master.hear_status(status, NOW_NS)
     return master, effects
 
@@ -216,8 +216,8 @@ def test_w5_a_unit_that_is_not_heard_in_time_ends_its_deal(policy):
 
 def test_w5_what_a_grid_master_that_was_cut_off_has_ended_is_not_said_to_run(policy):
     """Found by seed 878: both units had been cut off with it, and so had its word of the end."""
-    ended = {unit_id: status(unit_id, M.WAIT) for unit_id in ("E001", "E002", "E003", "E004")}
-    _, effects = begins(policy, **ended)
+    ended = [status(unit_id, M.WAIT) for unit_id in ("E001", "E002", "E003", "E004")]
+    _, effects = begins(policy, now=ended)
     assert orders(effects, Op.ADOPT) == []
     assert [e.message for e in effects if isinstance(e, Broadcast)] == []
 
