@@ -204,8 +204,8 @@ class DealMachine:
 
     @property
     def lands_soon(self) -> bool:
-        """Whether its currents may end by themselves before another one could be started."""
-        return self.phase is Phase.RUNNING and self._is_within(self._timing.hold_ns)
+        """Whether its currents are about to end by themselves."""
+        return self.phase is Phase.RUNNING and self._is_within(_NEAR_POLLS * self._timing.poll_ns)
 
     @property
     def phase_since_ns(self) -> int:
@@ -798,10 +798,8 @@ class DealMachine:
             self._next_poll_ns = NEVER_NS
             return
         timing = self._timing
-        is_quick = self.phase in (Phase.STARTING, Phase.COMPENSATING, Phase.STOPPING)
-        if self.phase is Phase.RUNNING:
-            # near the end the limits want to be as fresh as can be
-            is_quick = self._is_within(_NEAR_POLLS * timing.poll_ns)
+        is_changing = self.phase in (Phase.STARTING, Phase.COMPENSATING, Phase.STOPPING)
+        is_quick = is_changing or self.lands_soon  # the limits want to be as fresh as can be
         self._next_poll_ns = now_ns + (timing.quick_poll_ns if is_quick else timing.poll_ns)
 
     def _poll(self, now_ns: int) -> list[Effect]:

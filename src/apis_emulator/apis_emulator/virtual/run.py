@@ -124,9 +124,19 @@ def _must_deal(world: World) -> None:
 
 
 def _must_rest(world: World, *, is_calm: bool) -> None:
-    """In Soft stop all deals come to their end, and nothing is held."""
+    """In Soft stop all deals come to their end, and nothing is held.
+
+    Some had waited for their turn on the bus, and take a deal's time more.
+    """
+    deals = world.invariants.deals
+    running = {key for key, deal in deals.items() if deal.state is DealState.RUNNING}
     world.order_mode(NOBODY, OperationMode.SOFT_STOP)
     world.run_until(world.now_ns + round(QUIET_S * SECOND_NS))
+    limit_ns = world.now_ns + round(QUIET_S * SECOND_NS)
+    while world.now_ns < limit_ns and any(
+        key not in running and deal.state is DealState.RUNNING for key, deal in deals.items()
+    ):
+        world.run_until(world.now_ns + SECOND_NS)
     on = [unit_id for unit_id, unit in world.plant.units.items() if unit.converter.is_active]
     if on:
         raise Violation(2, f"{', '.join(on)} on after {QUIET_S:g} s of Soft stop")
