@@ -65,9 +65,7 @@ class Calls:
             return NEVER_NS
         return min([call.until_ns for call in self._pending.values()])
 
-    def busy(
-        self, operation: ControlOperation | None = None, *, since_ns: int = 0
-    ) -> set[UnitId]:
+    def busy(self, operation: ControlOperation | None = None, *, since_ns: int = 0) -> set[UnitId]:
         """Units that owe an answer (to that kind of order; to one no older than that)."""
         return {
             call.unit_id

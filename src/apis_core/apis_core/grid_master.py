@@ -10,7 +10,7 @@ another happens one at a time; :meth:`GridMaster._go_on` says after every event 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from random import Random
 
@@ -146,9 +146,7 @@ class GridMaster:
     def begin(self, now_ns: int) -> list[Effect]:
         """Take office: go on with the deals that run, wind up what else is left on the units."""
         effects = self._adopt_running(now_ns)
-        for status in list(self._statuses.values()):
-            effects += self._wind_up_leftovers(status, now_ns)
-        return effects
+        return [*effects, *self._wind_up_leftovers(self._statuses.values(), now_ns)]
 
     # --- events ----------------------------------------------------------------------------------
 
@@ -217,10 +215,12 @@ class GridMaster:
                 effects += self._end(machine, reason, now_ns)
             elif has_changed:
                 effects += self._after(machine, machine.look_now(now_ns))
+        # what one says may decide what becomes of a deal on another
+        statuses = self._statuses.values() if self._inheritance.is_open else (status,)
         return [
             *effects,
             *self._adopt_running(now_ns),
-            *self._wind_up_leftovers(status, now_ns),
+            *self._wind_up_leftovers(statuses, now_ns),
             *self._close_inherited(now_ns),
             *self._go_on(now_ns),
         ]
@@ -604,9 +604,12 @@ class GridMaster:
             deal_id=deal_id,
         )
 
-    def _wind_up_leftovers(self, status: UnitStatus, now_ns: int) -> list[Effect]:
-        reference_id = self._reference.unit_id
-        return self._inheritance.wind_up(status, self._machines, reference_id, now_ns)
+    def _wind_up_leftovers(self, statuses: Iterable[UnitStatus], now_ns: int) -> list[Effect]:
+        effects: list[Effect] = []
+        for status in statuses:
+            reference_id = self._reference.unit_id
+            effects += self._inheritance.wind_up(status, self._machines, reference_id, now_ns)
+        return effects
 
     def _close_inherited(self, now_ns: int) -> list[Effect]:
         """Say that an older grid master's deals are over, once no unit has them."""

@@ -62,10 +62,15 @@ class Inheritance:
         self._look_ns = now_ns + timing.silent_ns
         self._take_until_ns = now_ns + timing.silent_ns  # who lives has been heard by then
         # Who has said in this term how it is. What was said before may be out of date: an older
-        # grid master that was cut off may have ended the deal meanwhile. In this term a unit does
-        # nothing for it any more.
-        self._heard: set[UnitId] = set()
+        # grid master that was cut off may have ended the deal meanwhile. A unit that has given its
+        # voice in this term does nothing for it any more.
+        self._heard = {key for key, status in statuses.items() if status.term >= term}
         self._spoke_ns = dict.fromkeys(statuses, now_ns)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there are deals of which is not known yet what becomes of them."""
+        return bool(self._deals)
 
     @property
     def wake_ns(self) -> int:

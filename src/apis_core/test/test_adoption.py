@@ -67,22 +67,26 @@ STATUSES = (
 )
 
 
-def begins(policy, deals=DEALS, statuses=STATUSES, now=None, **instead):
-    """A new grid master, and what it does until all have spoken twice in its term.
-
-    ``instead`` = other statuses by unit; ``now`` = what they say now, if it is not that.
-    """
-    said = {s.unit_id: s for s in statuses} | instead
-    master = GridMaster(
+def new_master(policy, statuses, deals=DEALS):
+    return GridMaster(
         unit_id="E005",
         term=7,
         policy=policy,
         timing=Timing.of(policy),
         random=Random(1),
         known_deals={known.deal_id: known for known in deals},
-        statuses={unit_id: replace(status, term=6) for unit_id, status in said.items()},
+        statuses={status.unit_id: status for status in statuses},
         now_ns=NOW_NS,
     )
+
+
+def begins(policy, deals=DEALS, statuses=STATUSES, now=None, **instead):
+    """A new grid master, and what it does until all have spoken twice in its term.
+
+    ``instead`` = other statuses by unit; ``now`` = what they say now, if it is not that.
+    """
+    said = {s.unit_id: s for s in statuses} | instead
+    master = new_master(policy, [replace(s, term=6) for s in said.values()], deals)
     effects = master.begin(NOW_NS)
     for status in 2 * (now or [*said.values()]):
         effects += master.hear_status(status, NOW_NS)
@@ -230,6 +234,12 @@ def test_w5_what_a_unit_said_under_an_older_grid_master_decides_nothing(policy):
         ("E001", "d"),
         ("E002", "d"),
     ]
+
+
+def test_w5_what_a_unit_said_when_it_gave_its_voice_decides_at_once(policy):
+    master = new_master(policy, STATUSES)
+    adopted = [("E001", "d"), ("E002", "d"), ("E003", "e"), ("E004", "e")]
+    assert orders(master.begin(NOW_NS), Op.ADOPT) == adopted
 
 
 def test_w5_records_that_differ_on_the_reference_are_not_gone_on_with_before_all_have_spoken(

@@ -117,7 +117,7 @@ def test_a_unit_has_as_many_slots_as_currents_fit():
 
 @pytest.mark.parametrize("shared", ["E001", "E004"])
 def test_7_4_a_converter_that_is_about_to_end_a_deal_is_not_asked_to_begin_another(shared):
-    """It would refuse, on its way to WAIT; a unit that has no part in the end is not waited for."""
+    """It would refuse, on its way to WAIT. Units that have no part in the end need not wait."""
     market = Market()
     ending = market.want("E001", "E002", 15.0, after_s=0.0)
     assert market.run_until(lambda: ending in market.deals, 30.0)
