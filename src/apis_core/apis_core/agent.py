@@ -367,9 +367,9 @@ class Agent:
         if not isinstance(event, Received):
             return False
         if isinstance(event.message, Deal):
-            self._hear_deal(event.message)
-            if self._office is not None:
+            if self._hear_deal(event.message) and self._office is not None:
                 self._office.hear_deal(event.message)
+                self._wake_ns = None  # what is left behind has an end, too
             return True
         status = event.message
         if not isinstance(status, UnitStatus) or self._office is not None:
@@ -570,24 +570,26 @@ class Agent:
         )
         return [*effects, *self._converter.stop(message, now_ns)]
 
-    def _hear_deal(self, deal: Deal) -> None:
+    def _hear_deal(self, deal: Deal) -> bool:
+        """Whether it is news."""
         known = self._deals.get(deal.deal_id)
         if known is not None and (known.term, known.sequence) >= (deal.term, deal.sequence):
-            return
+            return False
         if deal.deal_id in self._over:
-            return
+            return False
         if deal.state.is_over:
             self._deals.pop(deal.deal_id, None)
             self._over[deal.deal_id] = None
             if len(self._over) > _REMEMBERED_DEALS:
                 del self._over[next(iter(self._over))]
-            return
+            return True
         self._deals[deal.deal_id] = deal
         while len(self._deals) > _REMEMBERED_DEALS:
             del self._deals[next(iter(self._deals))]
         slot = self._interlock.held(deal.deal_id)
         if slot is not None:
             slot.energy_wh = max(deal.energy_wh - deal.moved_wh, 0.0)
+        return True
 
     def _hear_fault(self, fault: Fault, now_ns: int) -> list[Effect]:
         is_member = fault.unit_id in self._state.policy.member_unit_ids

@@ -226,8 +226,9 @@ class GridMaster:
         ]
 
     def hear_deal(self, deal: Deal) -> None:
-        """How a deal of an older grid master ended is said once."""
-        self._inheritance.hear_deal(deal)
+        """A word of an older grid master about a deal is news; our own are not."""
+        if deal.term < self.term and not self._desk.has_published(deal.deal_id):
+            self._inheritance.hear_deal(deal)
 
     def hear_fault(self, fault: Fault, now_ns: int) -> list[Effect]:
         """A fault ends the deals that it concerns.

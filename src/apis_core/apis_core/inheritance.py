@@ -78,9 +78,13 @@ class Inheritance:
         return self._look_ns if self._deals else NEVER_NS
 
     def hear_deal(self, deal: Deal) -> None:
-        """How a deal of an older grid master ended is said once."""
+        """What an older grid master said of a deal arrives only now; of its end it speaks once."""
         if deal.state.is_over:
             self._deals.pop(deal.deal_id, None)
+            return
+        known = self._deals.get(deal.deal_id)
+        if known is None or (deal.term, deal.sequence) > (known.term, known.sequence):
+            self._deals[deal.deal_id] = deal
 
     def hear_status(self, status: UnitStatus, now_ns: int) -> None:
         """A unit speaks."""

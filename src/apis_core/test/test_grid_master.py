@@ -261,6 +261,21 @@ def test_w5_how_an_inherited_deal_ended_may_be_under_way(policy):
     assert office.master.tick(office.now_ns) == []
 
 
+def test_w5_a_deal_of_an_older_grid_master_that_is_heard_of_late_is_closed_too(policy):
+    """Found by partition seed 7: the record had been held up, and nobody ever closed it."""
+    office = Office(policy)
+    assert office.master.wake_ns == NEVER_NS
+    old = deal("old", state=DealState.QUEUED, term=6, sequence=1, grid_master_id="E004")
+    office.master.hear_deal(old)
+    for unit_id in ("E001", "E002"):
+        office.take(office.master.hear_status(status(unit_id), office.now_ns))
+    office.wait()
+    office.wait()
+    assert office.state("old") is DealState.ABORTED
+    office.master.hear_deal(replace(old, sequence=2))  # and a later word does not revive it
+    assert office.master.wake_ns == NEVER_NS
+
+
 def test_w5_inherited_deals_of_silent_units_are_closed_in_the_end(policy):
     office = Office(policy, [deal("old", state=DealState.RUNNING)])
     office.take(office.master.hear_status(status("E001", deal_ids=["old"]), NOW_NS))
