@@ -226,8 +226,12 @@ class GridMaster:
         ]
 
     def hear_deal(self, deal: Deal) -> None:
-        """A word of an older grid master about a deal is news; our own are not."""
-        if deal.term < self.term and not self._desk.has_published(deal.deal_id):
+        """A word of an older grid master about a deal is news, ours only if it ends the deal.
+
+        After a change of the policy that was said in the same term.
+        """
+        is_older = deal.term < self.term and not self._desk.has_published(deal.deal_id)
+        if is_older or deal.state.is_over:
             self._inheritance.hear_deal(deal)
 
     def hear_fault(self, fault: Fault, now_ns: int) -> list[Effect]:

@@ -276,6 +276,14 @@ def test_w5_a_deal_of_an_older_grid_master_that_is_heard_of_late_is_closed_too(p
     assert office.master.wake_ns == NEVER_NS
 
 
+def test_w5_what_we_have_closed_in_this_term_is_not_closed_again(policy):
+    """Found by seed 164: the office is opened anew when another policy holds."""
+    old = deal("old", state=DealState.QUEUED, term=6, sequence=1, grid_master_id="E004")
+    office = Office(policy, [old])
+    office.master.hear_deal(replace(old, state=DealState.ABORTED, term=7, sequence=1))
+    assert office.master.wake_ns == NEVER_NS
+
+
 def test_w5_inherited_deals_of_silent_units_are_closed_in_the_end(policy):
     office = Office(policy, [deal("old", state=DealState.RUNNING)])
     office.take(office.master.hear_status(status("E001", deal_ids=["old"]), NOW_NS))
