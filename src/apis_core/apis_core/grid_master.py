@@ -216,7 +216,8 @@ class GridMaster:
             elif has_changed:
                 effects += self._after(machine, machine.look_now(now_ns))
         # what one says may decide what becomes of a deal on another
-        statuses = self._statuses.values() if self._inheritance.is_open else (status,)
+        is_open = self._inheritance.is_open(now_ns)
+        statuses = self._statuses.values() if is_open else (status,)
         return [
             *effects,
             *self._adopt_running(now_ns),

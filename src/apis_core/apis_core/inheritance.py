@@ -67,10 +67,9 @@ class Inheritance:
         self._heard = {key for key, status in statuses.items() if status.term >= term}
         self._spoke_ns = dict.fromkeys(statuses, now_ns)
 
-    @property
-    def is_open(self) -> bool:
-        """Whether there are deals of which is not known yet what becomes of them."""
-        return bool(self._deals)
+    def is_open(self, now_ns: int) -> bool:
+        """Whether there are deals of which is not known yet if they go on."""
+        return now_ns <= self._take_until_ns and bool(self._deals)
 
     @property
     def wake_ns(self) -> int:
