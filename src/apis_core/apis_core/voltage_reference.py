@@ -367,7 +367,7 @@ class VoltageReference:
         if reply.error is ControlError.NO_ANSWER:
             self._is_doubtful = True
             return []  # asked again until the deadline
-        if self._goes_back and unit_id == self.next_unit_id:
+        if self._goes_back and operation is not _Op.DID_TAKE_OVER:
             return self._go_back(operation, reply, now_ns)
         if reply.error is not ControlError.NONE:
             if operation is _Op.WILL_TAKE_OVER:

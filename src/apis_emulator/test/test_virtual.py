@@ -31,6 +31,7 @@ LIMITS = Limits(
     unwritten_wh=2.0,
     stray_wh=0.5,
     late_wh=0.1,
+    unruled_wh=0.3,
 )
 DEAL = Deal(
     deal_id="d",
@@ -257,6 +258,23 @@ def test_books_that_do_not_agree(invariants, gave_wh, took_wh, undisturbed, word
             invariants.wrote(unit_id, Receipt(DEAL.deal_id, moved_wh, moved_wh))
     with pytest.raises(Violation, match=words):
         invariants.check_books(undisturbed=undisturbed)
+
+
+@pytest.mark.parametrize(
+    ("more_wh", "terms", "is_too_much"),
+    [(0.09, 1, False), (0.11, 1, True), (0.39, 2, False), (0.41, 2, True)],
+)
+def test_what_may_flow_beyond_the_agreed_energy(invariants, more_wh, terms, is_too_much):
+    """A little while a driver is slow, and more while one grid master is lost and none is there."""
+    for term in range(1, terms + 1):
+        invariants.published(replace(DEAL, moved_wh=20.0, term=term), float(term))
+    moved_wh = DEAL.energy_wh + more_wh
+    over = replace(COMPLETED, moved_wh=moved_wh, term=terms, reason="more than agreed flowed")
+    if not is_too_much:
+        invariants.published(over, 10.0)
+        return
+    with pytest.raises(Violation, match="invariant 5"):
+        invariants.published(over, 10.0)
 
 
 def test_what_a_lost_journal_knew_is_not_missed(invariants):
