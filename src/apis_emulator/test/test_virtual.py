@@ -265,7 +265,7 @@ def test_books_that_do_not_agree(invariants, gave_wh, took_wh, undisturbed, word
     [(0.09, 1, False), (0.11, 1, True), (0.39, 2, False), (0.41, 2, True)],
 )
 def test_what_may_flow_beyond_the_agreed_energy(invariants, more_wh, terms, is_too_much):
-    """A little while a driver is slow, and more while one grid master is lost and none is there."""
+    """A little while a driver is slow, and more for each grid master that was lost meanwhile."""
     for term in range(1, terms + 1):
         invariants.published(replace(DEAL, moved_wh=20.0, term=term), float(term))
     moved_wh = DEAL.energy_wh + more_wh

@@ -27,7 +27,8 @@ from apis_viz.window import WindowError, WindowFiles, run_window
 __all__ = ["Player", "main"]
 
 TICK_S = 0.02  # wall
-LISTEN_S = 1.5  # wall; discovery on one machine takes a second or so
+LISTEN_S = 3.5  # wall; a process announces itself every 3 s, and one word may be lost
+LOOK_S = 0.1
 BATCH = 2000  # messages at a time, so that a signal is seen in between
 NOT_REPLAYED = ("/clock", "/rosout")
 
@@ -45,19 +46,24 @@ def _build(node: Node, files: WindowFiles, own: dict[str, Any], _stack: ExitStac
         raise WindowError(str(error)) from error
     speed = own["speed"] or float(recorded.facts.get("speed", "1"))
     prefix = f"/apis/{files.grid.cluster}/"
-    time.sleep(LISTEN_S)  # a graph does not say when it has told of everybody
-    living = [
-        topic
-        for topic, _ in node.get_topic_names_and_types()
-        if topic.startswith(prefix) and topic.endswith(("/status", "/converter_state"))
-        if node.count_publishers(topic)
-    ]
-    if living:
-        raise WindowError(f"a grid lives here ({living[0]}); replay on another ROS_DOMAIN_ID")
+    if living := _living_topic(node, prefix):
+        raise WindowError(f"a grid lives here ({living}); replay on another ROS_DOMAIN_ID")
     Player(node, recorded, speed=speed, start_s=own["start_s"])
     hours = (recorded.end_ns - recorded.start_ns) / 3.6e12
     began = datetime.fromtimestamp(recorded.start_ns * 1e-9, timezone.utc)
     print(f"replays {hours:.2f} h from {began:%Y-%m-%d %H:%M} UTC, {speed:g} times as fast")
+
+
+def _living_topic(node: Node, prefix: str) -> str:
+    """A topic on which a unit speaks; empty if none does."""
+    limit_s = time.monotonic() + LISTEN_S
+    while time.monotonic() < limit_s:  # a graph does not say when it has told of everybody
+        for topic, _ in node.get_topic_names_and_types():
+            is_of_a_unit = topic.endswith(("/status", "/converter_state"))
+            if topic.startswith(prefix) and is_of_a_unit and node.count_publishers(topic):
+                return topic
+        time.sleep(LOOK_S)
+    return ""
 
 
 class Player:
