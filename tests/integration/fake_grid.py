@@ -31,6 +31,8 @@ if behaviour == "dies":
     sys.exit(3)
 while not stop.wait(3600.0):
     pass
+if behaviour == "hangs":  # in leaving the graph, and its alarm goes off
+    os.kill(os.getpid(), signal.SIGALRM)
 sys.exit(4 if behaviour == "fails" else 0)
 """
 

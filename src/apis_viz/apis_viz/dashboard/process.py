@@ -8,6 +8,7 @@ failed, 2 a wrong parameter or a busy port.
 
 from __future__ import annotations
 
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from apis_viz.dashboard.history import History
 from apis_viz.dashboard.link import GraphLink
 from apis_viz.dashboard.server import PortBusy, make_server, open_port, serve
 from apis_viz.dashboard.site import read_site
+from apis_viz.window import LEAVE_LIMIT_S
 
 __all__ = ["run"]
 
@@ -59,6 +61,7 @@ def run(arguments: list[str] | None = None) -> int:
         return _run(context)
     finally:
         context.try_shutdown()
+        signal.alarm(0)
 
 
 def _run(context: Context) -> int:
@@ -86,6 +89,7 @@ def _run(context: Context) -> int:
 
     serve(server, listener, ready=begin)
     desk.stop()
+    signal.alarm(LEAVE_LIMIT_S)  # as a unit's process does; see there
     try:
         link.stop()
     except Exception as error:
