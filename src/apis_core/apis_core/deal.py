@@ -205,7 +205,9 @@ class DealMachine:
     @property
     def lands_soon(self) -> bool:
         """Whether its currents are about to end by themselves."""
-        return self.phase is Phase.RUNNING and self._is_within(_NEAR_POLLS * self._timing.poll_ns)
+        near_wh = wh_from_w(self._flow_w, _NEAR_POLLS * self._timing.poll_ns)
+        left_wh = self.deal.energy_wh - self.deal.moved_wh
+        return self.phase is Phase.RUNNING and left_wh < near_wh
 
     @property
     def phase_since_ns(self) -> int:
@@ -576,10 +578,6 @@ class DealMachine:
     def _flow_w(self) -> float:
         """What its current promises."""
         return self.deal.current_a * self._policy.grid_voltage_v
-
-    def _is_within(self, duration_ns: int) -> bool:
-        """Whether it may be complete within so long a time."""
-        return self.deal.energy_wh - self.deal.moved_wh < wh_from_w(self._flow_w, duration_ns)
 
     def _longest_ns(self) -> int:
         expected_s = self.deal.energy_wh / self._flow_w * 3600.0
