@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FIRST_DOMAIN = 60  # clear of the default 0, and below 102, where port numbers run out
 
 
 @dataclass
@@ -90,13 +89,6 @@ def _install_fakes(apisctl: Apisctl, prefix: Path, **culprits: str) -> None:
     before = apisctl.env.get("AMENT_PREFIX_PATH", "")
     apisctl.env["AMENT_PREFIX_PATH"] = f"{prefix}:{before}"
     apisctl.env.update({f"FAKE_{name.upper()}": value for name, value in culprits.items()})
-
-
-@pytest.fixture(scope="session")
-def domains(worker_id: str) -> tuple[int, int]:
-    """Two ROS domains that no other test worker uses: one for each test, one for a module's."""
-    worker = int(worker_id.removeprefix("gw")) if worker_id.startswith("gw") else 0
-    return FIRST_DOMAIN + 2 * worker, FIRST_DOMAIN + 2 * worker + 1
 
 
 @pytest.fixture

@@ -26,11 +26,9 @@ NAN = math.nan
 
 
 @pytest.fixture
-def graph():
+def graph(own_ros_domain):
     from rclpy.executors import SingleThreadedExecutor
 
-    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    os.environ["ROS_DOMAIN_ID"] = str(os.getpid() % 100)
     rclpy.init()
     executor = SingleThreadedExecutor()
     yield Graph(executor)

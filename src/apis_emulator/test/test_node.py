@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import signal
 import subprocess
@@ -14,13 +13,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import count, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("own_ros_domain")]
 
 rclpy = pytest.importorskip("rclpy")
 
@@ -50,9 +49,9 @@ def only_this_machine() -> Iterator[None]:
 class Client:
     """Collects what is published and calls the services."""
 
-    def __init__(self, domain_id: int) -> None:
+    def __init__(self) -> None:
         self.context = Context()
-        rclpy.init(context=self.context, domain_id=domain_id)
+        rclpy.init(context=self.context)
         self.node = rclpy.create_node("client", namespace="/apis/test", context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
@@ -135,15 +134,10 @@ class Client:
         rclpy.shutdown(context=self.context)
 
 
-# Below 102, where DDS uses no ports of the ephemeral range; unlikely to be somebody else's here.
-DOMAINS = count(10 + os.getpid() % 80)
-
-
-def start(domain_id: int, *parameters: str) -> subprocess.Popen[str]:
+def start(*parameters: str) -> subprocess.Popen[str]:
     arguments = [argument for parameter in parameters for argument in ("-p", parameter)]
     return subprocess.Popen(
         [sys.executable, "-m", "apis_emulator.node", "--ros-args", *arguments],
-        env={**os.environ, "ROS_DOMAIN_ID": str(domain_id)},
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -184,9 +178,8 @@ def grid_file(tmp_path_factory, hardware) -> str:
 @contextmanager
 def running(*parameters: str) -> Iterator[tuple[subprocess.Popen[str], Client]]:
     """An emulator and a client that has heard of everything that it publishes."""
-    domain_id = next(DOMAINS)
-    process = start(domain_id, *parameters)
-    client = Client(domain_id)
+    process = start(*parameters)
+    client = Client()
     try:
         client.until(
             lambda: all(client.seen.values()) or process.poll() is not None, "every topic"
@@ -314,6 +307,7 @@ def test_dead_man_stops_both_in_order(client):
     assert ended["e002"] <= ended["e001"]
 
 
+@pytest.mark.usefixtures("another_ros_domain")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_ends_with_all_converters_in_wait(grid_file, number):
     parameters = (f"grid_file:={grid_file}", f"speed:={SPEED}")
@@ -329,6 +323,7 @@ def test_it_ends_with_all_converters_in_wait(grid_file, number):
         assert "Traceback" not in errors
 
 
+@pytest.mark.usefixtures("another_ros_domain")
 def test_second_signal_forces_the_end(grid_file):
     parameters = (f"grid_file:={grid_file}", "speed:=1.0")
     with running(*parameters) as (emulator, client):
@@ -353,7 +348,7 @@ def test_second_signal_forces_the_end(grid_file):
 
 
 def test_signal_while_it_starts_ends_it_quietly(grid_file):
-    process = start(next(DOMAINS), f"grid_file:={grid_file}")
+    process = start(f"grid_file:={grid_file}")
     status = Path(f"/proc/{process.pid}/status")
 
     def is_listening() -> bool:
@@ -378,7 +373,7 @@ def test_signal_while_it_starts_ends_it_quietly(grid_file):
     ],
 )
 def test_wrong_configuration_is_one_line_and_exit_2(grid_file, parameters, line):
-    process = start(next(DOMAINS), *(p.format(grid=grid_file) for p in parameters))
+    process = start(*(p.format(grid=grid_file) for p in parameters))
     _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 2
     assert errors.startswith(f"emulator: {line}")

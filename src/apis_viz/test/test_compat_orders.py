@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import queue
 import threading
 import time
@@ -28,7 +27,7 @@ from apis_viz.compat.interfaces import ApiServer  # noqa: E402
 from apis_viz.compat.orders import Orders  # noqa: E402
 from apis_viz.watch import GridWatch  # noqa: E402
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("own_ros_domain")]
 
 LATCHED = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 MANUAL = OperationMode.MODE_MANUAL
@@ -78,31 +77,28 @@ class FakeUnit:
 
 @pytest.fixture(scope="module")
 def grid() -> Iterator[tuple[FakeUnit, Orders, queue.Queue[Fault]]]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ROS_DOMAIN_ID", str(60 + os.getpid() % 40))
-        patch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-        context = Context()
-        rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
-        node = Node("both", namespace="/apis/old_clients", context=context)
-        executor = MultiThreadedExecutor(num_threads=2, context=context)
-        executor.add_node(node)
-        heard = threading.Event()
-        faults: queue.Queue[Fault] = queue.Queue()
-        node.create_subscription(Fault, "faults", faults.put, LATCHED)
-        watch = GridWatch(node, ("E001", "E003"))
-        watch.after_each(lambda _: heard.set())
-        unit, orders = FakeUnit(node), Orders(node, watch)
-        thread = threading.Thread(target=executor.spin, daemon=True)
-        thread.start()
-        assert heard.wait(20.0)
-        until_s = time.monotonic() + 20.0
-        while not orders.is_heard and time.monotonic() < until_s:
-            threading.Event().wait(0.02)  # discovery tells nobody when it is done
-        yield unit, orders, faults
-        executor.shutdown()
-        thread.join()
-        node.destroy_node()
-        context.try_shutdown()
+    context = Context()
+    rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
+    node = Node("both", namespace="/apis/old_clients", context=context)
+    executor = MultiThreadedExecutor(num_threads=2, context=context)
+    executor.add_node(node)
+    heard = threading.Event()
+    faults: queue.Queue[Fault] = queue.Queue()
+    node.create_subscription(Fault, "faults", faults.put, LATCHED)
+    watch = GridWatch(node, ("E001", "E003"))
+    watch.after_each(lambda _: heard.set())
+    unit, orders = FakeUnit(node), Orders(node, watch)
+    thread = threading.Thread(target=executor.spin, daemon=True)
+    thread.start()
+    assert heard.wait(20.0)
+    until_s = time.monotonic() + 20.0
+    while not orders.is_heard and time.monotonic() < until_s:
+        threading.Event().wait(0.02)  # discovery tells nobody when it is done
+    yield unit, orders, faults
+    executor.shutdown()
+    thread.join()
+    node.destroy_node()
+    context.try_shutdown()
 
 
 def test_a_mode_is_confirmed_by_the_units_and_numbered_above_all_that_they_know(grid):

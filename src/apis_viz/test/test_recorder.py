@@ -118,16 +118,13 @@ def test_a_wrong_file_is_named(tmp_path, content, said):
 
 
 @pytest.fixture
-def node() -> Iterator[Node]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ROS_DOMAIN_ID", str(60 + os.getpid() % 40))
-        patch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-        context = Context()
-        rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
-        node = Node("peer", namespace="/apis/recorded", context=context)
-        yield node
-        node.destroy_node()
-        context.try_shutdown()
+def node(own_ros_domain: int) -> Iterator[Node]:
+    context = Context()
+    rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
+    node = Node("peer", namespace="/apis/recorded", context=context)
+    yield node
+    node.destroy_node()
+    context.try_shutdown()
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -36,7 +35,7 @@ from apis_viz.dashboard.screenshot import (  # noqa: E402
 )
 from apis_viz.dashboard.site import read_site  # noqa: E402
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("own_ros_domain")]
 
 GRID = {
     "cluster": "viz_test",
@@ -46,14 +45,6 @@ GRID = {
     ],
 }
 NAN = float("nan")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _own_domain() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ROS_DOMAIN_ID", str(60 + os.getpid() % 40))
-        patch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-        yield
 
 
 @pytest.fixture

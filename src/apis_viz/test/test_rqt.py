@@ -158,10 +158,8 @@ def window(open_window):
 
 
 @pytest.fixture
-def context(monkeypatch):
+def context(own_ros_domain):
     """Of real nodes."""
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(60 + os.getpid() % 40))
-    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     context = Context()
     rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
     yield context

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import socket
@@ -27,7 +26,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
 from rclpy.signals import SignalHandlerOptions  # noqa: E402
 from visualization_msgs.msg import MarkerArray  # noqa: E402
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("own_ros_domain")]
 
 GRID = {
     "cluster": "windows",
@@ -40,18 +39,15 @@ LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 @pytest.fixture
 def node() -> Iterator[Node]:
     """A grid of one unit, 42 % full."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ROS_DOMAIN_ID", str(60 + os.getpid() % 40))
-        patch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-        context = Context()
-        rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
-        node = Node("peer", namespace="/apis/windows", context=context)
-        node.create_publisher(msg.UnitStatus, "e001/status", LATCHED).publish(
-            msg.UnitStatus(unit_id="E001", soc_ratio=0.42)
-        )
-        yield node
-        node.destroy_node()
-        context.try_shutdown()
+    context = Context()
+    rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
+    node = Node("peer", namespace="/apis/windows", context=context)
+    node.create_publisher(msg.UnitStatus, "e001/status", LATCHED).publish(
+        msg.UnitStatus(unit_id="E001", soc_ratio=0.42)
+    )
+    yield node
+    node.destroy_node()
+    context.try_shutdown()
 
 
 @contextmanager

@@ -1,0 +1,62 @@
+"""What all tests share: ROS domains that nobody else on this machine uses."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+# Clear of the default 0, and below 102, where DDS uses ports of the ephemeral range.
+ROS_DOMAINS = range(10, 102)
+
+
+@contextmanager
+def _claimed_ros_domain() -> Iterator[int]:
+    """A domain that no other test process on this machine holds; freed when this process ends."""
+    folder = Path(tempfile.gettempdir()) / f"apis-test-domains-{os.getuid()}"
+    folder.mkdir(exist_ok=True)
+    # Each process begins elsewhere, for a domain that was just left may still be heard of.
+    first = os.getpid() % len(ROS_DOMAINS)
+    for domain_id in (*ROS_DOMAINS[first:], *ROS_DOMAINS[:first]):
+        with (folder / str(domain_id)).open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield domain_id
+            return
+    raise RuntimeError(f"all ROS domains from {ROS_DOMAINS[0]} to {ROS_DOMAINS[-1]} are in use")
+
+
+@pytest.fixture(scope="session")
+def domains() -> Iterator[tuple[int, int]]:
+    """Two ROS domains of this test process: one for each test, one for a module's grid."""
+    with _claimed_ros_domain() as first, _claimed_ros_domain() as second:
+        yield first, second
+
+
+@contextmanager
+def _environment_of_own_domain() -> Iterator[int]:
+    with _claimed_ros_domain() as domain_id, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROS_DOMAIN_ID", str(domain_id))
+        patch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+        yield domain_id
+
+
+@pytest.fixture(scope="module")
+def own_ros_domain() -> Iterator[int]:
+    """The environment of a module's nodes: a ROS domain of their own, on this machine alone."""
+    with _environment_of_own_domain() as domain_id:
+        yield domain_id
+
+
+@pytest.fixture
+def another_ros_domain() -> Iterator[int]:
+    """The environment of one test's nodes, beside those of its module in a domain of their own."""
+    with _environment_of_own_domain() as domain_id:
+        yield domain_id
