@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup desktop run stop test test-fast test-native coverage bench lint format screenshot screenshots lock clean
+.PHONY: help setup desktop run stop test test-fast test-stress test-native coverage bench lint format screenshot screenshots lock clean
 
 ARGS ?=
 PYTHON3 := $(firstword $(foreach p,python3 python3.13 python3.12 python3.11 python3.10,$(shell command -v $(p) 2>/dev/null)))
@@ -31,6 +31,9 @@ test: setup desktop lint  ## all checks and tests (ARGS="-k deal")
 
 test-fast: setup  ## the tests that need no ROS and no long seeds
 	@$(ENV) exec python -m pytest -m "not ros and not slow and not browser" $(ARGS)
+
+test-stress: setup desktop  ## whole grids beside two busy loops, three times, without a second try
+	@$(ENV) exec tools/test_stress.sh $(ARGS)
 
 test-native:  ## the C++ by itself: GoogleTest, three sanitizers, a program that links it
 	@if [ -f build/env.sh ]; then source tools/env.sh; fi; exec tools/test_native.sh

@@ -1,8 +1,9 @@
-"""What all tests share: ROS domains that nobody else on this machine uses."""
+"""What all tests share: ROS domains of their own, and the record of tests that are flaky."""
 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -10,9 +11,32 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from _pytest.terminal import TerminalReporter
 
 # Clear of the default 0, and below 102, where DDS uses ports of the ephemeral range.
 ROS_DOMAINS = range(10, 102)
+FLAKY_FILE = Path(__file__).parent / "build" / "flaky.json"
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+    """Names the tests that failed and then passed: each is a fault, in the test or the product."""
+    if hasattr(terminalreporter.config, "workerinput"):
+        return  # of pytest-xdist: the process that started it hears everything
+    reports = terminalreporter.stats
+    failed = {report.nodeid for kind in ("failed", "error") for report in reports.get(kind, [])}
+    first_failures = {
+        report.nodeid: str(report.longrepr)[-2000:]
+        for report in reports.get("rerun", [])
+        if report.nodeid not in failed
+    }
+    if not first_failures:
+        return
+    known = json.loads(FLAKY_FILE.read_text()) if FLAKY_FILE.is_file() else []
+    for test, first_failure in first_failures.items():
+        known.append({"test": test, "first_failure": first_failure})
+        terminalreporter.write_line(f"FLAKY: {test}", yellow=True)
+    FLAKY_FILE.parent.mkdir(exist_ok=True)
+    FLAKY_FILE.write_text(json.dumps(known, indent=2) + "\n")
 
 
 @contextmanager
