@@ -77,8 +77,8 @@ def processes(prepared: PreparedGrid) -> Iterator[dict[str, subprocess.Popen[byt
                 stderr=log,
             )
         yield started
-        for turn in sorted({process.stop_turn for process in prepared.processes}):
-            group = [started[p.name] for p in prepared.processes if p.stop_turn == turn]
+        for turn in sorted({process.role.stop_turn for process in prepared.processes}):
+            group = [started[p.name] for p in prepared.processes if p.role.stop_turn == turn]
             for process in group:
                 process.send_signal(signal.SIGINT)
             for process in group:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from apis_bringup.roles import Role
 from apis_bringup.run_lock import domain_id
 from apis_core.errors import ConfigError, Problem
 from apis_core.grid import GridDescription, UnitEntry
@@ -119,6 +120,7 @@ class Process:
 
     Attributes:
         name: As people know it, such as ``unit E001``.
+        role: What it is for; says when it stops, and what happens when it dies.
         package: Package of its executable.
         executable: As `ros2 run` would name it.
         params_file: ROS parameter file; all nodes of a grid share one.
@@ -127,18 +129,12 @@ class Process:
     """
 
     name: str
+    role: Role
     package: str
     executable: str
     params_file: Path
     arguments: tuple[str, ...] = ()
     namespace: str = ""
-
-    @property
-    def stop_turn(self) -> int:
-        """Unit nodes stop while the drivers still answer, and those while the hardware does: each
-        puts its converters to WAIT.
-        """
-        return {"apis_node": 0, "apis_driver": 1}.get(self.package, 2)
 
 
 def process_list(
@@ -154,7 +150,9 @@ def process_list(
     """
     namespace = f"/apis/{grid.cluster}"
     params_file = run.params_file
-    emulator = Process("emulator", "apis_emulator", "emulator", params_file, namespace=namespace)
+    emulator = Process(
+        "emulator", Role.WORLD, "apis_emulator", "emulator", params_file, namespace=namespace
+    )
     processes = [
         *([emulator] if _is_emulated(grid) else []),
         *(_driver_process(grid, unit.id, params_file) for unit in _with_drivers(grid)),
@@ -169,7 +167,14 @@ def extra_processes(grid: GridDescription, run: RunFolder, extras: Extras) -> li
     """What else looks at a grid."""
     namespace = f"/apis/{grid.cluster}"
     return [
-        Process(name, "apis_viz", name, run.params_file, namespace=namespace)
+        Process(
+            name,
+            Role.RECORDER if name == "recorder" else Role.WINDOW,
+            "apis_viz",
+            name,
+            run.params_file,
+            namespace=namespace,
+        )
         for name in extras.names()
     ]
 
@@ -198,7 +203,9 @@ class Replay:
     ) -> list[Process]:
         """The player instead of emulator and units, and what looks at it."""
         namespace = f"/apis/{grid.cluster}"
-        player = Process("player", "apis_viz", "player", run.params_file, namespace=namespace)
+        player = Process(
+            "player", Role.WORLD, "apis_viz", "player", run.params_file, namespace=namespace
+        )
         pages = [dashboard_process(grid, run)] if web else []
         return [player, *pages, *extra_processes(grid, run, extras)]
 
@@ -211,7 +218,9 @@ class Replay:
 def dashboard_process(grid: GridDescription, run: RunFolder) -> Process:
     """The web page of a grid."""
     namespace = f"/apis/{grid.cluster}"
-    return Process("dashboard", "apis_viz", "dashboard", run.params_file, namespace=namespace)
+    return Process(
+        "dashboard", Role.WINDOW, "apis_viz", "dashboard", run.params_file, namespace=namespace
+    )
 
 
 def node_parameters(
@@ -334,7 +343,9 @@ def _devices(unit: UnitEntry, run: RunFolder) -> dict[str, dict[str, Any]]:
 def _driver_process(grid: GridDescription, unit_id: str, params_file: Path) -> Process:
     """A process for each, so that one that hangs holds up its own converter alone."""
     arguments = ("--cluster", grid.cluster, "--unit", unit_id)
-    return Process(f"driver {unit_id}", "apis_driver", "driver", params_file, arguments)
+    return Process(
+        f"driver {unit_id}", Role.DRIVER, "apis_driver", "driver", params_file, arguments
+    )
 
 
 def run_folder(grid: GridDescription, purpose: str = "") -> RunFolder:
@@ -364,6 +375,7 @@ def _unit_groups(grid: GridDescription) -> list[tuple[str, ...]]:
 def _unit_process(grid: GridDescription, ids: tuple[str, ...], params_file: Path) -> Process:
     return Process(
         name=f"unit {ids[0]}" if len(ids) == 1 else f"units {ids[0]}..{ids[-1]}",
+        role=Role.UNIT,
         package="apis_node",
         executable="unit",
         params_file=params_file,

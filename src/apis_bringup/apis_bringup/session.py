@@ -167,7 +167,7 @@ def open_session(options: GridOptions) -> Iterator[Session]:
     with prepare(options) as prepared:
         runner = Runner(
             [
-                Child(process.name, _command(process), process.stop_turn)
+                Child(process.name, _command(process), process.role.stop_turn)
                 for process in prepared.processes
             ],
             log_folder=prepared.run.log_folder,

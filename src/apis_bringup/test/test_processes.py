@@ -51,7 +51,7 @@ def test_without_the_dashboard():
 def test_only_units_stop_first_and_know_their_own_namespace():
     for process in process_list(grid_of(2), RUN):
         is_unit = process.package == "apis_node"
-        assert process.stop_turn == (0 if is_unit else 2)
+        assert process.role.stop_turn == (0 if is_unit else 2)
         assert process.namespace == ("" if is_unit else "/apis/village")
         assert process.params_file == RUN.params_file
 
@@ -93,7 +93,7 @@ def test_units_with_devices_of_their_own_have_a_driver_that_stops_between():
 
     assert [p.name for p in drivers] == ["driver E002", "driver E003"]
     assert drivers[0].arguments == ("--cluster", "village", "--unit", "E002")
-    assert {p.stop_turn for p in drivers} == {1}
+    assert {p.role.stop_turn for p in drivers} == {1}
     assert "/apis/village/e001/driver" not in parameters
     serial = parameters["/apis/village/e002/driver"]
     assert serial["converter"] == {
