@@ -44,7 +44,13 @@ class Answer:
     def __init__(self) -> None:
         self._bytes = b""
         self.received = 0
+        self.foreign = 0  # it is alone on its line
         self.complaint: Exception = DeviceTimeout("no answer")
+
+    @property
+    def may_follow(self) -> bool:
+        """Whether nothing of the answer has come."""
+        return not self.received
 
     def feed(self, data: bytes) -> dict[str, str] | None:
         """The fields of a good line."""

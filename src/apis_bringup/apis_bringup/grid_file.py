@@ -155,11 +155,11 @@ class _Files:
     def __init__(self, grid_source: str, folder: Path) -> None:
         self.problems: list[Problem] = []
         self.grid_source = grid_source
-        self._folder = folder
+        self.folder = folder
         self._parsed: dict[Path, Any] = {}
 
     def absolute(self, name: str) -> Path:
-        return (self._folder / name).resolve()
+        return (self.folder / name).resolve()
 
     def text(self, name: str) -> str:
         path = self.absolute(name)
@@ -320,10 +320,10 @@ def _member_problems(policy: Policy, grid: GridDescription, source: str) -> list
 def _resolved_unit(unit: UnitEntry, key: str, files: _Files) -> UnitEntry:
     hardware = files.parse(unit.hardware, f"{key}.hardware", parse_hardware)
     files.parse(unit.scenario, f"{key}.scenario", parse_scenario)
-    if unit.driver is not None:
-        files.problems += _driver_problems(unit.driver, f"{key}.driver", files.grid_source)
+    driver = unit.driver and _resolved_driver(unit.driver, f"{key}.driver", files)
     return unit.model_copy(
         update={
+            "driver": driver,
             "hardware": str(files.absolute(unit.hardware)),
             "scenario": str(files.absolute(unit.scenario)),
             "house": _resolved_house(unit.house, f"{key}.house", files, hardware),
@@ -331,11 +331,13 @@ def _resolved_unit(unit: UnitEntry, key: str, files: _Files) -> UnitEntry:
     )
 
 
-def _driver_problems(driver: RealHardware, key: str, source: str) -> list[Problem]:
-    """What the drivers themselves say of the settings of real devices."""
-    from apis_driver.registry import check_settings  # needs no driver until there is one
+def _resolved_driver(driver: RealHardware, key: str, files: _Files) -> RealHardware:
+    """Checked by the drivers themselves, which know the settings of real devices."""
+    from apis_driver.registry import check_settings, with_files_in  # only if there is a driver
 
-    return check_settings(driver.model_dump(mode="json", exclude_none=True), source, key)
+    parts = with_files_in(files.folder, driver.model_dump(mode="json", exclude_none=True))
+    files.problems += check_settings(parts, files.grid_source, key)
+    return RealHardware.model_validate(parts)
 
 
 def _resolved_house(house: House, key: str, files: _Files, hardware: Hardware | None) -> House:

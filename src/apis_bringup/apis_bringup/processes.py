@@ -335,7 +335,7 @@ def _devices(unit: UnitEntry, run: RunFolder) -> dict[str, dict[str, Any]]:
             "port": str(run.tty(unit.id, "battery")),
             "baud": device.battery_baud,
             "registers": "modbus_battery_meter",
-            "reply_timeout_s": _EMULATED_LINE["reply_timeout_s"],
+            **_EMULATED_LINE,
         },
     }
 

@@ -250,3 +250,23 @@ def test_settings_of_real_devices_are_checked_with_the_rest(grid_path, driver, s
         resolve(path, Overrides(speed=speed))
 
     assert said in str(caught.value)
+
+
+def test_a_register_table_stands_beside_the_grid_file(grid_path):
+    files = {"hardware": "hardware.json", "scenario": "scenario.json"}
+    battery = {"kind": "modbus", "port": "/dev/ttyUSB1", "registers": "my_battery.yaml"}
+    driver = {"converter": {"kind": "control_loop"}, "battery": battery}
+    path = grid_path(units=[{"id": "E001", **files, "driver": driver}], emulator={"speed": 1})
+    table = path.with_name("my_battery.yaml")
+    table.write_text(
+        "name: of this site\nbyte_order: big\nfields: {rsoc: {type: u16}}\n"
+        "blocks: {all: {code: 330031, reply: [rsoc]}}\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        resolve(path)
+    assert "blocks.all.code is 330031, must be the address" in str(caught.value)
+
+    table.write_text(table.read_text().replace("330031", "30030"))
+    [unit] = resolve(path).description.units
+
+    assert unit.driver.battery.model_dump()["registers"] == str(table)

@@ -10,10 +10,10 @@ written together::
     blocks:
       4-4: {code: 0x1A, request: [dvg, drg], reply: [dvg, drg], about: set the grid side}
 
-A scaled value is ``raw * rating / 2**q`` (Q format), or ``raw * scale``. All arithmetic is exact:
-0.1 is a tenth here, not the nearest binary number. Values are cut toward zero, as the devices do,
-and limits are compared in counts, cut the same way; else a device's own limit, read back one count
-low, would be refused.
+A scaled value is ``raw * rating / 2**q`` (Q format), or ``raw * scale``, plus ``offset``. All
+arithmetic is exact: 0.1 is a tenth here, not the nearest binary number. Values are cut toward
+zero, as the devices do, and limits are compared in counts, cut the same way; else a device's own
+limit, read back one count low, would be refused.
 """
 
 from __future__ import annotations
@@ -34,7 +34,16 @@ from apis_core.errors import ConfigError, Problem
 from apis_core.wording import problems_of
 from apis_driver.errors import ImplausibleReply, OutOfRange, WrongLength
 
-__all__ = ["Block", "Exact", "FieldSpec", "RegisterTable", "exact", "load_table", "parse_table"]
+__all__ = [
+    "Block",
+    "Exact",
+    "FieldSpec",
+    "RegisterTable",
+    "exact",
+    "is_table_file",
+    "load_table",
+    "parse_table",
+]
 
 Exact: TypeAlias = int | str | Decimal | Fraction | float
 _SIZES = {"u8": 1, "s8": 1, "u16": 2, "s16": 2, "u32": 4, "s32": 4}
@@ -53,6 +62,7 @@ class FieldSpec(BaseModel):
         type: On the wire: signed or not, and bits.
         q, rating: Of the Q format; without them the number is plain.
         scale: The value of one count, instead of Q format.
+        offset: The value of the count 0.
         min, max: Of the value; what is not within is refused, and not believed when read.
         codes: Names of the values of an enumeration. Reading others is possible, writing not.
     """
@@ -61,7 +71,8 @@ class FieldSpec(BaseModel):
     type: Literal["u8", "s8", "u16", "s16", "u32", "s32"]
     q: int | None = Field(default=None, ge=0, le=31)
     rating: Decimal | None = Field(default=None, gt=0)
-    scale: Decimal | None = Field(default=None, gt=0)
+    scale: Decimal | None = Field(default=None, gt=0, le=1_000_000)
+    offset: Decimal | None = Field(default=None, ge=-1_000_000, le=1_000_000)
     unit: str = ""
     min: Decimal | None = None
     max: Decimal | None = None
@@ -88,6 +99,7 @@ class Number:
     size: int
     is_signed: bool
     scale: Fraction  # value of one count
+    offset: Fraction  # value of the count 0
     least: int  # smallest and largest raw number that are allowed, and that fit
     most: int
     fits_least: int
@@ -101,14 +113,16 @@ class Number:
         scale = Fraction(spec.scale) if spec.scale is not None else Fraction(1)
         if spec.q is not None and spec.rating is not None:
             scale = Fraction(spec.rating) / (1 << spec.q)
-        least = fits_least if spec.min is None else trunc(Fraction(spec.min) / scale)
-        most = fits_most if spec.max is None else trunc(Fraction(spec.max) / scale)
+        offset = Fraction(spec.offset or 0)
+        least = fits_least if spec.min is None else trunc((Fraction(spec.min) - offset) / scale)
+        most = fits_most if spec.max is None else trunc((Fraction(spec.max) - offset) / scale)
         return cls(
             name,
             spec,
             size,
             is_signed,
             scale,
+            offset,
             max(least, fits_least),
             min(most, fits_most),
             fits_least,
@@ -117,7 +131,8 @@ class Number:
 
     @property
     def is_scaled(self) -> bool:
-        return self.spec.q is not None or self.spec.scale is not None
+        spec = self.spec
+        return spec.q is not None or spec.scale is not None or spec.offset is not None
 
     def raw_of(self, value: Exact) -> int:
         """Counts of a value.
@@ -133,7 +148,7 @@ class Number:
             raise OutOfRange(f"{self.name} is {value!r}, it must be a number") from None
         if not self.is_scaled and number.denominator != 1:
             raise OutOfRange(f"{self.name} is {value}, it must be a whole number")
-        raw = trunc(number / self.scale)
+        raw = trunc((number - self.offset) / self.scale)
         if not self.least <= raw <= self.most:
             raise OutOfRange(f"{self.name} is {value}, it must be {self.limits}")
         if self.spec.codes is not None and raw not in self.spec.codes:
@@ -145,16 +160,20 @@ class Number:
         """Whether a device can have this."""
         return self.least <= raw <= self.most
 
+    def is_at_an_end(self, raw: int) -> bool:
+        """Whether this is what many devices say for a value that they do not measure."""
+        return raw == self.fits_most or (self.is_signed and raw == self.fits_least)
+
     def exact_of(self, raw: int) -> Decimal | int:
         """Value of counts, exact; a plain number stays a whole one."""
         if not self.is_scaled:
             return raw
-        value = raw * self.scale
+        value = raw * self.scale + self.offset
         return _EXACT.divide(Decimal(value.numerator), Decimal(value.denominator))
 
     def value_of(self, raw: int) -> float:
         """Value of counts, as a float."""
-        return float(raw * self.scale)
+        return float(raw * self.scale + self.offset)
 
     @property
     def limits(self) -> str:
@@ -293,7 +312,17 @@ class _TableSpec(BaseModel):
 
 
 class _TextLoader(yaml.SafeLoader):
-    """Leaves numbers with a fraction as text, so that 52.08 stays 52.08."""
+    """Leaves numbers with a fraction as text, so that 52.08 stays 52.08; takes no key twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for at, key in enumerate(keys):
+            if key in keys[:at]:
+                mark = node.value[at][0].start_mark
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {key!r} stands twice; keep one", problem_mark=mark
+                )
+        return super().construct_mapping(node, deep)
 
 
 _TextLoader.add_constructor(
@@ -313,9 +342,15 @@ def parse_table(text: str, source: str) -> RegisterTable:
     """
     try:
         data: Any = yaml.load(text, _TextLoader)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        why = (
+            "nested too deeply"
+            if isinstance(error, RecursionError)
+            else " ".join(str(error).split())
+        )
+        raise ConfigError([Problem(source, "", "", f"must be YAML: {why}")]) from error
+    try:
         spec = _TableSpec.model_validate(data)
-    except yaml.YAMLError as error:
-        raise ConfigError([Problem(source, "", "", f"must be YAML: {error}")]) from error
     except ValidationError as error:
         raise ConfigError(problems_of(error, source, _TableSpec.model_json_schema())) from error
     numbers = {name: Number.of(name, field) for name, field in spec.fields.items()}
@@ -334,6 +369,11 @@ def parse_table(text: str, source: str) -> RegisterTable:
     )
 
 
+def is_table_file(name: str) -> bool:
+    """Whether it is the path of a table, not the name of one of ours."""
+    return "/" in name or name.endswith((".yaml", ".yml"))
+
+
 def load_table(name: str) -> RegisterTable:
     """A table: one of ours by its name (``eza2500``), or a file of yours by its path.
 
@@ -341,7 +381,7 @@ def load_table(name: str) -> RegisterTable:
         ConfigError: It cannot be read, or is wrong.
     """
     try:
-        if "/" in name or name.endswith((".yaml", ".yml")):
+        if is_table_file(name):
             return parse_table(Path(name).read_text(encoding="utf-8"), name)
         own = resources.files("apis_driver.registers") / f"{name}.yaml"
         return parse_table(own.read_text(encoding="utf-8"), f"registers/{name}.yaml")

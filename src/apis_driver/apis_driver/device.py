@@ -31,11 +31,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import ClassVar, Protocol, runtime_checkable
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
 from apis_core.types import Alarm, ConverterMode
+from apis_driver.errors import ImplausibleReply
 
 __all__ = [
     "BatteryDevice",
@@ -48,6 +50,7 @@ __all__ = [
     "DeviceSettings",
     "Running",
     "SharingPermit",
+    "soc_ratio_of",
 ]
 
 
@@ -175,8 +178,29 @@ class BatteryStatus:
     temp_degc: float | None = None
 
 
+_FULL_MOST_PERCENT = 105.0  # what a battery says at full that has been charged beyond its rating
+
+
+def soc_ratio_of(percent: float) -> float:
+    """State of charge, 0..1, of what a battery says.
+
+    Many say a little more than 100 % when they are full, which is full.
+
+    Raises:
+        ImplausibleReply: No battery can be as full, or as empty. NaN is neither.
+    """
+    if not 0.0 <= percent <= _FULL_MOST_PERCENT:
+        raise ImplausibleReply(f"rsoc is {percent:g} percent, it must be from 0 to 100 percent")
+    return min(percent / 100.0, 1.0)
+
+
 class DeviceSettings(BaseModel):
     """Base of a device's settings: a misspelt key is an error that names the right one."""
+
+    @classmethod
+    def with_files_in(cls, folder: Path, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The same settings with file names, which are relative to `folder`, made absolute."""
+        return dict(values)
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

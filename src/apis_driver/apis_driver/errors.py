@@ -11,6 +11,7 @@ DeviceError                   (apis_core)
  │   ├─ BadChecksum
  │   ├─ WrongCommand          a whole frame, but of another command
  │   ├─ WrongAddress          a whole frame, but of another device
+ │   ├─ WrongTransaction      a whole frame, but the answer to another question
  │   ├─ WrongLength           a whole frame, but of a length that its command does not have
  │   └─ ImplausibleReply      a whole frame with a value that the device cannot have
  └─ DeviceRefused             (apis_core) the device understood and refused
@@ -37,6 +38,7 @@ __all__ = [
     "WrongAddress",
     "WrongCommand",
     "WrongLength",
+    "WrongTransaction",
 ]
 
 
@@ -70,6 +72,10 @@ class WrongCommand(BadFrame):
 
 class WrongAddress(BadFrame):
     """A whole frame, but of another device."""
+
+
+class WrongTransaction(BadFrame):
+    """A whole frame, but the answer to another question."""
 
 
 class WrongLength(BadFrame):

@@ -148,6 +148,16 @@ class ReplyReader:
         return self._frames.received
 
     @property
+    def foreign(self) -> int:
+        """See :class:`apis_driver.line.Reader`."""
+        return self._frames.foreign
+
+    @property
+    def may_follow(self) -> bool:
+        """See :class:`apis_driver.line.Reader`."""
+        return self._frames.may_follow
+
+    @property
     def unread(self) -> int:
         """How many of them are left behind the reply."""
         return self._frames.unread

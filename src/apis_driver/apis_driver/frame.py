@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from apis_driver.errors import BadChecksum, BadFrame, DeviceTimeout
 
-__all__ = ["MAX_DATA", "OVERHEAD", "REFUSED", "REPLY", "REQUEST", "Frame", "FrameReader"]
+__all__ = ["MAX_DATA", "OVERHEAD", "REFUSED", "REPLY", "REQUEST", "Frame", "FrameReader", "shown"]
 
 REQUEST, REPLY = 0x05, 0x02
 REFUSED = 0x80  # set in the CMD of a reply that is a refusal
@@ -24,6 +24,13 @@ OVERHEAD = 7  # bytes of a frame besides its data
 MAX_DATA = 20  # bytes of the longest block (14-1)
 _HEAD = 5
 _SHOWN_BYTES = 12  # of what came instead of a frame
+
+
+def shown(first: bytes) -> str:
+    """The first bytes of what came, for people: as numbers and as text."""
+    first = first[:_SHOWN_BYTES]
+    text = "".join(chr(b) if 32 <= b < 127 else "." for b in first)
+    return f"they began with {first.hex(' ')} ({text})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +88,7 @@ class FrameReader:
         self._bytes = bytearray()
         self._unwanted: BadFrame | None = None
         self._bad_sum: BadChecksum | None = None
+        self.foreign = 0  # whole frames that were not wanted
         self.received = 0  # bytes ever fed, for diagnostics
         self._first = b""  # of them
 
@@ -108,7 +116,12 @@ class FrameReader:
         """Forget everything that came."""
         self._bytes.clear()
         self._unwanted = self._bad_sum = None
-        self.received, self._first = 0, b""
+        self.received, self.foreign, self._first = 0, 0, b""
+
+    @property
+    def may_follow(self) -> bool:
+        """Whether all that came was noise or unwanted, so that the frame may still follow."""
+        return not self._bytes and self._bad_sum is None
 
     @property
     def unread(self) -> int:
@@ -123,10 +136,8 @@ class FrameReader:
         if self._bad_sum is not None:
             return self._bad_sum
         if self.received:
-            text = "".join(chr(b) if 32 <= b < 127 else "." for b in self._first)
             return DeviceTimeout(
-                f"{self.received} bytes came, but no whole frame; they began with "
-                f"{self._first.hex(' ')} ({text})"
+                f"{self.received} bytes came, but no whole frame; {shown(self._first)}"
             )
         return DeviceTimeout("no answer")
 
@@ -149,4 +160,5 @@ class FrameReader:
         if unwanted is None:
             return frame
         self._unwanted = self._unwanted or unwanted
+        self.foreign += 1
         return None

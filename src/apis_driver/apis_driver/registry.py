@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -22,6 +23,7 @@ __all__ = [
     "make_battery",
     "make_dcdc",
     "read_settings",
+    "with_files_in",
 ]
 
 Settings = TypeVar("Settings", bound=BaseModel)
@@ -80,6 +82,22 @@ def check_settings(driver: Mapping[str, Any], source: str, key: str) -> list[Pro
             except ConfigError as error:
                 problems += error.problems
     return problems
+
+
+def with_files_in(folder: Path, driver: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a unit's driver with file names, relative to a folder, made absolute.
+
+    Args:
+        folder: Where the file stands that the settings are from.
+        driver: As for :func:`check_settings`; what is wrong in it stays as it is.
+    """
+    found = dict(driver)
+    for name, group in (("converter", DCDC), ("battery", BATTERY)):
+        settings = found.get(name) or {}
+        entry = kinds_of(group).get(settings.get("kind", ""))
+        if entry is not None:
+            found[name] = entry.load().Settings.with_files_in(folder, settings)
+    return found
 
 
 def read_settings(

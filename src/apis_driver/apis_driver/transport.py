@@ -10,8 +10,10 @@ import contextlib
 import errno
 import os
 import select
+import socket
 import termios
 import time
+from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
 import serial
@@ -22,9 +24,10 @@ from apis_control import GuardFired, PortGuard
 from apis_driver.device import DeadMan, DeviceSettings
 from apis_driver.errors import DeadManFired, PortError
 
-__all__ = ["SerialSettings", "SerialTransport", "Transport"]
+__all__ = ["SerialSettings", "SerialTransport", "SocketTransport", "Transport"]
 
 _CHUNK = 4096
+_MOST_DROPPED = 1 << 16
 _POLL_S = 0.005  # of ports without a descriptor to wait for
 
 
@@ -50,7 +53,15 @@ class SerialSettings(DeviceSettings):
     gpio_line: int | None = Field(default=None, ge=0)
 
     @model_validator(mode="after")
-    def _has_a_line(self) -> SerialSettings:
+    def _can_be_opened(self) -> SerialSettings:
+        scheme, is_address, rest = self.port.partition("://")
+        if is_address:
+            host, _, number = rest.partition("/")[0].rpartition(":")
+            if scheme not in ("socket", "rfc2217") or not host or not _is_port(number):
+                raise ValueError(
+                    "port must be a device name, socket://host:port or rfc2217://host:port, "
+                    "with a port from 1 to 65535"
+                )
         if self.direction == "gpio" and self.gpio_line is None:
             raise ValueError("gpio_line is needed when direction is gpio")
         return self
@@ -85,8 +96,8 @@ class Transport(Protocol):
             PortError: The port has gone.
         """
 
-    def drop_input(self) -> None:
-        """Throw away what has come and not been read."""
+    def drop_input(self) -> int:
+        """Throw away what has come and not been read; returns how many bytes that was."""
 
     @property
     def dead_man(self) -> DeadMan | None:
@@ -99,9 +110,10 @@ class SerialTransport:
     Args:
         settings: Of the port.
         wait_frame: Bytes that order WAIT; a thread below Python says them when nobody renews.
+            None = there is nothing to stop at the other end.
     """
 
-    def __init__(self, settings: SerialSettings, wait_frame: bytes) -> None:
+    def __init__(self, settings: SerialSettings, wait_frame: bytes | None = None) -> None:
         self.address = settings.port
         self._settings = settings
         self._wait_frame = wait_frame
@@ -176,18 +188,19 @@ class SerialTransport:
             raise PortError(f"{self.address}: {_reason(error)}") from error
         raise PortError(f"{self.address}: the port has gone (unplugged, or closed by its server)")
 
-    def drop_input(self) -> None:
+    def drop_input(self) -> int:
         """See :class:`Transport`."""
         if self._descriptor is None:
-            self._opened().reset_input_buffer()
-            return
-        while self.read(0.0):
-            pass
+            port = self._opened()
+            dropped = int(port.in_waiting)
+            port.reset_input_buffer()
+            return dropped
+        return _drop_input(self.read)
 
     @property
     def dead_man(self) -> DeadMan | None:
         """See :class:`Transport`. A port that escapes bytes on their way has none."""
-        return self._guard
+        return self._guard if self._wait_frame is not None else None
 
     def _opened(self) -> Any:
         if self._port is None:
@@ -205,7 +218,83 @@ class SerialTransport:
         elif direction == "gpio":
             self._gpio = _gpio_line(settings)
             gpio_fd = self._gpio.fd
-        return PortGuard(descriptor, self._wait_frame, direction=direction, gpio_fd=gpio_fd)
+        frame = self._wait_frame or b"\0"  # without one it only turns the line: nobody renews it
+        return PortGuard(descriptor, frame, direction=direction, gpio_fd=gpio_fd)
+
+
+class SocketTransport:
+    """A TCP connection to a device that has bytes of its own for it, such as Modbus TCP.
+
+    Args:
+        host: Name or address.
+        port: 1..65535.
+        connect_limit_s: For the connection to be there. [s]
+    """
+
+    dead_man: DeadMan | None = None
+
+    def __init__(self, host: str, port: int, connect_limit_s: float) -> None:
+        self.address = f"{host}:{port}"
+        self._at = (host, port)
+        self._connect_limit_s = connect_limit_s
+        self._socket: socket.socket | None = None
+
+    def open(self) -> None:
+        """See :class:`Transport`."""
+        self.close()
+        try:
+            self._socket = socket.create_connection(self._at, self._connect_limit_s)
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except (OSError, UnicodeError) as error:
+            self.close()
+            raise PortError(f"{self.address}: {_reason(error)}") from error
+
+    def close(self) -> None:
+        """See :class:`Transport`."""
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.close()
+            self._socket = None
+
+    def write(self, data: bytes) -> None:
+        """See :class:`Transport`."""
+        try:
+            self._opened().sendall(data)
+        except OSError as error:
+            raise PortError(f"{self.address}: {_reason(error)}") from error
+
+    def read(self, deadline_s: float) -> bytes:
+        """See :class:`Transport`."""
+        opened = self._opened()
+        try:
+            if not select.select([opened], [], [], max(deadline_s - time.monotonic(), 0.0))[0]:
+                return b""
+            if data := opened.recv(_CHUNK):
+                return data
+        except (OSError, ValueError) as error:
+            raise PortError(f"{self.address}: {_reason(error)}") from error
+        raise PortError(f"{self.address}: the connection was closed by the other side")
+
+    def drop_input(self) -> int:
+        """See :class:`Transport`."""
+        return _drop_input(self.read)
+
+    def _opened(self) -> socket.socket:
+        if self._socket is None:
+            raise PortError(f"{self.address}: the connection is not open")
+        return self._socket
+
+
+def _drop_input(read: Callable[[float], bytes]) -> int:
+    """Read what is there; of a line that never falls silent not more than a buffer has."""
+    dropped = 0
+    while dropped < _MOST_DROPPED and (data := read(0.0)):
+        dropped += len(data)
+    return dropped
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= 65535
 
 
 def _gpio_line(settings: SerialSettings) -> Any:
@@ -241,6 +330,8 @@ def _reason(error: Exception) -> str:
         errno.ENOTTY: "it is no serial port",
         errno.EISDIR: "it is no serial port",
         errno.ECONNREFUSED: "nobody listens at that address",
+        errno.ECONNRESET: "the connection was closed by the other side",
+        errno.EPIPE: "the connection was closed by the other side",
     }
     if number in reasons:
         return reasons[number]

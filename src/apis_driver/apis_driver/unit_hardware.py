@@ -22,6 +22,7 @@ from apis_core.messages import (
 )
 from apis_core.types import ConverterError, ConverterMode
 from apis_driver.device import BatteryDevice, BatteryStatus, DcdcDevice, SharingPermit
+from apis_driver.errors import PortError
 from apis_driver.governor import Governor
 from apis_driver.rules import Complaint, GovernorSettings, Times
 from apis_driver.worker import Priority, Worker
@@ -271,6 +272,8 @@ class UnitHardware:
         """A battery that is silent for long has withdrawn its permission."""
         silent_s = time.monotonic() - self._battery_heard_s
         self.battery_failure = str(failure)
+        if isinstance(failure, PortError):
+            self._close_battery()  # and open it again
         if silent_s >= self._rules.battery_lost_s:
             self.battery_status = None
             self.governor.permit = SharingPermit.NONE

@@ -235,8 +235,10 @@ class KestrelBench:
         time.sleep(max(min(deadline_s - time.monotonic(), 0.5), 0.0))
         return b""
 
-    def drop_input(self) -> None:
+    def drop_input(self) -> int:
+        dropped = sum(map(len, self._out))
         self._out.clear()
+        return dropped
 
     def _must_be_there(self) -> None:
         if self.fault == "gone":

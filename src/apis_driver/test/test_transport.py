@@ -85,7 +85,6 @@ def test_a_port_that_is_pulled_is_told(terminal):
         ("/dev/no-such-port", "there is no such port; is the adapter plugged in?"),
         ("/dev/null", "it is no serial port"),
         ("socket://127.0.0.1:1", "nobody listens"),
-        ("nonsense://x", "nonsense"),
     ],
 )
 def test_a_port_that_does_not_open_is_told_with_what_is_wrong(port, said):
@@ -93,6 +92,12 @@ def test_a_port_that_does_not_open_is_told_with_what_is_wrong(port, said):
         opened(port)
     assert said in str(raised.value)
     assert port in str(raised.value)
+
+
+@pytest.mark.parametrize("port", ["nonsense://x", "socket://x", "socket://:1", "socket://x:0"])
+def test_an_address_that_is_none_is_told_before_anything_opens(port):
+    with pytest.raises(ValueError, match="socket://host:port"):
+        SerialSettings(port=port)
 
 
 def test_a_port_that_another_program_has_is_told(terminal):

@@ -34,7 +34,10 @@ class FakeBattery:
         self.permit = SharingPermit.BOTH
         self.failure: Exception | None = None
 
+        self.opened = 0
+
     def open(self, deadline_s):
+        self.opened += 1
         self.read(deadline_s)
 
     def close(self):
@@ -147,3 +150,13 @@ def test_what_takes_longer_than_its_budget_is_counted():
     for duration_s in (0.1, 0.6, 0.2):
         timing.note(duration_s)
     assert (timing.late, timing.count, timing.worst_s, timing.median_s) == (1, 3, 0.6, 0.2)
+
+
+def test_a_battery_whose_port_has_gone_is_opened_again_at_once():
+    rig = Rig(battery_lost_s=60.0)
+    rig.open()
+    rig.battery.failure = PortError("the port has gone")
+    rig.until(lambda: rig.hardware.battery_failure)
+    opened, rig.battery.failure = rig.battery.opened, None
+    rig.until(lambda: rig.battery.opened > opened and not rig.hardware.battery_failure)
+    rig.hardware.end()
