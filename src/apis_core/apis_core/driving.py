@@ -134,6 +134,7 @@ class HeldOrder:
     Attributes:
         term: The newest.
         deal_id: In whose name the last one was.
+        giver_id: Grid master that gave the one in force; empty = none is, or it did not say.
         hold_s: For how long it holds. [s]
         deadline_s: Until when; inf = nothing is held. On a steady clock. [s]
         is_condemned: The hold has run out: no renewal helps any more.
@@ -141,6 +142,7 @@ class HeldOrder:
 
     term: int = 0
     deal_id: str = ""
+    giver_id: str = ""
     hold_s: float = 0.0
     deadline_s: float = math.inf
     is_condemned: bool = False
@@ -182,6 +184,7 @@ class HeldOrder:
         """An order has been obeyed."""
         self.term = max(self.term, order.term)
         self.deal_id = order.deal_id
+        self.giver_id = "" if is_wait(order) else order.grid_master_id
         if not is_wait(order) and order.hold_s is not None:
             self.hold_s = order.hold_s
             self.deadline_s = now_s + order.hold_s

@@ -17,6 +17,7 @@ __all__ = ["Converter"]
 
 _CONFIRM_EVERY_S = 0.02
 _SAME_RATIO = 0.01
+_NO_CURRENT_A = 0.125  # a reference that carries less may be switched off
 _OFF = DcdcSetpoints(grid_voltage_v=0.0, droop_ratio=0.0, grid_current_a=0.0)
 
 
@@ -54,6 +55,11 @@ class Converter:
     def mode(self) -> ConverterMode:
         """By its own last word."""
         return self.status.mode
+
+    @property
+    def carries_current(self) -> bool:
+        """Whether so much flows that a voltage reference is not to be switched off lightly."""
+        return abs(self.status.grid_current_a or 0.0) > _NO_CURRENT_A
 
     @property
     def age_s(self) -> float:

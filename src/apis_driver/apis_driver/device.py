@@ -142,9 +142,10 @@ class DcdcSetpoints:
 
 
 class DeadMan(Protocol):
-    """Something below Python that says WAIT to a converter when Python does not renew.
+    """Something apart from the thread that drives a converter, which says WAIT to it when that
+    thread does not renew.
 
-    :class:`apis_control.PortGuard` is one. Once it has fired, orders are refused with
+    :class:`apis_control.PortGuard` is one below Python. Once it has fired, orders are refused with
     ``DeadManFired`` until :meth:`disarm` says that its caller knows.
     """
 
@@ -258,7 +259,7 @@ class DcdcDevice(Protocol):
 
     @property
     def dead_man(self) -> DeadMan | None:
-        """What says WAIT below Python while the port is open; None = nothing does."""
+        """What says WAIT by itself while the port is open; None = nothing does."""
 
 
 @runtime_checkable

@@ -44,7 +44,6 @@ from apis_driver.stopping import Stopper
 
 __all__ = ["Governor"]
 
-_NO_CURRENT_A = 0.125  # a reference that carries less may be switched off
 _READ_LIMIT_S = 0.5
 _LANDING_S = 0.12  # a stop as near as this is waited for, whatever else is to be done ...
 _LANDING_POLLS = 1.5  # ... or nearer than the slowest of the last readings took, and half of it
@@ -121,6 +120,11 @@ class Governor:
     def deal_id(self) -> str:
         """The deal in whose name it was ordered last."""
         return self._held.deal_id
+
+    @property
+    def giver_id(self) -> str:
+        """Who gave the order in force; empty = none is, or it did not say."""
+        return "" if self.is_off or self._held.is_condemned else self._held.giver_id
 
     @property
     def complaints(self) -> deque[Complaint]:
@@ -259,6 +263,7 @@ class Governor:
         self._watch_permit(now_s)
         if not mode.is_active or self._stopper.is_under_way:
             return
+        self._stopper.follow_current_below(self._held.left_s(now_s))
         if ordered is ConverterMode.WAIT or mode is not ordered:
             code = self._converter.status.mode_code
             why = f"it is in {mode.name} ({code}), ordered is {ordered.name}"
@@ -277,7 +282,7 @@ class Governor:
     def _expire(self, now_s: float) -> None:
         """Nobody has renewed the order. A voltage lets the currents go first."""
         self._held.is_condemned = True
-        carries = abs(self._converter.status.grid_current_a or 0.0) > _NO_CURRENT_A
+        carries = self._converter.carries_current
         is_reference = self._converter.mode is ConverterMode.VOLTAGE_REFERENCE
         grace_s = self._settings.reference_grace_s
         if is_reference and carries and now_s < self._held.deadline_s + grace_s:

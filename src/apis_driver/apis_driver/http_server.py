@@ -4,8 +4,9 @@ Paths, parameters and bodies are the original's, with both names that each path 
 is meant to:
 
 * It listens on this machine only unless told otherwise, and can ask for a token.
-* Every order has a hold time, which any request renews: an original client reads all the time. One
-  that has died no longer holds its converter on.
+* Every order has a hold time. Any request of the client that gave it renews it, since an original
+  client reads all the time; a request of somebody else does not, and nothing that comes this way
+  renews a grid master's order. A client that has died no longer holds its converter on.
 * Orders pass the same rules as those of the graph, and are refused while a grid master's last.
 * A failure is 4xx when the caller is wrong, 502, 503 or 504 when the device is; the body is
   ``{"err": "..."}`` either way.
@@ -14,8 +15,10 @@ is meant to:
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -36,6 +39,7 @@ __all__ = ["CompatServer", "HttpServerSettings"]
 _WAIT_S = 4.0  # the original's client gives up after 5
 _FRESH_S = 0.5
 _POLL_S = 0.05  # how long closing may take
+_GIVER = "http"  # in place of a grid master's id; no unit has it
 _CODES = {
     0x0000: ConverterMode.WAIT,
     0x0002: ConverterMode.DISCHARGE,
@@ -87,7 +91,7 @@ class HttpServerSettings(DeviceSettings):
         host: Address; others than this machine's own want a token.
         port: 0 = it does not listen.
         token: That orders must bring, as ``Authorization: Bearer ...`` or ``&token=...``.
-        hold_s: For how long an order lasts without any request. [s]
+        hold_s: For how long an order lasts without any request of its client. [s]
     """
 
     host: str = "127.0.0.1"
@@ -109,6 +113,21 @@ class _Failure(Exception):
     def __init__(self, status: int, text: str) -> None:
         self.status = status
         super().__init__(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who asks. Two of them on one machine are told apart by what they call themselves.
+
+    Attributes:
+        host: Its address.
+        agent: Its ``User-Agent``.
+        token: What it has brought; empty = none.
+    """
+
+    host: str = ""
+    agent: str = ""
+    token: str = ""
 
 
 @dataclass(slots=True)
@@ -133,9 +152,9 @@ class CompatServer:
         self._settings = settings
         self._hardware = hardware
         self._told = _Told()
-        self._holds = False  # the order in force is ours
+        self._orderer: Client | None = None  # who gave the last order that came this way
         self._one_at_a_time = threading.Lock()
-        self._server: ThreadingHTTPServer | None = None
+        self._server: _Server | None = None
 
     def start(self) -> int:
         """Listen; returns the port.
@@ -144,8 +163,7 @@ class CompatServer:
             OSError: It cannot.
         """
         address = (self._settings.host, self._settings.port)
-        self._server = ThreadingHTTPServer(address, _handler(self))
-        self._server.daemon_threads = True
+        self._server = _Server(address, _handler(self))
         threading.Thread(
             target=self._server.serve_forever, args=(_POLL_S,), name="http", daemon=True
         ).start()
@@ -158,7 +176,7 @@ class CompatServer:
             self._server.server_close()
             self._server = None
 
-    def answer(self, path: str, query: Mapping[str, str], token: str) -> dict[str, Any] | None:
+    def answer(self, path: str, query: Mapping[str, str], client: Client) -> dict[str, Any] | None:
         """Body of an answer; None = there is no such path.
 
         Raises:
@@ -166,7 +184,7 @@ class CompatServer:
         """
         name = _OLD_NAMES.get(path, path)
         wanted = self._settings.token
-        if name in _ORDERS and wanted and token != wanted:
+        if name in _ORDERS and wanted and client.token != wanted:
             raise _Failure(401, "this needs a token: Authorization: Bearer ... or &token=...")
         answers: dict[str, Callable[[], dict[str, Any]]] = {
             "/version/get": self._version,
@@ -177,12 +195,12 @@ class CompatServer:
             "/1/log/data": self._battery_record,
             "/all/get": lambda: {**self._battery(), **self._everything()},
             "/remote/ioctl/clr_alarm": self._clear_alarms,
-            "/dcdc/set": lambda: self._set(query, is_full=path == "/remote/set"),
+            "/dcdc/set": lambda: self._set(query, client, is_full=path == "/remote/set"),
         }
         if name not in answers:
             return None
         with self._one_at_a_time:
-            self._renew()
+            self._renew(client)
             body = answers[name]()
         if path.startswith("/remote/") and "meter" in body:
             body["powermeter"] = dict.fromkeys(("p2", "p1", "v1", "kwh2", "kwh1", "i1"), 0)
@@ -244,7 +262,7 @@ class CompatServer:
 
     # --- setting ---------------------------------------------------------------------------------
 
-    def _set(self, query: Mapping[str, str], *, is_full: bool) -> dict[str, Any]:
+    def _set(self, query: Mapping[str, str], client: Client, *, is_full: bool) -> dict[str, Any]:
         given = {name for name in ("mode", "dvg", "dig", "drg") if name in query}
         told = self._told
         mode = _mode(query["mode"]) if "mode" in query else told.mode
@@ -260,12 +278,12 @@ class CompatServer:
         if "mode" not in given and mode is not governor.status.mode:
             # what stopped meanwhile is not switched on again by somebody who does not say so
             mode = governor.status.mode if governor.is_off else mode
-        if mode is not ConverterMode.WAIT and not self._holds and not governor.is_off:
+        if mode is not ConverterMode.WAIT and not governor.is_off and not self._is_ours:
             raise _Failure(409, "a grid master's order is in force; only mode 0x0000 is obeyed")
         if mode is ConverterMode.WAIT:
             if "mode" in given or not governor.is_off:
                 self._obeyed(TO_WAIT)
-            self._holds = False
+            self._orderer = None
         else:
             operation = ConverterOperation.MODE
             if is_current:
@@ -274,7 +292,7 @@ class CompatServer:
                 operation = ConverterOperation.VOLTAGE
             order = self._order(operation, mode, dvg, dig, drg)
             self._obeyed(order)
-            self._holds = True
+            self._orderer = client
         self._told = _Told(mode, dvg, dig, drg)
         body = self._everything()
         if is_current:
@@ -299,13 +317,19 @@ class CompatServer:
             droop_ratio=drg,
             hold_s=self._settings.hold_s,
             term=max(self._hardware.governor.term, 1),
-            grid_master_id="http",
+            grid_master_id=_GIVER,
         )
 
-    def _renew(self) -> None:
-        """Whoever asks is alive."""
-        if self._holds and not self._hardware.governor.is_off:
-            self._hardware.handle(self._order(ConverterOperation.HOLD)).result(_WAIT_S)
+    @property
+    def _is_ours(self) -> bool:
+        """Whether the order in force came this way."""
+        return self._hardware.governor.giver_id == _GIVER
+
+    def _renew(self, client: Client) -> None:
+        """The client that has ordered is alive."""
+        if self._is_ours and client == self._orderer:
+            with contextlib.suppress(TimeoutError):  # then it is not renewed, but it may read
+                self._hardware.handle(self._order(ConverterOperation.HOLD)).result(_WAIT_S)
 
     def _fresh(self) -> DcdcStatus:
         if self._hardware.governor.age_s > _FRESH_S:
@@ -313,7 +337,10 @@ class CompatServer:
         return self._hardware.governor.status
 
     def _obeyed(self, order: ConverterOrder) -> ConverterReply:
-        reply = self._hardware.handle(order).result(_WAIT_S)
+        try:
+            reply = self._hardware.handle(order).result(_WAIT_S)
+        except TimeoutError:
+            raise _Failure(504, "the converter's thread is busy") from None
         if reply.error is not ConverterError.NONE:
             raise _Failure(_STATUS_OF.get(reply.error, 502), reply.message)
         return reply
@@ -373,6 +400,16 @@ def _number(query: Mapping[str, str], name: str, otherwise: float | None) -> flo
         raise _Failure(400, text) from None
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that has given up is nothing to tell of."""
+        if not isinstance(sys.exc_info()[1], (ConnectionError, TimeoutError)):
+            super().handle_error(request, client_address)
+
+
 def _handler(server: CompatServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         server_version = "apis_driver"
@@ -382,11 +419,13 @@ def _handler(server: CompatServer) -> type[BaseHTTPRequestHandler]:
             parts = urlsplit(self.path)
             query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
             bearer = self.headers.get("Authorization", "").removeprefix("Bearer ").strip()
+            agent, token = self.headers.get("User-Agent", ""), query.get("token", bearer)
+            client = Client(self.client_address[0], agent, token)
             try:
-                body = server.answer(parts.path, query, query.get("token", bearer))
+                body = server.answer(parts.path, query, client)
             except _Failure as failure:
                 self._send(failure.status, {"err": str(failure)})
-            except Exception as error:  # a future that timed out, or a bug: the client hears of it
+            except Exception as error:  # a bug: the client hears of it
                 self._send(500, {"err": f"{type(error).__name__}: {error}"})
             else:
                 if body is None:

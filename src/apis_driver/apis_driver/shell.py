@@ -433,7 +433,7 @@ class DriverNode(LifecycleNode):
             "state": self._state,
             "mode": f"{status.mode.name} {status.mode_code}".strip(),
             "alarm": f"{status.alarm.name} {status.alarm_text}".strip(),
-            "dead_man_below_python": "yes" if self._setup.dcdc.dead_man is not None else "no",
+            "dead_man": "yes" if self._setup.dcdc.dead_man is not None else "no",
             "retry_s": f"{max(self._retry_s - time.monotonic(), 0.0):.1f}",
             **_timing_values("settings", hardware.settings_timing),
             **_timing_values("status", hardware.status_timing),

@@ -40,6 +40,7 @@ class Stopper:
         self._settings = settings
         self._times = times
         self._stopping: _Stopping | None = None
+        self._has_grace = False  # the dead man waits for the currents of others
         self.cause, self.detail = StopCause.NONE, ""
 
     @property
@@ -151,13 +152,28 @@ class Stopper:
         Raises:
             Refused: It has acted already.
         """
-        dead_man = self._dead_man
-        if dead_man is None:
-            return
-        modes = (self._converter.ordered, self._converter.mode)
-        is_reference = ConverterMode.VOLTAGE_REFERENCE in modes
-        grace_s = self._settings.reference_grace_s if is_reference else 0.0
-        if not dead_man.renew(hold_s + grace_s + self._settings.guard_margin_s):
+        if self._dead_man is not None and not self._renew(self._dead_man, hold_s):
             raise Refused(
                 ConverterError.WRONG_MODE, "its hold time has run out; it is going to WAIT"
             )
+
+    def follow_current_below(self, left_s: float) -> None:
+        """Current has begun to flow, or ended, since the order was renewed: let the dead man know.
+
+        Args:
+            left_s: What is left of the hold time. [s]
+        """
+        dead_man = self._dead_man
+        if dead_man is not None and left_s > 0.0 and self._needs_grace != self._has_grace:
+            self._renew(dead_man, left_s)  # if it has fired, that is seen to elsewhere
+
+    @property
+    def _needs_grace(self) -> bool:
+        """Whether it holds the voltage for others that should let go first."""
+        modes = (self._converter.ordered, self._converter.mode)
+        return ConverterMode.VOLTAGE_REFERENCE in modes and self._converter.carries_current
+
+    def _renew(self, dead_man: DeadMan, hold_s: float) -> bool:
+        self._has_grace = self._needs_grace
+        grace_s = self._settings.reference_grace_s if self._has_grace else 0.0
+        return dead_man.renew(hold_s + grace_s + self._settings.guard_margin_s)

@@ -16,8 +16,9 @@ from fake_eza import FakeEza
 from apis_core.types import ConverterMode
 from apis_driver.device import DcdcDevice
 from apis_driver.devices.eza2500 import Eza2500, Eza2500Settings
-from apis_driver.devices.http import EmulatorDcdc, EmulatorSettings, HttpDcdc, HttpSettings
+from apis_driver.devices.http import EmulatorDcdc, EmulatorSettings, HttpDcdc
 from apis_driver.errors import PortError
+from apis_driver.http_client import HttpSettings
 
 ROOT = Path(__file__).resolve().parents[3]
 M = ConverterMode

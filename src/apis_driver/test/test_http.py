@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
+import socket
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -17,16 +21,19 @@ from apis_core.messages import ConverterOperation, ConverterOrder
 from apis_core.types import ConverterError, ConverterMode
 from apis_driver.device import BatteryDevice, BatteryStatus, SharingPermit
 from apis_driver.devices.eza2500 import Eza2500, Eza2500Settings
-from apis_driver.devices.http import HttpBattery, HttpDcdc, HttpSettings
+from apis_driver.devices.http import HttpBattery, HttpDcdc
 from apis_driver.errors import (
     BadChecksum,
     BadFrame,
+    DeadManFired,
     DeviceBusy,
     DeviceRefused,
     DeviceTimeout,
     ForeignDevice,
 )
+from apis_driver.http_client import HttpSettings
 from apis_driver.http_server import CompatServer, HttpServerSettings
+from apis_driver.registry import check_settings
 from apis_driver.rules import GovernorSettings
 from apis_driver.unit_hardware import UnitHardware
 
@@ -94,6 +101,169 @@ def test_a_battery_is_read():
     assert device.read(soon()).soc_ratio == pytest.approx(0.7)
     bench.status = 0
     assert device.read(soon()).permit is SharingPermit.NONE
+
+
+def test_a_battery_that_says_a_little_more_than_full_is_full():
+    bench = HttpBench()
+    bench.rsoc = 100.1
+    device = battery(bench)
+    device.open(soon())
+    assert device.read(soon()).soc_ratio == 1.0
+
+
+@pytest.mark.parametrize("value", [float("inf"), 10**400, float("nan"), "350"])
+def test_a_measurement_that_is_no_number_is_not_believed(value):
+    bench = HttpBench()
+    bench.device.open(soon())
+    bench.meter["vg"] = value
+    with pytest.raises(BadFrame, match="vg is"):
+        bench.device.read_status(soon())
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"url": "http://127.0.0.1:port"}, "Invalid port"),
+        ({"url": "http://[::1:4380"}, "must be http://host:port"),
+        ({"url": "http://xn--a.b-.c\u00ad"}, "must be http://host:port"),
+        ({"url": "http://127.0.0.1:0"}, "a port from 1 to 65535"),
+        ({"url": "http://127.0.0.1:99999"}, "must be http://host:port"),
+        ({"url": "http://host:80?x=1"}, "and nothing else"),
+        ({"token": "\u00fc"}, "ASCII"),
+        ({"token": "a\nb"}, "ASCII"),
+    ],
+)
+def test_an_address_that_is_none_is_told_before_anything_is_asked(settings, said):
+    problems = check_settings(
+        {"battery": {"kind": "http", "url": "http://host:80", **settings}}, "grid.yaml", "driver"
+    )
+    [problem] = problems
+    assert problem.key == f"driver.battery.{next(iter(settings))}"
+    assert said in str(problem)
+
+
+# --- servers that are slow -----------------------------------------------------------------------
+
+BODY = json.dumps(
+    {
+        "status": {"status": "0x0014", "alarmState": "No alarm", "runningState": "off"},
+        "meter": dict.fromkeys(("vg", "ig", "wg", "vb", "ib", "wb", "tmp"), 0.0),
+        "vdis": {"dvg": 350.0, "drg": 0.0},
+        "param": {"dig": 0.0},
+        "comm_interface_version": "2.0",
+    }
+).encode()
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BODY)
+
+
+class SlowServer:
+    """Answers well, until it sends a byte now and then.
+
+    Attributes:
+        trick: ``plain``, ``body`` and ``head`` (that part in drops), ``endless``, ``hang``.
+        asked: Paths with their queries, and the number of the connection that they came by.
+    """
+
+    def __init__(self) -> None:
+        self.trick, self.asked = "plain", []
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        self._is_closed = threading.Event()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def waits(self) -> list[int]:
+        """By which connections WAIT was ordered."""
+        return [number for path, number in self.asked if "mode=0x0000" in path]
+
+    def close(self) -> None:
+        self._is_closed.set()
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+
+    def _accept(self) -> None:
+        for number in range(1000):
+            try:
+                connection, _ = self._listening.accept()
+            except OSError:
+                return
+            serve = threading.Thread(target=self._serve, args=(connection, number), daemon=True)
+            serve.start()
+
+    def _serve(self, connection: socket.socket, number: int) -> None:
+        with connection, contextlib.suppress(OSError):
+            while question := connection.recv(4096):
+                self.asked.append((question.split(b" ")[1].decode(), number))
+                if self.trick == "plain":
+                    connection.sendall(HEAD + BODY)
+                    continue
+                parts = {"body": (HEAD, BODY), "head": (b"", HEAD)}
+                at_once, drops = parts.get(self.trick, (b"HTTP/1.1 200 OK\r\n\r\n", b""))
+                connection.sendall(b"" if self.trick == "hang" else at_once)
+                for byte in itertools.chain(drops, itertools.repeat(32)):
+                    if self._is_closed.wait(0.02):
+                        return
+                    if self.trick != "hang":
+                        connection.sendall(bytes((byte,)))
+
+
+@pytest.fixture
+def slow():
+    made = SlowServer()
+    yield made
+    made.close()
+
+
+def slow_device(slow: SlowServer) -> HttpDcdc:
+    device = HttpDcdc(HttpSettings(url=slow.url))
+    device.open(time.monotonic() + 10.0)
+    slow.asked.clear()
+    return device
+
+
+@pytest.mark.parametrize("trick", ["body", "head", "endless", "hang"])
+def test_a_deadline_is_for_the_whole_exchange(slow, trick):
+    device = slow_device(slow)
+    slow.trick = trick
+    begun_s = time.monotonic()
+    with pytest.raises(DeviceTimeout, match="no whole answer within"):
+        device.read_status(begun_s + 0.3)
+    assert time.monotonic() < begun_s + 5.0  # a drip of the whole body takes seven seconds
+    slow.trick = "plain"
+    assert device.read_status(soon()).mode is M.VOLTAGE_REFERENCE
+    device.close()
+
+
+@pytest.mark.parametrize("trick", ["body", "hang"])
+def test_wait_has_a_connection_of_its_own_and_a_thread_that_says_it(slow, trick):
+    device = slow_device(slow)
+    assert device.read_status(soon()).mode is M.VOLTAGE_REFERENCE
+    used = {number for _, number in slow.asked}
+    slow.trick = trick
+    assert device.dead_man.renew(0.2)
+    with pytest.raises(DeviceTimeout):  # meanwhile the only thread of the driver is stuck
+        device.read_status(soon())
+    end_s = time.monotonic() + 20.0
+    while not slow.waits():
+        assert time.monotonic() < end_s
+        time.sleep(0.01)
+    assert not used & set(slow.waits())
+    assert device.dead_man.fired
+    slow.trick = "plain"
+    with pytest.raises(DeadManFired):
+        device.set_current(1.0, soon())
+    assert not device.dead_man.renew(1.0)
+    assert device.dead_man.disarm()
+    device.set_mode(M.WAIT, soon())
+    device.close()
+
+
+def test_a_converter_is_told_wait_although_its_server_does_not_say_its_version(slow):
+    slow.trick = "hang"
+    device = HttpDcdc(HttpSettings(url=slow.url))
+    with pytest.raises(DeviceTimeout):
+        device.open(time.monotonic() + 0.6)
+    assert slow.waits()
+    device.close()
 
 
 @pytest.mark.parametrize("rsoc", [6553.5, -1, "70", None, True])
@@ -220,11 +390,40 @@ def test_a_grid_masters_order_is_not_touched_but_by_wait(served):
     assert served.full("0x0000")["status"]["status"] == "0x0000"
 
 
-def test_any_request_renews_the_hold_time(served):
+def test_any_request_of_the_client_that_ordered_renews_the_hold_time(served):
     served.full("0x0041")
     before_s = served.hardware.governor._held.deadline_s
     served.get("/dcdc/get/status")
     assert served.hardware.governor._held.deadline_s > before_s
+
+
+def test_a_monitor_renews_nothing(served):
+    served.full("0x0041")
+    before_s = served.hardware.governor._held.deadline_s
+    for path in ("/dcdc/get/status", "/all/get", "/version/get"):
+        served.get(path, 504 if path == "/all/get" else 200, {"User-Agent": "monitor"})
+    assert served.hardware.governor._held.deadline_s == before_s
+
+
+def test_a_client_that_once_ordered_renews_no_order_of_a_grid_master(served):
+    served.full("0x0041")
+    wait = ConverterOrder(operation=ConverterOperation.MODE, mode=M.WAIT)
+    assert served.hardware.handle(wait).result(5.0).error is ConverterError.NONE
+    order = ConverterOrder(
+        operation=ConverterOperation.MODE,
+        mode=M.DISCHARGE,
+        grid_current_a=1.0,
+        hold_s=2.0,
+        term=7,
+        grid_master_id="E002",
+        deal_id="deal",
+    )
+    assert served.hardware.handle(order).result(5.0).error is ConverterError.NONE
+    before_s = served.hardware.governor._held.deadline_s
+    served.get("/dcdc/get/status")
+    assert served.hardware.governor._held.deadline_s == before_s
+    assert "grid master" in served.get("/dcdc/set", 409, dig=2)["err"]
+    assert served.hardware.governor.deal_id == "deal"
 
 
 def test_a_client_that_has_died_no_longer_holds_its_converter_on():

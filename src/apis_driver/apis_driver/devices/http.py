@@ -6,9 +6,9 @@ switches on with the set points of the last time, and then changes them.
 
 from __future__ import annotations
 
-import json
+import contextlib
+import math
 import time
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -22,22 +22,21 @@ from apis_driver.device import (
     DcdcRating,
     DcdcSetpoints,
     DcdcStatus,
-    DeviceSettings,
     Running,
     SharingPermit,
+    soc_ratio_of,
 )
 from apis_driver.errors import (
-    BadChecksum,
     BadFrame,
-    DeviceBusy,
+    DeadManFired,
     DeviceError,
     DeviceRefused,
     DeviceTimeout,
     ForeignDevice,
     OutOfRange,
-    PortError,
     ReadBackMismatch,
 )
+from apis_driver.http_client import HttpClient, HttpDeadMan, HttpSettings
 
 __all__ = [
     "EmulatorDcdc",
@@ -59,24 +58,8 @@ _CURRENT_NAME = "Heteronomy CV"  # of both currents
 _RUNNING = {"off": Running.OFF, "charge": Running.CHARGE, "discharge": Running.DISCHARGE}
 _ALARMS = {"No alarm": Alarm.NONE, "Light alarm": Alarm.LIGHT, "Heavy alarm": Alarm.HEAVY}
 _REST_V = 350.0
-_PAUSE_S = 0.05
+_WAIT_LIMIT_S = 1.0  # of the dead man's own words
 _VERSION_MAJOR = "2"
-
-
-class HttpSettings(DeviceSettings):
-    """How to reach a device over HTTP.
-
-    Attributes:
-        url: Such as ``http://192.168.0.7:4380``.
-        reply_timeout_s: For one attempt. [s]
-        retries: Attempts beyond the first.
-        token: Sent as a bearer token, for servers that want one; empty = none.
-    """
-
-    url: str = Field(pattern=r"^https?://[^/\s]+/?$", description="http://host:port")
-    reply_timeout_s: float = Field(default=1.0, gt=0, le=10)
-    retries: int = Field(default=2, ge=0, le=20)
-    token: str = ""
 
 
 class EmulatorSettings(HttpSettings):
@@ -86,99 +69,9 @@ class EmulatorSettings(HttpSettings):
         unit: Its id there, such as E001.
     """
 
-    unit: str = Field(min_length=1, description="the unit's id in the emulator, such as E001")
-
-
-class _Http:
-    """GET requests with retries by kind of failure, within a deadline."""
-
-    def __init__(
-        self, settings: HttpSettings, transport: httpx.BaseTransport | None = None
-    ) -> None:
-        self.address = settings.url.rstrip("/")
-        self.counters: Counter[str] = Counter()
-        self._settings = settings
-        self._transport = transport
-        self._client: httpx.Client | None = None
-
-    def open(self) -> None:
-        self.close()
-        token = self._settings.token
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        # an environment that names a proxy does not mean the converter
-        self._client = httpx.Client(transport=self._transport, headers=headers, trust_env=False)
-
-    def close(self) -> None:
-        if self._client is not None:
-            self._client.close()
-            self._client = None
-
-    def get(self, path: str, deadline_s: float, **query: str) -> dict[str, Any]:
-        """The object at a path.
-
-        Raises:
-            DeviceError: The last failure, if there is none by then.
-        """
-        for attempt in range(self._settings.retries + 1):
-            if attempt:
-                self.counters["retries"] += 1
-                time.sleep(max(min(_PAUSE_S, deadline_s - time.monotonic()), 0.0))
-            try:
-                return self._get_once(path, deadline_s, query)
-            except (DeviceTimeout, BadFrame, DeviceBusy):
-                is_over = time.monotonic() + _PAUSE_S >= deadline_s
-                if attempt == self._settings.retries or is_over:
-                    raise
-        raise AssertionError
-
-    def _get_once(self, path: str, deadline_s: float, query: Mapping[str, str]) -> dict[str, Any]:
-        if self._client is None:
-            raise PortError(f"{self.address}: not open")
-        left_s = deadline_s - time.monotonic()
-        if left_s <= 0.0:
-            raise DeviceTimeout(f"{self.address}{path}: no time left")
-        self.counters["exchanges"] += 1
-        try:
-            limit_s = min(self._settings.reply_timeout_s, left_s)
-            reply = self._client.get(self.address + path, params=query or None, timeout=limit_s)
-        except httpx.ConnectError as error:
-            self.counters["connect"] += 1
-            raise PortError(f"{self.address}: cannot connect: {error}") from error
-        except httpx.TimeoutException as error:
-            self.counters["silence"] += 1
-            raise DeviceTimeout(f"{self.address}{path}: no answer") from error
-        except httpx.HTTPError as error:
-            self.counters["broken off"] += 1
-            raise DeviceTimeout(f"{self.address}{path}: {error or 'broken off'}") from error
-        if reply.status_code != 200:
-            self.counters[f"status {reply.status_code}"] += 1
-            raise self._refusal(path, reply)
-        try:
-            body = json.loads(reply.content)
-        except ValueError as error:
-            self.counters["nonsense"] += 1
-            raise BadFrame(f"{self.address}{path}: the answer is no JSON") from error
-        if not isinstance(body, dict):
-            self.counters["nonsense"] += 1
-            raise BadFrame(f"{self.address}{path}: the answer is no object")
-        return body
-
-    def _refusal(self, path: str, reply: httpx.Response) -> DeviceError:
-        """What an answer that is not 200 means; the texts are those of the original."""
-        try:
-            text = str(json.loads(reply.content)["err"])
-        except (ValueError, KeyError, TypeError):
-            text = ""
-        where = f"{self.address}{path}: {text or f'status {reply.status_code}'}"
-        if text in ("read timeout", "modbus io exception", "comm error"):
-            return DeviceTimeout(where)
-        if text == "checksum error" or text.startswith("cmd:"):
-            return BadChecksum(where)
-        if text == "timeout" or reply.status_code in (429, 503):
-            return DeviceBusy(where)
-        if reply.status_code in (502, 504):
-            return DeviceTimeout(where)
-        return DeviceRefused(where)
+    unit: str = Field(
+        pattern=r"^[A-Za-z0-9_.-]+$", description="the unit's id in the emulator, such as E001"
+    )
 
 
 class HttpDcdc:
@@ -190,15 +83,14 @@ class HttpDcdc:
     """
 
     Settings: type[HttpSettings] = HttpSettings
-    dead_man = None  # what is beyond the network cannot be reached below Python
     _setpoint_tolerance = {"dvg": 0.05, "drg": 0.001, "dig": 0.002}  # noqa: RUF012
     _get, _get_status, _set = "/dcdc/get", "/dcdc/get/status", "/dcdc/set"
     _set_voltage, _set_current = "/dcdc/set", "/dcdc/set"
 
     def __init__(
-        self, settings: HttpSettings, transport: httpx.BaseTransport | None = None
+        self, settings: HttpSettings, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
-        self._http = _Http(settings, transport)
+        self._http = HttpClient(settings, transport)
         self.address = self._http.address
         self.counters = self._http.counters
         # of the EZA2500, which is what stands behind it
@@ -209,16 +101,37 @@ class HttpDcdc:
             droop_max_ratio=3.999,
         )
         self._told = DcdcSetpoints(grid_voltage_v=_REST_V, droop_ratio=0.0, grid_current_a=0.0)
+        self._dead_man: HttpDeadMan | None = None
+
+    @property
+    def dead_man(self) -> HttpDeadMan | None:
+        """See :class:`apis_driver.device.DcdcDevice`. What is beyond the network cannot be reached
+        below Python; a thread with connections of its own can reach it.
+        """
+        return self._dead_man
 
     def open(self, deadline_s: float) -> None:
         """See :class:`apis_driver.device.DcdcDevice`."""
+        self.close()
         self._http.open()
+        self._dead_man = HttpDeadMan(
+            lambda: self.set_mode(ConverterMode.WAIT, time.monotonic() + _WAIT_LIMIT_S)
+        )
         self._told = DcdcSetpoints(grid_voltage_v=_REST_V, droop_ratio=0.0, grid_current_a=0.0)
-        self._check_version(deadline_s)
+        now_s = time.monotonic()
+        try:
+            self._check_version(now_s + (deadline_s - now_s) / 2)
+        except (DeviceTimeout, BadFrame):  # it may be on, and hear what it does not answer
+            with contextlib.suppress(DeviceError):
+                self.set_mode(ConverterMode.WAIT, deadline_s)
+            raise
         self.set_mode(ConverterMode.WAIT, deadline_s)
 
     def close(self) -> None:
         """See :class:`apis_driver.device.DcdcDevice`."""
+        dead_man, self._dead_man = self._dead_man, None
+        if dead_man is not None:
+            dead_man.close()
         self._http.close()
 
     def read_status(self, deadline_s: float) -> DcdcStatus:
@@ -245,7 +158,10 @@ class HttpDcdc:
         )
 
     def set_mode(self, mode: ConverterMode, deadline_s: float) -> None:
-        """See :class:`apis_driver.device.DcdcDevice`. Repeats the set points that it has."""
+        """See :class:`apis_driver.device.DcdcDevice`. Repeats the set points that it has.
+
+        WAIT has a connection of its own, whatever the other one is stuck in.
+        """
         if mode not in MODE_CODES:
             raise OutOfRange(f"mode is {mode.name}, it must be one of the converter's four")
         told = self._told
@@ -255,7 +171,10 @@ class HttpDcdc:
             "dig": f"{told.grid_current_a}",
             "drg": f"{told.droop_ratio}",
         }
-        self._http.get(self._set, deadline_s, **query)
+        if mode is ConverterMode.WAIT:
+            self._http.get_apart(self._set, deadline_s, **query)
+        else:
+            self._order(self._set, deadline_s, **query)
 
     def set_voltage(self, *, voltage_v: float, droop_ratio: float, deadline_s: float) -> None:
         """See :class:`apis_driver.device.DcdcDevice`."""
@@ -263,14 +182,14 @@ class HttpDcdc:
         _within("dvg", voltage_v, rating.grid_voltage_min_v, rating.grid_voltage_max_v, "V")
         _within("drg", droop_ratio, 0.0, rating.droop_max_ratio, "")
         query = {"dvg": f"{voltage_v}", "drg": f"{droop_ratio}"}
-        body = self._http.get(self._set_voltage, deadline_s, **query)
+        body = self._order(self._set_voltage, deadline_s, **query)
         self._compare(_part(body, "vdis", self.address), dvg=voltage_v, drg=droop_ratio)
         self._told = replace(self._told, grid_voltage_v=voltage_v, droop_ratio=droop_ratio)
 
     def set_current(self, current_a: float, deadline_s: float) -> None:
         """See :class:`apis_driver.device.DcdcDevice`."""
         _within("dig", current_a, 0.0, self.rating.grid_current_max_a, "A")
-        body = self._http.get(self._set_current, deadline_s, dig=f"{current_a}")
+        body = self._order(self._set_current, deadline_s, dig=f"{current_a}")
         self._compare(_part(body, "param", self.address), dig=current_a)
         self._told = replace(self._told, grid_current_a=current_a)
 
@@ -280,6 +199,12 @@ class HttpDcdc:
             self._http.get("/remote/ioctl/clr_alarm", deadline_s)
         except DeviceRefused:
             self.counters["alarms not cleared"] += 1
+
+    def _order(self, path: str, deadline_s: float, **query: str) -> dict[str, Any]:
+        """Have something set, unless the dead man has spoken."""
+        if self._dead_man is not None and self._dead_man.fired:
+            raise DeadManFired(f"{self.address}: its hold time has run out; WAIT has been said")
+        return self._http.get(path, deadline_s, **query)
 
     def _check_version(self, deadline_s: float) -> None:
         version = str(self._http.get("/version/get", deadline_s).get("comm_interface_version", ""))
@@ -304,7 +229,7 @@ class EmulatorDcdc(HttpDcdc):
     _setpoint_tolerance = {"dvg": 1.0, "drg": 0.001, "dig": 0.002}  # noqa: RUF012
 
     def __init__(
-        self, settings: EmulatorSettings, transport: httpx.BaseTransport | None = None
+        self, settings: EmulatorSettings, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
         super().__init__(settings, transport)
         unit = settings.unit
@@ -333,9 +258,9 @@ class HttpBattery:
     Settings = HttpSettings
 
     def __init__(
-        self, settings: HttpSettings, transport: httpx.BaseTransport | None = None
+        self, settings: HttpSettings, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
-        self._http = _Http(settings, transport)
+        self._http = HttpClient(settings, transport)
         self.address = self._http.address
         self.counters = self._http.counters
 
@@ -353,13 +278,12 @@ class HttpBattery:
         body = self._http.get("/battery/get", deadline_s)
         rsoc = _number(body, "rsoc", self.address)
         permit = _number(body, "battery_operation_status", self.address)
-        if not 0.0 <= rsoc <= 100.0:
-            raise BadFrame(f"{self.address}: rsoc is {rsoc}, it must be from 0 to 100")
+        soc_ratio = soc_ratio_of(rsoc)
         if permit not in SharingPermit.__members__.values():
             raise BadFrame(
                 f"{self.address}: battery_operation_status is {permit}, it must be 0 to 3"
             )
-        return BatteryStatus(soc_ratio=rsoc / 100.0, permit=SharingPermit(int(permit)))
+        return BatteryStatus(soc_ratio=soc_ratio, permit=SharingPermit(int(permit)))
 
 
 def _mode_of(status: Mapping[str, Any]) -> ConverterMode | None:
@@ -401,9 +325,14 @@ def _part(body: Mapping[str, Any], name: str, address: str) -> Mapping[str, Any]
 
 def _number(part: Mapping[str, Any], name: str, address: str) -> float:
     value = part.get(name)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
-        raise BadFrame(f"{address}: {name} is {value!r}, it must be a number")
-    return float(value)
+    try:
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            number = float(value)
+            if math.isfinite(number):
+                return number
+    except OverflowError:
+        pass
+    raise BadFrame(f"{address}: {name} is {value!r:.40}, it must be a number")
 
 
 def _within(name: str, value: float, low: float, high: float, unit: str) -> None:
