@@ -27,6 +27,7 @@ setup(
             "emulator_http = apis_driver.devices.http:EmulatorDcdc",
         ],
         "apis_driver.battery": [
+            "emulator_http = apis_driver.devices.http:EmulatorBattery",
             "http = apis_driver.devices.http:HttpBattery",
             "modbus = apis_driver.devices.modbus_battery:ModbusBattery",
         ],

@@ -97,6 +97,11 @@ class Governor:
         return self._converter.lost
 
     @property
+    def least_voltage_v(self) -> float:
+        """Of a bus that is up. [V]"""
+        return self._device.rating.grid_voltage_min_v
+
+    @property
     def status(self) -> DcdcStatus:
         """The last reading, as the device says it."""
         return self._converter.status

@@ -8,6 +8,7 @@ is meant to:
   client reads all the time; a request of somebody else does not, and nothing that comes this way
   renews a grid master's order. A client that has died no longer holds its converter on.
 * Orders pass the same rules as those of the graph, and are refused while a grid master's last.
+* An order is answered when the converter is where it was told to be, or soon after.
 * A failure is 4xx when the caller is wrong, 502, 503 or 504 when the device is; the body is
   ``{"err": "..."}`` either way.
 * What is reported was read; what is not known is left out.
@@ -17,10 +18,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import TimeoutError as TooLate
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -30,41 +32,21 @@ from pydantic import Field, model_validator
 
 from apis_core.driving import TO_WAIT
 from apis_core.messages import ConverterOperation, ConverterOrder, ConverterReply
-from apis_core.types import Alarm, ConverterError, ConverterMode
-from apis_driver.device import DcdcStatus, DeviceSettings, Running
+from apis_core.types import ConverterError, ConverterMode
+from apis_driver.arrival import Arrival
+from apis_driver.device import DcdcStatus, DeviceSettings
+from apis_driver.http_bodies import CODES, known, meter_body, status_body
 from apis_driver.unit_hardware import UnitHardware
 
 __all__ = ["CompatServer", "HttpServerSettings"]
 
-_WAIT_S = 4.0  # the original's client gives up after 5
+_WAIT_S = 2.5  # the original's client gives up after 5
+_RENEW_WAIT_S = 0.5
+_ARRIVAL_LIMIT_S = 1.5  # for so long an answer waits for the converter
+_LOOK_S = 0.02
 _FRESH_S = 0.5
 _POLL_S = 0.05  # how long closing may take
 _GIVER = "http"  # in place of a grid master's id; no unit has it
-_CODES = {
-    0x0000: ConverterMode.WAIT,
-    0x0002: ConverterMode.DISCHARGE,
-    0x0014: ConverterMode.VOLTAGE_REFERENCE,
-    0x0041: ConverterMode.CHARGE,
-}
-_CODE_OF = {mode: code for code, mode in _CODES.items()}
-_NAMES = {
-    ConverterMode.WAIT: "Waiting",
-    ConverterMode.DISCHARGE: "Heteronomy CV",
-    ConverterMode.VOLTAGE_REFERENCE: "Grid Autonomy",
-    ConverterMode.CHARGE: "Heteronomy CV",
-    ConverterMode.UNKNOWN: "unknown",
-}
-_ALARMS = {
-    Alarm.NONE: (0, "No alarm"),
-    Alarm.LIGHT: (1, "Light alarm"),
-    Alarm.HEAVY: (2, "Heavy alarm"),
-}
-_RUNNING = {
-    Running.OFF: (0, "off"),
-    Running.CHARGE: (1, "charge"),
-    Running.DISCHARGE: (2, "discharge"),
-}
-_UNKNOWN = (3, "unknown")
 _OLD_NAMES = {
     "/remote/get": "/dcdc/get",
     "/remote/get/status": "/dcdc/get/status",
@@ -193,15 +175,17 @@ class CompatServer:
             "/dcdc/get/status": self._short,
             "/battery/get": self._battery,
             "/1/log/data": self._battery_record,
-            "/all/get": lambda: {**self._battery(), **self._everything()},
+            "/all/get": self._all,
             "/remote/ioctl/clr_alarm": self._clear_alarms,
-            "/dcdc/set": lambda: self._set(query, client, is_full=path == "/remote/set"),
         }
-        if name not in answers:
+        if name == "/dcdc/set":
+            body = self._answer_to_set(query, client, is_full=path == "/remote/set")
+        elif name in answers:
+            with self._one_at_a_time:
+                self._renew(client)
+                body = answers[name]()
+        else:
             return None
-        with self._one_at_a_time:
-            self._renew(client)
-            body = answers[name]()
         if path.startswith("/remote/") and "meter" in body:
             body["powermeter"] = dict.fromkeys(("p2", "p1", "v1", "kwh2", "kwh1", "i1"), 0)
         return body
@@ -219,31 +203,39 @@ class CompatServer:
         status, setpoints = self._fresh(), self._hardware.governor.setpoints
         held = setpoints.thresholds
         return {
-            "status": _status(status),
-            "meter": _meter(status),
-            "vdis": _known({"dvg": setpoints.grid_voltage_v, "drg": setpoints.droop_ratio}),
-            "param": _known({**held, "dig": setpoints.grid_current_a}),
+            "status": status_body(status),
+            "meter": meter_body(status),
+            "vdis": known({"dvg": setpoints.grid_voltage_v, "drg": setpoints.droop_ratio}),
+            "param": known({**held, "dig": setpoints.grid_current_a}),
         }
+
+    def _all(self) -> dict[str, Any]:
+        """A battery that is silent keeps nobody from the converter: its keys are left out then."""
+        try:
+            battery = self._battery()
+        except _Failure as failure:
+            battery = {"battery_err": str(failure)}
+        return {**battery, **self._everything()}
 
     def _short(self) -> dict[str, Any]:
         status = self._fresh()
         keys = ("status", "alarmState", "runningState", "operationMode")
-        full = _status(status)
-        return {"status": {key: full[key] for key in keys}, "meter": _meter(status)}
+        full = status_body(status)
+        return {"status": {key: full[key] for key in keys}, "meter": meter_body(status)}
 
     def _battery(self) -> dict[str, Any]:
         status = self._hardware.battery_status
         if status is None:
             raise _Failure(504, self._hardware.battery_failure or "comm error")
         rsoc = None if status.soc_ratio is None else round(100.0 * status.soc_ratio, 1)
-        return _known({"rsoc": rsoc, "battery_operation_status": int(status.permit)})
+        return known({"rsoc": rsoc, "battery_operation_status": int(status.permit)})
 
     def _battery_record(self) -> dict[str, Any]:
         status, short = self._hardware.battery_status, self._battery()
         voltage_v = status.voltage_v if status else None
         current_a = status.current_a if status else None
         has_power = voltage_v is not None and current_a is not None
-        return _known(
+        return known(
             {
                 **short,
                 "battery_rsoc": short.get("rsoc"),
@@ -262,7 +254,24 @@ class CompatServer:
 
     # --- setting ---------------------------------------------------------------------------------
 
-    def _set(self, query: Mapping[str, str], client: Client, *, is_full: bool) -> dict[str, Any]:
+    def _answer_to_set(
+        self, query: Mapping[str, str], client: Client, *, is_full: bool
+    ) -> dict[str, Any]:
+        with self._one_at_a_time:
+            self._renew(client)
+            parts, arrival = self._set(query, client, is_full=is_full)
+        until_s = time.monotonic() + _ARRIVAL_LIMIT_S
+        governor = self._hardware.governor
+        while not arrival.is_over(governor.status, now_s := time.monotonic()) and now_s < until_s:
+            time.sleep(_LOOK_S)  # the converter's thread reads meanwhile, some 25 times a second
+        with self._one_at_a_time:
+            body = self._everything()
+        return {part: body[part] for part in parts or body}
+
+    def _set(
+        self, query: Mapping[str, str], client: Client, *, is_full: bool
+    ) -> tuple[tuple[str, ...], Arrival]:
+        """Obey; returns what the answer shows, all if that is empty, and what it waits for."""
         given = {name for name in ("mode", "dvg", "dig", "drg") if name in query}
         told = self._told
         mode = _mode(query["mode"]) if "mode" in query else told.mode
@@ -280,6 +289,10 @@ class CompatServer:
             mode = governor.status.mode if governor.is_off else mode
         if mode is not ConverterMode.WAIT and not governor.is_off and not self._is_ours:
             raise _Failure(409, "a grid master's order is in force; only mode 0x0000 is obeyed")
+        volts = governor.status.grid_voltage_v
+        arrival = Arrival(
+            mode, dvg or 0.0, dig or 0.0, volts is None or volts < governor.least_voltage_v
+        )
         if mode is ConverterMode.WAIT:
             if "mode" in given or not governor.is_off:
                 self._obeyed(TO_WAIT)
@@ -294,12 +307,11 @@ class CompatServer:
             self._obeyed(order)
             self._orderer = client
         self._told = _Told(mode, dvg, dig, drg)
-        body = self._everything()
         if is_current:
-            return {key: body[key] for key in ("meter", "param")}
+            return ("meter", "param"), arrival
         if is_voltage:
-            return {key: body[key] for key in ("meter", "vdis")}
-        return body
+            return ("meter", "vdis"), arrival
+        return (), arrival
 
     def _order(
         self,
@@ -328,8 +340,8 @@ class CompatServer:
     def _renew(self, client: Client) -> None:
         """The client that has ordered is alive."""
         if self._is_ours and client == self._orderer:
-            with contextlib.suppress(TimeoutError):  # then it is not renewed, but it may read
-                self._hardware.handle(self._order(ConverterOperation.HOLD)).result(_WAIT_S)
+            with contextlib.suppress(TooLate):  # then it is not renewed, but it may read
+                self._hardware.handle(self._order(ConverterOperation.HOLD)).result(_RENEW_WAIT_S)
 
     def _fresh(self) -> DcdcStatus:
         if self._hardware.governor.age_s > _FRESH_S:
@@ -339,43 +351,11 @@ class CompatServer:
     def _obeyed(self, order: ConverterOrder) -> ConverterReply:
         try:
             reply = self._hardware.handle(order).result(_WAIT_S)
-        except TimeoutError:
-            raise _Failure(504, "the converter's thread is busy") from None
+        except TooLate:
+            raise _Failure(504, f"the converter has not answered for {_WAIT_S:g} s") from None
         if reply.error is not ConverterError.NONE:
             raise _Failure(_STATUS_OF.get(reply.error, 502), reply.message)
         return reply
-
-
-def _status(status: DcdcStatus) -> dict[str, str]:
-    alarm, running = _ALARMS.get(status.alarm, _UNKNOWN), _RUNNING.get(status.running, _UNKNOWN)
-    word = re.search(r"alm1 0x([0-9a-f]{1,4})", status.alarm_text)
-    code = _CODE_OF.get(status.mode)
-    return {
-        "status": status.mode_code if code is None else f"0x{code:04x}",
-        "alarmState": alarm[1],
-        "statusName": "Ignore",
-        "alarm": f"{int(word[1], 16) if word else 0:04x} {alarm[0]:04x} {running[0]:04x}",
-        "runningState": running[1],
-        "operationMode": _NAMES[status.mode],
-    }
-
-
-def _meter(status: DcdcStatus) -> dict[str, float]:
-    return _known(
-        {
-            "wg": status.grid_power_w,
-            "tmp": status.converter_temp_degc,
-            "vb": status.battery_voltage_v,
-            "wb": status.battery_power_w,
-            "vg": status.grid_voltage_v,
-            "ib": status.battery_current_a,
-            "ig": status.grid_current_a,
-        }
-    )
-
-
-def _known(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
 
 
 def _mode(text: str) -> ConverterMode:
@@ -385,9 +365,9 @@ def _mode(text: str) -> ConverterMode:
         code = None
     if code is None:
         raise _Failure(400, f"bad value: {text}")
-    if code not in _CODES:
+    if code not in CODES:
         raise _Failure(400, f"bad value: operation mode: {code}")
-    return _CODES[code]
+    return CODES[code]
 
 
 def _number(query: Mapping[str, str], name: str, otherwise: float | None) -> float | None:
@@ -402,7 +382,7 @@ def _number(query: Mapping[str, str], name: str, otherwise: float | None) -> flo
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    request_queue_size = 64
+    request_queue_size = 128
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that has given up is nothing to tell of."""

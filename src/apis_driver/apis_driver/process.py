@@ -16,7 +16,7 @@ from rclpy.signals import SignalHandlerOptions
 from apis_core.errors import ConfigError, Problem
 from apis_core.hardware import Hardware, parse_hardware
 from apis_driver.http_server import HttpServerSettings
-from apis_driver.registry import make_battery, make_dcdc, read_settings
+from apis_driver.registry import battery_settings, make_battery, make_dcdc, read_settings
 from apis_driver.rules import GovernorSettings
 from apis_driver.shell import DriverNode, DriverSetup
 from apis_signing import OPEN, Words, read_keys
@@ -107,7 +107,8 @@ def _setup(cluster: str, unit_id: str) -> DriverSetup:
             return None
 
     dcdc = tried(make_dcdc, groups["converter"], source)
-    battery = tried(make_battery, groups["battery"], source) if groups["battery"] else None
+    battery_group = None if dcdc is None else battery_settings(groups)
+    battery = tried(make_battery, battery_group, source) if battery_group else None
     http = tried(read_settings, HttpServerSettings, groups["http"], source, "http")
     rules = tried(read_settings, GovernorSettings, groups["rules"], source, "rules")
     limits = tried(_limits, plain["hardware_file"], source) if plain["hardware_file"] else None

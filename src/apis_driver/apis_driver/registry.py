@@ -18,6 +18,7 @@ from apis_driver.errors import OutOfRange
 __all__ = [
     "BATTERY",
     "DCDC",
+    "battery_settings",
     "check_settings",
     "kinds_of",
     "make_battery",
@@ -56,6 +57,21 @@ def make_battery(settings: Mapping[str, Any], source: str, key: str = "battery")
     """A battery, not yet open; see :func:`make_dcdc`."""
     device: BatteryDevice = _make(BATTERY, settings, source, key)
     return device
+
+
+def battery_settings(driver: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What the battery of a unit's driver is made from; None = somebody else reads it.
+
+    A device that stands for the whole unit (``battery_kind`` of its class) has the battery, too,
+    and needs no settings of its own.
+    """
+    if driver.get("battery"):
+        settings: Mapping[str, Any] = driver["battery"]
+        return settings
+    converter = driver.get("converter") or {}
+    entry = kinds_of(DCDC).get(str(converter.get("kind")))
+    kind = None if entry is None else getattr(entry.load(), "battery_kind", None)
+    return None if kind is None else {**converter, "kind": kind}
 
 
 def check_settings(driver: Mapping[str, Any], source: str, key: str) -> list[Problem]:

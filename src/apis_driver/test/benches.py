@@ -177,6 +177,7 @@ class HttpBench:
         return {
             "/version/get": {"comm_interface_version": self.version},
             "/battery/get": {"rsoc": self.rsoc, "battery_operation_status": self.status},
+            "/get/emu": {"rsoc": self.rsoc, "battery_rsoc": 34, "battery_voltage": 52.1},
             "/dcdc/get/status": {"status": status, "meter": self.meter},
             "/get/dcdc/status": {"status": status, "meter": self.meter},
             **dict.fromkeys(("/dcdc/get", "/dcdc/set", "/get/dcdc", "/set/dcdc"), full),

@@ -6,10 +6,12 @@ import contextlib
 import itertools
 import json
 import socket
+import struct
 import threading
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import Future
 from urllib.parse import urlencode
 
 import httpx
@@ -17,11 +19,13 @@ import pytest
 from benches import HttpBench
 from fake_eza import FakeEza
 
-from apis_core.messages import ConverterOperation, ConverterOrder
+from apis_core.messages import ConverterOperation, ConverterOrder, ConverterReply
 from apis_core.types import ConverterError, ConverterMode
-from apis_driver.device import BatteryDevice, BatteryStatus, SharingPermit
+from apis_driver import http_server
+from apis_driver.arrival import Arrival
+from apis_driver.device import BatteryDevice, BatteryStatus, DcdcStatus, SharingPermit
 from apis_driver.devices.eza2500 import Eza2500, Eza2500Settings
-from apis_driver.devices.http import HttpBattery, HttpDcdc
+from apis_driver.devices.http import EmulatorBattery, EmulatorSettings, HttpBattery, HttpDcdc
 from apis_driver.errors import (
     BadChecksum,
     BadFrame,
@@ -31,9 +35,10 @@ from apis_driver.errors import (
     DeviceTimeout,
     ForeignDevice,
 )
+from apis_driver.eza2500_protocol import table
 from apis_driver.http_client import HttpSettings
 from apis_driver.http_server import CompatServer, HttpServerSettings
-from apis_driver.registry import check_settings
+from apis_driver.registry import battery_settings, check_settings, make_battery
 from apis_driver.rules import GovernorSettings
 from apis_driver.unit_hardware import UnitHardware
 
@@ -266,6 +271,29 @@ def test_a_converter_is_told_wait_although_its_server_does_not_say_its_version(s
     device.close()
 
 
+def test_the_battery_of_the_original_emulator_is_read_from_its_unit():
+    bench = HttpBench(is_emulator=True)
+    settings = EmulatorSettings(url="http://device:4390", unit="E001", retries=0)
+    device = EmulatorBattery(settings, httpx.MockTransport(bench._serve))
+    assert isinstance(device, BatteryDevice)
+    device.open(soon())
+    assert device.read(soon()).soc_ratio == pytest.approx(0.7)
+    assert device.read(soon()).permit is SharingPermit.BOTH
+    bench.rsoc = 120.5
+    with pytest.raises(BadFrame, match=r"rsoc is 120\.5"):
+        device.read(soon())
+
+
+def test_a_device_that_stands_for_the_whole_unit_has_its_battery_too():
+    converter = {"kind": "emulator_http", "url": "http://device:4390", "unit": "E002"}
+    found = battery_settings({"converter": converter, "battery": {}})
+    assert found == converter
+    assert isinstance(make_battery(found, "grid.yaml"), EmulatorBattery)
+    own = {"kind": "modbus", "port": "/dev/ttyUSB1"}
+    assert battery_settings({"converter": converter, "battery": own}) == own
+    assert battery_settings({"converter": {"kind": "eza2500", "port": "fake"}}) is None
+
+
 @pytest.mark.parametrize("rsoc", [6553.5, -1, "70", None, True])
 def test_a_state_of_charge_that_cannot_be_is_not_believed(rsoc):
     bench = HttpBench()
@@ -401,7 +429,7 @@ def test_a_monitor_renews_nothing(served):
     served.full("0x0041")
     before_s = served.hardware.governor._held.deadline_s
     for path in ("/dcdc/get/status", "/all/get", "/version/get"):
-        served.get(path, 504 if path == "/all/get" else 200, {"User-Agent": "monitor"})
+        served.get(path, headers={"User-Agent": "monitor"})
     assert served.hardware.governor._held.deadline_s == before_s
 
 
@@ -450,6 +478,104 @@ def test_a_battery_is_served_as_it_is(served):
     both = served.get("/all/get")
     assert set(both) == {"rsoc", "battery_operation_status", "status", "meter", "vdis", "param"}
     assert "battery_voltage" not in served.get("/1/log/data")
+
+
+def test_all_of_it_without_a_battery_that_answers(served):
+    served.hardware.battery_failure = "modbus io exception"
+    found = served.get("/all/get")
+    assert set(found) == {"battery_err", "status", "meter", "vdis", "param"}
+    assert found["battery_err"] == "modbus io exception"
+
+
+class Ramping:
+    """Lets a converter's meter go after its set points, a little with every reading."""
+
+    def __init__(self, fake: FakeEza, volts: float, *, up_to_v: float = 1000.0) -> None:
+        self._fake, self._volts, self._amperes, self._most_v = fake, volts, 0.0, up_to_v
+        fake.garble_request = self._hear
+
+    def _hear(self, request: bytes) -> bytes:
+        if request[4] == table()["10-1"].code:
+            held = table()["4-1"].reply.values(self._fake.raw)
+            dig = table()["6-1"].reply.values(self._fake.raw)["dig"]
+            left_v = min(held["dvg"], self._most_v) - self._volts
+            self._volts += max(min(left_v, 4.0), -4.0)
+            self._amperes += max(min(dig - self._amperes, 0.2), -0.2)
+            self._fake.set(vg=self._volts, ig=self._amperes)
+        return request
+
+
+def test_an_order_is_answered_when_the_converter_is_there(served):
+    served.fake.set(vg=310.0)
+    Ramping(served.fake, 310.0)
+    assert served.full("0x0014", dvg=350)["meter"]["vg"] == pytest.approx(350.0, abs=1.1)
+    body = served.get("/dcdc/set", dvg=320, drg=0)
+    assert body["meter"]["vg"] == pytest.approx(320.0, abs=1.1)
+    served.full("0x0000")
+    assert served.full("0x0041", dig=2.0)["meter"]["ig"] == pytest.approx(2.0, abs=0.06)
+    assert served.get("/dcdc/set", dig=0.5)["meter"]["ig"] == pytest.approx(0.5, abs=0.06)
+
+
+def test_a_converter_that_does_not_get_there_is_not_waited_for_for_ever(served):
+    served.fake.set(vg=310.0)
+    Ramping(served.fake, 310.0, up_to_v=340.0)
+    assert served.full("0x0014", dvg=350)["meter"]["vg"] == pytest.approx(340.0, abs=1.1)
+
+
+def test_the_start_of_a_dead_bus_is_not_waited_for(served):
+    served.fake.set(vg=0.0)
+    Ramping(served.fake, 0.0)
+    body = served.full("0x0014", dvg=350)
+    assert body["status"]["status"] == "0x0014"
+    assert body["meter"]["vg"] < 200.0
+
+
+def test_an_order_to_wait_is_answered_with_wait():
+    """Where a converter winds down first, the answer waits for the end of that."""
+    arrival = Arrival(M.WAIT, 350.0, 0.0)
+    on = DcdcStatus(mode=M.VOLTAGE_REFERENCE, grid_voltage_v=200.0, grid_current_a=0.0)
+    assert [arrival.is_over(on, now_s) for now_s in (0.0, 0.5, 1.0)] == [False] * 3
+    assert arrival.is_over(DcdcStatus(mode=M.WAIT), 1.5)
+
+
+def test_a_renewal_that_takes_long_keeps_nobody_from_an_answer(served, monkeypatch):
+    served.full("0x0041")
+    handle = served.hardware.handle
+
+    def slow(order: ConverterOrder) -> Future[ConverterReply]:
+        return Future() if order.operation is ConverterOperation.HOLD else handle(order)
+
+    monkeypatch.setattr(http_server, "_RENEW_WAIT_S", 0.01)
+    monkeypatch.setattr(served.hardware, "handle", slow)
+    assert served.get("/dcdc/get")["status"]["status"] == "0x0041"
+    monkeypatch.setattr(http_server, "_WAIT_S", 0.01)
+    monkeypatch.setattr(served.hardware, "handle", lambda _: Future())
+    assert "has not answered" in served.full("0x0000", 504)["err"]
+
+
+def test_a_client_that_gives_up_makes_no_noise(served, capfd):
+    gone = threading.Event()
+    answer = served.server.answer
+
+    def late(*words: object) -> object:
+        assert gone.wait(10.0)
+        try:
+            return answer(*words)
+        finally:
+            answered.release()
+
+    answered = threading.Semaphore(0)
+    served.server.answer = late
+    for _ in range(5):
+        client = socket.create_connection(("127.0.0.1", int(served.url.rpartition(":")[2])))
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.sendall(b"GET /dcdc/get HTTP/1.0\r\n\r\n")
+        client.close()
+    gone.set()
+    for _ in range(5):
+        assert answered.acquire(timeout=10.0)
+    assert served.get("/dcdc/get")
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_orders_may_need_a_token():

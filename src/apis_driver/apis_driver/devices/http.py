@@ -39,6 +39,7 @@ from apis_driver.errors import (
 from apis_driver.http_client import HttpClient, HttpDeadMan, HttpSettings
 
 __all__ = [
+    "EmulatorBattery",
     "EmulatorDcdc",
     "EmulatorSettings",
     "HttpBattery",
@@ -225,6 +226,7 @@ class EmulatorDcdc(HttpDcdc):
     """A converter of the original emulator (``/get/dcdc/status/<id>``, ``/set/dcdc/<id>``)."""
 
     Settings = EmulatorSettings
+    battery_kind = "emulator_http"  # it has the unit's battery, too
     # it cuts the voltage to whole volts
     _setpoint_tolerance = {"dvg": 1.0, "drg": 0.001, "dig": 0.002}  # noqa: RUF012
 
@@ -255,7 +257,8 @@ class HttpBattery:
         transport: Instead of the network, for tests.
     """
 
-    Settings = HttpSettings
+    Settings: type[HttpSettings] = HttpSettings
+    _path = "/battery/get"
 
     def __init__(
         self, settings: HttpSettings, transport: httpx.AsyncBaseTransport | None = None
@@ -275,7 +278,7 @@ class HttpBattery:
 
     def read(self, deadline_s: float) -> BatteryStatus:
         """See :class:`apis_driver.device.BatteryDevice`."""
-        body = self._http.get("/battery/get", deadline_s)
+        body = self._body(deadline_s)
         rsoc = _number(body, "rsoc", self.address)
         permit = _number(body, "battery_operation_status", self.address)
         soc_ratio = soc_ratio_of(rsoc)
@@ -284,6 +287,25 @@ class HttpBattery:
                 f"{self.address}: battery_operation_status is {permit}, it must be 0 to 3"
             )
         return BatteryStatus(soc_ratio=soc_ratio, permit=SharingPermit(int(permit)))
+
+    def _body(self, deadline_s: float) -> Mapping[str, Any]:
+        return self._http.get(self._path, deadline_s)
+
+
+class EmulatorBattery(HttpBattery):
+    """The battery of a unit of the original emulator (``/get/emu/<id>``)."""
+
+    Settings = EmulatorSettings
+
+    def __init__(
+        self, settings: EmulatorSettings, transport: httpx.BaseTransport | None = None
+    ) -> None:
+        super().__init__(settings, transport)
+        self._path = f"/get/emu/{settings.unit}"
+
+    def _body(self, deadline_s: float) -> Mapping[str, Any]:
+        """It never withdraws its permission, and mostly does not speak of it."""
+        return {"battery_operation_status": SharingPermit.BOTH, **super()._body(deadline_s)}
 
 
 def _mode_of(status: Mapping[str, Any]) -> ConverterMode | None:

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import ClassVar
 
-from apis_core.grid import Lines, Physics, UnitEntry, street_position_m
+from apis_core.grid import Bus, Lines, Physics, UnitEntry, street_position_m
 from apis_core.messages import ConverterOperation, ConverterOrder
 from apis_core.types import Alarm, ConverterMode
 from apis_emulator.compat.inputs import FloatArray
@@ -28,6 +29,12 @@ from apis_emulator.wires import wires
 __all__ = ["FullEmulation"]
 
 HOUR_S = 3600.0
+# The original's programs order, get an answer, and look three times at 0.1 s each: a converter
+# that moves 40 V or 2.3 A must be there by then. [est]
+PHYSICS = Physics(
+    bus=Bus(ramp_up_v_per_s=200.0, ramp_down_v_per_s=200.0, current_slew_a_per_s=10.0)
+)
+_THERE_V, _THERE_A = 0.1, 0.01
 _MODE_OF = {
     "0x0000": ConverterMode.WAIT,
     "0x0002": ConverterMode.DISCHARGE,
@@ -46,7 +53,9 @@ class FullEmulation(Emulation):
         physics: The constants.
     """
 
-    physics: Physics = field(default_factory=Physics)
+    physics: Physics = PHYSICS
+
+    is_divisible: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         self._plant = self._empty_plant()
@@ -59,19 +68,38 @@ class FullEmulation(Emulation):
 
     # --- time ------------------------------------------------------------------------------------
 
-    def step(self) -> None:
-        """Let `acceleration` seconds pass."""
-        before = self.now.date()
-        self._plant.step(float(self.acceleration))
-        self.time_s += self.acceleration
+    def step(self, parts: int = 1) -> None:
+        """Let `acceleration` seconds pass, or the so manieth part of them."""
+        self.version += 1
+        before, step_s = self.now.date(), self.acceleration / parts
+        self._plant.step(step_s)
+        self.time_s = round(self.time_s + step_s, 6)
         self._show_all()
         for unit in self.units.values():
-            self.accounts.add(unit, self.acceleration / HOUR_S)
+            self.accounts.add(unit, step_s / HOUR_S)
         if self.now.date() > before:
             self.accounts.close_day(before, [u.emu["rsoc"] for u in self.units.values()])
 
     def ramp(self, now_s: float) -> None:
         """Nothing: the bus rises by simulated time."""
+
+    def is_there(self, unit_id: str) -> bool:
+        """Whether a converter is where it was told to be. What starts a dead bus is not waited
+        for: whoever orders it watches the voltage.
+
+        Raises:
+            NotFound: There is no such unit.
+        """
+        self.unit(unit_id)
+        unit = self._plant.units[unit_id]
+        converter = unit.converter
+        if not converter.is_active:
+            return True
+        if converter.is_reference:
+            left_v = converter.voltage_setpoint_v - converter.regulated_v
+            return abs(left_v) <= _THERE_V or unit.bus_v < self._plant.bus.under_voltage_trip_v
+        left_a = converter.current_setpoint_a - abs(converter.current_a)
+        return abs(left_a) <= _THERE_A
 
     # --- what it is told -------------------------------------------------------------------------
 
@@ -150,6 +178,7 @@ class FullEmulation(Emulation):
         unit = self.unit(unit_id)
         if mode is not None and mode not in _MODE_OF:
             raise BadRequest(f"mode is {mode}, it must be one of {' '.join(MODES)}")
+        self.version += 1
         dcdc = unit.dcdc
         told = {
             "dvg": dcdc["vdis"]["dvg"] if voltage_v is None else voltage_v,
@@ -162,6 +191,8 @@ class FullEmulation(Emulation):
                 command(self._plant, unit_id, order)
             except Refused as refused:
                 raise BadRequest(str(refused)) from None
+        if wanted is ConverterMode.WAIT:  # at once, as the original's converters do
+            self._plant.units[unit_id].converter.finish()
         dcdc["vdis"].update(dvg=float(told["dvg"]), drg=told["drg"])
         dcdc["param"]["dig"] = told["dig"]
         self._show_all()
@@ -175,12 +206,12 @@ class FullEmulation(Emulation):
         remembered.
         """
         converter = self._plant.units[unit_id].converter
-        is_on = converter.is_active and not converter.is_stopping
-        now = converter.mode if is_on else ConverterMode.WAIT
+        now = converter.mode
         wanted = now if wanted is None else wanted
         is_reference = wanted is ConverterMode.VOLTAGE_REFERENCE
         if wanted is ConverterMode.WAIT:
-            return [ConverterOrder(operation=ConverterOperation.MODE, mode=wanted)] * is_on
+            order = ConverterOrder(operation=ConverterOperation.MODE, mode=wanted)
+            return [order] * converter.is_active
         if wanted is not now:
             operation = ConverterOperation.MODE
         else:
@@ -200,6 +231,7 @@ class FullEmulation(Emulation):
 
     def load(self, saved: Saved) -> None:
         """Take a state over: what batteries hold, switches, and the time; converters are off."""
+        self.version += 1
         self._plant = self._empty_plant()
         self.units.clear()
         if saved.time_s is not None:

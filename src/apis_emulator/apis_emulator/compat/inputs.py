@@ -4,6 +4,7 @@ straight lines, one sun for all houses.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import cache
 
@@ -18,7 +19,7 @@ FloatArray = npt.NDArray[np.float64]
 
 def r2(value: float) -> float:
     """Two decimals as numpy rounds them: 2.675 is 2.68."""
-    return float(np.round(np.float64(value), 2))
+    return math.copysign(round(float(value) * 100.0) / 100.0, value)
 
 
 class Inputs:

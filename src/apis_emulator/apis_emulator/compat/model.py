@@ -15,7 +15,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from apis_emulator.compat.accounts import Accounts
 from apis_emulator.compat.inputs import Inputs, r2
@@ -90,6 +90,11 @@ class Unit:
         return self.document["dcdc"]
 
     @property
+    def is_full(self) -> bool:
+        """Whether the battery takes no more, so that the sun is throttled."""
+        return bool(self.emu["rsoc"] >= 100)
+
+    @property
     def mode(self) -> str:
         """The converter's mode."""
         return self.dcdc["status"]["status"]
@@ -131,15 +136,19 @@ class Emulation:
         acceleration: Emulated seconds that a step covers. [s]
         time_s: Emulated time since 2020-01-01 00:00:00. [s]
         is_over: The year of inputs has ended, and time stands still.
+        version: Another number whenever anything that is shown may have changed.
     """
 
     inputs: Inputs
     acceleration: float = 10
     time_s: float = 0
     is_over: bool = False
+    version: int = 0
     units: dict[str, Unit] = field(default_factory=dict)
     accounts: Accounts = field(default_factory=Accounts)
     _ramps: list[_Ramp] = field(default_factory=list)
+
+    is_divisible: ClassVar[bool] = False  # whether a step may be made in parts
 
     # --- time ------------------------------------------------------------------------------------
 
@@ -148,10 +157,11 @@ class Emulation:
         """The emulated date and time."""
         return START + timedelta(seconds=self.time_s)
 
-    def step(self) -> None:
+    def step(self, _parts: int = 1) -> None:
         """Let `acceleration` seconds pass; nothing happens after the year has ended."""
         if self.is_over:
             return
+        self.version += 1
         hour = self.time_s / 3600
         self.is_over = not self.inputs.reach(hour)
         for number, unit in enumerate(self.units.values(), start=1):
@@ -173,6 +183,7 @@ class Emulation:
     def ramp(self, now_s: float) -> None:
         """Let the bus rise by the steps that are due by the wall clock. [s]"""
         while due := [ramp for ramp in self._ramps if ramp.due_s <= now_s]:
+            self.version += 1
             ramp = min(due, key=lambda ramp: ramp.due_s)
             if ramp.steps_left == 0:
                 self._ramps.remove(ramp)
@@ -183,6 +194,15 @@ class Emulation:
             ramp.due_s += RAMP_PERIOD_S
             for unit in self.units.values():
                 unit.dcdc["meter"]["vg"] = int(ramp.now_v)
+
+    def is_there(self, unit_id: str) -> bool:
+        """Whether a converter is where it was told to be; the original does not wait for that.
+
+        Raises:
+            NotFound: There is no such unit.
+        """
+        self.unit(unit_id)
+        return True
 
     # --- what it is told -------------------------------------------------------------------------
 
@@ -206,6 +226,7 @@ class Emulation:
         number = len(self.units) + 1
         if number > min(MAX_UNITS, self.inputs.houses):
             raise BadRequest(f"there is sun and load for {self.inputs.houses} units only")
+        self.version += 1
         document = unit_document(number)
         self.units[document["oesunit"]["id"]] = Unit(document)
 
@@ -217,10 +238,12 @@ class Emulation:
         """
         if len(self.units) == 1:
             raise BadRequest("this is the only unit; it stays")
+        self.version += 1
         self.units.popitem()
 
     def reset(self) -> None:
         """Everything as at the start, with as many units as there are now."""
+        self.version += 1
         count = len(self.units)
         self.units.clear()
         self._ramps.clear()
@@ -243,6 +266,7 @@ class Emulation:
                 raise BadRequest(f"{name} is no field that can be set; these can: {known}")
             if name == "rsoc" and not 0.0 <= value <= 100.0:
                 raise BadRequest(f"rsoc is {value:g}, it must be from 0 to 100 %")
+        self.version += 1
         emu.update(values)
 
     def set_converter(
@@ -272,9 +296,10 @@ class Emulation:
             BadRequest: There is no such mode.
         """
         unit = self.unit(unit_id)
+        if mode is not None and mode not in MODES:
+            raise BadRequest(f"mode is {mode}, it must be one of {' '.join(MODES)}")
+        self.version += 1
         if mode is not None:
-            if mode not in MODES:
-                raise BadRequest(f"mode is {mode}, it must be one of {' '.join(MODES)}")
             unit.dcdc["status"].update(MODES[mode], status=mode)
         if meters_w is not None:
             unit.dcdc["powermeter"].update(p1=meters_w[0], p2=meters_w[1])
@@ -311,6 +336,7 @@ class Emulation:
 
     def load(self, saved: Saved) -> None:
         """Take a state over, checked by :func:`apis_emulator.compat.template.check_units`."""
+        self.version += 1
         charging = saved.is_ac_charging
         self.units = {
             unit_id: Unit(
@@ -348,16 +374,17 @@ class Emulation:
             holder.dcdc["meter"]["ig"] = -total_a
 
         for index, unit in enumerate(units):
-            # The original computes every house once for each unit, before and after its own meter.
-            # Where a full battery throttles the sun that makes a difference, but the third time
-            # gives what the second gave.
-            _settle(unit, min(index, 3))
+            # The original computes every house once for each unit, before and after its own
+            # meter. Only where a full battery throttles the sun does that make a difference, and
+            # the third time gives what the second gave.
+            times = (min(index, 3), min(len(units) - index, 3)) if unit.is_full else (0, 1)
+            _settle(unit, times[0])
             meter = unit.dcdc["meter"]
             meter["wg"] = meter["ig"] * meter["vg"]
             meter["wb"] = meter["wg"] - _converter_loss_w(unit.mode)
             meter["ib"] = round(meter["wb"] / BATTERY_V, 2)
             meter["vb"] = BATTERY_V
-            _settle(unit, min(len(units) - index, 3))
+            _settle(unit, times[1])
 
 
 def whole_if_it_is(number: float) -> float:
@@ -408,7 +435,7 @@ def _flow(unit: Unit) -> None:
         mains["p2"] += AC_CHARGE_W + AC_CHARGE_LOSS_W
 
     drawn_w = load_w - grid_w + unit.dc_loss_w
-    if emu["rsoc"] >= 100 and drawn_w < emu["pvc_charge_power"]:  # full: the sun is throttled
+    if unit.is_full and drawn_w < emu["pvc_charge_power"]:  # full: the sun is throttled
         emu["charge_discharge_power"] = 0
         unit.wasted_w = emu["pvc_charge_power"] - drawn_w
         emu["pvc_charge_power"] = r2(drawn_w)

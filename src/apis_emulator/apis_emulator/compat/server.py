@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import traceback
+from collections.abc import Callable
 
-from apis_emulator.compat.interface import Interface
+import uvloop
+
+from apis_emulator.compat.connection import Connection, Reply
+from apis_emulator.compat.interface import Answer, Interface, refusal
 from apis_emulator.compat.model import Emulation
 
 __all__ = ["Beat", "Server"]
+
+BACKLOG = 1024  # connections that wait; of more the next comes a second later
+SILENT_CLIENT_S = 30
+# [s] For so long an order's answer waits for its converter, of wall time. The original's programs
+# wait 5 s for an answer, our own driver 1 s.
+ARRIVAL_LIMIT_S = 0.6
 
 
 class Beat:
     """When the emulation steps: every `period_s` of wall time, and at the first call.
 
-    Steps that were missed are made up for, but not more than a few at once.
+    Steps that were missed are made up for, but not more than `most_at_once`.
     """
 
-    MOST_AT_ONCE = 5
-
-    def __init__(self, period_s: float) -> None:
+    def __init__(self, period_s: float, most_at_once: int = 5) -> None:
         self._period_s = period_s
+        self._most_at_once = most_at_once
         self._next_s: float | None = None
 
     def due(self, now_s: float) -> int:
@@ -29,7 +40,7 @@ class Beat:
         if self._next_s is None:
             self._next_s = now_s
         count = 0
-        while self._next_s <= now_s and count < self.MOST_AT_ONCE:
+        while self._next_s <= now_s and count < self._most_at_once:
             self._next_s += self._period_s
             count += 1
         if self._next_s <= now_s:
@@ -38,7 +49,7 @@ class Beat:
 
 
 class Server:
-    """Serves an emulation on a port, from threads of its own, one request at a time inside.
+    """Serves an emulation on a port, from a thread of its own, one request at a time inside.
 
     Args:
         emulation: What to serve.
@@ -65,46 +76,33 @@ class Server:
         self.lock = threading.Lock()
         self._emulation = emulation
         self._interface = interface
-        self._beat = None if period_s is None else Beat(period_s)
+        self._beat: Beat | None = None
+        self._parts = 1
+        if period_s is not None:
+            if emulation.is_divisible:
+                self._parts = max(round(period_s / self.TICK_S), 1)
+            self._beat = Beat(period_s / self._parts, 5 * self._parts)
         self._stopping = threading.Event()
         self.now_s = time.monotonic  # a test may have its own
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            server_version = "apis-emulator"
-            timeout = 30.0  # for a client that says nothing
-
-            def handle_one_request(self) -> None:
-                self.raw_requestline = self.rfile.readline(65537)
-                if not self.raw_requestline or not self.parse_request():
-                    self.close_connection = True
-                    return
-                outer._answer(self)
-
-            def log_message(self, *_: object) -> None:
-                """Say nothing: a client asks every second."""
-
-        self._http = ThreadingHTTPServer((host, port), Handler)
-        self._http.daemon_threads = True
+        self._socket = _listen(host, port)
+        self._loop = uvloop.new_event_loop()
+        self._connections: set[Connection] = set()
 
     @property
     def port(self) -> int:
         """Where it listens."""
-        return self._http.server_address[1]
+        return int(self._socket.getsockname()[1])
 
     def run(self) -> None:
         """Serve until :meth:`stop`."""
-        serving = threading.Thread(
-            target=self._http.serve_forever, args=(self.TICK_S,), daemon=True
-        )
+        serving = threading.Thread(target=self._serve, name="http", daemon=True)
         serving.start()
         while not self._stopping.is_set():
             with self.lock:
                 self.advance()
             self._stopping.wait(self.TICK_S)
-        self._http.shutdown()
+        self._loop.call_soon_threadsafe(self._loop.stop)
         serving.join()
-        self._http.server_close()
 
     def stop(self) -> None:
         """Make :meth:`run` return."""
@@ -115,14 +113,71 @@ class Server:
         now_s = self.now_s()
         self._emulation.ramp(now_s)
         for _ in range(self._beat.due(now_s) if self._beat else 0):
-            self._emulation.step()
+            self._emulation.step(self._parts)
 
-    def _answer(self, handler: BaseHTTPRequestHandler) -> None:
-        with self.lock:
-            answer = self._interface.answer(handler.command, handler.path, self.now_s())
-        handler.send_response(answer.status)
-        handler.send_header("Content-Type", answer.content_type)
-        handler.send_header("Content-Length", str(len(answer.body)))
-        handler.end_headers()
-        if handler.command != "HEAD":
-            handler.wfile.write(answer.body)
+    # --- the server's thread ---------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        loop = self._loop
+        asyncio.set_event_loop(loop)
+        listening = loop.run_until_complete(
+            loop.create_server(
+                lambda: Connection(self._ask, self._connections),
+                sock=self._socket,
+                backlog=BACKLOG,
+            )
+        )
+        self._drop_silent()
+        loop.run_forever()
+        listening.close()
+        for connection in list(self._connections):
+            connection.drop()
+        loop.run_until_complete(listening.wait_closed())
+        loop.close()
+
+    def _drop_silent(self) -> None:
+        """Now and then, let go who says nothing."""
+        least_s = time.monotonic() - SILENT_CLIENT_S
+        for connection in list(self._connections):
+            if connection.heard_s < least_s and not connection.is_asking:
+                connection.drop()
+        self._loop.call_later(1.0, self._drop_silent)
+
+    def _ask(self, method: str, target: str, reply: Reply) -> None:
+        """Answer a request as soon as what it orders is there."""
+        try:
+            with self.lock:
+                now_s = self.now_s()
+                answer = self._interface.answer(method, target, now_s)
+        except Exception as error:  # a bug: told to the client and to whoever runs this
+            traceback.print_exc()
+            answer = refusal(500, f"{type(error).__name__}: {error}")
+        if answer.again is None:
+            reply(answer)
+        else:
+            self._look_again(answer.again, reply, now_s + ARRIVAL_LIMIT_S)
+
+    def _look_again(self, again: Callable[[], Answer], reply: Reply, until_s: float) -> None:
+        def look() -> None:
+            with self.lock:
+                answer = again()
+                is_last = self.now_s() >= until_s
+            if answer.again is None or is_last:
+                reply(answer)
+            else:
+                self._look_again(answer.again, reply, until_s)
+
+        self._loop.call_later(self.TICK_S / 2, look)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
+    return listener

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
+import socket
+import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -149,15 +154,25 @@ def test_steps_are_made_up_for_but_not_many_at_once():
     ]
 
 
-def test_it_serves_and_lets_time_pass(emulation, tmp_path):
-    interface = Interface(emulation, tmp_path / "state.json")
-    server = Server(emulation, interface, host="127.0.0.1", port=0, period_s=0.01)
-    stepped = threading.Event()
-    step = emulation.step
-    emulation.step = lambda: (step(), stepped.set())  # type: ignore[method-assign]
+@contextmanager
+def serving(emulation: Emulation, folder: Path, period_s: float | None = None) -> Iterator[Server]:
+    interface = Interface(emulation, folder / "state.json")
+    server = Server(emulation, interface, host="127.0.0.1", port=0, period_s=period_s)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
+        yield server
+    finally:
+        server.stop()
+        thread.join(5.0)
+    assert not thread.is_alive()
+
+
+def test_it_serves_and_lets_time_pass(emulation, tmp_path):
+    stepped = threading.Event()
+    step = emulation.step
+    emulation.step = lambda parts: (step(parts), stepped.set())  # type: ignore[method-assign]
+    with serving(emulation, tmp_path, 0.01) as server:
         assert stepped.wait(5.0)
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5.0)
         connection.request("GET", "/")
@@ -166,7 +181,92 @@ def test_it_serves_and_lets_time_pass(emulation, tmp_path):
         assert answer.headers["Content-Type"] == "text/html; charset=UTF-8"
         connection.request("GET", "/get/unit/E001")
         assert json.loads(connection.getresponse().read())["time"] > "2020/01/01-00:10:00"
-    finally:
-        server.stop()
-        thread.join(5.0)
-    assert not thread.is_alive()
+
+
+def exchange(port: int, said: bytes) -> list[tuple[int, bytes]]:
+    """What a client gets that says something and then listens to the end."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10.0) as client:
+        client.sendall(said)
+        heard = b""
+        while part := client.recv(65536):
+            heard += part
+    answers = []
+    while heard:
+        head, _, heard = heard.partition(b"\r\n\r\n")
+        size = int(re.search(rb"Content-Length: (\d+)", head)[1])
+        answers.append((int(head.split()[1]), heard[:size]))
+        heard = heard[size:]
+    return answers
+
+
+def test_a_connection_is_kept_and_its_answers_come_in_order(emulation, tmp_path):
+    said = b"GET /get/acc HTTP/1.1\r\n\r\nGET /set/acc/700 HTTP/1.1\r\n\r\n" * 600
+    with serving(emulation, tmp_path) as server:
+        answers = exchange(server.port, said + b"GET /get/acc HTTP/1.0\r\n\r\n")
+        assert answers == [(200, b"600"), *[(200, b"700")] * 1200]
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        (b"no request at all\r\n\r\n", 400),
+        (b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\n\r\n", 413),
+        (b"BREW /get/acc HTTP/1.1\r\n\r\n", 400),
+    ],
+)
+def test_nonsense_ends_its_own_connection_only(emulation, tmp_path, said, status):
+    with serving(emulation, tmp_path) as server:
+        assert exchange(server.port, said)[0][0] == status
+        assert exchange(server.port, b"GET /get/acc HTTP/1.0\r\n\r\n") == [(200, b"600")]
+
+
+def test_clients_that_give_up_make_no_noise(emulation, tmp_path, capfd):
+    with serving(emulation, tmp_path) as server:
+        for _ in range(20):
+            client = socket.create_connection(("127.0.0.1", server.port), timeout=10.0)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.sendall(b"GET /get/log HTTP/1.1\r\n\r\n" * 20)
+            client.close()
+        assert exchange(server.port, b"GET /get/acc HTTP/1.0\r\n\r\n") == [(200, b"600")]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_many_clients_at_once_are_all_let_in(emulation, tmp_path):
+    """One too many for the backlog would try again after a second."""
+    with serving(emulation, tmp_path) as server, ExitStack() as open_ones, server.lock:
+        for _ in range(200):
+            client = socket.create_connection(("127.0.0.1", server.port), timeout=0.9)
+            open_ones.enter_context(client)
+            client.sendall(b"GET /get/acc HTTP/1.0\r\n\r\n")
+
+
+def test_an_unknown_bug_is_told(emulation, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(Interface, "_route", lambda *_: 1 / 0)
+    with serving(emulation, tmp_path) as server:
+        assert exchange(server.port, b"GET /get/acc HTTP/1.0\r\n\r\n")[0][0] == 500
+    assert "ZeroDivisionError" in capfd.readouterr().err
+
+
+def test_what_is_read_is_never_stale(get, emulation):
+    """What is kept of answers is forgotten with every change."""
+    paths = ("/get/log", "/get/unit/E002", "/get/emu/E002", "/get/dcdc/E002", "/get/unit/E009")
+    changes = [
+        lambda: emulation.step(),
+        lambda: get("/set/emu/E002?rsoc=44"),
+        lambda: get("/set/dcdc/E002?mode=0x0014&dvg=350&dig=2"),
+        lambda: get("/set/dcdc/voltage/E002?dvg=340"),
+        lambda: emulation.step(),
+        lambda: get("/add/unit"),
+        lambda: get("/save"),
+        lambda: get("/remove/unit"),
+        lambda: get("/get/last"),
+        lambda: get("/restart"),
+    ]
+    for change in changes:
+        for path in paths:
+            get(path)
+        change()
+        for path in paths:
+            before = get(path)
+            emulation.version += 1
+            assert get(path) == before
