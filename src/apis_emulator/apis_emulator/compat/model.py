@@ -70,6 +70,7 @@ class Unit:
         dc_loss_w: On the battery side. [W]
         wasted_w: Sun that a full battery could not take. [W]; in the step in which it becomes full
             the overflow in Wh, as in the original.
+        measured: From what its meters were computed last.
     """
 
     document: dict[str, Any]
@@ -78,6 +79,7 @@ class Unit:
     ac_loss_w: float = 0.0
     dc_loss_w: float = 0.0
     wasted_w: float = 0.0
+    measured: tuple[object, ...] = ()
 
     @property
     def emu(self) -> dict[str, Any]:
@@ -147,6 +149,7 @@ class Emulation:
     units: dict[str, Unit] = field(default_factory=dict)
     accounts: Accounts = field(default_factory=Accounts)
     _ramps: list[_Ramp] = field(default_factory=list)
+    _house_version: int = 0  # another number whenever houses may have changed
 
     is_divisible: ClassVar[bool] = False  # whether a step may be made in parts
 
@@ -162,6 +165,7 @@ class Emulation:
         if self.is_over:
             return
         self.version += 1
+        self._house_version += 1
         hour = self.time_s / 3600
         self.is_over = not self.inputs.reach(hour)
         for number, unit in enumerate(self.units.values(), start=1):
@@ -267,6 +271,7 @@ class Emulation:
             if name == "rsoc" and not 0.0 <= value <= 100.0:
                 raise BadRequest(f"rsoc is {value:g}, it must be from 0 to 100 %")
         self.version += 1
+        self._house_version += 1
         emu.update(values)
 
     def set_converter(
@@ -302,6 +307,7 @@ class Emulation:
         if mode is not None:
             unit.dcdc["status"].update(MODES[mode], status=mode)
         if meters_w is not None:
+            self._house_version += 1
             unit.dcdc["powermeter"].update(p1=meters_w[0], p2=meters_w[1])
         if droop_ratio is not None:
             unit.dcdc["vdis"]["drg"] = droop_ratio
@@ -377,9 +383,13 @@ class Emulation:
             # The original computes every house once for each unit, before and after its own
             # meter. Only where a full battery throttles the sun does that make a difference, and
             # the third time gives what the second gave.
+            meter = unit.dcdc["meter"]
+            inputs = (self._house_version, meter["vg"], meter["ig"], unit.mode)
+            if unit.measured == inputs and not unit.is_full:
+                continue
+            unit.measured = inputs
             times = (min(index, 3), min(len(units) - index, 3)) if unit.is_full else (0, 1)
             _settle(unit, times[0])
-            meter = unit.dcdc["meter"]
             meter["wg"] = meter["ig"] * meter["vg"]
             meter["wb"] = meter["wg"] - _converter_loss_w(unit.mode)
             meter["ib"] = round(meter["wb"] / BATTERY_V, 2)
