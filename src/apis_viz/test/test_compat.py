@@ -155,7 +155,7 @@ def on_grid(web) -> Web:
         grid_current_a=1.0,
         grid_power_w=350.0,
         battery_power_w=295.0,
-        converter_temp_degc=NAN,
+        converter_temp_degc=26.59,
         grid_voltage_setpoint_v=350.0,
         grid_current_setpoint_a=2.3,
     )
@@ -223,7 +223,39 @@ def test_a_unit_that_is_nobody_special_leaves_keys_out_and_says_null(on_grid):
     assert unit["apis"]["operation_mode"] == {"global": None, "local": "stop", "effective": "stop"}
     assert unit["oesunit"]["budo"] == "0"
     assert "emu" not in unit  # nobody measures the house, as with the original's real driver
-    assert unit["dcdc"]["status"]["status"] == "0x0000"
+    assert unit["dcdc"]["status"]["status"] == "unknown"
+
+
+def test_what_is_not_known_is_not_made_up(on_grid):
+    reading = ConverterState(
+        unit_id="E001",
+        mode=ConverterState.MODE_UNKNOWN,
+        alarm=ConverterState.ALARM_UNKNOWN,
+        grid_voltage_v=NAN,
+        grid_current_a=1.25,
+        grid_current_setpoint_a=NAN,
+    )
+    on_grid.hear("e001/converter_state", reading)
+    status = UnitStatus(unit_id="E001", soc_ratio=NAN, remaining_wh=NAN)
+    on_grid.hear("e001/status", status)
+    on_grid.hear("e001/house_state", HouseState(load_power_w=NAN))
+    unit = on_grid.ask("emulator", "/get/log")["E001"]
+
+    assert unit["dcdc"]["status"] == dict.fromkeys(
+        ("status", "alarmState", "operationMode"), "unknown"
+    )
+    assert (unit["dcdc"]["meter"]["vg"], unit["dcdc"]["meter"]["ig"]) == (None, 1.25)
+    assert unit["dcdc"]["param"]["dig"] is None
+    assert unit["battery"]["rsoc"] is None
+    assert unit["apis"]["remaining_capacity_wh"] is None
+    assert "emu" not in unit  # its page stops at a power that is none, and not without the part
+
+
+def test_the_second_power_meter_has_the_mains_and_the_first_the_load(on_grid):
+    on_grid.hear("e001/house_state", HouseState(load_power_w=450.0, mains_power_w=57.0))
+    meter = on_grid.ask("emulator", "/get/log")["E001"]["dcdc"]["powermeter"]
+
+    assert (meter["p1"], meter["p2"], meter["i1"]) == (450.0, 57.0, 2.25)
 
 
 def test_a_deal_has_the_seven_keys(on_grid):

@@ -7,6 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -129,6 +130,36 @@ def test_a_converter_is_sent_to_wait_by_nobodys_term(grid):
     order = unit.asked[-1]
     assert (order.operation, order.mode) == (order.OPERATION_MODE, ConverterState.MODE_WAIT)
     assert (order.term, order.grid_master_id) == (0, "")
+
+
+def test_of_all_converters_the_one_that_holds_the_voltage_is_stopped_last(monkeypatch):
+    readings = {
+        "E001": ConverterState(mode=ConverterState.MODE_VOLTAGE_REFERENCE),
+        "E002": ConverterState(mode=ConverterState.MODE_CHARGE),
+        "E003": ConverterState(mode=ConverterState.MODE_UNKNOWN),
+    }
+    orders = Orders.__new__(Orders)
+    orders._watch = SimpleNamespace(unit_ids=tuple(readings), converter=readings.get)
+    orders._changed = threading.Condition()
+    told: list[tuple[list[str], int]] = []
+
+    def stop(_kind, unit_ids, _request):
+        told.append((list(unit_ids), readings["E002"].mode))
+        if "E002" in unit_ids:
+            threading.Timer(0.05, land).start()
+        return f"{unit_ids[0]} does not answer"
+
+    def land():
+        with orders._changed:
+            readings["E002"].mode = ConverterState.MODE_WAIT
+            orders._changed.notify_all()
+
+    monkeypatch.setattr(orders, "_call_each", stop)
+    assert orders.wait() == "E002 does not answer; E001 does not answer"
+    assert told == [
+        (["E002", "E003"], ConverterState.MODE_CHARGE),
+        (["E001"], ConverterState.MODE_WAIT),
+    ]
 
 
 def test_a_posted_deal_is_answered_when_it_was_accepted_or_refused(grid):

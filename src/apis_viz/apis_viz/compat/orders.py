@@ -28,6 +28,8 @@ __all__ = ["Orders"]
 ISSUER = "apis-web"
 OBEYED_WITHIN_S = 0.8  # wall; clients wait a second
 ANSWERS_WITHIN_S = 0.8  # wall
+REFERENCE_AFTER_S = 1.0  # wall; so long at most the voltage waits for the currents to go
+CURRENT_MODES = (ConverterState.MODE_CHARGE, ConverterState.MODE_DISCHARGE)
 DEAL_WITHIN_S = 5.0  # wall; until it is accepted or refused
 ORDERS = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 EVENTS = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -101,9 +103,41 @@ class Orders:
         return self._maintain("", UnitMaintenance.Request.OPERATION_LOG_LEVEL, level)
 
     def wait(self, unit_id: str = "") -> str:
-        """Send a converter, or all of them, to WAIT, straight to the driver."""
+        """Send a converter, or all of them, to WAIT, straight to the driver.
+
+        Of all, those that hold the voltage go last: a current without a voltage is a fault.
+        """
         if unit_id and (why := self.unknown(unit_id)):
             return why
+        if unit_id:
+            return self._wait([unit_id])
+        last = self._references()
+        first = [other for other in self._watch.unit_ids if other not in last]
+        why = self._wait(first)
+        with self._changed:
+            self._changed.wait_for(
+                lambda: not self._in_mode(first, CURRENT_MODES), REFERENCE_AFTER_S
+            )
+        return "; ".join(word for word in (why, self._wait(last)) if word)
+
+    def _references(self) -> list[str]:
+        """Units whose converters hold the voltage."""
+        with self._changed:
+            readings = {
+                unit_id: self._watch.converter(unit_id) for unit_id in self._watch.unit_ids
+            }
+        return [
+            unit_id
+            for unit_id, reading in readings.items()
+            if reading and reading.mode == ConverterState.MODE_VOLTAGE_REFERENCE
+        ]
+
+    def _in_mode(self, unit_ids: Iterable[str], modes: tuple[int, ...]) -> list[str]:
+        """Units of these whose converters were in one of some modes when last heard of."""
+        readings = {unit_id: self._watch.converter(unit_id) for unit_id in unit_ids}
+        return [u for u, reading in readings.items() if reading and reading.mode in modes]
+
+    def _wait(self, unit_ids: Iterable[str]) -> str:
         request = ConverterCommand.Request(
             operation=ConverterCommand.Request.OPERATION_MODE, mode=ConverterState.MODE_WAIT
         )
@@ -112,9 +146,7 @@ class Orders:
             "next_current_a", "hold_s",
         ):  # fmt: skip
             setattr(request, name, math.nan)
-        return self._call_each(
-            ConverterCommand, [unit_id] if unit_id else self._watch.unit_ids, request
-        )
+        return self._call_each(ConverterCommand, unit_ids, request)
 
     def report_fault(self, fault: Fault) -> None:
         """Tell all of a fault."""

@@ -18,7 +18,6 @@ MODE_NAMES = {
     "manual": OperationMode.MODE_MANUAL,
 }
 CONVERTER = {
-    ConverterState.MODE_UNKNOWN: ("0x0000", "Waiting"),
     ConverterState.MODE_WAIT: ("0x0000", "Waiting"),
     ConverterState.MODE_VOLTAGE_REFERENCE: ("0x0014", "Grid Autonomy"),
     ConverterState.MODE_DISCHARGE: ("0x0002", "Heteronomy CV"),
@@ -29,8 +28,10 @@ ALARMS = {
     ConverterState.ALARM_LIGHT: "Light alarm",
     ConverterState.ALARM_HEAVY: "Heavy alarm",
 }
+UNKNOWN = "unknown"
 TIME = "%Y/%m/%d-%H:%M:%S"
 CHARGE_AND_DISCHARGE = 3  # battery_operation_status
+METER_VOLTAGE_V = 200.0
 PANEL_VOLTAGE_V = 240.0  # no message has one; the original's page shows it to nobody
 
 
@@ -77,7 +78,7 @@ def _unit(
     data: dict[str, Any] = {
         "apis": {
             "version": "3.0.0",
-            "remaining_capacity_wh": int(_number(status.remaining_wh)),
+            "remaining_capacity_wh": _whole(status.remaining_wh),
             "deal_interlock_capacity": status.slot_capacity,
             "operation_mode": {
                 "global": mode_name(status.global_mode),
@@ -109,25 +110,31 @@ def _unit(
     if status.deal_ids:
         data["apis"]["deal_id_list"] = list(status.deal_ids)
     house = watch.houses.get(unit_id)
-    if house is not None:
+    if house is not None and _is_whole(house):
         data["emu"] = _emulator(house, watch, unit_id, soc, zone, status)
         data["dcdc"]["powermeter"] = {
-            "p1": _number(house.mains_power_w),
-            "p2": _number(house.load_power_w),
-            "v1": 200.0,
-            "i1": _number(house.mains_power_w) / 200.0,
+            "p1": _number(house.load_power_w),
+            "p2": _number(house.mains_power_w),
+            "v1": METER_VOLTAGE_V,
+            "i1": round(house.load_power_w / METER_VOLTAGE_V, 3),
             "kwh1": 0,
             "kwh2": 0,
         }
     return data
 
 
+def _is_whole(house: HouseState) -> bool:
+    """Whether all is known that the original's page cannot do without."""
+    powers = (house.battery_power_w, house.solar_power_w, house.load_power_w, house.mains_power_w)
+    return all(math.isfinite(power_w) for power_w in powers)
+
+
 def _converter(reading: ConverterState) -> dict[str, Any]:
-    code, name = CONVERTER[reading.mode]
+    code, name = CONVERTER.get(reading.mode, (UNKNOWN, UNKNOWN))
     return {
         "status": {
             "status": code,
-            "alarmState": ALARMS.get(reading.alarm, "No alarm"),
+            "alarmState": ALARMS.get(reading.alarm, UNKNOWN),
             "operationMode": name,
         },
         "meter": {
@@ -151,23 +158,23 @@ def _emulator(
     house: HouseState,
     watch: GridWatch,
     unit_id: str,
-    soc: float,
+    soc: float | None,
     zone: tzinfo,
     status: UnitStatus,
 ) -> dict[str, Any]:
     battery = watch.batteries.get(unit_id)
-    solar_w, load_w = _number(house.solar_power_w), _number(house.load_power_w)
+    solar_w, load_w = house.solar_power_w, house.load_power_w
     now = _datetime(status.stamp, zone)
     return {
         "charge_discharge_power": _number(house.battery_power_w),
         "rsoc": soc,
         "battery_rsoc": soc,
-        "battery_voltage": _number(battery.voltage) if battery else 0.0,
-        "battery_current": _number(battery.current) if battery else 0.0,
-        "pvc_charge_power": solar_w,
+        "battery_voltage": _number(battery.voltage) if battery else None,
+        "battery_current": _number(battery.current) if battery else None,
+        "pvc_charge_power": _number(solar_w),
         "pvc_charge_voltage": PANEL_VOLTAGE_V,
         "pvc_charge_current": round(solar_w / PANEL_VOLTAGE_V, 3),
-        "ups_output_power": load_w,
+        "ups_output_power": _number(load_w),
         "ups_output_voltage": 100.0,
         "ups_output_current": round(load_w / 100.0, 3),
         "ups_output_frequency": 50,
@@ -185,9 +192,13 @@ def _emulator(
     }
 
 
-def _number(value: float) -> float:
-    """JSON has no NaN, and the original's page fails without the key."""
-    return round(float(value), 3) if math.isfinite(value) else 0.0
+def _number(value: float) -> float | None:
+    """What is not known is null: the key must be there for the original's page."""
+    return round(float(value), 3) if math.isfinite(value) else None
+
+
+def _whole(value: float) -> int | None:
+    return int(value) if math.isfinite(value) else None
 
 
 def _datetime(stamp: Any, zone: tzinfo) -> datetime:
