@@ -5,7 +5,8 @@
 A terminal sends Ctrl-C to its whole foreground process group. `make` is in it, and `make` that
 gets it ends with "Interrupt" and an error, even when the command that it ran stopped in good
 order. So the command gets a process group of its own and the terminal; the exit code is the
-command's. Without a terminal, or in the background, this file only starts the command.
+command's. Without a terminal, or in the background, this file only starts the command; a shell
+script has then made it ignore SIGINT, which the command is to obey all the same.
 """
 
 from __future__ import annotations
@@ -73,6 +74,7 @@ def main() -> int:
     """Entry point; returns the exit code."""
     command = sys.argv[1:]
     tty = terminal()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     if tty is None:
         os.execvp(command[0], command)
     return run_in_foreground(command, tty)

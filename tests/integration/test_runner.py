@@ -1,4 +1,4 @@
-"""The process manager with fake children: order, exit codes, last words, no orphans."""
+"""The process manager with fake children: order, restarts, exit codes, last words, no orphans."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 
 pytestmark = pytest.mark.timeout(60)
 
-Behaviours = list[tuple[str, str, int]]  # name, behaviour, turn of stopping
+Behaviours = list[tuple[str, str, str]]  # name, behaviour, role
 
 
 @dataclass
@@ -61,10 +61,10 @@ class FakeGrid:
 def start(tmp_path: Path) -> Iterator[Callable[[Behaviours], FakeGrid]]:
     grids: list[FakeGrid] = []
 
-    def _start(children: Behaviours) -> FakeGrid:
+    def _start(children: Behaviours, *options: str) -> FakeGrid:
         script = Path(__file__).with_name("fake_grid.py")
         process = subprocess.Popen(
-            [sys.executable, str(script), str(tmp_path), json.dumps(children)],
+            [sys.executable, str(script), str(tmp_path), json.dumps(children), *options],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -76,6 +76,12 @@ def start(tmp_path: Path) -> Iterator[Callable[[Behaviours], FakeGrid]]:
         if grid.process.poll() is None:
             grid.process.kill()
             grid.process.wait()
+
+
+def kill(grid: FakeGrid, name: str) -> None:
+    """Kill a child that is up."""
+    ready = next(line for line in grid.said if f"{name} " in line and "| ready " in line)
+    os.kill(int(ready.split()[-1]), signal.SIGKILL)
 
 
 def wait_until_gone(pid: int, *, within_s: float = 10.0) -> bool:
@@ -92,7 +98,9 @@ def wait_until_gone(pid: int, *, within_s: float = 10.0) -> bool:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_stop_signal_stops_one_turn_after_the_other(start, number):
-    grid = start([("hardware", "good", 2), ("driver", "good", 1), ("unit", "good", 0)])
+    grid = start(
+        [("hardware", "good", "WORLD"), ("driver", "good", "DRIVER"), ("unit", "good", "UNIT")]
+    )
     grid.read_until_ready(3)
 
     grid.process.send_signal(number)
@@ -103,7 +111,7 @@ def test_a_stop_signal_stops_one_turn_after_the_other(start, number):
 
 
 def test_a_child_that_dies_is_named_with_its_last_words_and_the_others_stop(start):
-    grid = start([("hardware", "dies", 1), ("unit", "good", 0)])
+    grid = start([("hardware", "dies", "WORLD"), ("unit", "good", "UNIT")])
 
     code, said = grid.end()
 
@@ -114,7 +122,13 @@ def test_a_child_that_dies_is_named_with_its_last_words_and_the_others_stop(star
 
 
 def test_a_unit_that_was_shut_down_leaves_the_others_alone(start):
-    grid = start([("hardware", "good", 1), ("unit E001", "good", 0), ("unit E002", "leaves", 0)])
+    grid = start(
+        [
+            ("hardware", "good", "WORLD"),
+            ("unit E001", "good", "UNIT"),
+            ("unit E002", "leaves", "UNIT"),
+        ]
+    )
     grid.read_until_ready(3)
     grid.read_until("unit E002 has been shut down")  # maybe before the others were ready
     assert grid.process.poll() is None
@@ -127,7 +141,7 @@ def test_a_unit_that_was_shut_down_leaves_the_others_alone(start):
 
 
 def test_with_the_last_unit_everything_stops(start):
-    grid = start([("hardware", "good", 1), ("unit", "leaves", 0)])
+    grid = start([("hardware", "good", "WORLD"), ("unit", "leaves", "UNIT")])
 
     code, said = grid.end()
 
@@ -136,7 +150,7 @@ def test_with_the_last_unit_everything_stops(start):
 
 
 def test_a_killed_child_is_named_with_the_signal(start):
-    grid = start([("hardware", "good", 1)])
+    grid = start([("hardware", "good", "WORLD")])
     grid.read_until_ready(1)
 
     os.kill(grid.child_pids[0], signal.SIGSEGV)
@@ -147,7 +161,7 @@ def test_a_killed_child_is_named_with_the_signal(start):
 
 
 def test_a_stubborn_child_is_killed_and_named(start):
-    grid = start([("hardware", "stubborn", 1), ("unit", "good", 0)])
+    grid = start([("hardware", "stubborn", "WORLD"), ("unit", "good", "UNIT")])
     grid.read_until_ready(2)
 
     grid.process.send_signal(signal.SIGINT)
@@ -160,7 +174,7 @@ def test_a_stubborn_child_is_killed_and_named(start):
 
 
 def test_a_child_that_fails_while_stopping_is_not_hidden(start):
-    grid = start([("unit", "fails", 0)])
+    grid = start([("unit", "fails", "UNIT")])
     grid.read_until_ready(1)
 
     grid.process.send_signal(signal.SIGINT)
@@ -171,7 +185,7 @@ def test_a_child_that_fails_while_stopping_is_not_hidden(start):
 
 
 def test_a_child_that_its_own_alarm_ends_has_done_all_that_matters(start):
-    grid = start([("unit", "hangs", 0)])
+    grid = start([("unit", "hangs", "UNIT")])
     grid.read_until_ready(1)
 
     grid.process.send_signal(signal.SIGINT)
@@ -182,7 +196,7 @@ def test_a_child_that_its_own_alarm_ends_has_done_all_that_matters(start):
 
 
 def test_a_second_ctrl_c_kills_at_once(start):
-    grid = start([("hardware", "good", 1), ("unit", "stubborn", 0)])
+    grid = start([("hardware", "good", "WORLD"), ("unit", "stubborn", "UNIT")])
     grid.read_until_ready(2)
 
     grid.process.send_signal(signal.SIGINT)
@@ -198,7 +212,7 @@ def test_a_second_ctrl_c_kills_at_once(start):
 
 
 def test_killing_the_runner_leaves_no_orphan(start):
-    grid = start([("hardware", "stubborn", 1), ("unit", "stubborn", 0)])
+    grid = start([("hardware", "stubborn", "WORLD"), ("unit", "stubborn", "UNIT")])
     grid.read_until_ready(2)
 
     grid.process.kill()
@@ -208,7 +222,7 @@ def test_killing_the_runner_leaves_no_orphan(start):
 
 
 def test_every_child_has_a_log_file(start):
-    grid = start([("unit E001", "dies", 0)])
+    grid = start([("unit E001", "dies", "UNIT")], "--fail-fast")
 
     grid.end()
 
@@ -216,9 +230,125 @@ def test_every_child_has_a_log_file(start):
 
 
 def test_a_program_that_does_not_exist_is_named(tmp_path):
+    from apis_bringup.roles import Role
     from apis_bringup.runner import Child, Runner
 
-    runner = Runner([Child("ghost", ("/no/such/program",))], log_folder=tmp_path)
+    runner = Runner([Child("ghost", ("/no/such/program",), Role.WORLD)], log_folder=tmp_path)
 
     assert runner.run() == 1
     assert "cannot start /no/such/program: No such file" in (tmp_path / "ghost.log").read_text()
+
+
+def test_a_unit_that_is_killed_is_started_again_and_the_others_go_on(start):
+    grid = start([("hardware", "good", "WORLD"), ("unit E001", "good", "UNIT")])
+    grid.read_until_ready(2)
+
+    kill(grid, "unit E001")
+    grid.read_until_ready(3)
+    grid.process.send_signal(signal.SIGINT)
+    code, said = grid.end()
+
+    assert code == 0
+    assert "unit E001 was killed by SIGKILL; its last words:" in said
+    assert "unit E001 is started again now (try 1 of 5)" in said
+    assert grid.stopped == ["unit", "E001", "hardware"]
+
+
+def test_one_that_dies_again_and_again_is_left_out(start):
+    children = [("hardware", "good", "WORLD"), ("a", "dies", "UNIT"), ("b", "good", "UNIT")]
+    grid = start(children, "0", "0.1")
+    grid.read_until("a is left out after 2 tries; the others go on")
+    assert grid.process.poll() is None
+
+    grid.process.send_signal(signal.SIGINT)
+    code, said = grid.end()
+
+    assert code == 1
+    assert said.count("a ended by itself with exit code 3; its last words:") == 3
+
+
+def test_when_every_unit_is_left_out_the_rest_stops(start):
+    code, said = start([("hardware", "good", "WORLD"), ("a", "dies", "UNIT")], "0").end()
+
+    assert code == 1
+    assert "no unit is left" in said
+
+
+@pytest.mark.parametrize(("role", "ended"), [("WINDOW", "page has ended"), ("UNIT", "shut down")])
+def test_what_ends_in_order_is_not_started_again(start, role, ended):
+    grid = start([("unit", "good", "UNIT"), ("page", "leaves", role)])
+    grid.read_until(ended)
+
+    grid.process.send_signal(signal.SIGINT)
+
+    assert grid.end()[0] == 0
+
+
+def test_a_recorder_that_dies_is_left_out_at_once(start):
+    grid = start([("unit", "good", "UNIT"), ("recorder", "dies", "RECORDER")])
+    grid.read_until("recorder is left out; the others go on")
+
+    grid.process.send_signal(signal.SIGINT)
+
+    assert grid.end()[0] == 1
+
+
+def test_with_fail_fast_the_first_death_ends_all(start):
+    grid = start([("unit", "good", "UNIT"), ("driver", "dies", "DRIVER")], "--fail-fast")
+
+    code, said = grid.end()
+
+    assert code == 1
+    assert "stopping the others" in said
+    assert grid.stopped[-1] == "rescue"  # the unit may not have been up yet
+
+
+def test_a_driver_that_is_not_there_at_the_end_is_started_once_more_to_say_wait(start):
+    children = [("hardware", "good", "WORLD"), ("driver", "good", "DRIVER")]
+    grid = start([*children, ("unit", "good", "UNIT")], "3600")
+    grid.read_until_ready(3)
+    kill(grid, "driver")
+    grid.read_until("driver is started again in 3600 s")
+
+    grid.process.send_signal(signal.SIGINT)
+    code, said = grid.end()
+
+    assert code == 0
+    assert "driver: its converter is in WAIT" in said
+    assert grid.stopped == ["unit", "rescue", "hardware"]
+
+
+def test_a_driver_that_hangs_is_killed_and_another_one_says_wait(start):
+    grid = start([("driver", "stubborn", "DRIVER"), ("unit", "good", "UNIT")])
+    grid.read_until_ready(2)
+
+    grid.process.send_signal(signal.SIGINT)
+    code, said = grid.end()
+
+    assert code == 1
+    assert "driver did not stop in time and is killed" in said
+    assert "driver: its converter is in WAIT" in said
+
+
+def test_a_converter_that_nobody_could_tell_is_named_at_the_end(start):
+    grid = start([("driver", "cut off", "DRIVER"), ("unit", "good", "UNIT")], "3600")
+    grid.read_until_ready(2)
+    kill(grid, "driver")
+    grid.read_until("driver is started again in 3600 s")
+
+    grid.process.send_signal(signal.SIGINT)
+    code, said = grid.end()
+
+    assert code == 1
+    assert "driver: its converter could not be told WAIT and may still be on" in said
+
+
+def test_a_driver_says_wait_when_its_runner_is_killed(start):
+    grid = start([("driver", "good", "DRIVER"), ("unit", "good", "UNIT")])
+    grid.read_until_ready(2)
+
+    grid.process.kill()
+    grid.end()
+
+    assert all(wait_until_gone(pid) for pid in grid.child_pids)
+    assert grid.stopped == ["driver"]

@@ -153,8 +153,10 @@ def _ctrl_c() -> Iterator[_Stop]:
     def on_signal(*_: object) -> None:
         stop.asked = True
 
-    before = signal.signal(signal.SIGINT, on_signal)
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, on_signal) for number in numbers}
     try:
         yield stop
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

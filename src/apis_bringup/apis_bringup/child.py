@@ -3,9 +3,10 @@
 The runner starts every child through this file (by its path, in an isolated interpreter, which
 costs some 10 ms)::
 
-    python -I -S child.py <pid of the runner> <program> <argument>...
+    python -I -S child.py <pid of the runner> <signal> <program> <argument>...
 
-Even if the runner is killed with SIGKILL, the kernel then ends the child: nothing is left over. A
+Even if the runner is killed with SIGKILL, the kernel then sends the child that signal: nothing is
+left over. A
 ``preexec_fn`` could do the same, but Python code between fork and exec may deadlock in a process
 that has threads, and the runner has.
 """
@@ -20,11 +21,11 @@ PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 
 def main() -> None:
     """Tie this process to its parent, then exec the program."""
-    parent, command = int(sys.argv[1]), sys.argv[2:]
+    parent, last_signal, command = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
     # A shell that starts the runner in the background makes it ignore SIGINT, and that would be
     # inherited.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    if ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
+    if ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, last_signal) != 0:
         sys.exit("prctl(PR_SET_PDEATHSIG) failed")
     if os.getppid() != parent:  # it died before the line above
         sys.exit("the runner is gone")

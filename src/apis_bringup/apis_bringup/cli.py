@@ -30,13 +30,13 @@ from apis_bringup.cli_options import (
 )
 from apis_bringup.cli_world import world_app
 from apis_bringup.errors import CommandError
+from apis_bringup.signals import obey_signals
 from apis_core.errors import ApisError, ConfigError
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="apisctl",
-    help="Starts, stops, shows and steers a grid of APIS units.",
     no_args_is_help=True,
     add_completion=True,
     rich_markup_mode=None,
@@ -46,7 +46,19 @@ app.add_typer(look_app)
 app.add_typer(world_app, name="world")
 app.add_typer(keys_app, name="keys")
 
-STOPS_WITHIN_S = 25.0  # wall; what a run allows its processes, and some
+# Everything else joins the graph.
+WITHOUT_ROS = ("check", "completion", "emulator", "check-transcript", "check-vectors", "keys")
+WITHOUT_ROS += ("simtest", "study")
+STOPS_WITHIN_S = 90.0  # wall; what a run at speed 1 allows its processes, and some
+
+
+@app.callback()
+def _before(context: typer.Context) -> None:
+    """Starts, stops, shows and steers a grid of APIS units."""
+    if context.invoked_subcommand not in WITHOUT_ROS:
+        from apis_bringup.ros_environment import check_ros_environment
+
+        check_ros_environment()
 
 
 @app.command()
@@ -68,6 +80,10 @@ def run(
     record: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Record all topics into this MCAP file.")
     ] = None,
+    fail_fast: Annotated[
+        bool,
+        typer.Option("--fail-fast", help="The first process that dies ends all; for tests."),
+    ] = False,
 ) -> int:
     """Start a grid with emulated houses, and stop it on Ctrl-C."""
     from apis_bringup.overrides import Overrides
@@ -77,7 +93,12 @@ def run(
     overrides = Overrides(units, speed, seed, port, composition, device, keys, read_faults(faults))
     extras = Extras(markers, metrics_port, compat_http, record.resolve() if record else None)
     options = GridOptions(
-        config, overrides, web=not no_web, keep_journal=keep_journal, extras=extras
+        config,
+        overrides,
+        web=not no_web,
+        keep_journal=keep_journal,
+        fail_fast=fail_fast,
+        extras=extras,
     )
     with open_session(options) as session:
         grid = session.grid
@@ -201,7 +222,7 @@ def sim(
         keys=keys,
         faults=read_faults(faults),
     )
-    options = GridOptions(config, overrides, web=False, quiet=True)
+    options = GridOptions(config, overrides, web=False, quiet=True, fail_fast=True)
     code, content = run_sim(options, duration_s=duration, report_file=report)
     tables.summary(content)
     print(f"report: {report}")
@@ -227,13 +248,11 @@ def simtest(
     interpreted: Annotated[
         bool, typer.Option("--interpreted", help="Run the sources as they are; slower.")
     ] = False,
-) -> int:
+) -> None:
     """Hunt for a schedule that breaks the protocol, in virtual time, on all cores."""
     from apis_bringup.simtest import SimtestOptions, run_simtest
 
-    return run_simtest(
-        SimtestOptions(seeds, units, hours, profile, replay, trace, save, interpreted)
-    )
+    run_simtest(SimtestOptions(seeds, units, hours, profile, replay, trace, save, interpreted))
 
 
 @app.command()
@@ -344,7 +363,7 @@ def screenshot(
     from apis_bringup.session import GridOptions
 
     overrides = Overrides(units=units, speed=speed, seed=seed, port=free_port())
-    options = GridOptions(config, overrides, quiet=True)
+    options = GridOptions(config, overrides, quiet=True, fail_fast=True)
     code = take_picture(options, out, width=width, height=height, dark=dark)
     print(f"picture: {out}")
     return code
@@ -352,6 +371,7 @@ def screenshot(
 
 def main() -> None:
     """Run a command; what goes wrong is said in plain lines."""
+    obey_signals()
     usage_error_type = typer.BadParameter.__mro__[1]  # where click has it depends on the version
     try:
         sys.exit(app(prog_name="apisctl", standalone_mode=False) or 0)

@@ -12,6 +12,8 @@ from apis_bringup.roles import Role
 from apis_bringup.run_lock import domain_id
 from apis_core.errors import ConfigError, Problem
 from apis_core.grid import GridDescription, UnitEntry
+from apis_core.policy import Policy
+from apis_core.timing import BUS_DOWN_S, stop_limit_wall_s
 
 __all__ = [
     "NO_EXTRAS",
@@ -19,14 +21,18 @@ __all__ = [
     "Process",
     "Replay",
     "RunFolder",
+    "bus_down_s",
     "dashboard_process",
     "dashboard_url",
     "extra_processes",
     "node_parameters",
     "process_list",
     "run_folder",
+    "stop_limit_s",
 ]
 
+_DRAIN_S = 6.0  # for converters to WAIT, as far as nobody has done so before
+_LEAVE_S = 6.0  # for leaving the graph, on a busy machine
 SEPARATE_UP_TO = 8  # units; beyond, a process each costs too much memory and discovery traffic
 
 
@@ -275,6 +281,7 @@ def node_parameters(
             "journal_file": str(run.journal_file(unit.id)),
             "timezone": grid.emulator.place.timezone,
             "speed": grid.emulator.speed,
+            "bus_down_s": bus_down_s(grid),
         }
     for unit in _with_drivers(grid):
         nodes[f"{namespace}/{unit.id.lower()}/driver"] = {
@@ -285,6 +292,21 @@ def node_parameters(
             **_devices(unit, run),
         }
     return nodes
+
+
+def bus_down_s(grid: GridDescription) -> float:
+    """How long a voltage reference may take to WAIT after the order. [s, simulated]"""
+    bus = grid.emulator.bus
+    emulated_s = bus.over_voltage_trip_v / bus.ramp_down_v_per_s if _is_emulated(grid) else 0.0
+    return max(emulated_s, BUS_DOWN_S)
+
+
+def stop_limit_s(process: Process, grid: GridDescription, policy: Policy | None) -> float:
+    """How long a process may take to stop before it is killed. [s, wall]"""
+    is_unit = process.role is Role.UNIT and policy is not None
+    speed = grid.emulator.speed
+    own_s = stop_limit_wall_s(policy, speed, bus_down_s(grid)) if is_unit else _DRAIN_S
+    return own_s + _LEAVE_S
 
 
 def dashboard_url(grid: GridDescription) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 
 __all__ = ["RESTART_DELAYS_S", "SETTLED_S", "Restarts", "Role"]
@@ -42,9 +43,14 @@ class Role(Enum):
 
 
 class Restarts:
-    """Counts how often one process was started again, and says when to give it up."""
+    """Counts how often one process was started again, and says when to give it up.
 
-    def __init__(self) -> None:
+    Args:
+        delays_s: Before each try. [s]
+    """
+
+    def __init__(self, delays_s: Sequence[float] = RESTART_DELAYS_S) -> None:
+        self.delays_s = delays_s
         self.tries = 0
 
     def delay_s(self, lived_s: float) -> float | None:
@@ -55,7 +61,7 @@ class Restarts:
         """
         if lived_s >= SETTLED_S:
             self.tries = 0
-        if self.tries >= len(RESTART_DELAYS_S):
+        if self.tries >= len(self.delays_s):
             return None
         self.tries += 1
-        return RESTART_DELAYS_S[self.tries - 1]
+        return self.delays_s[self.tries - 1]

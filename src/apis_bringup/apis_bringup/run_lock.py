@@ -21,6 +21,8 @@ from apis_bringup.errors import CommandError
 
 __all__ = ["RunningGrid", "age_s", "claim", "domain_id", "find", "stop"]
 
+LAST_DOMAIN = 101  # the ports of a higher one are among those that the kernel gives to anybody
+
 
 @dataclass(frozen=True, slots=True)
 class RunningGrid:
@@ -47,8 +49,10 @@ class RunningGrid:
 def domain_id() -> int:
     """The ROS domain that all commands of this process use."""
     text = os.environ.get("ROS_DOMAIN_ID", "") or "0"
-    if not text.isdecimal():
-        raise CommandError(f"ROS_DOMAIN_ID is {text!r}, must be a whole number from 0 to 101")
+    if not (text.isascii() and text.isdecimal() and len(text) < 9 and int(text) <= LAST_DOMAIN):
+        right = f"must be a whole number from 0 to {LAST_DOMAIN}"
+        why = "the ports of higher domains are also given to other programs"
+        raise CommandError(f"ROS_DOMAIN_ID is {text!r}, {right}; {why}")
     return int(text)
 
 

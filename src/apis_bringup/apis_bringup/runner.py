@@ -1,4 +1,4 @@
-"""Runs programs together: shows what they say, stops them in order, leaves nothing behind.
+"""Runs programs together: shows what they say, starts again what dies, stops them in order.
 
 Built from honcho's pieces: its :class:`~honcho.process.Process` reads one child's output and its
 :class:`~honcho.printer.Printer` writes the coloured lines. Honcho's own manager forks a Python
@@ -8,83 +8,35 @@ unit nodes stop while the hardware still answers.
 
 from __future__ import annotations
 
+import functools
 import os
 import queue
 import signal
-import subprocess
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from honcho.colour import get_colours
 from honcho.printer import Message, Printer
 from honcho.process import Process as Reader
 
+from apis_bringup.children import Child, Running, popen
+from apis_bringup.roles import RESTART_DELAYS_S, Restarts, Role
+
 __all__ = ["Child", "Runner"]
 
-LAST_WORDS = 12  # lines
 SYSTEM = "apis"  # name in front of the runner's own lines
+RED = "31"
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-@dataclass(frozen=True, slots=True)
-class Child:
-    """A program to run.
-
-    Attributes:
-        name: As people know it, such as ``unit E001``.
-        command: Program and arguments.
-        stop_turn: Those with a lower one are asked to stop, and waited for, before it. Those with
-            0 are units: they may end by themselves, and with the last of them everything does.
-    """
-
-    name: str
-    command: tuple[str, ...]
-    stop_turn: int = 0
-
-
-@dataclass
-class _Running:
-    """A child and what has become of it."""
-
-    child: Child
-    log: BinaryIO
-    colour: str
-    pid: int | None = None
-    returncode: int | None = None
-    asked: bool = False  # to stop
-    killed: bool = False  # by the runner
-    last_words: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_WORDS))
-
-    @property
-    def is_alive(self) -> bool:
-        return self.returncode is None
-
-    @property
-    def ended_orderly(self) -> bool:
-        """Whether it ended as one that was asked to; it may not have had a handler yet."""
-        if self.returncode in (0, -signal.SIGINT, 128 + signal.SIGINT):
-            return True
-        # Python's exit code is 1 if the interrupt comes while the interpreter itself starts.
-        return bool(self.last_words) and self.last_words[-1].startswith("KeyboardInterrupt")
-
-    def signal_group(self, number: signal.Signals) -> None:
-        """Signal the child and whatever it started."""
-        if self.pid is None or not self.is_alive:
-            return
-        with suppress(ProcessLookupError):  # it has ended, and that message is in the queue
-            os.killpg(self.pid, number)
-
-
 class Runner:
-    """Runs children until one ends, a stop signal comes, or :meth:`request_stop` is called.
+    """Runs children until the last unit ends, a stop signal comes, or :meth:`request_stop`.
 
     Args:
         children: What to run; names are unique.
@@ -92,8 +44,9 @@ class Runner:
         env: Environment of the children; None = ours.
         printer: Where lines go; None = standard output.
         quiet: Only the runner's own lines are shown; the children's go to their files alone.
-        first_stop_s: Wall time that the children of the first turn have to stop. [s]
-        then_stop_s: Wall time for those of every other turn. [s]
+        fail_fast: The first child that dies ends the run; nothing is started again.
+        restart_delays_s: Before each try to start again what has died. [s]
+        rescue_s: Wall time for what runs in place of a driver that is lost. [s]
     """
 
     def __init__(
@@ -104,12 +57,14 @@ class Runner:
         env: Mapping[str, str] | None = None,
         printer: Printer | None = None,
         quiet: bool = False,
-        first_stop_s: float = 8.0,
-        then_stop_s: float = 5.0,
+        fail_fast: bool = False,
+        restart_delays_s: Sequence[float] = RESTART_DELAYS_S,
+        rescue_s: float = 15.0,
     ) -> None:
         self._env = dict(os.environ if env is None else env)
         self._quiet = quiet
-        self._bounds_s = (first_stop_s, then_stop_s)
+        self._fail_fast = fail_fast
+        self._rescue_s = rescue_s
         self._printer = printer or Printer(sys.stdout)
         self._printer.width = max(len(name) for name in (SYSTEM, *(c.name for c in children)))
         # SimpleQueue: its put() is safe inside a signal handler.
@@ -117,38 +72,49 @@ class Runner:
         log_folder.mkdir(parents=True, exist_ok=True)
         colours = get_colours()
         self._running = {
-            child.name: _Running(
+            child.name: Running(
                 child,
                 (log_folder / f"{child.name.replace(' ', '_')}.log").open("wb"),
                 next(colours),
+                Restarts(restart_delays_s),
             )
             for child in children
         }
-        self._asked: list[_Running] = []  # the group that is stopping now
-        self._deadline: float | None = None  # for that group, by the steady clock
-        self._stopping = False
-        self._turns_over = 0
+        self._stops: Iterator[tuple[list[Running], float]] | None = None  # once it is stopping
+        self._asked: list[Running] = []  # the group that is stopping now
+        self._deadline_s: float | None = None  # for that group, by the steady clock
+        self._is_killing = False
         self._is_mute = False
         self._exit_code = 0
 
     def run(self) -> int:
         """Run to the end; call it once, from the main thread if signals are to stop it.
 
+        A child that dies is started again, or left out, as its role says. A unit may end by itself
+        with 0: an operator has shut it down. After the last of them the rest is stopped.
+
         Returns:
-            0 after an orderly stop, 1 if a child ended by itself, had to be killed, or stopped
-            with an error. A child of the first group may end by itself with 0: an operator has
-            shut it down. After the last of them the rest is stopped.
+            0 after an orderly stop, 1 if a child was left out or is required and died, had to be
+            killed, stopped with an error, or if somebody's converter could not be told WAIT.
         """
         try:
             with self._stop_signals():
                 for running in self._running.values():
-                    threading.Thread(target=self._read, args=(running,), daemon=True).start()
-                while any(running.is_alive for running in self._running.values()):
+                    self._start(running, running.child.command)
+                while self._is_busy():
                     self._handle_next()
         finally:
             for running in self._running.values():  # nothing is alive unless an exception came
                 running.signal_group(signal.SIGKILL)
                 running.log.close()
+        for running in self._running.values():
+            if running.is_lost:
+                self._exit_code = 1
+                self.say(
+                    f"{running.child.name}: its converter could not be told WAIT and may still "
+                    "be on; switch it off by hand",
+                    colour=RED,
+                )
         return self._exit_code
 
     def request_stop(self, *, exit_code: int = 0) -> None:
@@ -159,20 +125,38 @@ class Runner:
         """Show a line of our own."""
         self._show(Message("line", text, datetime.now(), SYSTEM, colour))
 
-    def _read(self, running: _Running) -> None:
+    # --- children --------------------------------------------------------------------------------
+
+    def _start(self, running: Running, command: tuple[str, ...]) -> None:
+        running.pid, running.is_alive = None, True
+        running.asked = running.killed = False
+        running.restart_at_s = None
+        running.started_s = time.monotonic()
+        running.last_words.clear()
+        threading.Thread(target=self._read, args=(running, command), daemon=True).start()
+
+    def _read(self, running: Running, command: tuple[str, ...]) -> None:
         """Start a child and pass on what it says, until it ends (a thread of its own).
 
         The kernel ties the child to the thread that started it, so this thread must live as long
         as the child.
         """
         reader = Reader(
-            list(running.child.command),
-            name=running.child.name,
-            colour=running.colour,
-            env=self._env,
+            list(command), name=running.child.name, colour=running.colour, env=self._env
         )
-        reader._child_ctor = _popen  # honcho's seam for this
+        # honcho's seam for this
+        reader._child_ctor = functools.partial(popen, running.child.role)
         reader.run(self._events)
+
+    def _is_busy(self, *roles: Role) -> bool:
+        """Whether a child (of these roles) lives, or will again."""
+        return any(
+            running.is_alive or running.restart_at_s is not None
+            for running in self._running.values()
+            if not roles or running.child.role in roles
+        )
+
+    # --- events ----------------------------------------------------------------------------------
 
     @contextmanager
     def _stop_signals(self) -> Iterator[None]:
@@ -193,14 +177,11 @@ class Runner:
         self._events.put(Message(kind, data, datetime.now(), SYSTEM, None))
 
     def _handle_next(self) -> None:
-        """Wait for the next event, or for the deadline of the group that is stopping."""
+        """Wait for the next event, the next restart, or the end of the stopping group's time."""
         try:
-            if self._deadline is None:
-                message = self._events.get()
-            else:
-                message = self._events.get(timeout=max(0.0, self._deadline - time.monotonic()))
+            message = self._events.get(timeout=self._next_due_s())
         except queue.Empty:
-            self._kill(self._asked)
+            self._on_time()
             return
         if message.type == "interrupt":
             self._on_interrupt()
@@ -210,7 +191,20 @@ class Runner:
         else:
             self._on_child(self._running[message.name], message)
 
-    def _on_child(self, running: _Running, message: Message) -> None:
+    def _next_due_s(self) -> float | None:
+        dues = [r.restart_at_s for r in self._running.values()] + [self._deadline_s]
+        ahead = [due_s - time.monotonic() for due_s in dues if due_s is not None]
+        return max(0.0, min(ahead)) if ahead else None
+
+    def _on_time(self) -> None:
+        now_s = time.monotonic()
+        if self._deadline_s is not None and now_s >= self._deadline_s:
+            self._kill(self._asked)
+        for running in self._running.values():
+            if running.restart_at_s is not None and now_s >= running.restart_at_s:
+                self._start(running, running.child.command)
+
+    def _on_child(self, running: Running, message: Message) -> None:
         if message.type == "start":
             running.pid = message.data["pid"]
             if running.asked:  # the stop came before the start
@@ -225,60 +219,117 @@ class Runner:
             code = message.data["returncode"]
             # its own alarm ends a process that has done all but leave the graph
             running.returncode = 0 if code == -signal.SIGALRM else code
+            running.is_alive = False
             self._on_end(running)
 
     def _on_interrupt(self) -> None:
-        if self._stopping:
+        if self._stops is not None:
             self.say("asked again: killing what is left")
+            self._is_killing = True
             self._kill(list(self._running.values()))
         else:
             self.say("stopping (once more kills at once)")
             self._stop()
 
-    def _on_end(self, running: _Running) -> None:
-        name, how = running.child.name, _how_it_ended(running.returncode)
-        if not running.asked and running.returncode == 0 and not running.child.stop_turn:
-            self.say(f"{name} has been shut down")  # by an operator, through the graph
-            rest = (other for other in self._running.values() if not other.child.stop_turn)
-            if not any(other.is_alive for other in rest):
-                self._stop()
+    # --- ends ------------------------------------------------------------------------------------
+
+    def _on_end(self, running: Running) -> None:
+        name = running.child.name
+        if running.is_rescue:
+            if running.returncode == 0:
+                self.say(f"{name}: its converter is in WAIT")
         elif not running.asked:
-            self._exit_code = 1
-            self.say(f"{name} {how}; its last words:", colour="31")
-            for line in running.last_words or ["(it said nothing)"]:
-                self.say(f"    {line}")
-            if not self._stopping:
-                self.say("stopping the others")
-                self._stop()
+            self._on_own_end(running)
         elif not running.ended_orderly and not running.killed:
             self._exit_code = 1
-            self.say(f"{name} {how} while it was stopping", colour="31")
-        if self._stopping and not any(other.is_alive for other in self._asked):
-            self._ask_next_group()
+            self._tell_death(running, " while it was stopping")
+        if self._stops is not None:
+            if not any(other.is_alive for other in self._asked):
+                self._ask_next_group()
+        elif running.is_unit and not self._is_busy(Role.UNIT):
+            self.say("no unit is left: stopping the others")
+            self._stop()
+
+    def _on_own_end(self, running: Running) -> None:
+        """A child has ended that nobody had asked to."""
+        child = running.child
+        if running.returncode == 0 and child.role not in (Role.DRIVER, Role.WORLD):
+            how = "been shut down" if running.is_unit else "ended"  # by somebody, in order
+            self.say(f"{child.name} has {how}")
+            return
+        self._tell_death(running, "")
+        if self._stops is not None:
+            self._exit_code = 1
+        elif self._fail_fast or child.role.is_required:
+            self._exit_code = 1
+            self.say("stopping the others")
+            self._stop()
+        else:
+            self._restart(running)
+
+    def _tell_death(self, running: Running, when: str) -> None:
+        how = running.how_it_ended
+        self.say(f"{running.child.name} {how}{when}; its last words:", colour=RED)
+        for line in running.last_words or ["(it said nothing)"]:
+            self.say(f"    {line}")
+
+    def _restart(self, running: Running) -> None:
+        """Start it again, at once or a little later, or leave it out."""
+        name, now_s = running.child.name, time.monotonic()
+        delay_s = None
+        if running.child.role.is_restarted:
+            delay_s = running.restarts.delay_s(now_s - running.started_s)
+        if delay_s is None:
+            self._exit_code = 1
+            again = f" after {running.restarts.tries} tries" if running.restarts.tries else ""
+            self.say(f"{name} is left out{again}; the others go on", colour=RED)
+            return
+        count = f"try {running.restarts.tries} of {len(running.restarts.delays_s)}"
+        when = f"in {delay_s:g} s" if delay_s else "now"
+        self.say(f"{name} is started again {when} ({count}); the others go on")
+        running.restart_at_s = now_s + delay_s
+
+    # --- stopping --------------------------------------------------------------------------------
 
     def _stop(self) -> None:
-        if not self._stopping:
-            self._stopping = True
+        if self._stops is None:
+            for running in self._running.values():
+                running.restart_at_s = None
+            self._stops = self._stop_steps()
             self._ask_next_group()
 
-    def _ask_next_group(self) -> None:
-        """Ask those to stop whose turn is next."""
-        alive = [running for running in self._running.values() if running.is_alive]
-        turn = min((running.child.stop_turn for running in alive), default=0)
-        self._asked = [running for running in alive if running.child.stop_turn == turn]
-        for running in self._asked:
-            running.asked = True
-            running.signal_group(signal.SIGINT)
-        self._deadline = time.monotonic() + self._bounds_s[min(self._turns_over, 1)]
-        self._turns_over += 1
+    def _stop_steps(self) -> Iterator[tuple[list[Running], float]]:
+        """Who has been asked to end, and by when, one group after the other. [s]"""
+        everybody = list(self._running.values())
+        for turn in sorted({running.child.role.stop_turn for running in everybody}):
+            group = [running for running in everybody if running.child.role.stop_turn == turn]
+            alive = [running for running in group if running.is_alive]
+            if alive:
+                for running in alive:
+                    running.asked = True
+                    running.signal_group(signal.SIGINT)
+                yield alive, max(running.child.stop_s for running in alive)
+            lost = [running for running in group if running.is_lost]
+            if lost and not self._is_killing:
+                for running in lost:
+                    self.say(f"{running.child.name} is started once more to say WAIT")
+                    running.is_rescue = True
+                    self._start(running, running.child.rescue)
+                yield lost, self._rescue_s
 
-    def _kill(self, group: Sequence[_Running]) -> None:
+    def _ask_next_group(self) -> None:
+        """Go on to those whose turn is next, if there are any."""
+        assert self._stops is not None
+        self._asked, limit_s = next(self._stops, ([], None))
+        self._deadline_s = None if limit_s is None else time.monotonic() + limit_s
+
+    def _kill(self, group: Sequence[Running]) -> None:
         for running in (running for running in group if running.is_alive):
             running.asked = running.killed = True
             running.signal_group(signal.SIGKILL)
-            self.say(f"{running.child.name} did not stop in time and is killed", colour="31")
+            self.say(f"{running.child.name} did not stop in time and is killed", colour=RED)
             self._exit_code = 1
-        self._deadline = None  # SIGKILL needs no second try
+        self._deadline_s = None  # SIGKILL needs no second try
 
     def _show(self, message: Message) -> None:
         if self._is_mute:
@@ -288,22 +339,3 @@ class Runner:
         except OSError:
             # The terminal or the pipe behind us is gone; to stop in order matters more.
             self._is_mute = True
-
-
-def _popen(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
-    """Start a child in its own session, so that Ctrl-C reaches the runner alone."""
-    wrapper = [sys.executable, "-I", "-S", str(Path(__file__).with_name("child.py"))]
-    return subprocess.Popen(
-        [*wrapper, str(os.getpid()), *command],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-        **options,
-    )
-
-
-def _how_it_ended(returncode: int | None) -> str:
-    if returncode is None or returncode >= 0:
-        return f"ended by itself with exit code {returncode}"
-    return f"was killed by {signal.Signals(-returncode).name}"

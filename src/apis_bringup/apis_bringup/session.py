@@ -25,11 +25,15 @@ from apis_bringup.processes import (
     dashboard_url,
     process_list,
     run_folder,
+    stop_limit_s,
 )
 from apis_bringup.recording import recorded_grid
+from apis_bringup.roles import Role
+from apis_bringup.ros_environment import check_ros_environment, log_folder_of_ours
 from apis_bringup.run_lock import RunningGrid, claim
 from apis_bringup.runner import Child, Runner
 from apis_core.grid import GridDescription
+from apis_core.policy import Policy, parse_policy
 
 __all__ = [
     "GridOptions",
@@ -52,6 +56,7 @@ class GridOptions:
         web: Whether to start the dashboard.
         keep_journal: Whether units remember what they did in an earlier run.
         quiet: Whether the children's output goes to their log files alone.
+        fail_fast: Whether the first process that dies ends the run.
         extras: What else looks at the grid.
         replay: A recording to show instead of a grid.
     """
@@ -61,6 +66,7 @@ class GridOptions:
     web: bool = True
     keep_journal: bool = False
     quiet: bool = False
+    fail_fast: bool = False
     extras: Extras = NO_EXTRAS
     replay: Replay | None = None
 
@@ -70,6 +76,7 @@ class PreparedGrid:
     """A grid that may start now; nothing else starts on its ROS domain meanwhile."""
 
     grid: GridDescription
+    policy: Policy | None
     run: RunFolder
     processes: tuple[Process, ...]
     url: str | None
@@ -124,8 +131,9 @@ def prepare(options: GridOptions) -> Iterator[PreparedGrid]:
 
     Raises:
         ConfigError: A file or the command line is wrong, or the port is busy.
-        CommandError: Another grid runs on this domain.
+        CommandError: Another grid runs on this domain, or the environment is wrong.
     """
+    check_ros_environment()
     replay = options.replay
     if replay:
         resolved = recorded_grid(replay.file, options.overrides.port)
@@ -153,7 +161,8 @@ def prepare(options: GridOptions) -> Iterator[PreparedGrid]:
             raise CommandError(f"cannot write into {run.path}: {error.strerror}") from None
         list_of = replay.process_list if replay else process_list
         processes = list_of(grid, run, web=options.web, extras=extras)
-        yield PreparedGrid(grid, run, tuple(processes), url)
+        policy = parse_policy(resolved.policy_text, grid.policy) if not replay else None
+        yield PreparedGrid(grid, policy, run, tuple(processes), url)
 
 
 @contextmanager
@@ -166,14 +175,12 @@ def open_session(options: GridOptions) -> Iterator[Session]:
     """
     with prepare(options) as prepared:
         runner = Runner(
-            [
-                Child(process.name, _command(process), process.role.stop_turn)
-                for process in prepared.processes
-            ],
+            [_child(process, prepared) for process in prepared.processes],
             log_folder=prepared.run.log_folder,
             env=_child_environment(prepared.run),
             printer=Printer(sys.stderr if options.quiet else sys.stdout),
             quiet=options.quiet,
+            fail_fast=options.fail_fast,
         )
         yield Session(prepared.grid, prepared.run, runner, prepared.url)
 
@@ -204,23 +211,31 @@ def _prefixes() -> list[Path]:
     ]
 
 
-def _command(process: Process) -> tuple[str, ...]:
+def _child(process: Process, prepared: PreparedGrid) -> Child:
+    rescue = _command(process, "--put-to-wait") if process.role is Role.DRIVER else ()
+    limit_s = stop_limit_s(process, prepared.grid, prepared.policy)
+    return Child(process.name, _command(process), process.role, limit_s, rescue)
+
+
+def _command(process: Process, *more: str) -> tuple[str, ...]:
     """How to start a process without `launch`, with the same arguments as `launch_ros` gives."""
     program = find_executable(process.package, process.executable)
     remap = ("-r", f"__ns:={process.namespace}") if process.namespace else ()
     params = ("--params-file", str(process.params_file))
-    return (str(program), *process.arguments, "--ros-args", *remap, *params)
+    return (str(program), *process.arguments, *more, "--ros-args", *remap, *params)
 
 
 def _child_environment(run: RunFolder) -> Mapping[str, str]:
     """Ours, with short log lines (the runner adds time and name) and no files at home."""
-    return {
+    ours = {
         "RCUTILS_CONSOLE_OUTPUT_FORMAT": "{severity} {message}",
         "RCUTILS_COLORIZED_OUTPUT": "0",
         "ROS_LOG_DIR": str(run.log_folder / "ros"),
-        **os.environ,
-        "PYTHONUNBUFFERED": "1",
     }
+    given = dict(os.environ)
+    if given.get("ROS_LOG_DIR") == str(log_folder_of_ours()):
+        del given["ROS_LOG_DIR"]
+    return {**ours, **given, "PYTHONUNBUFFERED": "1"}
 
 
 def _check_port(host: str, port: int, option: str = "--port") -> None:

@@ -1,13 +1,11 @@
-"""``apisctl simtest``: the simulator, in a process of its own.
-
-The packages in the middle do not import each other, so this one only knows the command.
-"""
+"""``apisctl simtest``: the simulator takes over the process."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import dataclass
+from typing import NoReturn
+
+from apis_bringup.become import become
 
 __all__ = ["SimtestOptions", "run_simtest"]
 
@@ -35,12 +33,6 @@ class SimtestOptions:
         return words + ["--interpreted"] * self.interpreted
 
 
-def run_simtest(options: SimtestOptions) -> int:
-    """Run it; the exit code is 0 if every invariant held, 1 if not, 2 if the words are wrong."""
-    command = [sys.executable, "-m", "apis_emulator.virtual", *options.arguments()]
-    process = subprocess.Popen(command)
-    try:
-        return process.wait()
-    except KeyboardInterrupt:  # the terminal has sent it to the child, too
-        process.wait()
-        raise
+def run_simtest(options: SimtestOptions) -> NoReturn:
+    """Become it: exit code 0 if every invariant held, 1 if not, 2 if the words are wrong."""
+    become("apis_emulator.virtual", *options.arguments())

@@ -12,11 +12,16 @@ from apis_bringup.processes import (
     dashboard_url,
     node_parameters,
     process_list,
+    stop_limit_s,
 )
+from apis_bringup.roles import Role
 from apis_core.errors import ConfigError
 from apis_core.grid import GridDescription, Web, parse_grid, with_http_ports
+from apis_core.policy import parse_policy
 
 RUN = RunFolder(Path("/run"))
+CONFIG = Path(__file__).resolve().parents[3] / "config"
+POLICY = parse_policy((CONFIG / "policy.json").read_text(), "policy.json")
 
 
 def grid_of(count: int, composition: str = "auto") -> GridDescription:
@@ -54,6 +59,18 @@ def test_only_units_stop_first_and_know_their_own_namespace():
         assert process.role.stop_turn == (0 if is_unit else 2)
         assert process.namespace == ("" if is_unit else "/apis/village")
         assert process.params_file == RUN.params_file
+
+
+def test_a_unit_has_the_time_to_stop_that_the_bus_takes_to_go_down():
+    grid = grid_of(2)
+    bus = grid.emulator.bus.model_copy(update={"ramp_down_v_per_s": 10.0})
+    slow = grid.model_copy(update={"emulator": grid.emulator.model_copy(update={"bus": bus})})
+    unit = next(p for p in process_list(grid, RUN) if p.role is Role.UNIT)
+    node = "/apis/village/e001/unit"
+
+    assert node_parameters(slow, RUN, RUN.policy_file)[node]["bus_down_s"] == 40.0
+    longer_s = stop_limit_s(unit, slow, POLICY) - stop_limit_s(unit, grid, POLICY)
+    assert longer_s == pytest.approx((40.0 - 400.0 / 60.0) / grid.emulator.speed, abs=0.01)
 
 
 def test_the_dashboards_address_may_be_ipv6():

@@ -77,7 +77,7 @@ from apis_core.roll_out import RollOut
 from apis_core.scenario import Scenario
 from apis_core.self_check import SelfCheck
 from apis_core.telling import StatusTeller
-from apis_core.timing import Timing
+from apis_core.timing import BUS_DOWN_S, Timing
 from apis_core.trader import Trader
 from apis_core.types import (
     NOBODY,
@@ -91,7 +91,7 @@ from apis_core.types import (
     UnitId,
 )
 from apis_core.unit_state import UnitState
-from apis_core.units import NEVER_NS
+from apis_core.units import NEVER_NS, ns_from_s
 
 __all__ = ["Agent", "AgentSettings"]
 
@@ -114,6 +114,7 @@ class AgentSettings:
         driver_hold_s: Hold time given to the driver, on the steady clock; ``RenewalDue`` comes
             several times within it. [s]
         network_floor_ns: See :mod:`apis_core.timing`; 0 in real time. [ns]
+        bus_down_ns: How long a voltage reference may take to WAIT after the order. [ns]
         shares_battery: Whether other units of this host use the same battery; directions are then
             claimed (see :mod:`apis_core.gateway`).
     """
@@ -125,6 +126,7 @@ class AgentSettings:
     scenario: Scenario
     driver_hold_s: float = 5.0
     network_floor_ns: int = 0
+    bus_down_ns: int = ns_from_s(BUS_DOWN_S)
     shares_battery: bool = False
 
 
@@ -145,10 +147,10 @@ class Agent:
         if settings.unit_id not in settings.policy.member_unit_ids:
             raise ProtocolMisuse(f"{settings.unit_id} is not a member of its policy")
         self._unit_id = settings.unit_id
-        self._network_floor_ns = settings.network_floor_ns
+        self._limits_ns = settings.network_floor_ns, settings.bus_down_ns
         policy = _policy_of(settings, memory)
         self._random = random
-        self._timing = timing = Timing.of(policy, settings.network_floor_ns)
+        self._timing = timing = Timing.of(policy, *self._limits_ns)
         self._election = Election(
             unit_id=self._unit_id,
             instance_id=settings.instance_id,
@@ -249,6 +251,11 @@ class Agent:
     def member_ids(self) -> tuple[UnitId, ...]:
         """Of the policy that holds."""
         return self._state.policy.member_unit_ids
+
+    @property
+    def converter_mode(self) -> ConverterMode:
+        """What its converter was last seen in."""
+        return self._converter.reading.mode
 
     def next_wakeup_ns(self) -> int:
         """When :meth:`handle` wants a :class:`Wake` if nothing else happens."""
@@ -493,7 +500,7 @@ class Agent:
         if set(members) != set(state.policy.member_unit_ids):
             effects.append(MembersChanged(members))
         state.policy, state.policy_hash = policy, policy_hash(policy)
-        state.timing = self._timing = Timing.of(policy, self._network_floor_ns)
+        state.timing = self._timing = Timing.of(policy, *self._limits_ns)
         for unit_id in [peer for peer in state.peers if peer not in members]:
             del state.peers[unit_id]
         if self._unit_id not in members:
@@ -723,7 +730,7 @@ class Agent:
     def _is_ready_to_end(self, now_ns: int) -> bool:
         runs_deals = self._office is not None and not self._office.can_be_left
         waits_for_deals = runs_deals or bool(self._interlock.deals)
-        is_off = self._converter.reading.mode in (ConverterMode.WAIT, ConverterMode.UNKNOWN)
+        is_off = self.converter_mode in (ConverterMode.WAIT, ConverterMode.UNKNOWN)
         return now_ns >= self._stop_due_ns or (is_off and not waits_for_deals)
 
 

@@ -12,13 +12,16 @@ from dataclasses import dataclass
 from apis_core.calls import DealTiming
 from apis_core.election import ElectionTiming
 from apis_core.policy import Policy
-from apis_core.units import SECOND_NS
+from apis_core.units import SECOND_NS, ns_from_s, s_from_ns
 
-__all__ = ["Timing"]
+__all__ = ["BUS_DOWN_S", "Timing", "network_floor_ns", "stop_limit_wall_s"]
+
+BUS_DOWN_S = 5.0  # by when a real converter is in WAIT after the order; see the driver's rules
 
 _HEARTBEAT_NS = SECOND_NS  # a grid master that is gone is replaced within about five of these
 _LEASE_HEARTBEATS = 4
 _HOLD_POLLS = 3
+_NETWORK_FLOOR_WALL_S = 0.4  # what an answer may take on a busy machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +67,17 @@ class Timing:
     deal: DealTiming
 
     @staticmethod
-    def of(policy: Policy, network_floor_ns: int = 0) -> Timing:
+    def of(
+        policy: Policy,
+        network_floor_ns: int = 0,
+        bus_down_ns: int = ns_from_s(BUS_DOWN_S),
+    ) -> Timing:
         """The times that follow from a policy.
 
         Args:
             policy: Of the cluster.
             network_floor_ns: See the module's text; 0 in real time. [ns]
+            bus_down_ns: From the order to the WAIT of a voltage reference. [ns]
         """
         heartbeat_ns = max(min(policy.grid_master_heartbeat_ns, _HEARTBEAT_NS), network_floor_ns)
         # polls wait for the answer to the last one, so they may come quicker than answers do
@@ -96,6 +104,7 @@ class Timing:
             leave_ns=leave_ns,
             stop_ns=leave_ns
             + max(policy.scram_reference_delay_ns, 4 * network_floor_ns)
+            + bus_down_ns
             + 2 * SECOND_NS,
             debounce_ns=max(policy.data_acquisition_period_ns, network_floor_ns),
             force_stop_ns=max(policy.stop_me_timeout_ns, 8 * network_floor_ns),
@@ -107,3 +116,20 @@ class Timing:
                 hold_ns=hold_ns,
             ),
         )
+
+
+def network_floor_ns(speed: float) -> int:
+    """The network floor at a speed: simulated seconds per second, > 0. [ns]"""
+    return ns_from_s(_NETWORK_FLOOR_WALL_S * speed) if speed > 1.0 else 0
+
+
+def stop_limit_wall_s(policy: Policy, speed: float, bus_down_s: float) -> float:
+    """The longest that a unit may take to stop, by the clock on the wall. [s]
+
+    Args:
+        policy: Of the cluster.
+        speed: Simulated seconds per second, > 0.
+        bus_down_s: From the order to the WAIT of a voltage reference. [s, simulated]
+    """
+    timing = Timing.of(policy, network_floor_ns(speed), ns_from_s(bus_down_s))
+    return s_from_ns(timing.stop_ns) / speed

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from apis_core.timing import Timing
+from apis_core.timing import Timing, network_floor_ns, stop_limit_wall_s
 from apis_core.units import SECOND_NS as S
 
 
@@ -16,7 +16,7 @@ def test_15_the_times_of_the_sample_policy(policy):
     assert timing.silent_ns == 15 * S
     assert timing.retry_ns == 1 * S
     assert timing.leave_ns == 2 * S
-    assert timing.stop_ns == 9 * S  # the reference goes last, 5 s after the currents
+    assert timing.stop_ns == 14 * S  # the reference goes 5 s after the currents, in another 5
     assert timing.force_stop_ns == 60 * S
     assert (timing.election.heartbeat_ns, timing.election.lease_ns) == (1 * S, 4 * S)
     assert (timing.deal.poll_ns, timing.deal.quick_poll_ns) == (5 * S, 1 * S)
@@ -32,7 +32,7 @@ def test_15_the_times_of_the_sample_policy(policy):
         ("negotiation_timeout_ns", "window_ns", 7),
         ("request_timeout_ns", "submit_ns", 21),
         ("stop_me_timeout_ns", "force_stop_ns", 7),
-        ("scram_reference_delay_ns", "stop_ns", 11),
+        ("scram_reference_delay_ns", "stop_ns", 16),
     ],
 )
 def test_a_time_follows_its_key_of_the_policy(policy, field, part, seconds):
@@ -73,3 +73,14 @@ def test_nothing_waits_for_less_than_an_answer_may_take(policy, floor_s, loop_s)
     assert election.heartbeat_ns >= floor_ns
     for pace_ns in (timing.status_ns, timing.retry_ns, deal.poll_ns, deal.quick_poll_ns):
         assert pace_ns >= max(floor_ns // 4, 1)  # nobody is asked much faster than it can answer
+
+
+def test_a_stop_lasts_as_long_as_the_bus_takes_to_go_down(policy):
+    """What is slower than that leaves a converter on when the process has ended."""
+    quick, slow = (Timing.of(policy, 0, seconds * S) for seconds in (5, 12))
+
+    assert slow.stop_ns == quick.stop_ns + 7 * S
+    assert stop_limit_wall_s(policy, 1.0, 12.0) == pytest.approx(21.0)
+    # faster than real time the ramps are short, and the network's answers are not
+    assert 3.2 < stop_limit_wall_s(policy, 100.0, 12.0) < 4.0
+    assert (network_floor_ns(1.0), network_floor_ns(20.0)) == (0, 8 * S)

@@ -2,6 +2,9 @@
 
     driver --cluster village --unit E001 --ros-args --params-file params.yaml
 
+With ``--put-to-wait`` it only tells the converter WAIT and sees that it gets there: exit code 0,
+or 1 with the reason.
+
 Its node is ``/apis/<cluster>/<unit>/driver``; its parameters:
 
     hardware_file    hwConfig of the unit; empty = only the devices' own limits hold

@@ -16,6 +16,7 @@ from rclpy.signals import SignalHandlerOptions
 from apis_core.errors import ConfigError, Problem
 from apis_core.hardware import Hardware, parse_hardware
 from apis_driver.http_server import HttpServerSettings
+from apis_driver.put_to_wait import put_to_wait
 from apis_driver.registry import battery_settings, make_battery, make_dcdc, read_settings
 from apis_driver.rules import GovernorSettings
 from apis_driver.shell import DriverNode, DriverSetup
@@ -28,27 +29,39 @@ _SPIN_S = 0.1
 
 
 def run(arguments: list[str], signals: list[int]) -> int:
-    """Run until a signal comes; 0 then, 2 if the configuration is wrong.
+    """Run until a signal comes.
 
     Args:
         arguments: Command line.
-        signals: Where the signal handlers put what came; it may hold one already.
+        signals: Where the signal handlers put what came; it may hold one already. The converter
+            is told WAIT all the same: an earlier process may have left it on.
+
+    Returns:
+        0 after a signal, 1 if a converter that was only to be told WAIT is not there, 2 if the
+        configuration is wrong.
     """
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     parser = argparse.ArgumentParser(prog="driver", description="drives converter and battery")
     parser.add_argument("--cluster", default="village", help="name of the cluster")
     parser.add_argument("--unit", required=True, metavar="ID", help="such as E001")
+    parser.add_argument(
+        "--put-to-wait", action="store_true", help="only tell the converter WAIT, and end"
+    )
     options = parser.parse_args(rclpy.utilities.remove_ros_args(["driver", *arguments])[1:])
     try:
         setup = _setup(options.cluster, options.unit)
-        if not signals:
-            node = DriverNode(setup)
-            try:
-                _spin(node, signals)
-            finally:  # with the port, its dead man says WAIT if the converter is on
-                node.close()
-                signal.alarm(_LEAVE_LIMIT_S)  # as the unit's process does, and for its reason
-                node.destroy_node()
+        if options.put_to_wait or signals:
+            if why := put_to_wait(setup.dcdc, setup.rules):
+                print(f"driver: {setup.unit_id} is not in WAIT: {why}", file=sys.stderr)
+                return 1
+            return 0
+        node = DriverNode(setup)
+        try:
+            _spin(node, signals)
+        finally:  # with the port, its dead man says WAIT if the converter is on
+            node.close()
+            signal.alarm(_LEAVE_LIMIT_S)  # as the unit's process does, and for its reason
+            node.destroy_node()
     except ConfigError as error:
         for problem in error.problems:
             print(f"driver: {problem}", file=sys.stderr)

@@ -15,6 +15,7 @@ Each unit's node is ``/apis/<cluster>/<unit>/unit``; its parameters:
     timezone         IANA name; the scenario's times of day are local
     keys             key folder of the grid; empty = an open grid, where every word counts
     speed            simulated seconds per wall second; 1 = real time
+    bus_down_s       how long a voltage reference may take to WAIT after the order [s, simulated]
     use_sim_time     true = deadlines run on /clock
 """
 
@@ -36,6 +37,8 @@ from rclpy.signals import SignalHandlerOptions
 
 from apis_core.agent import AgentSettings
 from apis_core.errors import ConfigError, Problem
+from apis_core.policy import Policy
+from apis_core.timing import BUS_DOWN_S, network_floor_ns, stop_limit_wall_s
 from apis_core.types import UnitId
 from apis_core.units import ns_from_s
 from apis_node.battery_lock import BatteryLock
@@ -53,14 +56,17 @@ except ImportError:  # ROS 2 before Kilted
 
 __all__ = ["main"]
 
-_STOP_LIMIT_S = 7.5  # steady; after that the drivers' dead men have to do it
+_STOP_SLACK_S = 1.0  # steady; after that the drivers' dead men have to do it
 _LEAVE_LIMIT_S = 3  # for leaving the graph
 _SPIN_S = 0.1
-_NETWORK_FLOOR_WALL_S = 0.4  # what an answer may take on a busy machine
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run until a signal comes; ends with exit code 0, or 2 if the configuration is wrong."""
+    """Run until a signal comes.
+
+    Ends with exit code 0, 1 if a converter was not seen in WAIT at the end, 2 if the configuration
+    is wrong.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     parser = argparse.ArgumentParser(prog="unit", description=__doc__.partition("\n")[0])
@@ -80,12 +86,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     nodes: list[Node] = []
     shells: list[UnitShell] = []
     journals: list[Journal] = []
+    left_on: dict[str, str] = {}
+    stop_limit_s = 0.0
     keys: dict[str, Keys | None] = {"": None}  # by folder; what one has verified, all have
     try:
         for unit_id in options.units:
             node = _make_node(options.cluster, unit_id, is_alone=len(options.units) == 1)
             nodes.append(node)
             settings, timezone, files = _settings(node)
+            stop_limit_s = max(stop_limit_s, _stop_limit_s(node, settings.policy))
             journals.append(Journal(journal_path(_text(node, "journal_file"), settings.unit_id)))
             battery = BatteryLock(_text(node, "battery")) if settings.shares_battery else None
             folder = _text(node, "keys")
@@ -97,7 +106,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
             shells.append(shell)
             executor.add_node(node)
-        _spin(executor, shells, stop_asked_s)
+        _spin(executor, shells, stop_asked_s, stop_limit_s)
+        left_on = {
+            unit_id: shell.left_on
+            for unit_id, shell in zip(options.units, shells, strict=True)
+            if shell.left_on
+        }
+        for unit_id, mode in left_on.items():
+            print(f"unit: {unit_id} was not seen in WAIT; it is in {mode}", file=sys.stderr)
     except ConfigError as error:
         sys.exit(_complain(error))
     except ExternalShutdownException:
@@ -110,14 +126,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
             journal.close()
         # All is said and done. Fast DDS may wait for ever for a callback of its own when others
         # leave the graph in the same moment, with Python's lock held: only the kernel helps then.
-        signal.alarm(_LEAVE_LIMIT_S)
+        if not left_on:  # which an end by the alarm would hide
+            signal.alarm(_LEAVE_LIMIT_S)
         for node in nodes:
             node.destroy_node()
         rclpy.try_shutdown()
         signal.alarm(0)
+    if left_on:
+        sys.exit(1)
 
 
-def _spin(executor: Executor, shells: list[UnitShell], stop_asked_s: list[float]) -> None:
+def _spin(
+    executor: Executor, shells: list[UnitShell], stop_asked_s: list[float], stop_limit_s: float
+) -> None:
     is_stopping = False
     while True:
         executor.spin_once(timeout_sec=_SPIN_S)
@@ -126,7 +147,7 @@ def _spin(executor: Executor, shells: list[UnitShell], stop_asked_s: list[float]
             for shell in shells:
                 shell.ask_to_stop()
         if is_stopping:
-            late = time.monotonic() - stop_asked_s[0] > _STOP_LIMIT_S
+            late = time.monotonic() - stop_asked_s[0] > stop_limit_s
             if late or all(shell.is_stopped for shell in shells):
                 # what was said last (the last status, the resignation) is still on its way out
                 executor.spin_once(timeout_sec=_SPIN_S)
@@ -157,7 +178,14 @@ def _make_node(cluster: str, unit_id: UnitId, *, is_alone: bool) -> Node:
     node.declare_parameter("cluster", cluster)
     node.declare_parameter("timezone", "UTC")
     node.declare_parameter("speed", 1.0)
+    node.declare_parameter("bus_down_s", BUS_DOWN_S)
     return node
+
+
+def _stop_limit_s(node: Node, policy: Policy) -> float:
+    """How long its unit may take to stop. [s, steady]"""
+    speed, bus_down_s = (float(node.get_parameter(n).value) for n in ("speed", "bus_down_s"))
+    return stop_limit_wall_s(policy, speed, bus_down_s) + _STOP_SLACK_S
 
 
 def _text(node: Node, name: str) -> str:
@@ -209,7 +237,8 @@ def _settings(node: Node) -> tuple[AgentSettings, ZoneInfo, list[WatchedFile]]:
         hardware=parsed["hardware_file"],  # type: ignore[arg-type]
         scenario=parsed["scenario_file"],  # type: ignore[arg-type]
         shares_battery=bool(_text(node, "battery")),
-        network_floor_ns=ns_from_s(_NETWORK_FLOOR_WALL_S * speed) if speed > 1.0 else 0,
+        network_floor_ns=network_floor_ns(speed),
+        bus_down_ns=ns_from_s(float(node.get_parameter("bus_down_s").value)),
     )
     return settings, zone, list(files.values())
 

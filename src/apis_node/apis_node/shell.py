@@ -27,7 +27,7 @@ from sensor_msgs.msg import BatteryState
 from apis_core import events, messages
 from apis_core.agent import Agent, AgentSettings
 from apis_core.errors import ApisError
-from apis_core.types import ControlError, OperationMode, UnitId
+from apis_core.types import ControlError, ConverterMode, OperationMode, UnitId
 from apis_core.units import NEVER_NS, s_from_ns
 from apis_interfaces import msg, srv
 from apis_node import qos
@@ -149,6 +149,12 @@ class UnitShell:
             self.is_stopped = True
         else:
             self.feed(events.StopAsked())
+
+    @property
+    def left_on(self) -> str:
+        """The mode in which it leaves its converter; empty = in WAIT, as far as it knows."""
+        mode = self._agent.converter_mode if self._agent else ConverterMode.UNKNOWN
+        return "" if mode in (ConverterMode.WAIT, ConverterMode.UNKNOWN) else mode.name
 
     def feed(self, event: events.Event) -> None:
         """Give an event to the agent and carry out what it wants.

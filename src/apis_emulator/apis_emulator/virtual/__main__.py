@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import gc
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -20,16 +22,28 @@ from apis_emulator.virtual.run import LEAST_HOURS, Case, Outcome, run
 
 __all__ = ["main"]
 
+_PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 WORTH_UNIT_HOURS = 500.0  # for each core; what is less has run before it is compiled
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """0 if every invariant held, 1 if one did not."""
+    """Run what the command line says.
+
+    Args:
+        arguments: None = those of this process, which the compiled code then takes over.
+
+    Returns:
+        0 if every invariant held, 1 if one did not.
+    """
+    is_own = arguments is None
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
     folder = None if options.interpreted else _machine_code(options)
     if folder is not None:
         command = [sys.executable, "-m", __spec__.name, *arguments, "--interpreted"]
+        if is_own:
+            sys.stdout.flush()
+            os.execve(sys.executable, command, compiled.environment(folder))
         return subprocess.run(command, env=compiled.environment(folder)).returncode
     if options.replay is not None:
         case = Case(options.replay, options.units, options.hours, options.profile)
@@ -75,12 +89,18 @@ def _run_all(cases: list[Case], jobs: int) -> Iterator[Outcome]:
     if jobs == 1:
         yield from _told(map(run, cases), len(cases))
         return
-    with ProcessPoolExecutor(jobs, initializer=_collect_seldom) as pool:
+    with ProcessPoolExecutor(jobs, initializer=_begin_worker, initargs=(os.getpid(),)) as pool:
         yield from _told(pool.map(run, cases), len(cases))
 
 
-def _collect_seldom() -> None:
-    """What a run makes lives as long as the run; looking for cycles all the time finds none."""
+def _begin_worker(parent: int) -> None:
+    """A worker ends with its parent, however that ends, and looks for garbage seldom.
+
+    What a run makes lives as long as the run; looking for cycles all the time finds none.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before the line above
+        os._exit(1)
     gc.freeze()
     gc.set_threshold(200_000, 20, 20)
 
@@ -178,4 +198,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    # There is nothing to put in order; and a shell that starts this in the background has made it
+    # ignore SIGINT.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(main())
