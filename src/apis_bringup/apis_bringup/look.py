@@ -48,6 +48,9 @@ JOINED_WITHIN_S = 5.0  # wall; each tells the network of itself every 3 s; or ha
 OBEYED_WITHIN_S = 5.0  # wall
 SETTLES_WITHIN_S = 1.0  # wall; for what may lack for good
 WATCH_PERIOD_S = 0.5  # wall
+OLD_S = 15.0  # of the grid's time; statuses come every 5 s, readings more often
+OLD_WALL_S = 2.0  # and this much for what is under way
+DAY_S = 86_400.0
 STORE = "history.sqlite"  # in the run folder
 
 MODES = {
@@ -114,6 +117,7 @@ class Grid:
 def status(grid: Grid) -> list[dict[str, Any]]:
     """How every unit is; a unit of the run that does not answer has only its id."""
     with grid.observe() as observer:
+        observer.wait_for(lambda: observer.clock_moves, within_s=SETTLES_WITHIN_S)
         return _status_records(grid, observer)
 
 
@@ -169,10 +173,45 @@ def faults(grid: Grid) -> list[dict[str, Any]]:
 
 
 def _status_records(grid: Grid, observer: GridObserver) -> list[dict[str, Any]]:
-    statuses = dict(observer.statuses)
-    silent = [{"unit_id": unit_id} for unit_id in grid.unit_ids - statuses.keys()]
-    heard = [unit_record(unit_status) for unit_status in statuses.values()]
-    return sorted([*heard, *silent], key=lambda record: record["unit_id"])
+    """A record for every unit of the run and every member that another unit knows of."""
+    with observer.changed:
+        statuses = dict(observer.statuses)
+        now_s, lateness_s = _present(observer), OLD_WALL_S * max(observer.clock_rate, 1.0)
+    known = set(grid.unit_ids)
+    for heard in statuses.values():
+        known |= {*heard.lost_unit_ids, *heard.suspect_unit_ids}
+    records = [{"unit_id": unit_id} for unit_id in known - statuses.keys()]
+    for status in statuses.values():
+        ages = {
+            "age_s": _age_s(status.stamp, now_s),
+            "converter_age_s": _age_s(status.converter.stamp, now_s),
+        }
+        oldest_s = max((age_s for age_s in ages.values() if age_s is not None), default=0.0)
+        is_old = oldest_s > OLD_S + lateness_s
+        clock = {"is_old": is_old, "clock_stands": now_s is None}
+        records.append(unit_record(status) | ages | clock)
+    return sorted(records, key=lambda record: str(record["unit_id"]))
+
+
+def _present(observer: GridObserver) -> float | None:
+    """The grid's present time; None = its clock stands. [s]"""
+    if observer.clock_moves:
+        return observer.now_s
+    now_s = time.time()
+    stamps = [_seconds(status.stamp) for status in observer.statuses.values()]
+    # a grid without /clock goes by the wall's
+    is_real = observer.now_s is None and any(abs(now_s - at_s) < DAY_S for at_s in stamps)
+    return now_s if is_real else None
+
+
+def _seconds(stamp: Any) -> float:
+    return float(stamp.sec + stamp.nanosec * 1e-9)
+
+
+def _age_s(stamp: Any, now_s: float | None) -> float | None:
+    """How old something is; None = it has never been, or that is not known. [s]"""
+    at_s = _seconds(stamp)
+    return max(round(now_s - at_s, 1), 0.0) if now_s is not None and at_s > 0.0 else None
 
 
 def _clock_text(now_s: float | None, zone: tzinfo) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sized
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from apis_interfaces.msg import (
 __all__ = ["GridObserver", "Step"]
 
 LOOK_FOR_UNITS_PERIOD_S = 0.2
+CLOCK_STANDS_AFTER_S = 1.0  # wall
 TOPICS = ("status", "converter_state", "house_state")  # of every unit
 ACTIVE_STATES = range(Deal.STATE_QUEUED, Deal.STATE_RELEASING + 1)
 
@@ -68,6 +70,8 @@ class GridObserver:
         self.terms: dict[int, UnitStatus] = {}
         self.faults: list[Fault] = []
         self.now_s: float | None = None
+        self._clock_from: tuple[float, float] | None = None  # first heard: when, and what
+        self._clock_moved_at: float | None = None  # by our own steady clock
         self.changed = graph.changed  # held by the callbacks
         self.line_loss_wh: float | None = None
         self._graph = graph
@@ -78,6 +82,21 @@ class GridObserver:
         graph.subscribe(BusState, "bus_state", self._on_bus, STATE)
         graph.subscribe(Clock, "/clock", self._on_clock, CLOCK)
         graph.every(LOOK_FOR_UNITS_PERIOD_S, self._subscribe_to_units)
+
+    @property
+    def clock_moves(self) -> bool:
+        """Whether /clock has been heard to go on within the last second or so."""
+        moved_at = self._clock_moved_at
+        return moved_at is not None and time.monotonic() - moved_at < CLOCK_STANDS_AFTER_S
+
+    @property
+    def clock_rate(self) -> float:
+        """Simulated seconds per second, as far as /clock was heard; 1 = nothing is known."""
+        if self._clock_from is None or self._clock_moved_at is None or self.now_s is None:
+            return 1.0
+        began_at, began_s = self._clock_from
+        elapsed_s = self._clock_moved_at - began_at
+        return (self.now_s - began_s) / elapsed_s if elapsed_s > 0.1 else 1.0
 
     def wait_for(self, condition: Callable[[], bool], *, within_s: float) -> bool:
         """Wait until a condition over this observer holds; False if it does not in time."""
@@ -157,4 +176,9 @@ class GridObserver:
         self.line_loss_wh = bus.line_loss_wh
 
     def _on_clock(self, clock: Clock) -> None:
-        self.now_s = clock.clock.sec + clock.clock.nanosec * 1e-9
+        now_s = clock.clock.sec + clock.clock.nanosec * 1e-9
+        if self._clock_from is None:
+            self._clock_from = (time.monotonic(), now_s)
+        elif now_s != self.now_s:
+            self._clock_moved_at = time.monotonic()
+        self.now_s = now_s

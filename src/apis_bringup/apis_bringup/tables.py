@@ -17,6 +17,7 @@ Record = dict[str, Any]
 
 MODE_COLOURS = {"run": "green", "soft-stop": "yellow", "force-stop": "red", "manual": "cyan"}
 LEVEL_COLOURS = {"warn": "yellow", "error": "red", "fatal": "bold red"}
+STANDING = "[red]the clock of this grid stands: its values may be old[/]"
 LEGEND = "★ grid master   ⏚ voltage reference"
 STATE_COLOURS = {
     "running": "green",
@@ -29,16 +30,18 @@ STATE_COLOURS = {
 def units(records: Sequence[Record]) -> None:
     """Print how the units are; ★ marks the grid master, ⏚ the voltage reference."""
     _print(_units_table(records), LEGEND)
+    if any(unit.get("clock_stands") for unit in records):
+        _print(STANDING)
 
 
 def _units_table(records: Sequence[Record]) -> Table:
     table = _table("unit", "mode", ">SoC", "band", "converter", ">V", ">A", "deals", "remarks")
     for unit in records:
         if "mode" not in unit:
-            table.add_row(unit["unit_id"], "[red]silent[/]")
+            table.add_row(unit["unit_id"], "[red]not heard[/]")
             continue
         marks = " ★" * unit["is_grid_master"] + " ⏚" * unit["holds_reference"]
-        remarks = [*unit["fault_codes"], unit["not_dealing_reason"]]
+        remarks = [_age(unit), *unit["fault_codes"], unit["not_dealing_reason"]]
         table.add_row(
             unit["unit_id"] + marks,
             _coloured(unit["mode"], MODE_COLOURS),
@@ -51,6 +54,16 @@ def _units_table(records: Sequence[Record]) -> Table:
             ", ".join(filter(None, remarks)),
         )
     return table
+
+
+def _age(unit: Record) -> str:
+    """What a reader must know before he believes the numbers of a row."""
+    if not unit.get("is_old"):
+        return ""
+    said_s, read_s = unit["age_s"], unit["converter_age_s"]
+    if said_s is not None and (read_s is None or read_s - said_s < said_s):
+        return f"[red]not heard for {said_s:.0f} s[/]"
+    return f"[red]converter read {read_s:.0f} s ago[/]"
 
 
 def unit_details(records: Sequence[Record]) -> None:
@@ -114,6 +127,8 @@ def live() -> Iterator[Callable[[Sequence[Record], Sequence[Record], str], None]
 
         def show(units: Sequence[Record], deals: Sequence[Record], clock: str) -> None:
             below = _deals_table(deals) if deals else "no deals under way"
+            if any(unit.get("clock_stands") for unit in units):
+                clock = f"{clock}  {STANDING}"
             screen.update(Group(clock, _units_table(units), LEGEND, "", below), refresh=True)
 
         yield show
