@@ -246,9 +246,9 @@ class GridModel:
             self._grid_master = (status.term, status.unit_id)
             if grid_master_id != status.unit_id:
                 text = f"is the grid master, term {status.term}"
-                self._events.appendleft(
-                    Event(text=text, unit_id=status.unit_id, stamp_s=ros_time_s)
-                )
+                # by its own time: whoever looks may not have heard the clock yet
+                at_s = ros_time_s if status.stamp_s is None else status.stamp_s
+                self._events.appendleft(Event(text=text, unit_id=status.unit_id, stamp_s=at_s))
         elif status.unit_id == grid_master_id and not status.is_grid_master:
             self._grid_master = (max(term, status.term), "")
 

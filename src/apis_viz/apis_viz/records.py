@@ -99,6 +99,7 @@ class UnitRecord:
     slot_capacity: int = 0
     policy_hash: str = ""
     converter: ConverterRecord | None = None
+    stamp_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -125,6 +125,7 @@ def unit_record(message: msg.UnitStatus) -> UnitRecord:
         slot_capacity=message.slot_capacity,
         policy_hash=message.policy_hash,
         converter=converter_record(message.converter) if has_converter else None,
+        stamp_s=_seconds(message.stamp),
     )
 
 

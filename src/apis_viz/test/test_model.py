@@ -243,3 +243,8 @@ def test_the_grid_master_of_the_newest_term_is_shown() -> None:
     assert (view.grid_master_id, view.term) == ("E002", 4)
     gone = look(new, status("E002", term=4))
     assert (gone.grid_master_id, gone.term) == (None, 4)
+
+
+def test_the_first_event_has_a_time_though_no_clock_has_been_heard() -> None:
+    leads = status("E001", is_grid_master=True, term=1, stamp_s=1_000.0)
+    assert [event.stamp_s for event in look(leads).events] == [1_000.0]
