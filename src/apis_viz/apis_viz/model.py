@@ -159,6 +159,7 @@ class GridModel:
         self._deals: dict[str, DealRecord] = {}
         self._bus: BusRecord | None = None
         self._order: tuple[Mode, float] | None = None
+        self._processes: dict[str, list[str]] = {}  # that have spoken for a unit
         self._events: deque[Event] = deque(maxlen=EVENTS)
         self._grid_master: tuple[int, str] = (0, "")  # newest term, and whose it is
 
@@ -232,6 +233,13 @@ class GridModel:
     def _take_status(self, status: UnitRecord, now_s: float, ros_time_s: float | None) -> None:
         self._heard_s[UnitRecord, status.unit_id] = now_s
         unit = self._units[status.unit_id]
+        # by its own time: whoever looks may not have heard the clock yet
+        at_s = ros_time_s if status.stamp_s is None else status.stamp_s
+        processes = self._processes.setdefault(status.unit_id, [status.instance_id])
+        if status.instance_id not in processes:
+            processes.append(status.instance_id)
+            text = "was started again"  # somebody may have stopped it, or its process has died
+            self._events.appendleft(Event(text=text, unit_id=status.unit_id, stamp_s=at_s))
         converter = unit.converter
         # A status repeats what its unit read a while ago: counters would go back and forth.
         if status.converter is not None and status.unit_id not in self._read_itself:
@@ -246,8 +254,6 @@ class GridModel:
             self._grid_master = (status.term, status.unit_id)
             if grid_master_id != status.unit_id:
                 text = f"is the grid master, term {status.term}"
-                # by its own time: whoever looks may not have heard the clock yet
-                at_s = ros_time_s if status.stamp_s is None else status.stamp_s
                 self._events.appendleft(Event(text=text, unit_id=status.unit_id, stamp_s=at_s))
         elif status.unit_id == grid_master_id and not status.is_grid_master:
             self._grid_master = (max(term, status.term), "")

@@ -77,9 +77,10 @@ class HouseRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class UnitRecord:
-    """What a unit says of itself."""
+    """What a unit says of itself; `instance_id` is of its process, new at every start."""
 
     unit_id: str
+    instance_id: str = ""
     global_mode: Mode = Mode.UNSET
     global_mode_version: int = 0
     local_mode: Mode = Mode.UNSET

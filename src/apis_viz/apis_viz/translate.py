@@ -106,6 +106,7 @@ def unit_record(message: msg.UnitStatus) -> UnitRecord:
     has_converter = message.converter.mode != msg.ConverterState.MODE_UNKNOWN
     return UnitRecord(
         unit_id=message.unit_id,
+        instance_id=message.instance_id,
         global_mode=_word(Mode, message.global_mode),
         global_mode_version=message.global_mode_version,
         local_mode=_word(Mode, message.local_mode),

@@ -248,3 +248,13 @@ def test_the_grid_master_of_the_newest_term_is_shown() -> None:
 def test_the_first_event_has_a_time_though_no_clock_has_been_heard() -> None:
     leads = status("E001", is_grid_master=True, term=1, stamp_s=1_000.0)
     assert [event.stamp_s for event in look(leads).events] == [1_000.0]
+
+
+def test_a_unit_that_was_started_again_is_an_event_told_once() -> None:
+    first = status("E001", instance_id="one", stamp_s=5.0)
+    again = status("E001", instance_id="two", stamp_s=9.0)
+
+    assert look(first, first).events == ()
+    # also if the old one is heard once more: two may use one name
+    events = look(first, again, first, again).events
+    assert [(e.unit_id, e.text, e.stamp_s) for e in events] == [("E001", "was started again", 9.0)]
