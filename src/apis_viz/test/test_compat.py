@@ -7,6 +7,7 @@ from its programs and from what its page breaks without.
 from __future__ import annotations
 
 import json
+import math
 from types import SimpleNamespace
 from zoneinfo import ZoneInfo
 
@@ -27,11 +28,15 @@ from apis_interfaces.msg import (  # noqa: E402
     OperationMode,
     UnitStatus,
 )
+from apis_viz.compat.by_hand import ByHand, Limits  # noqa: E402
 from apis_viz.compat.interfaces import (  # noqa: E402
+    CLIENT,
     ApiServer,
     BudoEmulator,
     Controller,
+    DealGenerator,
     EmulatorEmulator,
+    HardwareEmulator,
     Place,
 )
 from apis_viz.compat.schedules import Schedules  # noqa: E402
@@ -71,6 +76,7 @@ POSTED = json.loads("""
 """)
 EVENING = Time(sec=1_795_349_104)  # 2026-11-22 21:05:04 in Tokyo
 NAN = float("nan")
+WAIT = ConverterState.MODE_WAIT
 
 
 class FakeOrders:
@@ -101,6 +107,13 @@ class FakeOrders:
     def report_fault(self, fault: Fault) -> None:
         self._note("fault", fault)
 
+    def command(self, unit_id: str, request: object) -> tuple[str, ConverterState | None]:
+        return self._note("command", unit_id, request), None
+
+    def renew(self, unit_id: str, request: object, lost: object) -> None:
+        self._note("renew", unit_id, request)
+        self.lost = lost
+
     def _note(self, *words: object) -> str:
         self.log.append(words)
         return self.why
@@ -118,11 +131,17 @@ class Web:
         self.orders = FakeOrders()
         self.schedules = Schedules(tmp_path / "schedules.json")
         budo = BudoEmulator(place, self.orders)
+        limits = Limits((300.0, 380.0), {"E001": 2.3, "E002": 2.3})
+        self.by_hand = ByHand(place.watch, self.orders, limits)
+        hardware = HardwareEmulator(place, self.by_hand)
+        api = ApiServer(self.orders)
         self.interfaces = {
+            "hardware": hardware,
+            "generator": DealGenerator(api),
             "budo": budo,
             "emulator": EmulatorEmulator(place),
-            "api": ApiServer(self.orders),
-            "controller": Controller(place, self.orders, budo, self.schedules),
+            "api": api,
+            "controller": Controller(place, self.orders, budo, hardware, self.schedules),
         }
 
     def hear(self, topic: str, message: object) -> None:
@@ -383,12 +402,123 @@ def test_stop_all_changes_the_mode_of_an_active_cluster_and_else_stops_converter
     assert on_grid.orders.log == [("mode", OperationMode.MODE_FORCE_STOP, ""), ("wait", "")]
 
 
-def test_a_converter_can_be_stopped_and_not_started(on_grid):
-    started = on_grid.reply("controller", "/set/dcdc/E001", mode="0x0041", dig="2", dvg="350")
-    on_grid.ask("controller", "/set/dcdc/E001", mode="0x0000", dig="2", dvg="350")
+@pytest.fixture
+def in_manual(web) -> Web:
+    """E001 holds the voltage, E002 waits; both in Manual."""
+    for unit_id, mode in (("E001", ConverterState.MODE_VOLTAGE_REFERENCE), ("E002", WAIT)):
+        reading = ConverterState(unit_id=unit_id, mode=mode, grid_voltage_v=350.0, term=4)
+        web.hear(f"{unit_id.lower()}/status", UnitStatus(
+            unit_id=unit_id, converter=reading, term=7, effective_mode=OperationMode.MODE_MANUAL
+        ))  # fmt: skip
+        web.hear(f"{unit_id.lower()}/converter_state", reading)
+    return web
 
-    assert started.status == 403
-    assert on_grid.orders.log == [("wait", "E001")]
+
+def steer(web: Web, unit_id: str, mode: str, dig: object = 2, dvg: object = 350, **more: str):
+    path = f"/set/dcdc/{unit_id}"
+    return web.reply("hardware", path, mode=mode, dvg=str(dvg), dig=str(dig), **more)
+
+
+def test_converters_are_steered_by_hand_in_manual(in_manual):
+    reply = steer(in_manual, "E002", "0x0041", dig=1.5)
+    assert reply.status == 200
+    assert set(json.loads(reply.body)) == {"status", "meter", "vdis", "param"}
+    (_, unit_id, order), *_ = in_manual.orders.log
+    assert (unit_id, order.operation, order.mode) == (
+        *("E002", order.OPERATION_MODE, ConverterState.MODE_CHARGE),
+    )
+    assert (order.grid_current_a, order.hold_s, order.term) == (1.5, 5.0, 7)
+    assert steer(in_manual, "E001", "0x0014", dvg=340).status == 200
+    order = in_manual.orders.log[-1][2]
+    assert (order.operation, order.grid_voltage_v) == (order.OPERATION_VOLTAGE, 340.0)
+    assert math.isnan(order.grid_current_a)
+    called = steer(in_manual, "E002", "0x0041", callback="f")
+    assert called.body.startswith('f({"status"')
+    assert in_manual.reply("controller", "/set/dcdc/E002", mode="0x0000").status == 200
+    assert in_manual.orders.log[-1] == ("wait", "E002")
+
+
+@pytest.mark.parametrize(
+    ("unit_id", "mode", "numbers", "said"),
+    [
+        ("E002", "0x0041", {"dig": 2.4}, "E002 may carry at most 2.3 A"),
+        ("E002", "0x0002", {"dig": -1}, "dig is '-1', must be a number of at least 0"),
+        ("E002", "0x0002", {"dig": "NaN"}, "dig is 'NaN'"),
+        ("E002", "0x0014", {}, "E001 holds the voltage already"),
+        ("E001", "0x0014", {"dvg": 390}, "E001 may hold 300 to 380 V"),
+        ("E001", "0x0041", {}, "no other converter holds the voltage"),
+        ("E002", "0x0005", {}, "mode is '0x0005', must be one of 0x0000, 0x0014"),
+        ("E009", "0x0041", {}, "unit E009 is not one of E001, E002"),
+    ],
+)
+def test_what_the_site_does_not_allow_is_refused(in_manual, unit_id, mode, numbers, said):
+    reply = steer(in_manual, unit_id, mode, **numbers)
+    assert reply.status == 409
+    assert said in json.loads(reply.body)["error"]
+    assert in_manual.orders.log == []
+
+
+def test_out_of_manual_a_converter_can_only_be_stopped(in_manual):
+    status = UnitStatus(unit_id="E001", effective_mode=OperationMode.MODE_RUN)
+    in_manual.hear("e001/status", status)
+    refused = json.loads(steer(in_manual, "E002", "0x0041").body)
+    assert refused["error"] == "E001: not in Manual; the whole cluster must be"
+    assert refused["status"]["operationMode"] == "Waiting"  # so that a page can go on
+    assert steer(in_manual, "E002", "0x0000").status == 200
+    assert in_manual.orders.log == [("wait", "E002")]
+
+
+def test_who_has_switched_a_converter_on_holds_it_by_going_on_to_ask(in_manual, monkeypatch):
+    now_s = 100.0
+    monkeypatch.setattr("apis_viz.compat.by_hand.time.monotonic", lambda: now_s)
+    monkeypatch.setattr(in_manual.by_hand._watch, "age_s", lambda _unit_id: 0.0)
+    CLIENT.set("page")
+    steer(in_manual, "E002", "0x0041")
+    in_manual.orders.log.clear()
+    in_manual.by_hand.hear("page")
+    now_s += 1.0
+    in_manual.by_hand.hear("monitor")
+    assert in_manual.orders.log == []
+    in_manual.by_hand.hear("page")
+    (_, unit_id, order), *_ = in_manual.orders.log
+    assert (unit_id, order.operation) == ("E002", order.OPERATION_HOLD)
+    in_manual.orders.lost()  # it is off by now
+    now_s += 1.0
+    in_manual.by_hand.hear("page")
+    assert len(in_manual.orders.log) == 1
+
+
+def test_what_is_held_ends_with_manual(in_manual, monkeypatch):
+    monkeypatch.setattr("apis_viz.compat.by_hand.RENEW_S", 0.0)
+    steer(in_manual, "E002", "0x0041")
+    in_manual.orders.log.clear()
+    in_manual.by_hand.hear(CLIENT.get())
+    assert len(in_manual.orders.log) == 1
+    in_manual.hear("e001/status", UnitStatus(effective_mode=OperationMode.MODE_SOFT_STOP))
+    in_manual.by_hand.hear(CLIENT.get())
+    assert len(in_manual.orders.log) == 1
+
+
+def test_the_sum_of_currents_is_no_more_than_the_reference_can_carry(in_manual, monkeypatch):
+    monkeypatch.setitem(in_manual.by_hand._limits.current_a, "E002", 5.0)
+    reply = steer(in_manual, "E002", "0x0041", dig=3)
+    assert "E001 would have to carry 3 A, at most 2.3 A" in json.loads(reply.body)["error"]
+
+
+def test_the_older_twin_of_the_deal_form_answers_too(web):
+    posted = {"json": json.dumps(POSTED)}
+    assert web.reply("generator", "/deal", posted) == web.reply("api", "/deal", posted)
+    assert web.reply("generator", "/error", {}).status == 404
+
+
+def test_a_deal_that_is_to_fail_on_demand_is_refused(web):
+    wish = {**POSTED, "testFeature": {"failBeforeStart": True}}
+    for interface in ("api", "generator"):
+        reply = web.reply(interface, "/deal", {"json": json.dumps(wish)})
+        assert (reply.status, reply.body.partition(" is not there")[0]) == (
+            *(409, "deal refused : testFeature"),
+        )
+    assert web.orders.log == []
 
 
 def test_a_schedule_is_kept_over_a_restart_and_fires_once(web, tmp_path):

@@ -109,7 +109,8 @@ def test_metrics_for_prometheus(node, tmp_path):
 
 
 def test_the_originals_http(node, tmp_path):
-    ports = {"budo_port": 0, "api_port": 0, "controller_port": 0}
+    unused = ("budo_port", "hardware_port", "api_port", "generator_port", "controller_port")
+    ports = dict.fromkeys(unused, 0)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -9,21 +9,34 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any, Protocol
 
 from apis_interfaces.action import Interchange
 from apis_interfaces.msg import Fault, OperationMode
+from apis_viz.compat.by_hand import ByHand, read_wish
 from apis_viz.compat.orders import Orders
 from apis_viz.compat.schedules import Schedules
-from apis_viz.compat.unit_data import MODE_NAMES, deals, mode_name, unit_data
+from apis_viz.compat.unit_data import MODE_NAMES, converter_data, deals, mode_name, unit_data
 from apis_viz.watch import GridWatch
 
-__all__ = ["ApiServer", "BudoEmulator", "Controller", "EmulatorEmulator", "Interface", "Reply"]
+__all__ = [
+    "CLIENT",
+    "ApiServer",
+    "BudoEmulator",
+    "Controller",
+    "DealGenerator",
+    "EmulatorEmulator",
+    "HardwareEmulator",
+    "Interface",
+    "Reply",
+]
 
 Parameters = Mapping[str, str]
 
+CLIENT = ContextVar("CLIENT", default="")  # who asks: its machine, and what it says it is
 LOCAL_MODES = ("heteronomous", "stop", "")
 LOG_LEVELS = {
     "OFF": "fatal",
@@ -37,6 +50,10 @@ LOG_LEVELS = {
     "ALL": "debug",
     "": "info",
 }
+NO_TEST_FEATURE = (
+    "testFeature is not there: deals do not fail on demand; break the emulated hardware instead "
+    "(apisctl world break)"
+)
 FORMS = {
     "/deal": ("json",),
     "/error": ("unitId", "category", "extent", "level", "message"),
@@ -98,6 +115,41 @@ class EmulatorEmulator:
         if path == "/get/log":
             return _json(self._place.units())
         return _json({"error": f"not found : {path}"}, 404)
+
+
+class HardwareEmulator:
+    """4390: the emulator of the original's page, by which it steers converters by hand."""
+
+    def __init__(self, place: Place, by_hand: ByHand) -> None:
+        self._place = place
+        self._by_hand = by_hand
+
+    def answer(self, method: str, path: str, query: Parameters, form: Parameters) -> Reply:
+        """``/get/log``, ``/get/<part>/<id>``, and ``/set/dcdc/<id>?mode=&dvg=&dig=[&drg=]``."""
+        callback = query.get("callback", "")
+        if path == "/get/log":
+            return _wrapped(self._place.units(), callback)
+        parts = path.strip("/").split("/")
+        if len(parts) == 3 and parts[:2] == ["set", "dcdc"]:
+            return self.set_converter(parts[2], query)
+        if len(parts) == 3 and parts[0] == "get":
+            return part_of_unit(self._place, parts[1], parts[2], missing=404)
+        return _json({"error": f"not found : {path}"}, 404)
+
+    def set_converter(self, unit_id: str, query: Parameters) -> Reply:
+        """Order a converter by hand; answered by its ``dcdc``, with an ``error`` if refused."""
+        try:
+            why, reading = self._by_hand.order(unit_id, read_wish(query), CLIENT.get())
+        except ValueError as error:
+            why, reading = str(error), None
+        watch = self._place.watch
+        with watch.lock:
+            reading = reading or watch.converter(unit_id)
+        content = {} if reading is None else converter_data(reading)
+        callback = query.get("callback", "")
+        if why:
+            return _wrapped({**content, "error": why}, callback, 409)
+        return _wrapped(content, callback)
 
 
 class BudoEmulator:
@@ -178,6 +230,8 @@ class ApiServer:
             requester, goal = _goal(wish)
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             return _text(f"illegal json format : {_why(error)}", 500)
+        if wish.get("testFeature"):
+            return _text(f"deal refused : {NO_TEST_FEATURE}", 409)
         why = self._orders.make_deal(requester, goal)
         if why:
             return _text(f"deal refused : {why}", 409)
@@ -213,27 +267,46 @@ class ApiServer:
         return _text(f"publishing new multicast log level : {level} ...")
 
 
+class DealGenerator:
+    """9998: the older twin of ``9999 /deal``."""
+
+    def __init__(self, api: ApiServer) -> None:
+        self._api = api
+
+    def answer(self, method: str, path: str, query: Parameters, form: Parameters) -> Reply:
+        """Only ``/deal``."""
+        if path != "/deal":
+            return Reply("", 404, "text/plain")
+        return self._api.answer(method, path, query, form)
+
+
 class Controller:
     """The main controller's own HTTP interface: what its page asks of its server."""
 
     def __init__(
-        self, place: Place, orders: Orders, budo: BudoEmulator, schedules: Schedules
+        self,
+        place: Place,
+        orders: Orders,
+        budo: BudoEmulator,
+        hardware: HardwareEmulator,
+        schedules: Schedules,
     ) -> None:
         self._place = place
+        self._hardware = hardware
         self._orders = orders
         self._budo = budo
         self._schedules = schedules
 
     def answer(self, method: str, path: str, query: Parameters, form: Parameters) -> Reply:
-        """Answer as its server did; unlike it, `/set/dcdc` knows WAIT only."""
+        """Answer as its server did."""
         parts = path.strip("/").split("/")
         if path in ("/get/dealsInfo", "/get/globalmode"):
             content = self._place.deals() if path == "/get/dealsInfo" else self._budo.status()
             return _wrapped(content, query.get("callback", ""))
         if len(parts) == 3 and parts[0] == "get":
-            return self._part_of_unit(parts[1], parts[2])
+            return part_of_unit(self._place, parts[1], parts[2])
         if len(parts) == 3 and parts[:2] == ["set", "dcdc"]:
-            return self._set_converter(parts[2], query)
+            return self._hardware.set_converter(parts[2], query)
         match path:
             case "/get/logInfo" | "/flushCache":
                 return _json(self._place.units())
@@ -248,31 +321,6 @@ class Controller:
             case "/stopAll":
                 return self._stop_all()
         return _json({"error": f"not found : {path}"}, 404)
-
-    def _part_of_unit(self, part: str, unit_id: str) -> Reply:
-        unit = self._place.units().get(unit_id)
-        if unit is None:
-            return _json({"error": f"unit {unit_id} is not known"})
-        parts = {
-            "unit": unit,
-            "dcdc": unit["dcdc"],
-            "meter": unit["dcdc"]["meter"],
-            "emu": unit.get("emu", {}),
-            "oesunit": unit["oesunit"],
-        }
-        return _json(parts[part]) if part in parts else _json({"error": f"no {part}"}, 404)
-
-    def _set_converter(self, unit_id: str, query: Parameters) -> Reply:
-        if query.get("mode") != "0x0000":
-            return _json(
-                {
-                    "error": "here a converter can only be stopped (mode=0x0000): one that is on "
-                    "needs somebody who holds it, as the dashboard does"
-                },
-                403,
-            )
-        why = self._orders.wait(unit_id)
-        return _json({"error": why} if why else {"succeeded": True})
 
     def _set_schedule(self, query: Parameters) -> Reply:
         unit_id, due = query.get("unitId", ""), query.get("value")
@@ -293,6 +341,21 @@ class Controller:
         else:
             why = self._orders.wait()
         return _json({"error": why}, 500) if why else _json({"stopAll": "done."})
+
+
+def part_of_unit(place: Place, part: str, unit_id: str, missing: int = 200) -> Reply:
+    """A part of a unit's data; a page of the original wants 200 for a unit that is not there."""
+    unit = place.units().get(unit_id)
+    if unit is None:
+        return _json({"error": f"unit {unit_id} is not known"}, missing)
+    parts = {
+        "unit": unit,
+        "dcdc": unit["dcdc"],
+        "meter": unit["dcdc"]["meter"],
+        "emu": unit.get("emu", {}),
+        "oesunit": unit["oesunit"],
+    }
+    return _json(parts[part]) if part in parts else _json({"error": f"no {part}"}, 404)
 
 
 def _goal(wish: Any) -> tuple[str, Interchange.Goal]:
@@ -319,9 +382,10 @@ def _text(words: str, status: int = 200) -> Reply:
     return Reply(words, status, "text/plain")
 
 
-def _wrapped(content: object, callback: str) -> Reply:
+def _wrapped(content: object, callback: str, status: int = 200) -> Reply:
+    """JSON, or a call of the function that a page names (a script must be 200 to be run)."""
     if not callback:
-        return _json(content)
+        return _json(content, status)
     if not callback.replace("_", "").replace(".", "").isalnum():
         return _json({"error": "callback must be a name"}, 400)
     return Reply(f"{callback}({json.dumps(content)})", 200, "application/javascript")

@@ -2,8 +2,9 @@
 
 Parameters beside those of every window: ``host`` (127.0.0.1 by default: there is no login, and GET
 changes state, as the original's clients expect) and the ports ``budo_port`` (43830),
-``emulator_port`` (43900), ``api_port`` (9999) and ``controller_port`` (4381; the original's 4382
-is the dashboard's). A port of 0 leaves an interface out.
+``emulator_port`` (43900), ``hardware_port`` (4390), ``api_port`` (9999), ``generator_port`` (9998)
+and ``controller_port`` (4381; the original's 4382 is the dashboard's). A port of 0 leaves an
+interface out.
 """
 
 from __future__ import annotations
@@ -18,23 +19,34 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 from apis_interfaces.msg import OperationMode
+from apis_viz.compat.by_hand import ByHand, Limits
 from apis_viz.compat.interfaces import (
     ApiServer,
     BudoEmulator,
     Controller,
+    DealGenerator,
     EmulatorEmulator,
+    HardwareEmulator,
     Interface,
     Place,
 )
 from apis_viz.compat.orders import Orders
 from apis_viz.compat.schedules import Schedules
 from apis_viz.compat.server import Servers
+from apis_viz.dashboard.site import Site, read_site
 from apis_viz.watch import GridWatch
 from apis_viz.window import WindowError, WindowFiles, run_window
 
 __all__ = ["main"]
 
-PORTS = {"budo_port": 43830, "emulator_port": 43900, "api_port": 9999, "controller_port": 4381}
+PORTS = {
+    "budo_port": 43830,
+    "emulator_port": 43900,
+    "hardware_port": 4390,
+    "api_port": 9999,
+    "generator_port": 9998,
+    "controller_port": 4381,
+}
 SCHEDULE_PERIOD_S = 0.5  # wall
 
 
@@ -54,15 +66,23 @@ def _build(node: Node, files: WindowFiles, own: dict[str, Any], stack: ExitStack
         "soft_stops.json"
     )
     schedules = Schedules(Path(file))
+    folder = Path(node.get_parameter("grid_file").value).parent
+    by_hand = ByHand(watch, orders, _limits(read_site(grid, folder)))
+    hardware = HardwareEmulator(place, by_hand)
+    api = ApiServer(orders)
     interfaces: dict[str, Interface] = {
         "budo_port": budo,
         "emulator_port": EmulatorEmulator(place),
-        "api_port": ApiServer(orders),
-        "controller_port": Controller(place, orders, budo, schedules),
+        "hardware_port": hardware,
+        "api_port": api,
+        "generator_port": DealGenerator(api),
+        "controller_port": Controller(place, orders, budo, hardware, schedules),
     }
     try:
         servers = Servers(
-            own["host"], {own[name]: one for name, one in interfaces.items() if own[name]}
+            own["host"],
+            {own[name]: one for name, one in interfaces.items() if own[name]},
+            by_hand.hear,
         )
     except OSError as error:
         raise WindowError(str(error)) from error
@@ -80,6 +100,18 @@ def _build(node: Node, files: WindowFiles, own: dict[str, Any], stack: ExitStack
     )
     ports = ", ".join(str(own[name]) for name in PORTS if own[name])
     print(f"HTTP as the original's, on {own['host']}: {ports}", flush=True)
+
+
+def _limits(site: Site) -> Limits:
+    policy = site.policy
+    return Limits(
+        (policy.grid_voltage_min_v, policy.grid_voltage_max_v) if policy else None,
+        {
+            unit_id: unit.hardware.grid_current_capacity_a
+            for unit_id, unit in site.units.items()
+            if unit.hardware
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from typing import Any
@@ -148,6 +148,23 @@ class Orders:
             setattr(request, name, math.nan)
         return self._call_each(ConverterCommand, unit_ids, request)
 
+    def command(self, unit_id: str, request: Any) -> tuple[str, ConverterState | None]:
+        """Order a converter; gives why it does not obey, or nothing, and its reading after it."""
+        why, response = self._ask(ConverterCommand, unit_id, request)
+        return why, None if response is None else response.state
+
+    def renew(self, unit_id: str, request: Any, lost: Callable[[], None]) -> None:
+        """Send a renewal and wait for nothing; `lost` is called if it is refused."""
+        client = self._clients[ConverterCommand, unit_id]
+        signed = self._watch.words.sign(deepcopy(request), client.service_name)
+
+        def look(future: Future[Any]) -> None:
+            response = future.result()
+            if response is not None and response.error_code:
+                lost()
+
+        client.call_async(signed).add_done_callback(look)
+
     def report_fault(self, fault: Fault) -> None:
         """Tell all of a fault."""
         fault.stamp = self._node.get_clock().now().to_msg()
@@ -193,13 +210,19 @@ class Orders:
             return "; ".join(f"{unit_id}: {why}" for unit_id, why in found if why)
 
     def _call(self, kind: type, unit_id: str, request: Any) -> str:
+        return self._ask(kind, unit_id, request)[0]
+
+    def _ask(self, kind: type, unit_id: str, request: Any) -> tuple[str, Any]:
+        """Why a service does not do as asked, or nothing; and its response, if it has one."""
         client = self._clients[kind, unit_id]
         if not client.service_is_ready():
-            return "does not answer"
+            return "does not answer", None
         # several threads may be about the same request: each unit gets one of its own
         signed = self._watch.words.sign(deepcopy(request), client.service_name)
         response = _wait(client.call_async(signed), ANSWERS_WITHIN_S)
-        return "does not answer" if response is None else str(response.error_msg)
+        if response is None:
+            return "does not answer", None
+        return str(response.error_msg), response
 
 
 def _wait(future: Future[Any], within_s: float) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import parse_qsl
 
 import uvicorn
@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from apis_viz.compat.interfaces import Interface, Reply
+from apis_viz.compat.interfaces import CLIENT, Interface, Reply
 
 __all__ = ["Servers"]
 
@@ -26,8 +26,18 @@ METHODS = ["GET", "POST", "PUT", "DELETE", "HEAD", "PATCH"]
 class Servers:
     """The interfaces on their ports."""
 
-    def __init__(self, host: str, interfaces: Mapping[int, Interface]) -> None:
+    def __init__(
+        self,
+        host: str,
+        interfaces: Mapping[int, Interface],
+        heard: Callable[[str], None] = lambda _client: None,
+    ) -> None:
         """Take the ports.
+
+        Args:
+            host: Address to listen on.
+            interfaces: What is served, by its port.
+            heard: Called with who asks, at every request, from the server's thread.
 
         Raises:
             OSError: One is not free; the text names it.
@@ -37,7 +47,7 @@ class Servers:
         for port, interface in interfaces.items():
             self._sockets.append(_listen(host, port))
             config = uvicorn.Config(
-                _application(interface), log_level="warning", timeout_graceful_shutdown=1
+                _application(interface, heard), log_level="warning", timeout_graceful_shutdown=1
             )
             self._servers.append(uvicorn.Server(config))
         self._thread = threading.Thread(target=self._run, name="http")
@@ -81,7 +91,7 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _application(interface: Interface) -> Starlette:
+def _application(interface: Interface, heard: Callable[[str], None]) -> Starlette:
     async def handle(request: Request) -> Response:
         body = b""
         async for chunk in request.stream():
@@ -91,6 +101,9 @@ def _application(interface: Interface) -> Starlette:
         form = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
         query = dict(request.query_params)
         path = request.url.path
+        host = request.client.host if request.client else ""
+        CLIENT.set(f"{host} {request.headers.get('user-agent', '')}")
+        heard(CLIENT.get())
         try:
             reply = await run_in_threadpool(interface.answer, request.method, path, query, form)
         except Exception as error:  # as the original: the client learns of it

@@ -9,7 +9,7 @@ from typing import Any
 from apis_interfaces.msg import ConverterState, Deal, HouseState, OperationMode, UnitStatus
 from apis_viz.watch import GridWatch
 
-__all__ = ["MODE_NAMES", "deals", "mode_name", "unit_data"]
+__all__ = ["MODE_NAMES", "converter_data", "deals", "mode_name", "unit_data"]
 
 MODE_NAMES = {
     "autonomous": OperationMode.MODE_RUN,
@@ -102,7 +102,7 @@ def _unit(
             "rsoc": soc,
             "battery_operation_status": CHARGE_AND_DISCHARGE if may_operate else 0,
         },
-        "dcdc": _converter(watch.converter(unit_id) or status.converter),
+        "dcdc": converter_data(watch.converter(unit_id) or status.converter),
         "time": _time(status.stamp, zone),
     }
     if status.is_grid_master:
@@ -129,7 +129,8 @@ def _is_whole(house: HouseState) -> bool:
     return all(math.isfinite(power_w) for power_w in powers)
 
 
-def _converter(reading: ConverterState) -> dict[str, Any]:
+def converter_data(reading: ConverterState) -> dict[str, Any]:
+    """``dcdc`` of a unit, as ``/set/dcdc`` answers it."""
     code, name = CONVERTER.get(reading.mode, (UNKNOWN, UNKNOWN))
     return {
         "status": {
