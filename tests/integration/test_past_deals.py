@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from datetime import datetime, timedelta, timezone
 from io import StringIO
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 pytest.importorskip("apis_interfaces.msg", reason="needs the ROS environment")
 
-from apis_bringup.past_deals import as_csv, chosen_deals, past_deals
+from apis_bringup.past_deals import as_csv, chosen_deals, past_deals, write_files
 from apis_bringup.records import deal_record
 from apis_interfaces.msg import Deal
 from apis_viz import records
@@ -95,6 +96,15 @@ def test_csv_has_a_line_for_each(store):
     assert len(rows) == 96
     assert rows[-1]["price_point_per_wh"] == "11.5"
     assert rows[-1]["reason"] == ""
+
+
+def test_each_deal_has_a_file_on_its_day(store, tmp_path):
+    records = chosen_deals(past_deals(store, ZONE), [], now_s=NOON_S, days=1.0)
+    strange = {**records[0], "deal_id": "../x", "created_at": None}
+    assert write_files([*records, strange], tmp_path / "deals") == 97
+    written = tmp_path / "deals" / "2025" / "06" / "20" / records[0]["deal_id"]
+    assert json.loads(written.read_text()) == records[0]
+    assert [file.name for file in (tmp_path / "deals" / "unknown").iterdir()] == ["..%2Fx"]
 
 
 def test_without_a_store_there_is_only_what_the_graph_tells(tmp_path):

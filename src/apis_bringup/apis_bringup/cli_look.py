@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from apis_bringup.cli_options import AsJson, Cluster, show
+from apis_bringup.errors import CommandError
 
 __all__ = ["look_app"]
 
@@ -76,6 +77,10 @@ def deals(
         typer.Option(min=0.0, help="Deals of the last so many days of grid time; 0 = all."),
     ] = 1.0,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, with all fields.")] = False,
+    files: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write YEAR/MONTH/DAY/ID files of JSON there."),
+    ] = None,
     cluster: Cluster = None,
     as_json: AsJson = False,
 ) -> None:
@@ -83,7 +88,12 @@ def deals(
     from apis_bringup import look, past_deals, tables
 
     found = look.deals(look.Grid(cluster), unit_id=unit, state=state, days=days)
-    if as_csv:
+    if files is not None:
+        try:
+            print(f"{past_deals.write_files(found, files)} deals are in {files}")
+        except OSError as error:
+            raise CommandError(f"--files {files}: {error.strerror}") from error
+    elif as_csv:
         print(past_deals.as_csv(found), end="")
     else:
         show(found, as_json, tables.deals)

@@ -16,12 +16,13 @@ from datetime import datetime, tzinfo
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from apis_bringup.plain import constant_name
 from apis_bringup.records import DEAL_FIELDS
 from apis_interfaces.msg import Deal
 
-__all__ = ["as_csv", "chosen_deals", "past_deals"]
+__all__ = ["as_csv", "chosen_deals", "past_deals", "write_files"]
 
 BUSY_S = 5.0  # wall; how long another writer may take
 OVER = ("completed", "aborted", "scrammed")
@@ -108,3 +109,23 @@ def as_csv(records: Sequence[Mapping[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows(records)
     return out.getvalue()
+
+
+def write_files(records: Iterable[Mapping[str, Any]], folder: Path) -> int:
+    """Write a file for each deal, as the original does: ``YYYY/MM/DD/<deal id>``, the day on which
+    it was made, with its record as JSON. Files that are there are written anew.
+
+    Returns:
+        How many.
+
+    Raises:
+        OSError: One cannot be written.
+    """
+    count = 0
+    for record in records:
+        day = (record["created_at"] or "unknown")[:10].replace("-", "/")
+        file = folder / day / quote(record["deal_id"], safe="")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        count += 1
+    return count

@@ -128,7 +128,11 @@ def test_a_busy_port_is_named(node, tmp_path, module, parameter):
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        rest = {} if module == "metrics" else dict.fromkeys(("budo_port", "emulator_port"), 0)
+        rest = (
+            {}
+            if module == "metrics"
+            else dict.fromkeys(("budo_port", "emulator_port", "hardware_port"), 0)
+        )
         with window(module, tmp_path, **{parameter: port, **rest}) as process:
             said, _ = process.communicate(timeout=50)
 
