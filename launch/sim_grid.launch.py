@@ -13,11 +13,12 @@ from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction
 from launch.launch_description_entity import LaunchDescriptionEntity
 from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import Node
 
-from apis_bringup.launch_actions import start
+from apis_bringup.launch_actions import Members
 from apis_bringup.overrides import Overrides
-from apis_bringup.processes import Extras
+from apis_bringup.processes import Extras, stop_limit_s
+from apis_bringup.roles import Role
+from apis_bringup.run_lock import members_environment
 from apis_bringup.session import GridOptions, prepare
 
 # Beside this file's folder, in the source tree as well as where it is installed.
@@ -41,15 +42,23 @@ def start_grid(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     extras = Extras.of_texts(markers, text("metrics_port"), text("compat_http"), text("record"))
     options = GridOptions(Path(text("config")), overrides, web=web, extras=extras)
     prepared = held.enter_context(prepare(options))
-    actions = [action for process in prepared.processes for action in start(process)]
+    members = Members(context, fail_fast=text("fail_fast") == "true")
+    environment = members_environment()
+    actions = [
+        action
+        for process in prepared.processes
+        for action in members.start_process(
+            process, stop_limit_s(process, prepared.grid, prepared.policy), **environment
+        )
+    ]
     if prepared.url:
         actions.insert(0, LogInfo(msg=f"dashboard: {prepared.url}"))
     if rviz:
-        actions += _rviz()
+        actions += _rviz(members)
     return actions
 
 
-def _rviz() -> list[LaunchDescriptionEntity]:
+def _rviz(members: Members) -> list[LaunchDescriptionEntity]:
     """RViz may be closed, and the grid goes on without it."""
     if not RVIZ_CONFIG.is_file():
         return [LogInfo(msg=f"RViz is not started: {RVIZ_CONFIG} is missing")]
@@ -57,9 +66,14 @@ def _rviz() -> list[LaunchDescriptionEntity]:
         get_package_prefix("rviz2")
     except PackageNotFoundError:
         return [LogInfo(msg="RViz is not started: the package rviz2 is not installed")]
-    arguments = ["-d", str(RVIZ_CONFIG)]
-    parameters = [{"use_sim_time": True}]
-    return [Node(package="rviz2", executable="rviz2", arguments=arguments, parameters=parameters)]
+    return members.start(
+        "rviz",
+        Role.WINDOW,
+        package="rviz2",
+        executable="rviz2",
+        arguments=["-d", str(RVIZ_CONFIG)],
+        parameters=[{"use_sim_time": True}],
+    )
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -131,6 +145,13 @@ def generate_launch_description() -> LaunchDescription:
                 "record",
                 default_value="",
                 description="MCAP file to record all topics into; empty = none.",
+            ),
+            DeclareLaunchArgument(
+                "fail_fast",
+                default_value="false",
+                choices=["true", "false"],
+                description="Whether the first process that dies ends all; else it is started "
+                "again, five times.",
             ),
             OpaqueFunction(function=start_grid),
         ]

@@ -15,9 +15,9 @@ from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.launch_description_entity import LaunchDescriptionEntity
 from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import Node
 
-from apis_bringup.launch_actions import required
+from apis_bringup.launch_actions import Members
+from apis_bringup.roles import Role
 
 PARAMETERS = {
     "unit_id": "Which unit this is, such as E001.",
@@ -37,19 +37,14 @@ def start_unit(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """The node, with what the command line says."""
     values = {name: LaunchConfiguration(name).perform(context) for name in PARAMETERS}
     driver_params = values.pop("driver_params")
-    node = Node(
-        package="apis_node",
-        executable="unit",
-        arguments=["--cluster", values["cluster"], "--units", values["unit_id"]],
-        # A real unit lives by the clock of its computer.
-        parameters=[{**values, "speed": 1.0, "use_sim_time": False}],
-        output="screen",
-        emulate_tty=True,
-        sigterm_timeout="8",  # it first puts its converter to WAIT
-    )
-    actions = required(node, f"unit {values['unit_id']}")
+    fail_fast = LaunchConfiguration("fail_fast").perform(context) == "true"
+    # Whoever starts this (systemd, say) sees that one of them is missing for good.
+    members = Members(context, fail_fast=fail_fast, needs_all=True)
+    actions: list[LaunchDescriptionEntity] = []
     if driver_params:
-        driver = Node(
+        actions += members.start(
+            f"driver {values['unit_id']}",
+            Role.DRIVER,
             package="apis_driver",
             executable="driver",
             arguments=["--cluster", values["cluster"], "--unit", values["unit_id"]],
@@ -57,14 +52,16 @@ def start_unit(context: LaunchContext) -> list[LaunchDescriptionEntity]:
                 driver_params,
                 {"hardware_file": values["hardware_file"], "keys": values["keys"]},
             ],
-            output="screen",
-            emulate_tty=True,
-            # it says WAIT first when it comes, and last when it goes
-            respawn=True,
-            respawn_delay=1.0,
-            sigterm_timeout="8",
         )
-        actions = [driver, *actions]
+    actions += members.start(
+        f"unit {values['unit_id']}",
+        Role.UNIT,
+        package="apis_node",
+        executable="unit",
+        arguments=["--cluster", values["cluster"], "--units", values["unit_id"]],
+        # A real unit lives by the clock of its computer.
+        parameters=[{**values, "speed": 1.0, "use_sim_time": False}],
+    )
     return actions
 
 
@@ -74,4 +71,13 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(name, default_value=DEFAULTS.get(name), description=description)
         for name, description in PARAMETERS.items()
     ]
+    arguments.append(
+        DeclareLaunchArgument(
+            "fail_fast",
+            default_value="false",
+            choices=["true", "false"],
+            description="Whether the first process that dies ends all; else it is started again, "
+            "five times.",
+        )
+    )
     return LaunchDescription([*arguments, OpaqueFunction(function=start_unit)])

@@ -13,7 +13,7 @@ from launch.launch_description_entity import LaunchDescriptionEntity
 from launch.substitutions import LaunchConfiguration
 
 from apis_bringup.grid_file import resolve, write_run_folder
-from apis_bringup.launch_actions import start
+from apis_bringup.launch_actions import Members
 from apis_bringup.overrides import Overrides
 from apis_bringup.processes import (
     Extras,
@@ -41,7 +41,10 @@ def start_dashboard(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     extras = Extras.of_texts(*(LaunchConfiguration(name).perform(context) for name in names))
     write_run_folder(resolved, run, use_sim_time=is_simulated, extras=extras)
     processes = [dashboard_process(grid, run), *extra_processes(grid, run, extras)]
-    actions = [action for process in processes for action in start(process)]
+    members = Members(
+        context, fail_fast=LaunchConfiguration("fail_fast").perform(context) == "true"
+    )
+    actions = [action for process in processes for action in members.start_process(process)]
     return [LogInfo(msg=f"dashboard: {dashboard_url(grid)}"), *actions]
 
 
@@ -86,6 +89,13 @@ def generate_launch_description() -> LaunchDescription:
                 default_value="false",
                 choices=["true", "false"],
                 description="Whether to serve the original's HTTP interfaces.",
+            ),
+            DeclareLaunchArgument(
+                "fail_fast",
+                default_value="false",
+                choices=["true", "false"],
+                description="Whether the first process that dies ends all; else it is started "
+                "again, five times.",
             ),
             OpaqueFunction(function=start_dashboard),
         ]

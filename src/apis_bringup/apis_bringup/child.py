@@ -6,12 +6,16 @@ costs some 10 ms)::
     python -I -S child.py <pid of the runner> <signal> <program> <argument>...
 
 Even if the runner is killed with SIGKILL, the kernel then sends the child that signal: nothing is
-left over. A
-``preexec_fn`` could do the same, but Python code between fork and exec may deadlock in a process
-that has threads, and the runner has.
+left over. A ``preexec_fn`` could do the same, but Python code between fork and exec may deadlock
+in a process that has threads, and the runner has. `ros2 launch` starts its children through it,
+too.
+
+The child shares a lock on the file that the variable ``APIS_MEMBERS_FILE`` names, if there is one,
+until it ends: so that others know that something of this grid still runs (see run_lock.py).
 """
 
 import ctypes
+import fcntl
 import os
 import signal
 import sys
@@ -29,6 +33,13 @@ def main() -> None:
         sys.exit("prctl(PR_SET_PDEATHSIG) failed")
     if os.getppid() != parent:  # it died before the line above
         sys.exit("the runner is gone")
+    if os.getsid(0) != os.getpid():
+        os.setsid()  # Ctrl-C in a terminal is for the runner alone
+    members_file = os.environ.pop("APIS_MEMBERS_FILE", "")
+    if members_file:
+        handle = os.open(members_file, os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        os.set_inheritable(handle, True)
     try:
         os.execvp(command[0], command)
     except OSError as error:

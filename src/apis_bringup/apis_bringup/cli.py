@@ -169,7 +169,11 @@ def stop() -> None:
     from apis_bringup import run_lock
 
     grid = run_lock.find()
-    if grid is None:
+    if grid is None and (pids := run_lock.leftovers()):
+        killed = run_lock.stop_leftovers(pids, within_s=STOPS_WITHIN_S)
+        what = f"{len(pids)} processes of a grid whose runner was gone"
+        print(f"stopped {what}" + (f"; {len(killed)} of them had to be killed" if killed else ""))
+    elif grid is None:
         print(f"nothing is running on ROS_DOMAIN_ID {run_lock.domain_id()}")
     elif run_lock.stop(grid, within_s=STOPS_WITHIN_S):
         print(f"stopped {grid.cluster}")

@@ -1,46 +1,227 @@
-"""Processes of a grid as actions of ROS 2's `launch`; imported by the launch files only."""
+"""Processes of a grid as actions of ROS 2's `launch`; imported by the launch files only.
+
+They follow the same roles as under ``apisctl run``: who dies is started again or left out, and all
+stop in turns, so that every converter is in WAIT before its hardware goes.
+"""
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 from launch import LaunchContext
-from launch.actions import EmitEvent, LogInfo, RegisterEventHandler
-from launch.event_handlers import OnProcessExit
+from launch.actions import EmitEvent, LogInfo, OpaqueFunction, TimerAction
 from launch.events import Shutdown
-from launch.events.process import ProcessExited
 from launch.launch_description_entity import LaunchDescriptionEntity
 from launch_ros.actions import Node
 
 from apis_bringup.processes import Process
+from apis_bringup.roles import RESTART_DELAYS_S, WRONG_CONFIGURATION, Restarts, Role
 
-__all__ = ["required", "start"]
+__all__ = ["LaunchFailedError", "Members"]
+
+STOPS_WITHIN_S = {
+    Role.UNIT: 20.0,
+    Role.DRIVER: 20.0,
+}  # the bus of a grid takes its time to go down
+OTHERS_STOP_WITHIN_S = 8.0
+ENDED_AS_ASKED = (0, -signal.SIGINT, 128 + signal.SIGINT)  # it may not have had a handler yet
+
+Entities = list[LaunchDescriptionEntity]
 
 
-def start(process: Process) -> list[LaunchDescriptionEntity]:
-    """Actions that start a process and shut everything down when it ends."""
-    return required(
-        Node(
+class LaunchFailedError(Exception):
+    """A process is missing for good: makes the exit code of `ros2 launch` 1."""
+
+
+class Members:
+    """Starts the processes of a launch file, starts again those that die, stops them in order.
+
+    `launch` tells all processes at the same moment to stop, and the terminal's Ctrl-C reaches all
+    of them; here each runs in a session of its own and is interrupted when its turn has come.
+
+    Args:
+        fail_fast: The first process that ends by itself ends all.
+        needs_all: All end when one of them is left out.
+    """
+
+    def __init__(
+        self, context: LaunchContext, *, fail_fast: bool = False, needs_all: bool = False
+    ) -> None:
+        self._context = context
+        self._fail_fast = fail_fast
+        self._needs_all = needs_all
+        self._members: list[_Member] = []
+        self._failures: list[str] = []
+        # A shell that starts `ros2 launch` in the background makes it ignore Ctrl-C.
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def start_process(
+        self, process: Process, stops_within_s: float = STOPS_WITHIN_S, **environment: str
+    ) -> Entities:
+        """Actions that start a process of a grid; see :meth:`start`."""
+        return self.start(
+            process.name,
+            process.role,
+            stops_within_s,
             package=process.package,
             executable=process.executable,
-            exec_name=process.name.replace(" ", "_"),
             # Without one, the executable names its own nodes.
             namespace=process.namespace or None,
             arguments=list(process.arguments),
             parameters=[str(process.params_file)],
+            additional_env=environment or None,
+        )
+
+    def start(
+        self, name: str, role: Role, stops_within_s: float = STOPS_WITHIN_S, **options: Any
+    ) -> Entities:
+        """Actions that start a node.
+
+        Args:
+            name: As people know it, such as ``unit E001``.
+            role: What it is for; says when it stops, and what happens when it dies.
+            stops_within_s: Wall time from SIGINT to SIGTERM. [s]
+            options: Of launch_ros's `Node`.
+        """
+        member = _Member(name, role, {**options, "sigterm_timeout": str(stops_within_s)})
+        self._members.append(member)
+        return [self._node_of(member)]
+
+    def ask_to_stop(self, member: _Member) -> Entities:
+        """Interrupt a process if its turn has come; else that is done when the others have
+        ended.
+        """
+        if member.is_alive and member.role.stop_turn == self._turn():
+            return member.stop(self._context)
+        return []
+
+    def _node_of(self, member: _Member) -> Node:
+        member.started_s = time.monotonic()
+        member.node = _Node(
+            lambda: self.ask_to_stop(member),
+            exec_name=member.name.replace(" ", "_"),
+            prefix=_prefix(self._context, member.options["executable"]),
             output="screen",
             emulate_tty=True,
-            sigterm_timeout="8",  # a unit first puts its converter to WAIT
-        ),
-        process.name,
-    )
+            on_exit=lambda event, _context: self._on_exit(member, event.returncode),
+            **member.options,
+        )
+        return member.node
 
+    def _turn(self) -> int:
+        return min(
+            (member.role.stop_turn for member in self._members if member.is_alive), default=0
+        )
 
-def required(node: Node, name: str) -> list[LaunchDescriptionEntity]:
-    """Actions that start a node without which the rest makes no sense."""
+    def _on_exit(self, member: _Member, returncode: int) -> Entities:
+        if self._context.is_shutdown:
+            return self._on_asked_exit(member, returncode)
+        if returncode == 0 and member.role not in (Role.DRIVER, Role.WORLD):
+            how = (
+                "been shut down" if member.role is Role.UNIT else "ended"
+            )  # by somebody, in order
+            return [LogInfo(msg=f"{member.name} has {how}"), *self._end_if_pointless()]
+        how = f"{member.name} ended by itself (exit code {returncode}; its last words are above)"
+        delay_s = None
+        if member.role.is_restarted and returncode != WRONG_CONFIGURATION and not self._fail_fast:
+            delay_s = member.restarts.delay_s(time.monotonic() - member.started_s)
+        if delay_s is not None:
+            count = f"try {member.restarts.tries} of {len(RESTART_DELAYS_S)}"
+            when = f"in {delay_s:g} s" if delay_s else "now"
+            again = f"{how}: it is started again {when} ({count}); the others go on"
+            member.node = None
+            member.is_coming = True
+            start = OpaqueFunction(function=lambda _context: self._again(member))
+            return [LogInfo(msg=again), TimerAction(period=delay_s, actions=[start])]
+        self._failures.append(how)
+        if self._fail_fast or self._needs_all or member.role.is_required:
+            raise LaunchFailedError(f"{how}: the others are stopped")
+        left_out = LogInfo(msg=f"{how}: it is left out; the others go on")
+        return [left_out, *self._end_if_pointless()]
 
-    def ended(event: ProcessExited, context: LaunchContext) -> list[LaunchDescriptionEntity]:
-        if context.is_shutdown:  # it was asked to
+    def _again(self, member: _Member) -> Entities:
+        member.is_coming = False
+        return [self._node_of(member)]
+
+    def _on_asked_exit(self, member: _Member, returncode: int) -> Entities:
+        # Its own alarm ends a process that has done all but leave the graph.
+        if returncode not in (*ENDED_AS_ASKED, -signal.SIGALRM):
+            self._failures.append(f"{member.name} ended with exit code {returncode}")
+        alive = [other for other in self._members if other.is_alive]
+        if not alive and self._failures:
+            raise LaunchFailedError("; ".join(self._failures))
+        return [action for other in alive for action in self.ask_to_stop(other)]
+
+    def _end_if_pointless(self) -> Entities:
+        """When no unit is left, or of windows alone the last one has gone, the rest is stopped."""
+        units = [member for member in self._members if member.role is Role.UNIT]
+        if any(member.is_alive or member.is_coming for member in units or self._members):
             return []
-        reason = f"{name} ended by itself (exit code {event.returncode}); its last words are above"
-        return [LogInfo(msg=reason), EmitEvent(event=Shutdown(reason=reason))]
+        reason = "no unit is left" if units else "nothing is left"
+        if self._failures:
+            raise LaunchFailedError(f"{reason}: {'; '.join(self._failures)}")
+        return [EmitEvent(event=Shutdown(reason=reason))]
 
-    return [node, RegisterEventHandler(OnProcessExit(target_action=node, on_exit=ended))]
+
+class _Member:
+    """One process, and what has become of it."""
+
+    def __init__(self, name: str, role: Role, options: dict[str, Any]) -> None:
+        self.name = name
+        self.role = role
+        self.options = options
+        self.node: _Node | None = None
+        self.restarts = Restarts()
+        self.started_s = 0.0  # steady
+        self.is_coming = False  # its next start has been ordered
+        self._is_asked = False
+
+    @property
+    def is_alive(self) -> bool:
+        future = self.node.get_asyncio_future() if self.node else None
+        return future is not None and not future.done()
+
+    def stop(self, context: LaunchContext) -> Entities:
+        """Interrupt it, once."""
+        if self._is_asked or self.node is None:
+            return []
+        self._is_asked = True
+        return self.node.stop(context) or []
+
+
+class _Node(Node):
+    """A node that asks whether its turn has come before it stops."""
+
+    def __init__(self, ask: Callable[[], Entities], **options: Any) -> None:
+        super().__init__(**options)
+        self._ask = ask
+
+    def stop(self, context: LaunchContext) -> Entities | None:
+        """Interrupt it, terminate it and kill it when it takes too long."""
+        return super()._shutdown_process(context, send_sigint=True)
+
+    def _shutdown_process(self, context: LaunchContext, *, send_sigint: bool) -> Entities:
+        """What `launch` calls on every shutdown, of all processes at the same moment."""
+        return self._ask()
+
+
+def _prefix(context: LaunchContext, executable: str) -> list[str]:
+    """Makes the kernel tell a process to stop when `ros2 launch` is gone, however it went.
+
+    What the user wants in front of the program (``--launch-prefix``) comes after that.
+    """
+    child = str(Path(__file__).with_name("child.py"))
+    words = [sys.executable, "-I", "-S", child, str(os.getpid()), str(int(signal.SIGTERM))]
+    configurations = context.launch_configurations
+    if re.match(configurations.get("launch-prefix-filter", ""), executable):
+        return [" ".join([shlex.join(words), configurations.get("launch-prefix", "")])]
+    return [shlex.join(words)]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import Enum
 
-__all__ = ["RESTART_DELAYS_S", "SETTLED_S", "Restarts", "Role"]
+__all__ = ["RESTART_DELAYS_S", "SETTLED_S", "WRONG_CONFIGURATION", "Restarts", "Role"]
 
 # Before each try. The first comes at once: a converter that its driver left on is told WAIT by
 # the next one.
 RESTART_DELAYS_S = (0.0, 1.0, 2.0, 4.0, 8.0)
+WRONG_CONFIGURATION = 2  # exit code of all programs; the next try would end in the same way
 SETTLED_S = 60.0  # who has lived for so long has all tries again
 
 

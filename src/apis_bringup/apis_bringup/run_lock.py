@@ -1,7 +1,8 @@
 """Knows which grid runs on a ROS domain, to refuse a second one and to stop the first.
 
 One grid at a time runs on a domain, whatever its cluster is called: an emulator publishes
-``/clock``, which all nodes of a domain share.
+``/clock``, which all nodes of a domain share. The grid holds its domain until its last process has
+ended, also when the one that started them is gone: each shares a lock, see child.py.
 """
 
 from __future__ import annotations
@@ -13,13 +14,26 @@ import os
 import select
 import signal
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from apis_bringup.errors import CommandError
 
-__all__ = ["RunningGrid", "age_s", "claim", "domain_id", "find", "stop"]
+__all__ = [
+    "RunningGrid",
+    "age_s",
+    "claim",
+    "domain_id",
+    "find",
+    "leftovers",
+    "members_environment",
+    "stop",
+    "stop_leftovers",
+]
+
+_KILLED_WITHIN_S = 2.0  # steady
 
 LAST_DOMAIN = 101  # the ports of a higher one are among those that the kernel gives to anybody
 
@@ -71,6 +85,7 @@ def claim(grid: RunningGrid) -> Iterator[RunningGrid]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise CommandError(_busy_text()) from None
+        _refuse_leftovers()
         grid = replace(grid, pid=os.getpid(), started=_created_at(os.getpid()))
         file.truncate(0)
         file.write(json.dumps(asdict(grid)))
@@ -90,6 +105,47 @@ def find() -> RunningGrid | None:
         return grid if _created_at(grid.pid) == grid.started else None
     except (FileNotFoundError, ValueError):
         return None
+
+
+def members_environment() -> dict[str, str]:
+    """What child.py needs to know to make a process a member of the grid that runs here."""
+    return {"APIS_MEMBERS_FILE": str(_members_path())}
+
+
+def leftovers() -> list[int]:
+    """The processes of a grid on our domain whose runner is gone; each was told to stop then."""
+    if find() is not None:
+        return []
+    try:
+        file = _members_path().stat()
+    except FileNotFoundError:
+        return []
+    found = []
+    for handle in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile, or is somebody else's
+            if os.path.samestat(file, handle.stat()):
+                found.append(int(handle.parts[2]))
+    return sorted(set(found) - {os.getpid()})
+
+
+def stop_leftovers(pids: list[int], *, within_s: float) -> list[int]:
+    """Ask processes without a runner to stop, and kill those that have not after that time.
+
+    Returns:
+        Those that had to be killed.
+    """
+    handles = {}
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            handles[pid] = os.pidfd_open(pid)
+    try:
+        _signal_and_wait(handles, signal.SIGTERM, within_s)
+        killed = [pid for pid, handle in handles.items() if not _has_ended(handle)]
+        _signal_and_wait({pid: handles[pid] for pid in killed}, signal.SIGKILL, _KILLED_WITHIN_S)
+        return killed
+    finally:
+        for handle in handles.values():
+            os.close(handle)
 
 
 def age_s(grid: RunningGrid) -> float:
@@ -113,15 +169,52 @@ def stop(grid: RunningGrid, *, within_s: float) -> bool:
         os.close(handle)
 
 
+def _signal_and_wait(handles: dict[int, int], number: signal.Signals, within_s: float) -> None:
+    for handle in handles.values():
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(handle, number)
+    deadline_s = time.monotonic() + within_s
+    for handle in handles.values():
+        select.select([handle], [], [], max(0.0, deadline_s - time.monotonic()))
+
+
+def _has_ended(handle: int) -> bool:
+    return bool(select.select([handle], [], [], 0.0)[0])
+
+
 def _created_at(pid: int) -> int:
-    """When a process was created, in ticks since the machine started; see proc_pid_stat(5)."""
-    after_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2]
-    return int(after_name.split()[19])
+    """When a process was created, in ticks since the machine started; see proc_pid_stat(5).
+
+    -1 = it has ended, and its parent has not asked for its exit code yet.
+    """
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return -1 if fields[0] == "Z" else int(fields[19])
 
 
 def _lock_path() -> Path:
     folder = Path(tempfile.gettempdir()) / f"apis-{os.getuid()}"
     return folder / f"domain-{domain_id()}.json"
+
+
+def _members_path() -> Path:
+    return _lock_path().with_suffix(".members")
+
+
+def _refuse_leftovers() -> None:
+    """Refuse to start beside what is left of a grid whose runner is gone.
+
+    Raises:
+        CommandError: Processes are left.
+    """
+    with _members_path().open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            who = ", ".join(str(pid) for pid in leftovers())
+            raise CommandError(
+                f"processes of an earlier grid still run on ROS_DOMAIN_ID {domain_id()} ({who}): "
+                "stop them with `apisctl stop`, or choose another ROS_DOMAIN_ID"
+            ) from None
 
 
 def _busy_text() -> str:

@@ -26,7 +26,7 @@ from honcho.printer import Message, Printer
 from honcho.process import Process as Reader
 
 from apis_bringup.children import Child, Running, popen
-from apis_bringup.roles import RESTART_DELAYS_S, Restarts, Role
+from apis_bringup.roles import RESTART_DELAYS_S, WRONG_CONFIGURATION, Restarts, Role
 
 __all__ = ["Child", "Runner"]
 
@@ -277,7 +277,7 @@ class Runner:
         """Start it again, at once or a little later, or leave it out."""
         name, now_s = running.child.name, time.monotonic()
         delay_s = None
-        if running.child.role.is_restarted:
+        if running.child.role.is_restarted and running.returncode != WRONG_CONFIGURATION:
             delay_s = running.restarts.delay_s(now_s - running.started_s)
         if delay_s is None:
             self._exit_code = 1

@@ -30,7 +30,7 @@ from apis_bringup.processes import (
 from apis_bringup.recording import recorded_grid
 from apis_bringup.roles import Role
 from apis_bringup.ros_environment import check_ros_environment, log_folder_of_ours
-from apis_bringup.run_lock import RunningGrid, claim
+from apis_bringup.run_lock import RunningGrid, claim, members_environment
 from apis_bringup.runner import Child, Runner
 from apis_core.grid import GridDescription
 from apis_core.policy import Policy, parse_policy
@@ -235,7 +235,7 @@ def _child_environment(run: RunFolder) -> Mapping[str, str]:
     given = dict(os.environ)
     if given.get("ROS_LOG_DIR") == str(log_folder_of_ours()):
         del given["ROS_LOG_DIR"]
-    return {**ours, **given, "PYTHONUNBUFFERED": "1"}
+    return {**ours, **given, **members_environment(), "PYTHONUNBUFFERED": "1"}
 
 
 def _check_port(host: str, port: int, option: str = "--port") -> None:
