@@ -88,6 +88,7 @@ def battery_state(unit_id: UnitId, status: BatteryStatus | None, stamp_ns: int) 
         location=unit_id,
     )
     message.header.stamp = time_of(stamp_ns)
+    message.header.frame_id = unit_id.lower()  # as its frame in TF is called
     if status is None:
         return message
     message.voltage = _or_nan(status.voltage_v)

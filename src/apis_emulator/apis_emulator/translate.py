@@ -53,6 +53,7 @@ def battery_state(unit_id: UnitId, unit: Unit, stamp: Time) -> BatteryState:
         location=unit_id,
     )
     message.header.stamp = stamp
+    message.header.frame_id = unit_id.lower()  # as its frame in TF is called
     if unit.is_full and power_w >= 0.0:
         message.power_supply_status = BatteryState.POWER_SUPPLY_STATUS_FULL
     elif abs(power_w) < _REST_W:

@@ -235,7 +235,7 @@ def test_readings_are_there_and_say_what_they_know(client):
     assert battery.percentage == pytest.approx(0.5, abs=0.01)
     assert battery.temperature == pytest.approx(25.0, abs=5.0)  # of the pack
     assert math.isnan(battery.charge)
-    assert battery.location == "E001"
+    assert (battery.location, battery.header.frame_id) == ("E001", "e001")
     house = client.last("e001/house_state")
     assert (house.unit_id, house.solar_power_w, house.load_power_w) == pytest.approx(
         ("E001", 1000.0, 400.0)

@@ -221,7 +221,8 @@ class UnitShell:
                     if call_id.startswith("own/"):
                         self._queue.append(events.Answered(call_id.removeprefix("own/"), reply))
                     else:
-                        self._owed.pop(call_id).set_result(to_ros(reply, instants, now_ns))
+                        answer = to_ros(reply, instants, now_ns, self._settings.unit_id)
+                        self._owed.pop(call_id).set_result(answer)
                 case events.DealRefused():
                     self._interchange.refuse(effect)
                 case events.ClaimBattery(type_):

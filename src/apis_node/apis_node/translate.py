@@ -80,14 +80,16 @@ class Instants:
         return ros_ns - self._offset_ns if ros_ns else 0
 
 
-def to_ros(value: Any, instants: Instants, now_ns: int) -> Any:
+def to_ros(value: Any, instants: Instants, now_ns: int, unit_id: str = "") -> Any:
     """The message that says the same as a value of the core.
 
     Args:
         value: Of a type of :mod:`apis_core.messages`.
         instants: For stamps.
         now_ns: Present time on the agent's clock, for the message's own ``stamp``.
+        unit_id: Whose converter a reading in it is of, where the value itself names no unit.
     """
+    unit_id = getattr(value, "unit_id", unit_id)
     message = _PARTS[type(value)]()
     for name, hint in _hints(type(value)).items():
         target = _target(type(value), name)
@@ -98,14 +100,16 @@ def to_ros(value: Any, instants: Instants, now_ns: int) -> Any:
             else:
                 setattr(message, target, instants.to_stamp(item))
         elif type(item) in _PARTS:
-            setattr(message, target, to_ros(item, instants, now_ns))
+            setattr(message, target, to_ros(item, instants, now_ns, unit_id))
         elif item is None and core.ConverterReading in _members(hint):
-            setattr(message, target, to_ros(core.ConverterReading(), instants, now_ns))
+            setattr(message, target, to_ros(core.ConverterReading(), instants, now_ns, unit_id))
         elif float in _members(hint):
             setattr(message, target, math.nan if item is None else float(item))
         elif item is not None:
             is_text_list = isinstance(item, tuple)
             setattr(message, target, list(item) if is_text_list else _plain(item))
+    if isinstance(value, core.ConverterReading):
+        message.unit_id = unit_id
     if hasattr(message, "stamp") and "stamp_ns" not in _hints(type(value)):
         message.stamp = instants.to_stamp(now_ns)
     return message

@@ -189,6 +189,14 @@ def test_what_is_not_known_is_nan_and_nothing_else_is(value):
     assert from_ros(message, core.ConverterReading, INSTANTS).grid_current_a == value
 
 
+def test_a_reading_inside_a_message_names_its_unit():
+    assert example(core.UnitStatus).converter.unit_id == "E001"
+    reply = to_ros(core.ControlReply(), INSTANTS, NOW_NS, "E002")
+    assert reply.state.unit_id == "E002"
+    # no reading stays none
+    assert from_ros(reply, core.ControlReply, INSTANTS) == core.ControlReply()
+
+
 def test_a_whole_number_of_a_configuration_becomes_a_float():
     message = to_ros(replace(DEAL, energy_wh=50), INSTANTS, NOW_NS)
     assert message.energy_wh == 50.0
