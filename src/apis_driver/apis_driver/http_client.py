@@ -81,7 +81,10 @@ class _Connection:
     """One connection, kept from one exchange to the next; of one thread at a time."""
 
     def __init__(self, token: str, transport: httpx.AsyncBaseTransport | None) -> None:
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        # a server of ours need not wait with its answer until the converter has moved: we look
+        headers = {"Prefer": "respond-async"}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
         self._loop = asyncio.new_event_loop()
         # an environment that names a proxy does not mean the converter
         self._client = httpx.AsyncClient(

@@ -8,7 +8,8 @@ is meant to:
   client reads all the time; a request of somebody else does not, and nothing that comes this way
   renews a grid master's order. A client that has died no longer holds its converter on.
 * Orders pass the same rules as those of the graph, and are refused while a grid master's last.
-* An order is answered when the converter is where it was told to be, or soon after.
+* An order is answered when the converter is where it was told to be, or soon after; at once, if
+  the client says ``Prefer: respond-async`` (RFC 7240), as our own driver does.
 * A failure is 4xx when the caller is wrong, 502, 503 or 504 when the device is; the body is
   ``{"err": "..."}`` either way.
 * What is reported was read; what is not known is left out.
@@ -23,7 +24,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import TimeoutError as TooLate
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -105,11 +106,13 @@ class Client:
         host: Its address.
         agent: Its ``User-Agent``.
         token: What it has brought; empty = none.
+        is_patient: It wants to know of an order when the converter is there, and not before.
     """
 
     host: str = ""
     agent: str = ""
     token: str = ""
+    is_patient: bool = field(default=True, compare=False)
 
 
 @dataclass(slots=True)
@@ -260,7 +263,7 @@ class CompatServer:
         with self._one_at_a_time:
             self._renew(client)
             parts, arrival = self._set(query, client, is_full=is_full)
-        until_s = time.monotonic() + _ARRIVAL_LIMIT_S
+        until_s = time.monotonic() + (_ARRIVAL_LIMIT_S if client.is_patient else 0.0)
         governor = self._hardware.governor
         while not arrival.is_over(governor.status, now_s := time.monotonic()) and now_s < until_s:
             time.sleep(_LOOK_S)  # the converter's thread reads meanwhile, some 25 times a second
@@ -400,7 +403,8 @@ def _handler(server: CompatServer) -> type[BaseHTTPRequestHandler]:
             query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
             bearer = self.headers.get("Authorization", "").removeprefix("Bearer ").strip()
             agent, token = self.headers.get("User-Agent", ""), query.get("token", bearer)
-            client = Client(self.client_address[0], agent, token)
+            is_patient = "respond-async" not in self.headers.get("Prefer", "")
+            client = Client(self.client_address[0], agent, token, is_patient)
             try:
                 body = server.answer(parts.path, query, client)
             except _Failure as failure:

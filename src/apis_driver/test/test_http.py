@@ -516,6 +516,17 @@ def test_an_order_is_answered_when_the_converter_is_there(served):
     assert served.get("/dcdc/set", dig=0.5)["meter"]["ig"] == pytest.approx(0.5, abs=0.06)
 
 
+def test_our_own_driver_is_answered_at_once_and_looks_itself(served):
+    served.fake.set(vg=310.0)
+    Ramping(served.fake, 310.0)
+    served.full("0x0014", dvg=310)
+    device = HttpDcdc(HttpSettings(url=served.url))
+    device._http.open()
+    device.set_voltage(voltage_v=380.0, droop_ratio=0.0, deadline_s=soon())
+    assert device.read_status(soon()).grid_voltage_v < 375.0
+    device.close()
+
+
 def test_a_converter_that_does_not_get_there_is_not_waited_for_for_ever(served):
     served.fake.set(vg=310.0)
     Ramping(served.fake, 310.0, up_to_v=340.0)
