@@ -13,6 +13,7 @@ import typer
 from apis_bringup.cli_keys import keys_app
 from apis_bringup.cli_look import look_app
 from apis_bringup.cli_options import (
+    RECORDING_NAME,
     CompatHttp,
     Compose,
     Config,
@@ -22,6 +23,7 @@ from apis_bringup.cli_options import (
     KeyFolder,
     Markers,
     MetricsPort,
+    Overwrite,
     Port,
     Seed,
     Speed,
@@ -78,8 +80,9 @@ def run(
     metrics_port: MetricsPort = None,
     compat_http: CompatHttp = False,
     record: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Record all topics into this MCAP file.")
+        Path | None, typer.Option(metavar="FILE", help=f"Record all topics. {RECORDING_NAME}")
     ] = None,
+    overwrite: Overwrite = False,
     fail_fast: Annotated[
         bool,
         typer.Option("--fail-fast", help="The first process that dies ends all; for tests."),
@@ -88,10 +91,12 @@ def run(
     """Start a grid with emulated houses, and stop it on Ctrl-C."""
     from apis_bringup.overrides import Overrides
     from apis_bringup.processes import Extras
+    from apis_bringup.recording_file import recording_file
     from apis_bringup.session import GridOptions, open_session
 
     overrides = Overrides(units, speed, seed, port, composition, device, keys, read_faults(faults))
-    extras = Extras(markers, metrics_port, compat_http, record.resolve() if record else None)
+    file = recording_file(record, overwrite=overwrite) if record else None
+    extras = Extras(markers, metrics_port, compat_http, file, overwrite)
     options = GridOptions(
         config,
         overrides,
@@ -121,7 +126,9 @@ def run(
 
 @app.command()
 def replay(
-    file: Annotated[Path, typer.Argument(help="MCAP file from `apisctl record`.")],
+    file: Annotated[
+        Path, typer.Argument(help="MCAP file, or folder with one, from `apisctl record`.")
+    ],
     speed: Annotated[
         float | None,
         typer.Option(min=0.01, help="Recorded seconds per second; default as it was recorded."),
@@ -136,13 +143,14 @@ def replay(
     """Show a recorded day on the dashboard, until Ctrl-C."""
     from apis_bringup.overrides import Overrides
     from apis_bringup.processes import Extras, Replay
+    from apis_bringup.recording_file import recorded_file
     from apis_bringup.session import GridOptions, open_session
 
     options = GridOptions(
         overrides=Overrides(port=port),
         web=not no_web,
         extras=Extras(markers=markers),
-        replay=Replay(file.resolve(), speed or 0.0, start),
+        replay=Replay(recorded_file(file), speed or 0.0, start),
     )
     with open_session(options) as session:
         if session.url:

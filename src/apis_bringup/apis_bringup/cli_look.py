@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from apis_bringup.cli_options import AsJson, Cluster, show
+from apis_bringup.cli_options import RECORDING_NAME, AsJson, Cluster, Overwrite, show
 from apis_bringup.errors import CommandError
 
 __all__ = ["look_app"]
@@ -218,7 +218,8 @@ def scene(
 
 @look_app.command()
 def record(
-    file: Annotated[Path, typer.Argument(help="MCAP file; is replaced if it is there.")],
+    file: Annotated[Path, typer.Argument(help=RECORDING_NAME)],
+    overwrite: Overwrite = False,
     config: Annotated[
         Path | None, typer.Option(help="Grid file, of a grid that runs elsewhere in real time.")
     ] = None,
@@ -227,4 +228,5 @@ def record(
     from apis_bringup import recording
     from apis_bringup.session import find_executable
 
-    recording.record(find_executable("apis_viz", "recorder"), file, config)
+    program = find_executable("apis_viz", "recorder")
+    recording.record(program, file, config, overwrite=overwrite)

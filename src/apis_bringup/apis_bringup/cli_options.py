@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 __all__ = [
+    "RECORDING_NAME",
     "AsJson",
     "Cluster",
     "CompatHttp",
@@ -21,6 +22,7 @@ __all__ = [
     "KeyFolder",
     "Markers",
     "MetricsPort",
+    "Overwrite",
     "Port",
     "Seed",
     "Speed",
@@ -86,6 +88,10 @@ def read_faults(file: Path | None) -> list[Any] | None:
     from apis_bringup.emulated_world import read_faults
 
     return read_faults(file)
+
+
+RECORDING_NAME = "MCAP file, or without a suffix a folder as ros2 bag makes it; must not be there."
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a recording of that name.")]
 
 
 def show(records: list[dict[str, Any]], as_json: bool, table: Callable[..., None]) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from apis_bringup.recording_file import recording_file
 from apis_bringup.roles import Role
 from apis_bringup.run_lock import domain_id
 from apis_core.errors import ConfigError, Problem
@@ -80,12 +81,14 @@ class Extras:
         metrics_port: Serve metrics for Prometheus on this port; None = do not.
         compat_http: Serve the HTTP interfaces of the original's apis-web and main controller.
         record: Record all topics into this MCAP file, absolute; None = do not.
+        overwrite: Whether that file is replaced if it is there.
     """
 
     markers: bool = False
     metrics_port: int | None = None
     compat_http: bool = False
     record: Path | None = None
+    overwrite: bool = False
 
     @classmethod
     def of_texts(
@@ -94,7 +97,7 @@ class Extras:
         """What launch arguments say: all text, and empty for what is not wanted.
 
         Raises:
-            ConfigError: The port is none.
+            ConfigError: The port is none, or the recording's file is there.
         """
         if metrics_port and not (metrics_port.isdecimal() and 0 < int(metrics_port) < 65536):
             right = "must be a port, 1 to 65535"
@@ -103,7 +106,7 @@ class Extras:
             markers=markers == "true",
             metrics_port=int(metrics_port) if metrics_port else None,
             compat_http=compat_http == "true",
-            record=Path(record).resolve() if record else None,
+            record=recording_file(Path(record), option="record") if record else None,
         )
 
     def names(self) -> list[str]:
@@ -259,7 +262,7 @@ def node_parameters(
     }
     own = {
         "metrics": {"port": extras.metrics_port},
-        "recorder": {"file": str(extras.record)},
+        "recorder": {"file": str(extras.record), "overwrite": extras.overwrite},
     }
     for name in extras.names():
         nodes[f"{namespace}/{name}"] = {

@@ -20,6 +20,7 @@ mcap_ros2 = pytest.importorskip("mcap_ros2.reader")
 
 import yaml  # noqa: E402
 from mcap.reader import make_reader  # noqa: E402
+from mcap.writer import Writer  # noqa: E402
 from rclpy.context import Context  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
@@ -29,6 +30,7 @@ from rclpy.signals import SignalHandlerOptions  # noqa: E402
 from rosgraph_msgs.msg import Clock  # noqa: E402
 
 from apis_viz.recorder import recording  # noqa: E402
+from apis_viz.recorder.bag_metadata import as_yaml, qos_profile  # noqa: E402
 from apis_viz.recorder.definitions import definition  # noqa: E402
 from apis_viz.recorder.recording import (  # noqa: E402
     RecordingError,
@@ -89,6 +91,99 @@ def test_what_was_recorded_is_read_back(tmp_path):
     assert recorded.facts["speed"] == "20"
 
 
+def test_rosbag2_finds_its_metadata_and_type_hashes(tmp_path):
+    folder = tmp_path / "day"
+    folder.mkdir()
+    file = folder / "day_0.mcap"
+    grid = {"grid.json": json.dumps(GRID)}
+    with RecordingWriter(file, grid, {"speed": "20"}) as writer:
+        writer.add_topic(DEALS, "apis_interfaces/msg/Deal", LATCHED, "RIHS01_ab")
+        writer.add_topic("/silent", "apis_interfaces/msg/Deal", LATCHED, "RIHS01_ab")
+        data = serialize_message(deal("one", 1.0))
+        for second in (0, 2):
+            writer.write(DEALS, data, time_ns=(NOON_S + second) * 1_000_000_000)
+
+    information = yaml.safe_load((folder / "metadata.yaml").read_text())
+    bag = information["rosbag2_bagfile_information"]
+    assert (bag["version"], bag["storage_identifier"]) == (9, "mcap")
+    assert bag["duration"]["nanoseconds"] == 2_000_000_000
+    assert bag["starting_time"]["nanoseconds_since_epoch"] == NOON_S * 1_000_000_000
+    assert bag["relative_file_paths"] == [bag["files"][0]["path"]] == ["day_0.mcap"]
+    counts = {
+        t["topic_metadata"]["name"]: t["message_count"] for t in bag["topics_with_message_count"]
+    }
+    assert counts == {DEALS: 2, "/silent": 0}
+    topic = bag["topics_with_message_count"][0]["topic_metadata"]
+    assert topic["type_description_hash"] == "RIHS01_ab"
+    assert topic["offered_qos_profiles"][0]["durability"] == "transient_local"
+    with file.open("rb") as stream:
+        reader = make_reader(stream)
+        hashes = [c.metadata["topic_type_hash"] for c in reader.get_summary().channels.values()]
+        inside = {m.name: m.metadata for m in reader.iter_metadata()}
+    assert hashes == ["RIHS01_ab"] * 2
+    assert yaml.safe_load(inside["rosbag2"]["serialized_metadata"]) == bag
+
+
+def test_a_recording_among_other_files_leaves_no_metadata_beside_it(tmp_path):
+    (tmp_path / "other").touch()
+    write_two_deals(tmp_path / "day.mcap")
+    assert {entry.name for entry in tmp_path.iterdir()} == {"other", "day.mcap"}
+
+
+def test_a_file_that_is_there_is_not_written_over(tmp_path):
+    file = tmp_path / "day.mcap"
+    file.write_text("dear")
+    with pytest.raises(FileExistsError):
+        write_two_deals(file)
+    assert file.read_text() == "dear"
+    with RecordingWriter(file, {}, {}, overwrite=True):
+        pass
+    assert file.read_bytes().startswith(b"\x89MCAP")
+
+
+def write_foreign_channels(file: Path, last_s: int) -> None:
+    """Two deals, and channels that cannot be played; the second deal at `last_s`."""
+    with file.open("wb") as stream:
+        writer = Writer(stream)
+        writer.start(profile="ros2")
+        writer.add_attachment(0, 0, "grid.json", "application/json", json.dumps(GRID).encode())
+        text = definition("apis_interfaces/msg/Deal").encode()
+        known = writer.register_schema("apis_interfaces/msg/Deal", "ros2msg", text)
+        binary = writer.register_schema("foo.Bar", "protobuf", b"\xff\x00")
+        odd = writer.register_schema("Bar", "ros2msg", b"int32 a")
+        data = serialize_message(deal("one", 1.5))
+        for topic, encoding, schema in (
+            ("/clock", "cdr", 0),
+            ("/bare", "", 0),
+            ("/json", "json", binary),
+            ("/odd", "cdr", odd),
+            (DEALS, "cdr", known),
+        ):
+            qos = {"offered_qos_profiles": as_yaml([qos_profile(LATCHED)])}
+            channel = writer.register_channel(topic, encoding, schema, qos)
+            for second in (NOON_S, last_s):
+                writer.add_message(channel, second * 10**9, data, second * 10**9)
+        writer.finish()
+
+
+def test_channels_that_cannot_be_played_are_left_out_and_the_rest_is_not(tmp_path):
+    file = tmp_path / "day.mcap"
+    write_foreign_channels(file, NOON_S + 1)
+    recorded = read_recording(file)
+
+    assert recorded.left_out["/clock"] == recorded.left_out["/bare"] == "the channel has no schema"
+    assert "json with protobuf" in recorded.left_out["/json"]
+    assert "Bar is not installed here" in recorded.left_out["/odd"]
+    assert [topic for _, topic, *_ in recorded.messages()] == [DEALS, DEALS]
+
+
+def test_times_that_ros_cannot_tell_are_refused(tmp_path):
+    file = tmp_path / "day.mcap"
+    write_foreign_channels(file, 2**31)
+    with pytest.raises(RecordingError, match="after 2038"):
+        read_recording(file)
+
+
 def test_a_type_that_has_other_fields_by_now_is_named(tmp_path, monkeypatch):
     file, other = tmp_path / "day.mcap", tmp_path / "other.mcap"
     comment = f"# another comment\n{definition('apis_interfaces/msg/Deal')}"
@@ -98,8 +193,9 @@ def test_a_type_that_has_other_fields_by_now_is_named(tmp_path, monkeypatch):
     write_two_deals(other)
     monkeypatch.undo()
 
-    assert read_recording(file).strangers == frozenset()
-    assert read_recording(other).strangers == {"apis_interfaces/msg/Deal"}
+    assert read_recording(file).left_out == {}
+    assert "another version" in read_recording(other).left_out[DEALS]
+    assert list(read_recording(other).messages()) == []
 
 
 @pytest.mark.parametrize(
@@ -185,6 +281,9 @@ def test_the_recorder_hears_everything_and_stamps_it_with_simulated_time(node, t
     decoded = [m for m in mcap_ros2.read_ros2_messages(str(file)) if m.channel.topic == DEALS]
     assert [m.ros_msg.deal_id for m in decoded] == ["early", "late"]
     assert recorded.start_ns // 1_000_000_000 == NOON_S
+    bag = yaml.safe_load((file.parent / "metadata.yaml").read_text())
+    topics = bag["rosbag2_bagfile_information"]["topics_with_message_count"]
+    assert all(t["topic_metadata"]["type_description_hash"].startswith("RIHS01_") for t in topics)
     assert json.loads(recorded.attachments["grid.json"])["cluster"] == "recorded"
 
 
@@ -199,6 +298,22 @@ def test_the_player_says_it_again_with_its_clock(node, tmp_path):
         spin_until(node, lambda: len(heard) == 2 and NOON_S + 1 in times_s)
 
     assert [message.moved_wh for message in heard] == [1.5, 2.5]
+
+
+@pytest.mark.ros
+def test_a_gap_of_years_is_not_waited_out(node, tmp_path):
+    file = tmp_path / "day.mcap"
+    later_s = NOON_S + 10 * 365 * 86_400
+    write_foreign_channels(file, later_s)
+    heard, times_s = [], []
+    node.create_subscription(msg.Deal, "deals", heard.append, LATCHED)
+    node.create_subscription(Clock, "/clock", lambda m: times_s.append(m.clock.sec), 10)
+    with running("play", tmp_path, file=file, speed=1.0) as process:
+        spin_until(node, lambda: len(heard) == 2 and later_s in times_s)
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=50)
+    assert "nothing was recorded for 3650 days: it is not waited for" in said
+    assert "/clock is left out: the channel has no schema" in said
 
 
 @pytest.mark.ros

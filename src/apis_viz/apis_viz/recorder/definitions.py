@@ -16,9 +16,13 @@ def definition(type_name: str) -> str:
     """The definitions of a type such as ``apis_interfaces/msg/Deal`` and of the types in it.
 
     Raises:
-        LookupError: The package, or its message file, is not installed.
+        LookupError: It is no name of a message type; the package, or its message file, is not
+            installed.
     """
-    package, _, name = type_name.split("/")
+    words = type_name.split("/")
+    if len(words) != 3:
+        raise LookupError(f"{type_name} is no name of a message type")
+    package, _, name = words
     parts, known = [_text(package, name)], {(package, name)}
     waiting = _parts_of(package, name, parts[0])
     while waiting:

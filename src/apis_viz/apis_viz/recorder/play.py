@@ -29,6 +29,7 @@ __all__ = ["Player", "main"]
 TICK_S = 0.02  # wall
 LISTEN_S = 3.5  # wall; a process announces itself every 3 s, and one word may be lost
 LOOK_S = 0.1
+LONGEST_GAP_S = 20.0  # wall; nobody looks at a picture that stands for longer
 BATCH = 2000  # messages at a time, so that a signal is seen in between
 NOT_REPLAYED = ("/clock", "/rosout")
 
@@ -71,11 +72,8 @@ class Player:
 
     def __init__(self, node: Node, recorded: Recorded, *, speed: float, start_s: float) -> None:
         self._node = node
-        for type_name in sorted(recorded.strangers):
-            node.get_logger().warning(
-                f"{type_name} was recorded in another version: its topics are left out"
-            )
-        self._strangers = recorded.strangers
+        for topic, why in sorted(recorded.left_out.items()):
+            node.get_logger().warning(f"{topic} is left out: {why}")
         self._messages = recorded.messages()
         self._next = next(self._messages, None)
         self._speed = speed
@@ -102,6 +100,11 @@ class Player:
     def _tick(self) -> None:
         passed_s = (time.monotonic() - self._began_s) * self._speed
         now_ns = min(self._start_ns + round(passed_s * 1e9), self._end_ns)
+        if self._next and self._next[0] - now_ns > LONGEST_GAP_S * self._speed * 1e9:
+            gap_ns = self._next[0] - now_ns
+            print(f"nothing was recorded for {_span(gap_ns)}: it is not waited for", flush=True)
+            self._start_ns += gap_ns
+            now_ns += gap_ns
         sent = 0
         while self._next and self._next[0] <= now_ns and sent < BATCH:
             _, topic, type_name, qos, data = self._next
@@ -116,12 +119,17 @@ class Player:
             print("the replay is over; the last picture stays until Ctrl-C", flush=True)
 
     def _publish(self, topic: str, type_name: str, qos: QoSProfile, data: bytes) -> None:
-        if topic in NOT_REPLAYED or type_name in self._strangers:
+        if topic in NOT_REPLAYED:
             return
         if topic not in self._publishers:
             kind = message_class(type_name)
             self._publishers[topic] = self._node.create_publisher(kind, topic, qos)
         self._publishers[topic].publish(data)
+
+
+def _span(span_ns: int) -> str:
+    hours = span_ns / 3.6e12
+    return f"{hours / 24:.0f} days" if hours > 72 else f"{hours:.1f} h"
 
 
 if __name__ == "__main__":

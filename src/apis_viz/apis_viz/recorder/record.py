@@ -1,6 +1,7 @@
 """The recorder process: every topic of the grid, as it comes, into one MCAP file.
 
-Parameters beside those of every window: ``file``. Messages are stamped with the graph's time, so
+Parameters beside those of every window: ``file``, and ``overwrite``, without which a file that is
+there is left as it is. Messages are stamped with the graph's time, so
 that a recorded day is a day long in Foxglove and PlotJuggler, however fast it was simulated.
 """
 
@@ -27,7 +28,7 @@ SHARED = ("/clock", "/diagnostics", "/rosout", "/tf", "/tf_static")
 
 def main(arguments: list[str] | None = None) -> int:
     """Record until a signal comes; give the exit code."""
-    return run_window("recorder", {"file": ""}, _build, arguments)
+    return run_window("recorder", {"file": "", "overwrite": False}, _build, arguments)
 
 
 def _build(node: Node, files: WindowFiles, own: dict[str, Any], stack: ExitStack) -> None:
@@ -44,7 +45,11 @@ def _build(node: Node, files: WindowFiles, own: dict[str, Any], stack: ExitStack
     }
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        writer = stack.enter_context(RecordingWriter(file, attachments, facts))
+        writer = stack.enter_context(
+            RecordingWriter(file, attachments, facts, overwrite=own["overwrite"])
+        )
+    except FileExistsError as error:
+        raise WindowError(f"file {file} is there; choose another name") from error
     except OSError as error:
         raise WindowError(f"file {file} cannot be written: {error.strerror}") from error
     recorder = Recorder(node, writer, files.grid.cluster)
@@ -75,15 +80,18 @@ class Recorder:
             is_ours = topic.startswith(self._prefix) or topic in SHARED
             if not is_ours or topic in self._seen or "/_action/" in topic:
                 continue
-            offered = [i.qos_profile for i in self._node.get_publishers_info_by_topic(topic)]
-            if offered:  # before there is a publisher nobody knows what it offers
+            publishers = self._node.get_publishers_info_by_topic(topic)
+            if publishers:  # before there is one nobody knows what it offers
                 self._seen.add(topic)
-                self._listen(topic, types[0], _that_hears(offered))
+                qos = _that_hears([publisher.qos_profile for publisher in publishers])
+                # ROS 2 before Iron has no hashes
+                type_hash = str(getattr(publishers[0], "topic_type_hash", ""))
+                self._listen(topic, types[0], qos, type_hash)
 
-    def _listen(self, topic: str, type_name: str, qos: QoSProfile) -> None:
+    def _listen(self, topic: str, type_name: str, qos: QoSProfile, type_hash: str) -> None:
         try:
             kind = message_class(type_name)
-            self._writer.add_topic(topic, type_name, qos)
+            self._writer.add_topic(topic, type_name, qos, type_hash)
         except (ImportError, AttributeError, LookupError) as error:
             self._node.get_logger().warning(f"{topic} is not recorded: {error}")
             return
