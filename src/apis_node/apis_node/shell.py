@@ -33,6 +33,7 @@ from apis_interfaces import msg, srv
 from apis_node import qos
 from apis_node.battery_lock import BatteryLock
 from apis_node.configuration import WatchedFile
+from apis_node.graph_time import GraphTime, SteadyTime, Time
 from apis_node.interchange import InterchangeServer
 from apis_node.journal import Journal, JournalError
 from apis_node.maintenance import maintain
@@ -119,7 +120,6 @@ class UnitShell:
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         # deadlines run on /clock where there is one, else on a clock that nobody can set back
         self._is_simulated = bool(node.get_parameter("use_sim_time").value)
-        self._clock = node.get_clock() if self._is_simulated else self._steady
         self._agent: Agent | None = None
         self._queue: deque[events.Event] = deque()
         self._is_draining = False
@@ -128,6 +128,7 @@ class UnitShell:
         self._asked = 0
         self._status: messages.UnitStatus | None = None
         self._wake_ns = NEVER_NS
+        self._time: Time = SteadyTime(self._steady)
         self._journal_error = ""  # why the last entry is not on disk
         self.is_stopped = False
         self._make_publishers()
@@ -310,7 +311,7 @@ class UnitShell:
         """Start the agent as soon as the clock has a time (a simulated one is 0 at first)."""
         if self._agent is not None or not self._now_ns():
             return
-        self._begin_timer.destroy()
+        self._node.destroy_timer(self._begin_timer)
         now_ns = self._now_ns()
         self._agent = Agent(self._settings, self._journal.recall(), SystemRandom(), now_ns)
         self._meet(self._agent.member_ids)
@@ -320,6 +321,9 @@ class UnitShell:
 
     def _wake(self) -> None:
         self._timer.cancel()
+        if self._now_ns() < self._wake_ns:  # time goes slower than it did
+            self._set_timer()
+            return
         self._wake_ns = NEVER_NS
         self.feed(events.Wake())
 
@@ -392,7 +396,7 @@ class UnitShell:
     # --- time ------------------------------------------------------------------------------------
 
     def _now_ns(self) -> int:
-        return self._clock.now().nanoseconds
+        return self._time.now_ns()
 
     def _instants(self) -> Instants:
         if self._is_simulated:
@@ -408,11 +412,15 @@ class UnitShell:
         if wake_ns == self._wake_ns:
             return
         self._wake_ns = wake_ns
-        if wake_ns == NEVER_NS:
-            self._timer.cancel()
-            return
-        self._timer.timer_period_ns = max(wake_ns - self._now_ns(), _MIN_WAIT_NS)
-        self._timer.reset()
+        self._timer.cancel()
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        """Have the timer fire at the wake-up, unless `/clock` speaks before that."""
+        wait_ns = None if self._wake_ns == NEVER_NS else self._time.wait_ns(self._wake_ns)
+        if wait_ns is not None:
+            self._timer.timer_period_ns = max(wait_ns, _MIN_WAIT_NS)
+            self._timer.reset()
 
     # --- the graph -------------------------------------------------------------------------------
 
@@ -502,7 +510,9 @@ class UnitShell:
 
     def _make_timers(self) -> None:
         node = self._node
-        self._timer = node.create_timer(1.0, self._wake, clock=self._clock, autostart=False)
+        self._timer = node.create_timer(1.0, self._wake, clock=self._steady, autostart=False)
+        if self._is_simulated:
+            self._time = GraphTime(node.get_clock(), self._steady, self._set_timer)
         self._begin_timer = node.create_timer(0.05, self._begin, clock=self._steady)
         renewal_s = self._settings.driver_hold_s / _RENEWALS_PER_HOLD
         node.create_timer(renewal_s, self._renew, clock=self._steady)
