@@ -24,6 +24,7 @@ from launch_ros.actions import Node
 
 from apis_bringup.processes import Process
 from apis_bringup.roles import RESTART_DELAYS_S, WRONG_CONFIGURATION, Restarts, Role
+from apis_bringup.shared_memory import remove_dead_segments
 
 __all__ = ["LaunchFailedError", "Members"]
 
@@ -123,6 +124,8 @@ class Members:
         )
 
     def _on_exit(self, member: _Member, returncode: int) -> Entities:
+        if returncode < 0:
+            remove_dead_segments()
         if self._context.is_shutdown:
             return self._on_asked_exit(member, returncode)
         if returncode == 0 and member.role not in (Role.DRIVER, Role.WORLD):

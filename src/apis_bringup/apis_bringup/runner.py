@@ -27,6 +27,7 @@ from honcho.process import Process as Reader
 
 from apis_bringup.children import Child, Running, popen
 from apis_bringup.roles import RESTART_DELAYS_S, WRONG_CONFIGURATION, Restarts, Role
+from apis_bringup.shared_memory import remove_dead_segments
 
 __all__ = ["Child", "Runner"]
 
@@ -220,6 +221,8 @@ class Runner:
             # its own alarm ends a process that has done all but leave the graph
             running.returncode = 0 if code == -signal.SIGALRM else code
             running.is_alive = False
+            if code < 0:
+                remove_dead_segments()
             self._on_end(running)
 
     def _on_interrupt(self) -> None:

@@ -32,6 +32,7 @@ from apis_bringup.roles import Role
 from apis_bringup.ros_environment import check_ros_environment, log_folder_of_ours
 from apis_bringup.run_lock import RunningGrid, claim, members_environment
 from apis_bringup.runner import Child, Runner
+from apis_bringup.shared_memory import remove_dead_segments
 from apis_core.grid import GridDescription
 from apis_core.policy import Policy, parse_policy
 
@@ -162,7 +163,11 @@ def prepare(options: GridOptions) -> Iterator[PreparedGrid]:
         list_of = replay.process_list if replay else process_list
         processes = list_of(grid, run, web=options.web, extras=extras)
         policy = parse_policy(resolved.policy_text, grid.policy) if not replay else None
-        yield PreparedGrid(grid, policy, run, tuple(processes), url)
+        remove_dead_segments()  # of earlier runs
+        try:
+            yield PreparedGrid(grid, policy, run, tuple(processes), url)
+        finally:
+            remove_dead_segments()
 
 
 @contextmanager
