@@ -28,11 +28,7 @@ from apis_bringup.shared_memory import remove_dead_segments
 
 __all__ = ["LaunchFailedError", "Members"]
 
-STOPS_WITHIN_S = {
-    Role.UNIT: 20.0,
-    Role.DRIVER: 20.0,
-}  # the bus of a grid takes its time to go down
-OTHERS_STOP_WITHIN_S = 8.0
+STOPS_WITHIN_S = 20.0  # a bus takes its time to go down
 ENDED_AS_ASKED = (0, -signal.SIGINT, 128 + signal.SIGINT)  # it may not have had a handler yet
 
 Entities = list[LaunchDescriptionEntity]

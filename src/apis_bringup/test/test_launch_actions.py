@@ -138,6 +138,7 @@ GRID = {
 
 def test_units_stop_before_drivers_and_those_before_the_hardware(launch_actions):
     launch = Launch(launch_actions, GRID)
+    assert all(float(node.options["sigterm_timeout"]) >= 8.0 for node in Node.made)
     assert launch.interrupt() == ["one", "two"]
     launch.end("one", 0)
     assert launch.interrupted() == ["two"]
