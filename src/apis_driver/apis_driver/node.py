@@ -5,9 +5,10 @@
 With ``--put-to-wait`` it only tells the converter WAIT and sees that it gets there: exit code 0,
 or 1 with the reason.
 
-Its node is ``/apis/<cluster>/<unit>/driver``; its parameters:
+Its node is ``/apis/<cluster>/<unit>/driver``; its parameters, which are read when it starts (any
+other is refused):
 
-    hardware_file    hwConfig of the unit; empty = only the devices' own limits hold
+    hardware_file    hwConfig of the unit, whose limits hold; needed
     converter.kind   such as eza2500; converter.* are that kind's settings
     battery.kind     such as modbus; battery.* are that kind's settings; absent = no battery
     rules.*          what does not depend on the make (see GovernorSettings)
@@ -15,6 +16,7 @@ Its node is ``/apis/<cluster>/<unit>/driver``; its parameters:
     http.*           see HttpServerSettings
     autostart        false = somebody else walks the lifecycle up
     speed            simulated seconds per wall second; 1 = real time
+    keys             folder of the grid's keys; empty = nobody signs
     use_sim_time     true = energy flows by /clock
 """
 

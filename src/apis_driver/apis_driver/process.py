@@ -9,18 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
+from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from apis_core.errors import ConfigError, Problem
+from apis_core.grid import ClusterName
 from apis_core.hardware import Hardware, parse_hardware
+from apis_core.validation import UnitIdText
 from apis_driver.http_server import HttpServerSettings
 from apis_driver.put_to_wait import put_to_wait
 from apis_driver.registry import battery_settings, make_battery, make_dcdc, read_settings
 from apis_driver.rules import GovernorSettings
-from apis_driver.shell import DriverNode, DriverSetup
+from apis_driver.shell import GROUPS, PARAMETERS, DriverNode, DriverSetup
 from apis_signing import OPEN, Words, read_keys
+from apis_signing.parameters import declare_parameters, text_argument
 
 __all__ = ["run"]
 
@@ -40,14 +44,12 @@ def run(arguments: list[str], signals: list[int]) -> int:
         0 after a signal, 1 if a converter that was only to be told WAIT is not there, 2 if the
         configuration is wrong.
     """
-    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-    parser = argparse.ArgumentParser(prog="driver", description="drives converter and battery")
-    parser.add_argument("--cluster", default="village", help="name of the cluster")
-    parser.add_argument("--unit", required=True, metavar="ID", help="such as E001")
-    parser.add_argument(
-        "--put-to-wait", action="store_true", help="only tell the converter WAIT, and end"
-    )
-    options = parser.parse_args(rclpy.utilities.remove_ros_args(["driver", *arguments])[1:])
+    try:
+        options = _options(arguments)
+        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    except Exception as error:  # rclpy has several kinds for arguments that it cannot read
+        print(f"driver: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
     try:
         setup = _setup(options.cluster, options.unit)
         if options.put_to_wait or signals:
@@ -66,10 +68,29 @@ def run(arguments: list[str], signals: list[int]) -> int:
         for problem in error.problems:
             print(f"driver: {problem}", file=sys.stderr)
         return 2
+    except ParameterException as error:  # of those that rclpy reads itself
+        print(f"driver: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
     finally:
         rclpy.try_shutdown()
         signal.alarm(0)
     return 0
+
+
+def _options(arguments: list[str]) -> argparse.Namespace:
+    """Command line; ends the process with a line if it is wrong."""
+    parser = argparse.ArgumentParser(prog="driver", description="drives converter and battery")
+    parser.add_argument(
+        "--cluster", default="village", type=text_argument(ClusterName), help="name of the cluster"
+    )
+    parser.add_argument(
+        "--unit", required=True, metavar="ID", type=text_argument(UnitIdText), help="such as E001"
+    )
+    parser.add_argument(
+        "--put-to-wait", action="store_true", help="only tell the converter WAIT, and end"
+    )
+    own = rclpy.utilities.remove_ros_args(["driver", *arguments])[1:]
+    return parser.parse_args(own)
 
 
 def _spin(node: DriverNode, signals: list[int]) -> None:
@@ -96,20 +117,12 @@ def _setup(cluster: str, unit_id: str) -> DriverSetup:
         namespace=f"/apis/{cluster}/{unit_id.lower()}",
         enable_rosout=False,
         start_parameter_services=False,
-        automatically_declare_parameters_from_overrides=True,
     )
     source = f"{node.get_fully_qualified_name()} parameters"
-    groups = {
-        name: {
-            key: parameter.value for key, parameter in node.get_parameters_by_prefix(name).items()
-        }
-        for name in ("converter", "battery", "rules", "http")
-    }
-    plain: dict[str, Any] = {
-        name: node.get_parameter_or(name).value
-        for name in ("hardware_file", "autostart", "speed", "keys")
-    }
-    node.destroy_node()
+    try:
+        values = declare_parameters(node, PARAMETERS, GROUPS)
+    finally:
+        node.destroy_node()
     problems: list[Problem] = []
 
     def tried(make: Any, *given: Any) -> Any:
@@ -119,13 +132,13 @@ def _setup(cluster: str, unit_id: str) -> DriverSetup:
             problems.extend(error.problems)
             return None
 
-    dcdc = tried(make_dcdc, groups["converter"], source)
-    battery_group = None if dcdc is None else battery_settings(groups)
+    dcdc = tried(make_dcdc, values["converter"], source)
+    battery_group = None if dcdc is None else battery_settings(values)
     battery = tried(make_battery, battery_group, source) if battery_group else None
-    http = tried(read_settings, HttpServerSettings, groups["http"], source, "http")
-    rules = tried(read_settings, GovernorSettings, groups["rules"], source, "rules")
-    limits = tried(_limits, plain["hardware_file"], source) if plain["hardware_file"] else None
-    keys = tried(read_keys, Path(plain["keys"])) if plain["keys"] else None
+    http = tried(read_settings, HttpServerSettings, values["http"], source, "http")
+    rules = tried(read_settings, GovernorSettings, values["rules"], source, "rules")
+    limits = tried(_limits, values["hardware_file"], source)
+    keys = tried(read_keys, Path(values["keys"])) if values["keys"] else None
     words = tried(Words, keys, unit_id) if keys else OPEN
     if problems:
         raise ConfigError(problems)
@@ -137,15 +150,21 @@ def _setup(cluster: str, unit_id: str) -> DriverSetup:
         rules=rules,
         limits=limits,
         http=http,
-        plant_rate=float(plain["speed"] or 1.0),
-        autostart=plain["autostart"] is not False,
+        plant_rate=values["speed"],
+        autostart=values["autostart"],
         words=words,
     )
 
 
 def _limits(path: str, source: str) -> Hardware:
+    if not path:
+        right = "required: the unit's hwConfig; no converter is driven without its limits"
+        raise ConfigError([Problem(source, "hardware_file", "", right)])
     try:
         return parse_hardware(Path(path).read_text(encoding="utf-8"), path)
+    except UnicodeDecodeError as error:
+        why = f"must be UTF-8: {error.reason} at byte {error.start}"
+        raise ConfigError([Problem(source, "hardware_file", path, why)]) from error
     except OSError as error:
         why = f"cannot be read: {error.strerror}"
         raise ConfigError([Problem(source, "hardware_file", path, why)]) from error

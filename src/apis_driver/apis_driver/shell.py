@@ -50,6 +50,7 @@ from apis_driver.unit_hardware import OPEN_LIMIT_S, Timing, UnitHardware
 from apis_interfaces.msg import ConverterState, Fault
 from apis_interfaces.srv import ConverterCommand
 from apis_signing import OPEN, Words
+from apis_signing.parameters import NodeParameter, declare_parameters
 
 __all__ = ["DriverNode", "DriverSetup"]
 
@@ -67,6 +68,32 @@ RECORD = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
+
+
+PARAMETERS = (
+    NodeParameter(
+        name="hardware_file", default="", about="Path of the unit's hwConfig: its limits; needed"
+    ),
+    NodeParameter(
+        name="autostart", default=True, about="Whether it walks the lifecycle up itself"
+    ),
+    NodeParameter(
+        name="speed",
+        default=1.0,
+        about="Simulated seconds per second of the clock; 1 with real hardware",
+        least=0.001,
+        most=10_000.0,
+    ),
+    NodeParameter(
+        name="keys", default="", about="Path of the folder of the grid's keys; empty = none"
+    ),
+)
+GROUPS = {
+    "converter": "Kind and settings of the converter: docs/drivers.md",
+    "battery": "Kind and settings of the battery: docs/drivers.md",
+    "rules": "What does not depend on the make of the converter: docs/drivers.md",
+    "http": "Server of the original drivers' interface: docs/drivers.md",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +131,7 @@ class DriverNode(LifecycleNode):
     def __init__(self, setup: DriverSetup) -> None:
         super().__init__("driver", namespace=f"/apis/{setup.cluster}/{setup.unit_id.lower()}")
         self._setup = setup
+        declare_parameters(self, PARAMETERS, GROUPS)
         is_simulated = bool(self.get_parameter("use_sim_time").value)
         self._stamp_lock = threading.Lock()
         self._newest_ns = 0

@@ -14,7 +14,7 @@ from typing import Any
 import rclpy
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.executors import Executor
@@ -37,10 +37,11 @@ from apis_emulator.operator import Operator
 from apis_emulator.pacer import Pacer
 from apis_emulator.servers.plant_lock import PlantLock
 from apis_emulator.servers.serving import DeviceServers
-from apis_emulator.servers.tampering import TamperingError, defaults, tamper
+from apis_emulator.servers.tampering import TamperingError, parameters_of, tamper
 from apis_interfaces.msg import BusState, ConverterState, HouseState
 from apis_interfaces.srv import ConverterCommand, EmulatorControl, InjectFault
 from apis_signing import Words, read_keys
+from apis_signing.parameters import NodeParameter, declare_parameters
 
 # a turn of the other executor looks at all that is on the graph, and costs ten times as much
 try:
@@ -59,6 +60,18 @@ LAST_WORD_S = 0.5  # for somebody who hears that
 LEAVE_LIMIT_S = 3  # for leaving the graph
 
 TELEMETRY = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+PARAMETERS = (
+    NodeParameter(
+        name="grid_file", default="", about="Path of the resolved grid description (JSON); needed"
+    ),
+    NodeParameter(
+        name="speed",
+        default=0.0,
+        about="Simulated seconds per second; 0 = as the grid says; while it runs: apisctl world",
+        least=0.0,
+        most=10_000.0,
+    ),
+)
 
 
 class EmulatorNode(Node):
@@ -80,11 +93,8 @@ class EmulatorNode(Node):
             "emulator",
             namespace=f"/apis/{grid.cluster}",
             enable_rosout=False,
-            # only to tamper with devices
-            start_parameter_services=any(u.device.kind != "native" for u in grid.units),
             # It makes the time that others go by.
             parameter_overrides=[Parameter("use_sim_time", value=False)],
-            allow_undeclared_parameters=True,
         )
         now_s = time.monotonic()
         self._emulation = emulation
@@ -93,11 +103,11 @@ class EmulatorNode(Node):
         self.devices = DeviceServers(plant, self._lock, grid.units, tty_folder)
         self._real = real = {unit.id for unit in grid.units if unit.driver is not None}
         self._native = [i for i in plant.units if i not in self.devices.by_unit.keys() | real]
-        for name, value in defaults(self.devices).items():
-            self.declare_parameter(name, value)
+        self._keys = read_keys(Path(grid.keys)) if grid.keys else None
+        tampering = parameters_of(self.devices, is_open=self._keys is None)
+        declare_parameters(self, [*PARAMETERS, *tampering])
         self.add_on_set_parameters_callback(self._tamper)
         self._driver = emulation.driver
-        self._keys = read_keys(Path(grid.keys)) if grid.keys else None
         self._words: dict[UnitId, Words] = {}
         self._ears = Words(self._keys)
         self._pacer = Pacer(speed, now_s)
@@ -367,7 +377,11 @@ def run(args: list[str] | None, signals: list[int]) -> int:
         args: Command line with ROS arguments; None = that of the process.
         signals: Where the signal handlers put what came; it may hold one already.
     """
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    except Exception as error:  # rclpy has several kinds for arguments that it cannot read
+        print(f"emulator: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
     try:
         grid, speed, tty_folder = _configuration()
         emulation = Emulation(grid)
@@ -412,20 +426,16 @@ def _configuration() -> tuple[GridDescription, float, Path]:
     The namespace of the node stands in the description, so a node for the parameters comes first.
     """
     node = Node("emulator", enable_rosout=False, start_parameter_services=False)
-    anything = ParameterDescriptor(dynamic_typing=True)
-    grid_file = node.declare_parameter("grid_file", None, anything).value
-    speed = node.declare_parameter("speed", None, anything).value
-    node.destroy_node()
-    if not isinstance(grid_file, str) or not grid_file:
+    try:  # those with which one tampers are known when the grid is
+        own = declare_parameters(node, PARAMETERS, are_all=False)
+    finally:
+        node.destroy_node()
+    grid_file = own["grid_file"]
+    if not grid_file:
         right = "it must name the resolved grid description"
-        raise ConfigError([Problem("parameters", "grid_file", repr(grid_file), right)])
+        raise ConfigError([Problem("parameters", "grid_file", '""', right)])
     grid, tty_folder = _read_grid(grid_file), Path(grid_file).parent / "tty"
-    if speed is None:
-        return grid, grid.emulator.speed, tty_folder
-    if isinstance(speed, bool) or not isinstance(speed, (int, float)) or not 0 < speed <= 10_000:
-        right = "it must be a number above 0, 10000 at most"
-        raise ConfigError([Problem("parameters", "speed", repr(speed), right)])
-    return grid, float(speed), tty_folder
+    return grid, own["speed"] or grid.emulator.speed, tty_folder
 
 
 def _read_grid(file: str) -> GridDescription:

@@ -367,9 +367,10 @@ def test_signal_while_it_starts_ends_it_quietly(grid_file):
 @pytest.mark.parametrize(
     ("parameters", "line"),
     [
-        ([], "parameters: grid_file is None, it must name the resolved grid description"),
+        ([], 'parameters: grid_file is "", it must name the resolved grid description'),
         (["grid_file:=/nowhere.json"], "/nowhere.json: No such file or directory"),
-        (["grid_file:={grid}", "speed:=-1.0"], "parameters: speed is -1.0, it must be a number"),
+        (["grid_file:={grid}", "speed:=-1.0"], "/emulator parameters: speed is -1.0, must be"),
+        (["grid_file:={grid}", "sped:=2"], "/apis/test/emulator parameters: sped: unknown"),
     ],
 )
 def test_wrong_configuration_is_one_line_and_exit_2(grid_file, parameters, line):
@@ -476,3 +477,26 @@ def test_the_summary(client, tmp_path):
     wrong = client.world(World.OPERATION_SUMMARY, file=str(tmp_path / "days.xls"))
     assert wrong.error_code == EmulatorControl.Response.ERROR_FILE
     assert "must end in .csv or .parquet" in wrong.error_msg
+
+
+def test_its_parameters_are_told_and_nobody_changes_them(client):
+    """Every node answers `ros2 param list`; one without these services holds it up for seconds."""
+    from rcl_interfaces.srv import DescribeParameters, ListParameters, SetParameters
+    from rclpy.parameter import Parameter
+
+    def asked(kind, name, **fields):
+        service = client.node.create_client(kind, f"/apis/test/emulator/{name}")
+        client.until(service.service_is_ready, name)
+        future = service.call_async(kind.Request(**fields))
+        client.until(future.done, name)
+        return future.result()
+
+    names = asked(ListParameters, "list_parameters").result.names
+    assert {"grid_file", "speed", "use_sim_time"} <= set(names)
+    told = asked(DescribeParameters, "describe_parameters", names=["speed"]).descriptors[0]
+    assert told.read_only
+    assert told.description
+    change = Parameter("speed", value=3.0).to_parameter_msg()
+    [result] = asked(SetParameters, "set_parameters", parameters=[change]).results
+    assert not result.successful
+    assert "read-only" in result.reason

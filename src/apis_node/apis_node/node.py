@@ -31,21 +31,25 @@ from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import rclpy
+from rclpy.exceptions import ParameterException
 from rclpy.executors import Executor, ExternalShutdownException
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from apis_core.agent import AgentSettings
 from apis_core.errors import ConfigError, Problem
+from apis_core.grid import ClusterName
 from apis_core.policy import Policy
 from apis_core.timing import BUS_DOWN_S, network_floor_ns, stop_limit_wall_s
 from apis_core.types import UnitId
 from apis_core.units import ns_from_s
+from apis_core.validation import UnitIdText
 from apis_node.battery_lock import BatteryLock
 from apis_node.configuration import WatchedFile, watched_files
 from apis_node.journal import Journal
 from apis_node.shell import UnitShell, journal_path
 from apis_signing import Keys, Words, read_keys
+from apis_signing.parameters import NodeParameter, declare_parameters, text_argument
 
 # what twenty units have on the graph is some thousand things; it does not look at all of them at
 # every turn
@@ -68,13 +72,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     is wrong.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     parser = argparse.ArgumentParser(prog="unit", description=__doc__.partition("\n")[0])
-    parser.add_argument("--cluster", default="village", help="name of the cluster")
-    parser.add_argument("--units", nargs="+", required=True, metavar="ID", help="such as E001")
+    parser.add_argument(
+        "--cluster", default="village", type=text_argument(ClusterName), help="name of the cluster"
+    )
+    parser.add_argument(
+        "--units",
+        nargs="+",
+        required=True,
+        metavar="ID",
+        type=text_argument(UnitIdText),
+        help="such as E001",
+    )
     # rclpy's own arguments (after --ros-args) are not argparse's business
-    own = rclpy.utilities.remove_ros_args(["unit", *arguments])[1:]
-    options = parser.parse_args(own)
+    try:
+        options = parser.parse_args(rclpy.utilities.remove_ros_args(["unit", *arguments])[1:])
+        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    except Exception as error:  # rclpy has several kinds for arguments that it cannot read
+        sys.exit(_refuse(str(error)))
     stop_asked_s: list[float] = []
 
     def on_signal(_number: int, _frame: object) -> None:
@@ -116,6 +131,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"unit: {unit_id} was not seen in WAIT; it is in {mode}", file=sys.stderr)
     except ConfigError as error:
         sys.exit(_complain(error))
+    except ParameterException as error:  # of those that rclpy reads itself
+        sys.exit(_refuse(str(error)))
     except ExternalShutdownException:
         pass
     finally:
@@ -157,6 +174,39 @@ def _spin(
             return
 
 
+def _parameters(unit_id: UnitId, cluster: str) -> tuple[NodeParameter, ...]:
+    def text(name: str, about: str, default: str = "") -> NodeParameter:
+        return NodeParameter(name=name, default=default, about=about)
+
+    return (
+        text(
+            "policy_file", "Path of the policy that all units agree on; read again when it changes"
+        ),
+        text("hardware_file", "Path of the unit's hwConfig; read again when it changes"),
+        text("scenario_file", "Path of the unit's scenario; read again when it changes"),
+        text("journal_file", "Path of its journal; empty = in the user's state folder"),
+        text("battery", "Name of a battery that it shares with units of other clusters"),
+        text("keys", "Path of the folder of the grid's keys; empty = nobody signs"),
+        text("unit_id", "The unit's id", unit_id),
+        text("cluster", "The cluster's name", cluster),
+        text("timezone", "IANA name of the time zone of its schedule", "UTC"),
+        NodeParameter(
+            name="speed",
+            default=1.0,
+            about="Simulated seconds per second of the clock; the emulator sets the pace",
+            least=0.001,
+            most=10_000.0,
+        ),
+        NodeParameter(
+            name="bus_down_s",
+            default=BUS_DOWN_S,
+            about="How long the bus may take from its voltage down to nothing [simulated s]",
+            least=0.0,
+            most=1e6,
+        ),
+    )
+
+
 def _make_node(cluster: str, unit_id: UnitId, *, is_alone: bool) -> Node:
     node = Node(
         "unit",
@@ -165,20 +215,7 @@ def _make_node(cluster: str, unit_id: UnitId, *, is_alone: bool) -> Node:
         start_parameter_services=is_alone,
         enable_rosout=is_alone,
     )
-    for name in (
-        "policy_file",
-        "hardware_file",
-        "scenario_file",
-        "journal_file",
-        "battery",
-        "keys",
-    ):
-        node.declare_parameter(name, "")
-    node.declare_parameter("unit_id", unit_id)
-    node.declare_parameter("cluster", cluster)
-    node.declare_parameter("timezone", "UTC")
-    node.declare_parameter("speed", 1.0)
-    node.declare_parameter("bus_down_s", BUS_DOWN_S)
+    declare_parameters(node, _parameters(unit_id, cluster))
     return node
 
 
@@ -246,4 +283,9 @@ def _settings(node: Node) -> tuple[AgentSettings, ZoneInfo, list[WatchedFile]]:
 def _complain(error: ConfigError) -> int:
     for problem in error.problems:
         print(f"unit: {problem}", file=sys.stderr)
+    return 2
+
+
+def _refuse(text: str) -> int:
+    print(f"unit: {' '.join(text.split())}", file=sys.stderr)
     return 2

@@ -2,7 +2,8 @@
 
 ``keys`` are files, ``canonical`` makes the bytes of a message, ``words`` signs and refuses. It
 knows messages by their fields alone, so it needs no ROS; nodes and tools call it where they send
-and where they hear. The core has no part in it.
+and where they hear. ``parameters`` says which parameters a node has, and that nobody changes them
+unsigned. The core has no part in it.
 """
 
 from apis_signing.keys import Keys, Role, make_keys, read_keys

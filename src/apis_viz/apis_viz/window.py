@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 
 import rclpy
 from pydantic import ValidationError
+from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
@@ -25,9 +26,16 @@ from apis_core.errors import ConfigError
 from apis_core.grid import GridDescription
 from apis_core.policy import Policy, parse_policy
 from apis_signing import OPEN, Words, words_of_operator
+from apis_signing.parameters import NodeParameter, declare_parameters
 
 __all__ = ["LEAVE_LIMIT_S", "WindowError", "WindowFiles", "read_grid_file", "run_window"]
 
+FILES = (
+    NodeParameter(
+        name="grid_file", default="", about="Path of the resolved grid description (JSON); needed"
+    ),
+    NodeParameter(name="policy_file", default="", about="Path of the policy; empty = none"),
+)
 SPIN_S = 0.1  # wall; how soon a signal is seen
 LEAVE_LIMIT_S = 3  # wall; for leaving the graph
 
@@ -48,7 +56,7 @@ class WindowFiles:
 
 def run_window(
     name: str,
-    parameters: dict[str, Any],
+    parameters: Sequence[NodeParameter],
     build: Callable[[Node, WindowFiles, dict[str, Any], ExitStack], None],
     arguments: list[str] | None = None,
 ) -> int:
@@ -56,7 +64,7 @@ def run_window(
 
     Args:
         name: Of the node.
-        parameters: Its own parameters with their defaults.
+        parameters: Its own, beside the files that every window reads.
         build: Gives the node its work; what is to be closed at the end goes on the stack.
             Raises WindowError if it cannot.
         arguments: Command line; None = the process's.
@@ -78,13 +86,18 @@ def run_window(
             node = Node(name)
             stack.callback(node.destroy_node)
             stack.callback(signal.alarm, LEAVE_LIMIT_S)  # as a unit's process does; see there
-            build(node, _files(node), _own(node, parameters), stack)
+            values = declare_parameters(node, (*FILES, *parameters))
+            build(node, _files(values), values, stack)
             executor.add_node(node)
             while not asked:
                 executor.spin_once(timeout_sec=SPIN_S)
             executor.shutdown()
-    except WindowError as error:
+    except (WindowError, ParameterException) as error:
         print(f"{name}: {error}", file=sys.stderr)
+        return 2
+    except ConfigError as error:
+        for problem in error.problems:
+            print(f"{name}: {problem}", file=sys.stderr)
         return 2
     finally:
         rclpy.try_shutdown()
@@ -110,8 +123,7 @@ def read_grid_file(file: str) -> GridDescription:
         raise WindowError(f"grid_file {file}: {place}: {first['msg']}") from error
 
 
-def _files(node: Node) -> WindowFiles:
-    values = _own(node, {"grid_file": "", "policy_file": ""})
+def _files(values: dict[str, Any]) -> WindowFiles:
     grid = read_grid_file(values["grid_file"])
     file = values["policy_file"]
     try:
@@ -126,12 +138,3 @@ def _files(node: Node) -> WindowFiles:
     except ConfigError as error:
         raise WindowError(str(error)) from error
     return WindowFiles(grid, policy, text, words)
-
-
-def _own(node: Node, defaults: dict[str, Any]) -> dict[str, Any]:
-    try:
-        return {
-            name: node.declare_parameter(name, default).value for name, default in defaults.items()
-        }
-    except Exception as error:  # a value of the wrong type; rclpy has several kinds for it
-        raise WindowError(f"{error}") from error

@@ -20,10 +20,23 @@ from typing import Any
 
 from apis_core.types import Alarm
 from apis_emulator.servers.serving import DeviceServers, UnitDevices
+from apis_signing.parameters import NodeParameter
 
-__all__ = ["TamperingError", "defaults", "tamper"]
+__all__ = ["TamperingError", "defaults", "parameters_of", "tamper"]
 
+_ABOUT = {
+    "plugged": "False pulls the plug of both serial lines",
+    "silent": "True: no answer arrives",
+    "delay_s": "Every answer comes later by this [s]",
+    "flips_per_bit": "Probability that a bit arrives wrong",
+    "cut_ratio": "Share of the answers that end in the middle",
+    "bad_sum_ratio": "Share of the answers with a wrong checksum",
+    "noise_ratio": "Share of the answers behind garbage",
+    "alarm": "none, light or heavy (which switches the converter off)",
+    "permit": "False: the battery permits no sharing",
+}
 _LINE = ("delay_s", "flips_per_bit", "cut_ratio", "bad_sum_ratio", "noise_ratio")
+_LONGEST_DELAY_S = 60.0
 _ALARMS = ("none", "light", "heavy")
 
 
@@ -43,6 +56,31 @@ def defaults(devices: DeviceServers) -> dict[str, bool | float | str]:
         values[f"{name}.plugged"] = True
         values |= {f"{name}.{key}": getattr(unit.dcdc_line.faults, key) for key in _LINE}
     return values
+
+
+def parameters_of(devices: DeviceServers, *, is_open: bool) -> list[NodeParameter]:
+    """The same as parameters of a node.
+
+    Args:
+        devices: Whose.
+        is_open: Whether anybody may change them. In a grid with keys nobody may: the parameter
+            services are not signed.
+    """
+    found = []
+    for name, value in defaults(devices).items():
+        key = name.partition(".")[2]
+        most = (_LONGEST_DELAY_S if key == "delay_s" else 1.0) if key in _LINE else None
+        found.append(
+            NodeParameter(
+                name=name,
+                default=value,
+                about=_ABOUT[key],
+                least=None if most is None else 0.0,
+                most=most,
+                is_changeable=is_open,
+            )
+        )
+    return found
 
 
 def tamper(devices: DeviceServers, changes: Iterable[tuple[str, Any]]) -> None:
@@ -70,7 +108,7 @@ def _checked(parameter: str, value: Any) -> Any:
         if value not in _ALARMS:
             raise TamperingError(f"{parameter} is {value!r}, it must be one of {_ALARMS}")
     elif key in _LINE:
-        most = 60.0 if key == "delay_s" else 1.0
+        most = _LONGEST_DELAY_S if key == "delay_s" else 1.0
         if not 0.0 <= value <= most:
             raise TamperingError(f"{parameter} is {value}, it must be from 0 to {most:g}")
     return value

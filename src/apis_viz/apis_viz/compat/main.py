@@ -19,6 +19,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 from apis_interfaces.msg import OperationMode
+from apis_signing.parameters import NodeParameter
 from apis_viz.compat.by_hand import ByHand, Limits
 from apis_viz.compat.interfaces import (
     ApiServer,
@@ -47,13 +48,24 @@ PORTS = {
     "generator_port": 9998,
     "controller_port": 4381,
 }
+PARAMETERS = (
+    NodeParameter(name="host", default="127.0.0.1", about="Address that it listens on"),
+    NodeParameter(
+        name="schedule_file", default="", about="Path of its soft stops; empty = beside grid_file"
+    ),
+    *(
+        NodeParameter(
+            name=name, default=port, about="Port of this interface; 0 = off", least=0, most=65535
+        )
+        for name, port in PORTS.items()
+    ),
+)
 SCHEDULE_PERIOD_S = 0.5  # wall
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve until a signal comes; give the exit code."""
-    own = {"host": "127.0.0.1", "schedule_file": "", **PORTS}
-    return run_window("compat_http", own, _build, arguments)
+    return run_window("compat_http", PARAMETERS, _build, arguments)
 
 
 def _build(node: Node, files: WindowFiles, own: dict[str, Any], stack: ExitStack) -> None:
@@ -62,11 +74,9 @@ def _build(node: Node, files: WindowFiles, own: dict[str, Any], stack: ExitStack
     place = Place(watch, ZoneInfo(grid.emulator.place.timezone), grid.cluster)
     orders = Orders(node, place.watch)
     budo = BudoEmulator(place, orders)
-    file = own["schedule_file"] or Path(node.get_parameter("grid_file").value).with_name(
-        "soft_stops.json"
-    )
+    file = own["schedule_file"] or Path(own["grid_file"]).with_name("soft_stops.json")
     schedules = Schedules(Path(file))
-    folder = Path(node.get_parameter("grid_file").value).parent
+    folder = Path(own["grid_file"]).parent
     by_hand = ByHand(watch, orders, _limits(read_site(grid, folder)))
     hardware = HardwareEmulator(place, by_hand)
     api = ApiServer(orders)

@@ -27,8 +27,10 @@ except ImportError:  # rclpy older than Kilted's
 
 from apis_interfaces import msg, srv
 from apis_signing import is_signed, words_of_operator
+from apis_signing.parameters import declare_parameters
 from apis_viz import translate
 from apis_viz.dashboard.orders import Orders
+from apis_viz.dashboard.parameters import PARAMETERS
 from apis_viz.dashboard.site import Site
 from apis_viz.dashboard.source import (
     BreakWish,
@@ -81,6 +83,7 @@ class GraphLink:
         self._must_flush = False
         self._broken: tuple[str, ...] = ()
         self._node = Node(ISSUER, namespace=f"/apis/{site.cluster}", context=context)
+        declare_parameters(self._node, PARAMETERS)
         self._executor = SingleThreadedExecutor(context=context)
         self._executor.add_node(self._node)
         self._thread = threading.Thread(target=self._spin, name="graph")

@@ -19,12 +19,15 @@ from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from apis_core.errors import ConfigError
 from apis_core.grid import GridDescription
+from apis_signing.parameters import declare_parameters
 from apis_viz.dashboard.access import AccessError, Users, is_loopback, read_users
 from apis_viz.dashboard.audit import Audit
 from apis_viz.dashboard.desk import Desk
 from apis_viz.dashboard.history import History
 from apis_viz.dashboard.link import GraphLink
+from apis_viz.dashboard.parameters import PARAMETERS
 from apis_viz.dashboard.server import PortBusy, make_server, open_port, serve
 from apis_viz.dashboard.site import read_site
 from apis_viz.window import LEAVE_LIMIT_S
@@ -102,17 +105,14 @@ def _read_options(context: Context) -> _Options:
     """Read the parameters by a passing node: the real one's namespace stands in the file."""
     node = Node("dashboard", context=context, start_parameter_services=False, enable_rosout=False)
     try:
-        file = node.declare_parameter("grid_file", "").value
-        host = node.declare_parameter("host", "").value
-        port = node.declare_parameter("port", 0).value
-        access_file = node.declare_parameter("access_file", "").value
-        history_file = node.declare_parameter("history_file", "").value
-        audit_file = node.declare_parameter("audit_file", "").value
+        own = declare_parameters(node, PARAMETERS)
         is_simulated = node.get_parameter("use_sim_time").value
-    except Exception as error:
-        raise _BadParameter(f"dashboard: {error}") from error
+    except ConfigError as error:
+        text = "\ndashboard: ".join(map(str, error.problems))
+        raise _BadParameter(f"dashboard: {text}") from error
     finally:
         node.destroy_node()
+    file, history_file, audit_file = own["grid_file"], own["history_file"], own["audit_file"]
     if not file:
         raise _BadParameter(
             "dashboard: parameter grid_file is missing: --ros-args -p grid_file:=FILE.json"
@@ -125,8 +125,8 @@ def _read_options(context: Context) -> _Options:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise _BadParameter(f"dashboard: grid_file {file}: {place}: {first['msg']}") from error
-    host = host or grid.web.host
-    access_file = access_file or grid.web.access_file
+    host = own["host"] or grid.web.host
+    access_file = own["access_file"] or grid.web.access_file
     try:
         users = read_users(Path(access_file)) if access_file else None
     except AccessError as error:
@@ -140,7 +140,7 @@ def _read_options(context: Context) -> _Options:
     return _Options(
         grid=grid,
         host=host,
-        port=port or grid.web.port,
+        port=own["port"] or grid.web.port,
         folder=folder,
         users=users,
         history_file=Path(history_file or folder / "history.sqlite"),

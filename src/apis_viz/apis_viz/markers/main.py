@@ -12,7 +12,7 @@ __all__ = ["main"]
 
 def main(arguments: list[str] | None = None) -> int:
     """Draw until a signal comes; give the exit code."""
-    return run_window("markers", {}, build, arguments)
+    return run_window("markers", (), build, arguments)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry, start_http_server
 from rclpy.node import Node
 
+from apis_signing.parameters import NodeParameter
 from apis_viz.metrics.collector import GridCollector
 from apis_viz.watch import GridWatch
 from apis_viz.window import WindowError, WindowFiles, run_window
@@ -19,11 +20,17 @@ from apis_viz.window import WindowError, WindowFiles, run_window
 __all__ = ["main"]
 
 PORT = 4383
+PARAMETERS = (
+    NodeParameter(name="host", default="127.0.0.1", about="Address that it listens on"),
+    NodeParameter(
+        name="port", default=PORT, about="Port of the page; 0 = any", least=0, most=65535
+    ),
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve until a signal comes; give the exit code."""
-    return run_window("metrics", {"host": "127.0.0.1", "port": PORT}, _build, arguments)
+    return run_window("metrics", PARAMETERS, _build, arguments)
 
 
 def _build(node: Node, files: WindowFiles, own: dict[str, Any], stack: ExitStack) -> None:

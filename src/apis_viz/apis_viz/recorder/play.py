@@ -20,6 +20,7 @@ from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rosgraph_msgs.msg import Clock as ClockMessage
 
+from apis_signing.parameters import NodeParameter
 from apis_viz.recorder.messages import message_class
 from apis_viz.recorder.recording import Recorded, RecordingError, read_recording
 from apis_viz.window import WindowError, WindowFiles, run_window
@@ -31,13 +32,29 @@ LISTEN_S = 3.5  # wall; a process announces itself every 3 s, and one word may b
 LOOK_S = 0.1
 LONGEST_GAP_S = 20.0  # wall; nobody looks at a picture that stands for longer
 BATCH = 2000  # messages at a time, so that a signal is seen in between
+PARAMETERS = (
+    NodeParameter(name="file", default="", about="Path of the recording (MCAP) to replay; needed"),
+    NodeParameter(
+        name="speed",
+        default=0.0,
+        about="Recorded seconds per second; 0 = as fast as it was recorded",
+        least=0.0,
+        most=10_000.0,
+    ),
+    NodeParameter(
+        name="start_s",
+        default=0.0,
+        about="Seconds of the recording that are left out at the beginning",
+        least=0.0,
+        most=1e9,
+    ),
+)
 NOT_REPLAYED = ("/clock", "/rosout")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Play until a signal comes; give the exit code."""
-    own = {"file": "", "speed": 0.0, "start_s": 0.0}
-    return run_window("player", own, _build, arguments)
+    return run_window("player", PARAMETERS, _build, arguments)
 
 
 def _build(node: Node, files: WindowFiles, own: dict[str, Any], _stack: ExitStack) -> None:

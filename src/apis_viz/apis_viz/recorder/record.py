@@ -16,6 +16,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
+from apis_signing.parameters import NodeParameter
 from apis_viz.recorder.messages import message_class
 from apis_viz.recorder.recording import GRID, POLICY, RecordingWriter
 from apis_viz.window import WindowError, WindowFiles, run_window
@@ -23,12 +24,18 @@ from apis_viz.window import WindowError, WindowFiles, run_window
 __all__ = ["Recorder", "main"]
 
 LOOK_PERIOD_S = 0.5  # wall
+PARAMETERS = (
+    NodeParameter(name="file", default="", about="Path of the recording (MCAP) to write; needed"),
+    NodeParameter(
+        name="overwrite", default=False, about="Whether a file that is there already is replaced"
+    ),
+)
 SHARED = ("/clock", "/diagnostics", "/rosout", "/tf", "/tf_static")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Record until a signal comes; give the exit code."""
-    return run_window("recorder", {"file": "", "overwrite": False}, _build, arguments)
+    return run_window("recorder", PARAMETERS, _build, arguments)
 
 
 def _build(node: Node, files: WindowFiles, own: dict[str, Any], stack: ExitStack) -> None:
