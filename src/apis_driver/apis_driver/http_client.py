@@ -95,11 +95,12 @@ class _Connection:
         """Status and body.
 
         Raises:
-            TimeoutError: The last byte has not come in time.
+            asyncio.TimeoutError: The last byte has not come in time.
             httpx.HTTPError: The exchange was broken off.
             BadFrame: The answer is far too long.
         """
-        return self._loop.run_until_complete(self._get(url, query, limit_s))
+        exchange = asyncio.wait_for(self._get(url, query), limit_s)
+        return self._loop.run_until_complete(exchange)
 
     def close(self) -> None:
         """Never raises."""
@@ -108,12 +109,9 @@ class _Connection:
             self._loop.run_until_complete(closing)
         self._loop.close()
 
-    async def _get(self, url: str, query: Mapping[str, str], limit_s: float) -> Answer:
+    async def _get(self, url: str, query: Mapping[str, str]) -> Answer:
         body = bytearray()
-        async with (
-            asyncio.timeout(limit_s),
-            self._client.stream("GET", url, params=query or None) as reply,
-        ):
+        async with self._client.stream("GET", url, params=query or None) as reply:
             async for part in reply.aiter_bytes():
                 body += part
                 if len(body) > _LARGEST_BYTES:
@@ -199,7 +197,7 @@ class HttpClient:
         except httpx.ConnectError as error:
             self.counters["connect"] += 1
             raise PortError(f"{self.address}: cannot connect: {error}") from error
-        except (TimeoutError, httpx.TimeoutException) as error:
+        except (asyncio.TimeoutError, httpx.TimeoutException) as error:
             self.counters["silence"] += 1
             raise DeviceTimeout(
                 f"{where}: no whole answer within {min(limit_s, left_s):.2g} s"

@@ -141,6 +141,7 @@ class Line:
         deadline_s: float,
         *,
         alike: Hashable = "",
+        get_in_step: Callable[[float], None] | None = None,
     ) -> T:
         """Send a question until there is an answer.
 
@@ -150,6 +151,8 @@ class Line:
             deadline_s: Instant of :func:`time.monotonic` by which this returns or raises.
             alike: The same for all questions whose answers a reader cannot tell apart; by default
                 it can tell none. None = it knows each answer's question, or there is no other.
+            get_in_step: Called, with the deadline, when a late answer was waited for in vain: sees
+                that the device answers what it is asked, and raises DeviceError if it does not.
 
         Raises:
             DeviceError: The last failure, if there is no answer by then.
@@ -160,7 +163,7 @@ class Line:
         while True:
             self._sleep_until(self._free_at_s, deadline_s)
             try:
-                answer = self._late_answer(question, alike, deadline_s)
+                answer = self._late_answer(question, alike, deadline_s, get_in_step)
                 if answer is None:
                     answer = self._attempt(question, make_reader(), deadline_s, alike)
             except PortError:
@@ -189,7 +192,26 @@ class Line:
                 raise self._located(failure)
             self.counters["retries"] += 1
 
-    def _late_answer(self, question: bytes, alike: Hashable, deadline_s: float) -> Any:
+    def ask_once(self, question: bytes, reader: Reader[T], deadline_s: float) -> T:
+        """Send a question whose answer looks like no other, once.
+
+        Raises:
+            DeviceError: There is no answer.
+        """
+        try:
+            return self._attempt(question, reader, deadline_s, None)
+        except PortError:
+            raise
+        except DeviceError as failure:
+            raise self._located(failure) from None
+
+    def _late_answer(
+        self,
+        question: bytes,
+        alike: Hashable,
+        deadline_s: float,
+        get_in_step: Callable[[float], None] | None,
+    ) -> Any:
         """Hear out what may still come; the answer, if it is to the same question.
 
         Raises:
@@ -208,6 +230,8 @@ class Line:
                 self._late_by_s = now_s - owed.asked_s
             elif now_s < owed.until_s and now_s < deadline_s:
                 continue
+            elif now_s >= owed.until_s > 0.0 and get_in_step is not None:
+                get_in_step(deadline_s)
             elif now_s < owed.until_s:
                 raise _StillOwed(
                     "an answer to an earlier question may still come; nothing that it could be "

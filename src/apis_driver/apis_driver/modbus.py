@@ -321,6 +321,8 @@ class ModbusClient:
     _line: Line = field(init=False)
     _transaction: int = field(init=False, default_factory=lambda: random.randrange(0x10000))
     _has_answered: bool = field(init=False, default=False)
+    _probes: int = field(init=False, default=0)
+    _is_behind: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         self._line = Line(self.transport, self.settings)
@@ -381,4 +383,38 @@ class ModbusClient:
             )
         alike = (question.unit, question.function, question.count) if is_like_others else None
         asked = question.encode(FramerRTU(DecodePDU(False)))
-        return self._line.ask(asked, partial(RtuReader, question), deadline_s, alike=alike)
+        return self._line.ask(
+            asked,
+            partial(RtuReader, question),
+            deadline_s,
+            alike=alike,
+            get_in_step=partial(self._get_in_step, question),
+        )
+
+    def _get_in_step(self, question: Question, deadline_s: float) -> None:
+        """Ask for another number of registers, whose answer looks different.
+
+        Some devices and adapters keep an answer until the next question, however long that takes.
+        Then each answer is the one to the question before; so no two such questions are alike.
+
+        Raises:
+            DeviceError: It is not in step.
+        """
+        self._probes += 1
+        others = [count for count in (question.count - 1, question.count + 1) if count]
+        count = (*others, question.count + 2)[self._probes % 2]
+        address = min(question.address, ADDRESSES - count)
+        probe = replace(question, address=address, count=count)
+        asked = probe.encode(FramerRTU(DecodePDU(False)))
+        try:
+            self._line.ask_once(asked, RtuReader(probe), deadline_s)
+        except PortError:
+            raise
+        except DeviceError as failure:
+            if isinstance(failure, WrongLength):
+                self._is_behind = True
+                self.counters["out of step"] += 1
+            if self._is_behind:
+                raise
+            return  # a refusal is an answer, too; and one that is silent keeps nothing back
+        self._is_behind = False

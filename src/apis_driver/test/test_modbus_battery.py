@@ -329,6 +329,27 @@ def test_a_late_answer_is_never_taken_for_the_next_one(twins, delay_s, every):
     assert battery.counters["late"] or delay_s < 0.03
 
 
+@pytest.mark.parametrize("refuses", [False, True])
+def test_an_answer_that_is_kept_until_the_next_question_is_not_believed(twins, refuses):
+    """Whatever the device says to a question for registers that it may not have."""
+    battery, fake = twins(late_reply_s=0.05)
+    fake.registers |= {102: 7, 103: 8}
+    kept = []
+
+    def say(asked):
+        kept.append(asked.refusal(2) if refuses and asked.count > 1 else fake.good(asked))
+        return [(0.0, kept[-2])] if len(kept) > 1 else []
+
+    fake.say = say
+    for _ in range(8):
+        with pytest.raises(DeviceError):
+            battery.read(soon(0.3))
+    assert battery.counters["out of step"]
+    fake.say = None  # the adapter has been exchanged
+    assert battery.read(soon()).soc_ratio == 0.55
+    assert battery.read(soon()).temp_degc == 25.0
+
+
 def test_a_battery_that_was_slow_once_is_read_again(twins):
     battery, fake = twins(reply_timeout_s=0.02, late_reply_s=0.1)
     fake.say = after(0.07, fake)

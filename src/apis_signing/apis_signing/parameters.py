@@ -78,7 +78,11 @@ class NodeParameter:
 
     def descriptor(self) -> Any:
         """What ``ros2 param describe`` says of it."""
-        from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+        from rcl_interfaces.msg import (  # type: ignore[import-untyped]
+            FloatingPointRange,
+            IntegerRange,
+            ParameterDescriptor,
+        )
 
         made = ParameterDescriptor(description=self.about, read_only=not self.is_changeable)
         if self.least is not None and self.most is not None:
