@@ -342,13 +342,16 @@ def parse_table(text: str, source: str) -> RegisterTable:
     """
     try:
         data: Any = yaml.load(text, _TextLoader)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        why = (
-            "nested too deeply"
-            if isinstance(error, RecursionError)
-            else " ".join(str(error).split())
-        )
+    except yaml.MarkedYAMLError as error:
+        where = f"line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ConfigError(
+            [Problem(source, where, "", f"must be YAML: {error.problem}")]
+        ) from error
+    except (yaml.YAMLError, ValueError) as error:
+        why = " ".join(str(error).split())
         raise ConfigError([Problem(source, "", "", f"must be YAML: {why}")]) from error
+    except RecursionError as error:
+        raise ConfigError([Problem(source, "", "", "is nested too deeply")]) from error
     try:
         spec = _TableSpec.model_validate(data)
     except ValidationError as error:
