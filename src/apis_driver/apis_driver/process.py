@@ -19,10 +19,11 @@ from apis_core.grid import ClusterName
 from apis_core.hardware import Hardware, parse_hardware
 from apis_core.validation import UnitIdText
 from apis_driver.http_server import HttpServerSettings
+from apis_driver.parameters import GROUPS, PARAMETERS
 from apis_driver.put_to_wait import put_to_wait
 from apis_driver.registry import battery_settings, make_battery, make_dcdc, read_settings
 from apis_driver.rules import GovernorSettings
-from apis_driver.shell import GROUPS, PARAMETERS, DriverNode, DriverSetup
+from apis_driver.shell import DriverNode, DriverSetup
 from apis_signing import OPEN, Words, read_keys
 from apis_signing.parameters import declare_parameters, text_argument
 

@@ -45,12 +45,13 @@ from apis_core.types import (
 from apis_driver import translate
 from apis_driver.device import BatteryDevice, BatteryStatus, DcdcDevice
 from apis_driver.http_server import CompatServer, HttpServerSettings
+from apis_driver.parameters import GROUPS, PARAMETERS
 from apis_driver.rules import Complaint, GovernorSettings, Times
 from apis_driver.unit_hardware import OPEN_LIMIT_S, Timing, UnitHardware
 from apis_interfaces.msg import ConverterState, Fault
 from apis_interfaces.srv import ConverterCommand
 from apis_signing import OPEN, Words
-from apis_signing.parameters import NodeParameter, declare_parameters
+from apis_signing.parameters import declare_parameters
 
 __all__ = ["DriverNode", "DriverSetup"]
 
@@ -58,6 +59,7 @@ SUPERVISE_S = 0.1
 DIAGNOSTICS_S = 1.0
 PUBLISH_S = 0.2  # a reading that says nothing new; news go out at once
 BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+REMIND_S = 5.0  # a unit forgets a fault that is not seen any more
 DRAIN_S = 4.0  # for the converter to reach WAIT in order at the end
 _OPEN_SLACK_S = 1.0
 
@@ -68,32 +70,6 @@ RECORD = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
-
-
-PARAMETERS = (
-    NodeParameter(
-        name="hardware_file", default="", about="Path of the unit's hwConfig: its limits; needed"
-    ),
-    NodeParameter(
-        name="autostart", default=True, about="Whether it walks the lifecycle up itself"
-    ),
-    NodeParameter(
-        name="speed",
-        default=1.0,
-        about="Simulated seconds per second of the clock; 1 with real hardware",
-        least=0.001,
-        most=10_000.0,
-    ),
-    NodeParameter(
-        name="keys", default="", about="Path of the folder of the grid's keys; empty = none"
-    ),
-)
-GROUPS = {
-    "converter": "Kind and settings of the converter: docs/drivers.md",
-    "battery": "Kind and settings of the battery: docs/drivers.md",
-    "rules": "What does not depend on the make of the converter: docs/drivers.md",
-    "http": "Server of the original drivers' interface: docs/drivers.md",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +118,7 @@ class DriverNode(LifecycleNode):
         self._state = "unconfigured"
         self._failures = 0
         self._retry_s = 0.0
+        self._idle_told_s = time.monotonic()  # that it obeys nobody
         self._why = "not started yet"
         self._last_complaint: Complaint | None = None
         self._ends_at_s: float | None = None
@@ -241,7 +218,7 @@ class DriverNode(LifecycleNode):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """To WAIT; only WAIT and READ are obeyed from now on."""
         self._stand_down()
-        self._state = "inactive"
+        self._state, self._idle_told_s = "inactive", 0.0
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -293,11 +270,26 @@ class DriverNode(LifecycleNode):
             self._ours("deactivate" if self._state == "active" else "cleanup")
             if self._state == "inactive":
                 self._ours("cleanup")
-        elif self._wants_active and time.monotonic() >= self._retry_s:
+        elif not self._wants_active:
+            self._tell_that_nobody_is_obeyed()
+        elif time.monotonic() >= self._retry_s:
             if self._state == "unconfigured":
                 self._ours("configure")
             if self._state == "inactive":
                 self._ours("activate")
+
+    def _tell_that_nobody_is_obeyed(self) -> None:
+        """So that the unit makes no deals that it cannot keep; told again, as it lasts."""
+        now_s = time.monotonic()
+        if self._state == "active" or now_s < self._idle_told_s + REMIND_S:
+            return
+        self._idle_told_s = now_s
+        self._complain(
+            Complaint(
+                "driver_not_active",
+                f"the driver is {self._state}; it obeys only WAIT and READ",
+            )
+        )
 
     def _ours(self, transition: str) -> None:
         self._is_ours = True

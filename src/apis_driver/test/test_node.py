@@ -285,6 +285,7 @@ def test_who_walks_it_down_from_outside_is_obeyed(graph):
     for _ in range(5):
         graph.executor.spin_once(timeout_sec=0.1)
     assert node._state == "inactive"
+    graph.until(lambda: "driver_not_active" in [fault.code for fault in graph.faults])
     node.trigger_activate()
     assert graph.order(operation=1, mode=4, grid_current_a=2.0).error_code == 0
     graph.end()
