@@ -24,5 +24,6 @@ setup(
         (f"share/{PACKAGE}/rviz", sorted(glob(f"{ROOT}/rviz/*.rviz"))),
     ],
     zip_safe=False,
+    extras_require={"test": ["pytest"]},  # by which `colcon test` knows how
     entry_points={"console_scripts": ["apisctl = apis_bringup.cli:main"]},
 )

@@ -18,4 +18,5 @@ setup(
         (f"share/{PACKAGE}", ["package.xml"]),
     ],
     zip_safe=False,
+    extras_require={"test": ["pytest"]},  # by which `colcon test` knows how
 )

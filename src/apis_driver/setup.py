@@ -18,6 +18,7 @@ setup(
         (f"share/{PACKAGE}", ["package.xml"]),
     ],
     zip_safe=False,
+    extras_require={"test": ["pytest"]},  # by which `colcon test` knows how
     entry_points={
         "console_scripts": ["driver = apis_driver.node:main"],
         "apis_driver.dcdc": [

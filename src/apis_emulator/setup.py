@@ -18,5 +18,6 @@ setup(
         (f"share/{PACKAGE}", ["package.xml"]),
     ],
     zip_safe=False,
+    extras_require={"test": ["pytest"]},  # by which `colcon test` knows how
     entry_points={"console_scripts": ["emulator = apis_emulator.node:main"]},
 )

@@ -82,7 +82,7 @@ FORBIDDEN_BUILTINS = {"__import__", "breakpoint", "eval", "exec", "input", "open
 # Inside the core, a module imports only from its own line and the lines above.
 LAYERS = (
     # values; the receipt of the ledger is among them
-    ("errors", "units", "types", "messages", "ledger"),
+    ("libraries", "errors", "units", "types", "messages", "ledger"),
     # configuration
     (
         "jsonc",

@@ -4,9 +4,15 @@ Start reading at :mod:`apis_core.types`, :mod:`apis_core.messages` and :mod:`api
 :mod:`apis_core.agent` joins the machines to one unit.
 """
 
-from apis_core.agent import Agent, AgentSettings
-from apis_core.errors import ApisError, ConfigError, Problem, ProtocolMisuse
-from apis_core.memory import Memory
+import pydantic
+
+from apis_core.libraries import require_library
+
+require_library("pydantic", pydantic.VERSION, "2.5")
+
+from apis_core.agent import Agent, AgentSettings  # noqa: E402
+from apis_core.errors import ApisError, ConfigError, Problem, ProtocolMisuse  # noqa: E402
+from apis_core.memory import Memory  # noqa: E402
 
 __all__ = [
     "Agent",
