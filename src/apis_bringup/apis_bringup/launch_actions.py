@@ -103,6 +103,9 @@ class Members:
 
     def _node_of(self, member: _Member) -> Node:
         member.started_s = time.monotonic()
+        options = dict(member.options)
+        if member.is_rescue:
+            options["arguments"] = [*options.get("arguments", ()), "--put-to-wait"]
         member.node = _Node(
             lambda: self.ask_to_stop(member),
             exec_name=member.name.replace(" ", "_"),
@@ -110,7 +113,7 @@ class Members:
             output="screen",
             emulate_tty=True,
             on_exit=lambda event, _context: self._on_exit(member, event.returncode),
-            **member.options,
+            **options,
         )
         return member.node
 
@@ -124,10 +127,11 @@ class Members:
             remove_dead_segments()
         if self._context.is_shutdown:
             return self._on_asked_exit(member, returncode)
+        if member.is_rescue:
+            return self._on_rescued(member, returncode)
         if returncode == 0 and member.role not in (Role.DRIVER, Role.WORLD):
-            how = (
-                "been shut down" if member.role is Role.UNIT else "ended"
-            )  # by somebody, in order
+            # By somebody, in order.
+            how = "been shut down" if member.role is Role.UNIT else "ended"
             return [LogInfo(msg=f"{member.name} has {how}"), *self._end_if_pointless()]
         how = f"{member.name} ended by itself (exit code {returncode}; its last words are above)"
         delay_s = None
@@ -142,6 +146,25 @@ class Members:
             start = OpaqueFunction(function=lambda _context: self._again(member))
             return [LogInfo(msg=again), TimerAction(period=delay_s, actions=[start])]
         self._failures.append(how)
+        if member.role is Role.DRIVER and returncode != WRONG_CONFIGURATION:
+            member.is_rescue = True
+            once_more = LogInfo(msg=f"{how}: it is started once more to say WAIT")
+            return [once_more, self._node_of(member)]
+        return self._go_on_without(member, how)
+
+    def _on_rescued(self, member: _Member, returncode: int) -> Entities:
+        """What stood in for a driver that is missing for good has ended."""
+        if returncode == 0:
+            how = f"{member.name}: its converter is in WAIT"
+        else:
+            how = (
+                f"{member.name}: its converter could not be told WAIT and may still be on; "
+                "switch it off by hand"
+            )
+            self._failures.append(how)
+        return self._go_on_without(member, how)
+
+    def _go_on_without(self, member: _Member, how: str) -> Entities:
         if self._fail_fast or self._needs_all or member.role.is_required:
             raise LaunchFailedError(f"{how}: the others are stopped")
         left_out = LogInfo(msg=f"{how}: it is left out; the others go on")
@@ -181,6 +204,7 @@ class _Member:
         self.node: _Node | None = None
         self.restarts = Restarts()
         self.started_s = 0.0  # steady
+        self.is_rescue = False  # only tells the converter WAIT
         self.is_coming = False  # its next start has been ordered
         self._is_asked = False
 

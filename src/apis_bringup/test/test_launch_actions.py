@@ -188,6 +188,22 @@ def test_a_wrong_configuration_is_not_tried_again(launch_actions):
         launch.end("one", 2)
 
 
+def test_a_driver_that_is_missing_for_good_has_its_converter_told_wait(launch_actions):
+    launch = Launch(launch_actions, {"driver": Role.DRIVER, "one": Role.UNIT}, needs_all=True)
+    for _ in range(len(RESTART_DELAYS_S) + 1):
+        launch.end("driver", 1)
+    assert launch.node("driver").options["arguments"] == ["--put-to-wait"]
+    with pytest.raises(launch_actions.LaunchFailedError, match="its converter is in WAIT"):
+        launch.end("driver", 0)
+
+
+def test_a_converter_that_nobody_could_tell_is_named(launch_actions):
+    launch = Launch(launch_actions, GRID, fail_fast=True)
+    launch.end("driver", -signal.SIGKILL)
+    with pytest.raises(launch_actions.LaunchFailedError, match="switch it off by hand"):
+        launch.end("driver", 1)
+
+
 @pytest.mark.parametrize(
     ("name", "options"), [("emulator", {}), ("one", {"fail_fast": True})], ids=["world", "fast"]
 )
