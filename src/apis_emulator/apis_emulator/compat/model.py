@@ -365,33 +365,35 @@ class Emulation:
     def _measure(self) -> None:
         """Meters of all units at once: one ideal node, held by the first reference there is."""
         units = list(self.units.values())
-        holder = next((unit for unit in units if unit.mode == REFERENCE), None)
+        modes = [unit.document["dcdc"]["status"]["status"] for unit in units]
+        holder = units[modes.index(REFERENCE)] if REFERENCE in modes else None
         voltage_v = holder.dcdc["vdis"]["dvg"] if holder else 0
         total_a = 0
-        for unit in units:
-            meter, current_a = unit.dcdc["meter"], unit.dcdc["param"]["dig"]
+        for unit, mode in zip(units, modes, strict=True):
+            meter = unit.document["dcdc"]["meter"]
             meter["vg"] = voltage_v
-            if holder is None or unit.mode == WAITING:
+            if holder is None or mode == WAITING:
                 meter["ig"] = 0
-            elif unit.mode != REFERENCE:  # of two references the later keeps its current
-                meter["ig"] = current_a if unit.mode == CHARGE else -current_a
+            elif mode != REFERENCE:  # of two references the later keeps its current
+                current_a = unit.dcdc["param"]["dig"]
+                meter["ig"] = current_a if mode == CHARGE else -current_a
                 total_a += meter["ig"]
         if holder:
             holder.dcdc["meter"]["ig"] = -total_a
 
-        for index, unit in enumerate(units):
-            # The original computes every house once for each unit, before and after its own
-            # meter. Only where a full battery throttles the sun does that make a difference, and
-            # the third time gives what the second gave.
-            meter = unit.dcdc["meter"]
-            inputs = (self._house_version, meter["vg"], meter["ig"], unit.mode)
+        for index, (unit, mode) in enumerate(zip(units, modes, strict=True)):
+            meter = unit.document["dcdc"]["meter"]
+            inputs = (self._house_version, meter["vg"], meter["ig"], mode)
             if unit.measured == inputs and not unit.is_full:
                 continue
             unit.measured = inputs
+            # The original computes every house once for each unit, before and after its own
+            # meter. Only where a full battery throttles the sun does that make a difference, and
+            # the third time gives what the second gave.
             times = (min(index, 3), min(len(units) - index, 3)) if unit.is_full else (0, 1)
             _settle(unit, times[0])
             meter["wg"] = meter["ig"] * meter["vg"]
-            meter["wb"] = meter["wg"] - _converter_loss_w(unit.mode)
+            meter["wb"] = meter["wg"] - _converter_loss_w(mode)
             meter["ib"] = round(meter["wb"] / BATTERY_V, 2)
             meter["vb"] = BATTERY_V
             _settle(unit, times[1])
