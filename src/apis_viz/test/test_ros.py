@@ -339,7 +339,7 @@ def test_a_click_on_the_page_reaches_the_graph_and_the_units_answer_is_shown(
 
 
 def test_no_thread_begins_before_the_server_is_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """NiceGUI looks at all objects when it starts; a tuple that is being built breaks by that."""
     from apis_viz.dashboard import process
@@ -358,7 +358,7 @@ def test_no_thread_begins_before_the_server_is_up(
     monkeypatch.setattr(process, "make_server", lambda *_: None)
     monkeypatch.setattr(process, "serve", serve)
     assert process.run(arguments(tmp_path, port=free_port())) == 0
-    assert capsys.readouterr().out.startswith("dashboard: http://127.0.0.1:")
+    assert capfd.readouterr().out.startswith("dashboard: http://127.0.0.1:")
     assert threads() == set()
 
 

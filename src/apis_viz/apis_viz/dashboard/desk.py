@@ -33,7 +33,7 @@ from apis_viz.records import ConverterMode, Mode
 
 __all__ = ["Desk", "EmergencyStop", "Order", "Refused"]
 
-TICK_S = 0.1
+TICK_S = 0.1  # while converters are stopped or held by hand
 HISTORY_S = 1.0
 ORDERS_SHOWN = 50
 ORDERS_PER_MINUTE = 60
@@ -98,6 +98,7 @@ class Desk:
         self._count = 0
         self._looked_s = 0.0
         self._ending = threading.Event()
+        self._stirred = threading.Event()  # there is something to watch
         self._thread = threading.Thread(target=self._run, name="desk", daemon=True)
 
     def start(self) -> None:
@@ -107,6 +108,7 @@ class Desk:
     def stop(self) -> None:
         """End it; converters that are held by hand go to WAIT."""
         self._ending.set()
+        self._stirred.set()
         if self._thread.is_alive():
             self._thread.join()
         with self._lock:
@@ -154,6 +156,7 @@ class Desk:
                 {unit.unit_id: "" for unit in view.units},
                 sorted(holders),
             )
+        self._stirred.set()
         for unit in view.units:
             if unit.unit_id not in holders:
                 self._wait_now(unit.unit_id)
@@ -262,6 +265,7 @@ class Desk:
         order = self._begin(who, f"by hand: {words}", needs=Role.MAINTAINER)
         with self._lock:
             self._carry_out(self.by_hand.press(settings, view, who.name, time.monotonic()))
+        self._stirred.set()
         self._end(order, Outcome(True, "on while the button is held"))
 
     def still_held(self) -> None:
@@ -279,11 +283,18 @@ class Desk:
     # --- in the background -----------------------------------------------------------------------
 
     def _run(self) -> None:
-        while not self._ending.wait(TICK_S):
+        while not self._ending.is_set():
+            self._stirred.wait(TICK_S if self._is_watching else HISTORY_S)
+            self._stirred.clear()
             try:
                 self.tick()
             except Exception:  # one bad look must not end the watch over held converters
                 traceback.print_exc(file=sys.stderr)
+
+    @property
+    def _is_watching(self) -> bool:
+        stop = self.stop_order
+        return self.by_hand.stage is not Stage.IDLE or bool(stop and stop.late_ids)
 
     def tick(self) -> None:
         """Do what is due; called by the desk's own thread."""

@@ -1,7 +1,7 @@
 """What every page has: header, navigation, the switch of the mode, the emergency stop, and the
 timer that keeps the page up to date.
 
-Twice a second each open page looks at the grid and shows what has changed.
+Once a second each open page looks at the grid and shows what has changed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from apis_viz.records import Mode
 
 __all__ = ["Page", "ask", "order", "page_frame"]
 
-REFRESH_S = 0.5
+REFRESH_S = 1.0  # readings come no faster
 LINKS = (
     ("/", "Grid", "hub"),
     ("/units", "Units", "home"),

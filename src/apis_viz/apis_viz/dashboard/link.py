@@ -16,7 +16,7 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import Executor, ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
@@ -24,6 +24,12 @@ try:
     from rclpy.subscription_content_filter_options import ContentFilterOptions
 except ImportError:  # rclpy older than Kilted's
     ContentFilterOptions = None
+
+# a turn of the other executor looks at all that is on the graph, and costs ten times as much
+try:
+    from rclpy.experimental import EventsExecutor as GraphExecutor
+except ImportError:  # rclpy older than Kilted's
+    from rclpy.executors import SingleThreadedExecutor as GraphExecutor
 
 from apis_interfaces import msg, srv
 from apis_signing import is_signed, words_of_operator
@@ -59,7 +65,8 @@ ORDERS = QoSProfile(
 EVENTS = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 
 ISSUER = "dashboard"
-TICK_S = 0.05
+TICK_S = 0.05  # how often orders are looked at, while some are under way
+SPIN_S = 0.25  # and while nothing else happens
 BROKEN_S = 2.0  # others may break and repair things, and some repair themselves
 
 
@@ -81,10 +88,11 @@ class GraphLink:
         self._failure: Exception | None = None
         self._on_failure = on_failure
         self._must_flush = False
+        self._is_ending = threading.Event()
         self._broken: tuple[str, ...] = ()
         self._node = Node(ISSUER, namespace=f"/apis/{site.cluster}", context=context)
         declare_parameters(self._node, PARAMETERS)
-        self._executor = SingleThreadedExecutor(context=context)
+        self._executor: Executor = GraphExecutor(context=context)
         self._executor.add_node(self._node)
         self._thread = threading.Thread(target=self._spin, name="graph")
         self._mode_publisher = self._node.create_publisher(
@@ -98,7 +106,6 @@ class GraphLink:
         self._subscriptions: list[Any] = []
         self._subscribe()
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._node.create_timer(TICK_S, self._tick, clock=steady)
         if site.is_simulated:
             self._node.create_timer(BROKEN_S, self._ask_what_is_broken, clock=steady)
 
@@ -117,9 +124,11 @@ class GraphLink:
         Raises:
             Exception: What ended the thread, if it was an error.
         """
-        self._executor.shutdown()
+        self._is_ending.set()
+        self._executor.wake()
         if self._thread.is_alive():
             self._thread.join()
+        self._executor.shutdown()
         self._orders.close()
         self._node.destroy_node()
         if self._failure is not None:
@@ -301,7 +310,15 @@ class GraphLink:
 
     def _spin(self) -> None:
         try:
-            self._executor.spin()
+            due_s = 0.0
+            while not self._is_ending.is_set():
+                # without a time limit the executor of events keeps a core busy and hears nothing
+                is_waiting = self._orders.is_waiting
+                self._executor.spin_once(timeout_sec=TICK_S if is_waiting else SPIN_S)
+                now_s = time.monotonic()
+                if now_s >= due_s:
+                    due_s = now_s + TICK_S
+                    self._tick()
         except ExternalShutdownException:
             pass
         except (

@@ -82,6 +82,11 @@ class Orders:
         self._emulator: dict[type, Any] = {}
         self._interchange: dict[str, ActionClient] = {}
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether something is under way that :meth:`tick` has to look at."""
+        return bool(self._calls)
+
     def tick(self) -> None:
         """Send what has found its service by now, and give up what has waited long enough."""
         now_s = time.monotonic()

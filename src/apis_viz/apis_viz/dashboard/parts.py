@@ -36,7 +36,7 @@ __all__ = [
 FIELD = "outlined dense options-dense"  # how a field of a form looks
 STATIC = Path(__file__).parent / "static"
 ICON = (STATIC / "icon.svg").read_text(encoding="utf-8").strip()
-FULL_EVERY = 20  # refreshes: a browser that missed something catches up
+FULL_EVERY = 10  # refreshes: a browser that missed something catches up
 
 
 class Section(ui.element):

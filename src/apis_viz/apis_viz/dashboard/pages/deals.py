@@ -114,7 +114,7 @@ def add(desk: Desk) -> None:
                 )
 
             _point()
-            page.keep(show, every=2)
+            page.keep(show)
 
     @app.get("/deals.csv")
     def table(unit: str = "", state: str = "", days: int = 0) -> Response:

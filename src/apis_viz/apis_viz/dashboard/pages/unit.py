@@ -66,7 +66,7 @@ def add(desk: Desk) -> None:
                     }
                 )
 
-            page.keep(show_past, every=4)
+            page.keep(show_past, every=2)
 
 
 def _of(view: GridView, unit_id: str) -> UnitView:
