@@ -322,7 +322,8 @@ class Agent:
                 ]
                 self._state.look_at_bus(now_ns)
             case BatteryRead(battery):
-                self._state.take_battery(battery)
+                if self._state.take_battery(battery):
+                    self._trader.look_now(now_ns)
                 effects = []
             case RenewalDue():
                 effects = self._converter.renew(now_ns)

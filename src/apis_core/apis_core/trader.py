@@ -100,6 +100,7 @@ class Trader:
         self._back_off = 1.0
         self._last_failure = ""
         self._due_ns = self._next_ns(now_ns)
+        self._asked_ns = -NEVER_NS  # when it sent its last request
 
     @property
     def wake_ns(self) -> int:
@@ -111,6 +112,15 @@ class Trader:
         """The direction in which it would ask for a deal now; None = it would not."""
         offer = self._wish(standing) if now_ns >= self._due_ns else None
         return offer.type if offer is not None else None
+
+    def look_now(self, now_ns: int) -> None:
+        """The charge has come into another band: look at the scenario now, not when it is time.
+
+        Requests do not follow each other quicker for that, and after some in vain as slowly: a
+        charge that goes to and fro over the edge of a band asks no oftener than one that stays.
+        """
+        if now_ns - self._asked_ns >= self._timing.housekeeping_ns * self._back_off:
+            self._due_ns = min(self._due_ns, now_ns)
 
     def tick(self, standing: Standing, now_ns: int) -> list[Effect]:
         """Close a window that has run out; look at the scenario when it is time."""
@@ -251,6 +261,7 @@ class Trader:
         if self._reserve(request.request_id, offer, offer.energy_wh, now_ns):
             return []
         until_ns = now_ns + self._timing.window_ns
+        self._asked_ns = now_ns
         self._negotiation = Negotiation(request, until_ns, set(standing.live_peer_ids))
         return [Broadcast(request), *self._conclude(standing, now_ns)]
 

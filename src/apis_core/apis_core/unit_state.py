@@ -80,14 +80,22 @@ class UnitState:
         if self.battery is not None:
             self.take_battery(self.battery)
 
-    def take_battery(self, battery: BatteryReading) -> None:
-        """What follows from a reading is worked out once, and asked for often."""
+    def take_battery(self, battery: BatteryReading) -> bool:
+        """What follows from a reading is worked out once, and asked for often.
+
+        Returns:
+            Whether the charge has moved into another band. That the bands themselves have
+            changed, because it is later in the day, does not count: it happens to all units at
+            once.
+        """
+        before = self.section, self.band
         self.battery = battery
         self.section = section_at(self.scenario, battery.seconds_of_day)
         remaining_wh = self.remaining_wh
         self.band = ""
         if self.section is not None and remaining_wh is not None:
             self.band = band_of(self.section, remaining_wh) or ""
+        return self.section is before[0] and "" != before[1] != self.band
 
     @property
     def soc_ratio(self) -> float | None:

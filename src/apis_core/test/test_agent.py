@@ -17,7 +17,7 @@ from apis_core.events import (
     JournalFailed,
     Received,
 )
-from apis_core.messages import ControlRequest, ConverterOperation, OperationModeOrder
+from apis_core.messages import ControlRequest, ConverterOperation, Deal, OperationModeOrder
 from apis_core.types import (
     Alarm,
     ControlError,
@@ -373,11 +373,16 @@ def test_a_queued_deal_that_ends_leaves_the_running_one_alone():
     # two slots a unit, and a bus that carries one deal at a time
     village = watched(deal_current_a=1.0, total_deal_current_max_a=1.5)
     village.plants["E003"].soc_ratio = 0.5  # wants, too
-    queued = lambda: [d for d in village.deals.values() if d.state is DealState.QUEUED]  # noqa: E731
-    assert village.run_until(lambda: bool(queued()), 120.0), "\n".join(village.trace)
     running_id = running_deal(village)
+    running_ids = set(village.deals[running_id].unit_ids)
+
+    def queued() -> list[Deal]:
+        waiting = [d for d in village.deals.values() if d.state is DealState.QUEUED]
+        return [d for d in waiting if not running_ids.issuperset(d.unit_ids)]
+
+    assert village.run_until(lambda: bool(queued()), 120.0), "\n".join(village.trace)
     (waiting, *_) = queued()
-    outsider = set(waiting.unit_ids) - set(village.deals[running_id].unit_ids)
+    outsider = set(waiting.unit_ids) - running_ids
     order_mode(village, OperationMode.FORCE_STOP, outsider.pop())
     assert village.run_until(lambda: village.deals[waiting.deal_id].state.is_over, 30.0)
     assert village.deals[waiting.deal_id].state is DealState.ABORTED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from random import Random
 
@@ -330,3 +331,37 @@ def test_5_3_a_deal_by_hand_that_is_refused_later(wanting, reply, is_locked):
     (refused,) = wanting.trader.submission_answered("h", reply)
     assert refused.error is InterchangeError.REFUSED
     assert bool(wanting.interlock.deals) is is_locked
+
+
+# --- another band --------------------------------------------------------------------------------
+
+
+def test_5_1_a_charge_that_comes_into_another_band_is_acted_on_at_once(wanting):
+    wanting.trader.look_now(NOW_NS)
+    assert wanting.trader.wake_ns == NOW_NS
+    (effect,) = wanting.trader.tick(wanting.standing, NOW_NS)
+    assert isinstance(effect, Broadcast)
+
+
+def test_5_1_a_charge_at_the_edge_of_a_band_asks_no_oftener(wanting):
+    """To and fro every second, with nobody who gives anything."""
+    asked_ns = []
+    for second in range(600):
+        now_ns = wanting.now_ns = NOW_NS + second * S
+        wanting.trader.look_now(now_ns)
+        for effect in wanting.trader.tick(wanting.standing, now_ns):
+            if isinstance(effect, Broadcast):
+                asked_ns.append(now_ns)
+                wanting.hear(no(effect.message, "E001"))
+                wanting.hear(no(effect.message, "E003"))
+    gaps_s = [(b - a) // S for a, b in itertools.pairwise(asked_ns)]
+    assert gaps_s[0] >= 5  # a housekeeping period
+    assert min(gaps_s[3:]) >= 20  # after requests in vain: four and eight of them, with jitter
+
+
+def test_5_1_one_negotiation_at_a_time_also_then(wanting):
+    wanting.ask()
+    wanting.trader.look_now(wanting.now_ns + 60 * S)
+    trader = wanting.trader
+    trader._negotiation = replace(trader._negotiation, until_ns=wanting.now_ns + 120 * S)
+    assert trader.tick(wanting.standing, wanting.now_ns + 60 * S) == []
