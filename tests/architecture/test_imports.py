@@ -109,6 +109,7 @@ LAYERS = (
         "timing",
         "bus_watch",
         "deal",
+        "voltage_proof",
         "voltage_reference",
         "deal_desk",
         "inheritance",

@@ -19,13 +19,19 @@ class DealTiming:
 
     Attributes:
         poll_ns: Between two looks at the units while nothing changes quickly.
-        quick_poll_ns: The same while the bus or a current ramps.
+        quick_poll_ns: The same while the bus or a current ramps down.
+        fresh_poll_ns: The same while something waits for a reading that shows what was ordered: as
+            often as a reading may be a new one.
+        dwell_ns: What a reading shows is believed when another one shows it so much later; a
+            driver's reading may be 0.2 s old.
         answer_ns: A unit that has not answered an order for this long does not.
         hold_ns: How long an order lasts without a renewal; several polls.
     """
 
     poll_ns: int
     quick_poll_ns: int
+    fresh_poll_ns: int
+    dwell_ns: int
     answer_ns: int
     hold_ns: int
 

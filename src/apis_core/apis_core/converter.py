@@ -128,6 +128,7 @@ class ConverterKeeper:
         # while the reference's voltage is being moved nobody may judge it, but not for ever
         self._voltage_masked_until_ns = 0
         self._down_until_ns = 0  # the same while it goes down at the end
+        self._winds_down = False  # it has obeyed that, and no deal needs it on its way
         # shares that are taken off, until a reading shows that the driver has lowered the current
         self._leaving: dict[str, _Share] = {}
         self._lowering: set[str] = set()  # commands to lower it that are unanswered
@@ -162,9 +163,15 @@ class ConverterKeeper:
         return is_on and not self._shares and now_ns < self._down_until_ns
 
     def works_for(self, deal_id: str) -> bool:
-        """Whether the converter is on for this deal, or on for nobody knows what."""
+        """Whether the converter is on for this deal, or on for nobody knows what.
+
+        A voltage reference that has obeyed its last WAIT works for nobody, though the bus is still
+        going down.
+        """
         if self.is_off and not self._mode_orders:
             return False  # with one under way it may be on by now
+        if self._winds_down and not self._shares:
+            return False  # what is left to do is the driver's, within its hold time
         return not self._shares or deal_id in self._shares or deal_id in self._leaving
 
     @property
@@ -249,6 +256,7 @@ class ConverterKeeper:
                 limit_wh=limit_wh,
                 counted_by=self._own_meter(deal, type_),
             )
+            self._winds_down = False
             self.ledger.open(deal_id, type_, current_a)
             self.ledger.limit(deal_id, limit_wh)
             self._stopped_because = ""
@@ -347,6 +355,8 @@ class ConverterKeeper:
         if 0 < age_ns < self._late_ns:
             return []
         was_on, self.reading = self.reading.mode.is_active, reading
+        if reading.mode is not ConverterMode.VOLTAGE_REFERENCE:
+            self._winds_down = False
         if self._voltage_masked_until_ns and self._has_settled:
             self._voltage_masked_until_ns = 0
         self.ledger.count(reading)
@@ -398,6 +408,9 @@ class ConverterKeeper:
         ):
             # a converter that has just stopped by itself cannot be held; its reading says why
             error, message = ControlError.NONE, ""
+            holds_bus = self.reading.mode is ConverterMode.VOLTAGE_REFERENCE
+            if request.operation is _Op.WAIT and holds_bus and not self._shares:
+                self._winds_down = True
         elif reply.error is ConverterError.BUS_ENERGISED:
             error, message = ControlError.BUS_ENERGISED, reply.message
         else:

@@ -372,7 +372,7 @@ class DealMachine:
         if self.phase is not Phase.COMPENSATING or sample.asked_ns < self._fresh_ns:
             return []
         last = self._last_reference
-        if last is not None and sample.asked_ns < last.asked_ns + self._timing.quick_poll_ns // 2:
+        if last is not None and sample.asked_ns < last.heard_ns + self._timing.dwell_ns:
             return []  # too soon to tell whether it has settled
         self._last_reference = sample
         current_a = sample.reading.grid_current_a
@@ -550,11 +550,13 @@ class DealMachine:
 
         So a meter's error does not run through the reference for as long as the deal lasts.
         """
+        if not is_steady:
+            return []  # what passes by is no proof
         if abs(error_a) <= self._policy.compensation_drift_allowance_a:
             self._run(now_ns)
             return []
         unit_id = self._adjusted_id
-        if not is_steady or unit_id in self._calls.busy() or not self._flows(unit_id):
+        if unit_id in self._calls.busy() or not self._flows(unit_id):
             return []
         if abs(error_a) > _METER_ERROR_A:
             # no meter is so wrong: another deal's current has changed meanwhile
@@ -796,9 +798,11 @@ class DealMachine:
             self._next_poll_ns = NEVER_NS
             return
         timing = self._timing
-        is_changing = self.phase in (Phase.STARTING, Phase.COMPENSATING, Phase.STOPPING)
-        is_quick = is_changing or self.lands_soon  # the limits want to be as fresh as can be
-        self._next_poll_ns = now_ns + (timing.quick_poll_ns if is_quick else timing.poll_ns)
+        if self.phase in (Phase.STARTING, Phase.COMPENSATING, Phase.STOPPING):
+            period_ns = timing.fresh_poll_ns  # what comes next waits for a reading
+        else:  # near the end the limits want to be as fresh as can be
+            period_ns = timing.quick_poll_ns if self.lands_soon else timing.poll_ns
+        self._next_poll_ns = now_ns + period_ns
 
     def _poll(self, now_ns: int) -> list[Effect]:
         self._plan_poll(now_ns)

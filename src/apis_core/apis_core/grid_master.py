@@ -437,7 +437,8 @@ class GridMaster:
         on_bus = self._on_bus()
         leaving = [m for m in self._machines.values() if m.phase is Phase.LEAVING]
         for machine in leaving:
-            is_held = reference.unit_id == machine.reference_id
+            unit_id = machine.reference_id
+            is_held = reference.unit_id == unit_id and not reference.has_let_go(unit_id)
             if reference.stage is Stage.OFF or not is_held:
                 effects += self._after(machine, machine.left(now_ns))
             elif self._users_of(reference.unit_id) and not self._is_given_up:
@@ -480,6 +481,8 @@ class GridMaster:
         if self._is_given_up or in_transition or reference.stage not in (Stage.OFF, Stage.UP):
             return []
         if self._inheritance.flows_on(self._machines, now_ns):
+            return []
+        if reference.stage is Stage.OFF and self._inheritance.winds_down(now_ns):
             return []
         if self._turn is None:
             machine = self._first_that_fits()

@@ -105,6 +105,18 @@ class Inheritance:
             if self._spoke_ns.get(status.unit_id, now_ns) > since_ns
         )
 
+    def winds_down(self, now_ns: int) -> bool:
+        """Whether a unit still holds the voltage of a bus that an earlier grid master has let go.
+
+        It does so for no deal any more, and not for long: it has been told WAIT.
+        """
+        since_ns = now_ns - self._timing.deal.hold_ns
+        return now_ns < self._patient_until_ns and any(
+            status.converter.mode is ConverterMode.VOLTAGE_REFERENCE and not status.deal_ids
+            for status in self._statuses.values()
+            if self._spoke_ns.get(status.unit_id, now_ns) > since_ns
+        )
+
     def take_running(self, now_ns: int, own_reference_id: UnitId) -> tuple[UnitId, list[Deal]]:
         """The deals to go on with, and who holds the bus for them; they are no leftovers any more.
 

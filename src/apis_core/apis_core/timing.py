@@ -22,6 +22,8 @@ _HEARTBEAT_NS = SECOND_NS  # a grid master that is gone is replaced within about
 _LEASE_HEARTBEATS = 4
 _HOLD_POLLS = 3
 _NETWORK_FLOOR_WALL_S = 0.4  # what an answer may take on a busy machine
+_FRESH_POLL_NS = SECOND_NS // 20
+_DWELL_NS = SECOND_NS // 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,8 @@ class Timing:
             deal=DealTiming(
                 poll_ns=poll_ns,
                 quick_poll_ns=max(SECOND_NS, pace_ns),
+                fresh_poll_ns=max(_FRESH_POLL_NS, pace_ns),
+                dwell_ns=_DWELL_NS,
                 answer_ns=answer_ns,
                 hold_ns=hold_ns,
             ),

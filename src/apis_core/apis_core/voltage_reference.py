@@ -6,11 +6,11 @@
                                                 HANDING_OVER
 
 Exactly one unit holds the voltage. It proves after ramp-up that it alone does so: the bus must
-follow it to voltages drawn by lot (the protocol, 8.6). Only a reading can tell that it does not,
-one that was asked for when the bus had had its time to follow; silence and older readings mean
-that nothing is known yet. When its own deals are over while others go on, another unit takes over
-without the bus going down: for a moment both hold the voltage, and droop makes them share the load
-(7.6.1).
+follow it to voltages drawn by lot, and stay there (:mod:`apis_core.voltage_proof`). Only a reading
+can tell that it does not, one that was asked for when the bus had had its time to follow; silence
+and older readings mean that nothing is known yet. When its own deals are over while others go on,
+another unit takes over without the bus going down: for a moment both hold the voltage, and droop
+makes them share the load (7.6.1).
 """
 
 from __future__ import annotations
@@ -25,11 +25,13 @@ from apis_core.messages import ControlReply
 from apis_core.policy import Policy
 from apis_core.types import NOBODY, ControlError, ControlOperation, ConverterMode, UnitId
 from apis_core.units import NEVER_NS, SECOND_NS, s_from_ns
+from apis_core.voltage_proof import VoltageProof
 
-__all__ = ["CALL_NAME", "Stage", "VoltageReference", "trial_voltages_v"]
+__all__ = ["CALL_NAME", "Stage", "VoltageReference"]
 
 CALL_NAME = "reference"
 _TRIAL_NS = 30 * SECOND_NS  # for the bus to follow to a voltage that is set; drivers ramp
+_RAMP_POLLS = 4  # fresh polls a look, while the bus comes up
 _NO_CURRENT_A = 0.125
 _Op = ControlOperation
 _STEPS = (_Op.WILL_HAND_OVER, _Op.WILL_TAKE_OVER, _Op.DID_HAND_OVER, _Op.DID_TAKE_OVER)
@@ -48,23 +50,6 @@ class Stage(Enum):
     UP = auto()
     HANDING_OVER = auto()
     ENDING = auto()
-
-
-def trial_voltages_v(policy: Policy, present_v: float, lot: Random) -> list[float]:
-    """Voltages to try, in the order of trial, and the nominal one at last.
-
-    From ``min + 3*separation`` to ``max - separation`` in steps of the separation, without those
-    next to the present voltage, drawn without repetition (the protocol, 8.6, mended: a trial at
-    the voltage that is there already proves nothing).
-    """
-    step_v = policy.grid_voltage_separation_v
-    low_v, high_v = policy.grid_voltage_min_v + 3.0 * step_v, policy.grid_voltage_max_v - step_v
-    count = int((high_v - low_v) / step_v + 1e-9) + 1
-    apart_v = max(0.5 * step_v, 2.0 * policy.grid_voltage_allowance_v)
-    steps = [low_v + index * step_v for index in range(count)]
-    candidates = [voltage_v for voltage_v in steps if abs(voltage_v - present_v) > apart_v]
-    number = min(policy.authorization_trials, len(candidates))
-    return [*lot.sample(candidates, number), policy.grid_voltage_v]
 
 
 class VoltageReference:
@@ -109,10 +94,12 @@ class VoltageReference:
         self._step = 0  # of a hand-over
         self._is_doubtful = False  # an order of this step was not answered: it may be obeyed
         self._goes_back = False
-        self._trials: list[float] = []
+        self._proof: VoltageProof | None = None
         self._witness_id: UnitId = NOBODY
         self._goal_v: float | None = None  # where the voltage is to go, step by step
         self._off: set[UnitId] = set()  # of those that are to end
+        self._told: set[UnitId] = set()  # of those: who has let its deals go, and goes down
+        self._set_ns = NEVER_NS  # since when the voltage that is tried has been set
         self._due_ns = NEVER_NS  # readings asked for from then on must show the voltage
         self._deadline_ns = NEVER_NS
         self._next_poll_ns = NEVER_NS
@@ -181,6 +168,7 @@ class VoltageReference:
         if self.stage in (Stage.OFF, Stage.ENDING):
             return []
         self._off.clear()
+        self._told.clear()
         self._enter(Stage.ENDING, now_ns, 2 * self._timing.hold_ns)
         return self._poll(now_ns)
 
@@ -193,7 +181,11 @@ class VoltageReference:
 
     def look_now(self, now_ns: int) -> list[Effect]:
         """Something changed at the unit that holds the voltage: ask it."""
-        return self._poll(now_ns) if self.stage is Stage.UP else []
+        return self._poll(now_ns) if self.stage in (Stage.UP, Stage.ENDING) else []
+
+    def has_let_go(self, unit_id: UnitId) -> bool:
+        """Whether a unit that was to end goes down, or is down: no deal keeps it any more."""
+        return self.stage is Stage.ENDING and unit_id in self._told | self._off
 
     # --- events ----------------------------------------------------------------------------------
 
@@ -227,6 +219,8 @@ class VoltageReference:
     def _react(self, call: Pending, reply: ControlReply, now_ns: int) -> list[Effect]:
         unit_id, operation = call.unit_id, call.operation
         if self.stage is Stage.ENDING:
+            if operation is _Op.WAIT and reply.error is ControlError.NONE:
+                self._told.add(unit_id)
             if reply.error is not ControlError.NO_ANSWER and _is_off(reply):
                 self._off.add(unit_id)
             if {self.unit_id, self.next_unit_id} - {NOBODY} <= self._off:
@@ -235,7 +229,8 @@ class VoltageReference:
         if self.stage is Stage.HANDING_OVER:
             return self._react_to_step(unit_id, operation, reply, now_ns)
         if unit_id == self._witness_id and unit_id != self.unit_id:
-            return self._hear_witness(call, reply, now_ns)
+            is_good = self.stage is Stage.AUTHORISING and reply.error is ControlError.NONE
+            return self._weigh(call, reply, now_ns) if is_good else []
         if operation is _Op.DID_TAKE_OVER and reply.error is ControlError.NO_ANSWER:
             return self._ask(unit_id, operation, self.deal_id, now_ns)  # its droop is to go
         if reply.error is ControlError.BUS_ENERGISED and self.stage is Stage.ACTIVATING:
@@ -247,7 +242,9 @@ class VoltageReference:
             if reply.error is ControlError.NONE and self._goal_v is not None:
                 self._next_poll_ns = now_ns + self._timing.quick_poll_ns
         if reply.error is not ControlError.NONE:
-            is_patient = reply.error is ControlError.NO_ANSWER
+            # a converter that is only read and does not answer just now is asked again
+            is_poll = operation is _Op.HOLD and reply.error is ControlError.CONVERTER
+            is_patient = is_poll or reply.error is ControlError.NO_ANSWER
             if self.stage is not Stage.UP and not is_patient:
                 self.failure = f"{unit_id}: {reply.message}"
             return []  # of a bus that is up the deals themselves judge
@@ -255,7 +252,9 @@ class VoltageReference:
         if self.stage is Stage.ACTIVATING and operation is _Op.VOLTAGE_REFERENCE:
             self._await_bus(Stage.RAMPING_UP, now_ns, self._policy.ramp_up_timeout_ns)
         elif self.stage is Stage.AUTHORISING and operation is _Op.VOLTAGE:
+            self._set_ns = now_ns
             self._expect_bus(now_ns, _TRIAL_NS)
+            self._next_poll_ns = now_ns  # what it and its witness see is wanted as soon as can be
         elif operation is not _Op.HOLD:
             return []
         elif reading.mode is not ConverterMode.VOLTAGE_REFERENCE:
@@ -263,19 +262,23 @@ class VoltageReference:
             self.failure = f"{unit_id}: {why}"
         elif self.stage is Stage.UP:
             return []
+        elif self.stage is Stage.AUTHORISING and self._goal_v is None:
+            return self._weigh(call, reply, now_ns)
         elif self._follows(reading.grid_voltage_v):
             return self._go_further(now_ns)
         elif call.asked_ns >= self._due_ns:
             self._fail_to_follow()
         return []
 
-    def _hear_witness(self, call: Pending, reply: ControlReply, now_ns: int) -> list[Effect]:
-        if self.stage is not Stage.AUTHORISING:
+    def _weigh(self, call: Pending, reply: ControlReply, now_ns: int) -> list[Effect]:
+        """A meter was read while the bus is to stay at a voltage that is tried."""
+        if self._proof is None or call.asked_ns < self._set_ns:
             return []
-        if self._follows(reply.reading.grid_voltage_v):
+        doubt = self._proof.hear(call.unit_id, reply.reading, call.asked_ns, now_ns)
+        if self._proof.has_dwelt:
             return self._try_next(now_ns)
-        if reply.error is ControlError.NONE and call.asked_ns >= self._due_ns:
-            self._fail_to_follow()
+        if doubt and call.asked_ns >= self._due_ns:
+            self.failure, self.is_unproven = doubt, True
         return []
 
     def _fail_to_follow(self) -> None:
@@ -302,14 +305,8 @@ class VoltageReference:
     def _go_further(self, now_ns: int) -> list[Effect]:
         """The reference's own meter sees the bus where it is to be."""
         if self.stage is Stage.RAMPING_UP:
-            return self._try_next(now_ns)
-        if self._goal_v is not None:
-            return self._step_voltage(now_ns)
-        if self._witness_id in (NOBODY, self.unit_id):
-            return self._try_next(now_ns)
-        if self._witness_id in self._calls.busy():
-            return []
-        return self._ask(self._witness_id, _Op.HOLD, self.deal_id, now_ns)
+            return self._begin_proof(now_ns)
+        return self._step_voltage(now_ns)
 
     def _step_voltage(self, now_ns: int) -> list[Effect]:
         """One step towards where the voltage is to be (the protocol, 8.3)."""
@@ -323,17 +320,23 @@ class VoltageReference:
 
     def _order_voltage(self, now_ns: int) -> list[Effect]:
         if self.stage is Stage.AUTHORISING:
-            self._due_ns = NEVER_NS  # until it is set
+            self._due_ns = self._set_ns = NEVER_NS  # until it is set
         return self._ask(self.unit_id, _Op.VOLTAGE, self.deal_id, now_ns, self.voltage_v)
 
+    def _begin_proof(self, now_ns: int) -> list[Effect]:
+        witness_ids = {self._witness_id} - {NOBODY, self.unit_id}
+        self._proof = VoltageProof(
+            self._policy, self._timing.dwell_ns, self._random, self.unit_id, witness_ids
+        )
+        self.stage = Stage.AUTHORISING
+        return self._try_next(now_ns)
+
     def _try_next(self, now_ns: int) -> list[Effect]:
-        if self.stage is Stage.RAMPING_UP:
-            self._trials = trial_voltages_v(self._policy, self.voltage_v, self._random)
-            self.stage = Stage.AUTHORISING
-        if not self._trials:
+        self._goal_v = self._proof.move_on() if self._proof is not None else None
+        if self._goal_v is None:
+            self._proof = None
             self._enter(Stage.UP, now_ns)
             return []
-        self._goal_v = self._trials.pop(0)
         self._await_bus(Stage.AUTHORISING, now_ns, _TRIAL_NS)
         return self._step_voltage(now_ns)
 
@@ -435,12 +438,19 @@ class VoltageReference:
                 return self._step_voltage(now_ns)
             case Stage.AUTHORISING if self.unit_id not in busy and self._due_ns == NEVER_NS:
                 return self._order_voltage(now_ns)  # the order or its answer was lost
-            case Stage.RAMPING_UP | Stage.AUTHORISING | Stage.UP if self.unit_id not in busy:
+            case Stage.AUTHORISING:
+                is_watched = self._goal_v is None and self._set_ns < NEVER_NS
+                meters = {self.unit_id, self._witness_id if is_watched else self.unit_id}
+                effects: list[Effect] = []
+                for unit_id in sorted(meters - busy - {NOBODY}):
+                    effects += self._ask(unit_id, _Op.HOLD, self.deal_id, now_ns)
+                return effects
+            case Stage.RAMPING_UP | Stage.UP if self.unit_id not in busy:
                 return self._ask(self.unit_id, _Op.HOLD, self.deal_id, now_ns)
             case Stage.HANDING_OVER if not busy:
                 return self._ask_step(now_ns)
             case Stage.ENDING:
-                effects: list[Effect] = []
+                effects = []
                 for unit_id in (self.unit_id, self.next_unit_id):
                     is_done = unit_id in self._off or unit_id in busy
                     if unit_id != NOBODY and not is_done:
@@ -472,7 +482,15 @@ class VoltageReference:
 
     def _plan_poll(self, now_ns: int) -> None:
         is_quiet = self.stage is Stage.OFF or (self.stage is Stage.UP and not self.is_watched)
-        self._next_poll_ns = NEVER_NS if is_quiet else now_ns + self._timing.quick_poll_ns
+        timing = self._timing
+        match self.stage:
+            case Stage.AUTHORISING | Stage.UP:
+                period_ns = timing.fresh_poll_ns
+            case Stage.RAMPING_UP:  # what follows is to begin as soon as the bus is there
+                period_ns = min(timing.quick_poll_ns, _RAMP_POLLS * timing.fresh_poll_ns)
+            case _:
+                period_ns = timing.quick_poll_ns
+        self._next_poll_ns = NEVER_NS if is_quiet else now_ns + period_ns
 
     def _arm(self) -> None:
         self.wake_ns = min(self._calls.wake_ns, self._deadline_ns, self._next_poll_ns)

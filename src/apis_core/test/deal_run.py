@@ -13,7 +13,14 @@ from apis_core.types import ControlOperation, ConverterMode, StopCause
 from apis_core.units import SECOND_NS
 
 S = SECOND_NS
-TIMING = DealTiming(poll_ns=5 * S, quick_poll_ns=1 * S, answer_ns=2 * S, hold_ns=15 * S)
+TIMING = DealTiming(
+    poll_ns=5 * S,
+    quick_poll_ns=1 * S,
+    fresh_poll_ns=S // 20,
+    dwell_ns=S // 4,
+    answer_ns=2 * S,
+    hold_ns=15 * S,
+)
 GIVER, TAKER = "E001", "E002"
 WAIT = ConverterMode.WAIT
 Op = ControlOperation
@@ -100,7 +107,7 @@ class Run:
             Phase.AUTHORISING: lambda: self.bus(Phase.AUTHORISING),
             Phase.STARTING: self.begin,
             Phase.COMPENSATING: self.start,
-            Phase.RUNNING: lambda: self.hear_reference(2.0),
+            Phase.RUNNING: self.settle,
             Phase.STOPPING: lambda: (self.forget(), self.abort("enough")),
             Phase.LEAVING: lambda: self.answer(Op.WAIT),
             Phase.RELEASING: lambda: self.take(self.machine.left(self.now_ns)),
@@ -128,6 +135,11 @@ class Run:
         while self.machine.phase is Phase.STARTING:
             self.answer() if self.open else self.wait()
         self.forget()
+
+    def settle(self, current_a: float = 2.0, target_a: float = 2.0) -> None:
+        """The reference is read twice, with the same current."""
+        self.hear_reference(current_a, target_a)
+        self.hear_reference(current_a, target_a)
 
     def hear_reference(self, current_a: float, target_a: float = 2.0) -> None:
         self.now_ns += S

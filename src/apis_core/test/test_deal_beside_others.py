@@ -27,7 +27,7 @@ def beside(run: Run, phase: Phase = Phase.RUNNING) -> Run:
     run.machine.is_alone = False
     run.start()
     if phase is Phase.RUNNING:
-        run.hear_reference(0.0, 0.0)
+        run.settle(0.0, 0.0)
     assert run.machine.phase is phase
     return run
 

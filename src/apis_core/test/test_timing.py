@@ -20,6 +20,7 @@ def test_15_the_times_of_the_sample_policy(policy):
     assert timing.force_stop_ns == 60 * S
     assert (timing.election.heartbeat_ns, timing.election.lease_ns) == (1 * S, 4 * S)
     assert (timing.deal.poll_ns, timing.deal.quick_poll_ns) == (5 * S, 1 * S)
+    assert (timing.deal.fresh_poll_ns, timing.deal.dwell_ns) == (S // 20, S // 4)
     assert timing.deal.answer_ns == 5 * S
     assert timing.deal.hold_ns == 25 * S  # three polls and two answers
 
@@ -71,7 +72,7 @@ def test_nothing_waits_for_less_than_an_answer_may_take(policy, floor_s, loop_s)
     assert timing.force_stop_ns >= deal.answer_ns
     assert timing.housekeeping_ns >= floor_ns
     assert election.heartbeat_ns >= floor_ns
-    for pace_ns in (timing.status_ns, timing.retry_ns, deal.poll_ns, deal.quick_poll_ns):
+    for pace_ns in (timing.status_ns, timing.retry_ns, deal.poll_ns, deal.fresh_poll_ns):
         assert pace_ns >= max(floor_ns // 4, 1)  # nobody is asked much faster than it can answer
 
 

@@ -13,12 +13,27 @@ from apis_core.events import Call
 from apis_core.messages import ControlReply, ConverterReading
 from apis_core.types import ControlError, ControlOperation, ConverterMode
 from apis_core.units import NEVER_NS, SECOND_NS
-from apis_core.voltage_reference import Stage, VoltageReference, trial_voltages_v
+from apis_core.voltage_proof import trial_voltages_v
+from apis_core.voltage_reference import Stage, VoltageReference
 
 S = SECOND_NS
-TIMING = DealTiming(poll_ns=5 * S, quick_poll_ns=1 * S, answer_ns=2 * S, hold_ns=15 * S)
+TIMING = DealTiming(
+    poll_ns=5 * S,
+    quick_poll_ns=1 * S,
+    fresh_poll_ns=S // 20,
+    dwell_ns=S // 4,
+    answer_ns=2 * S,
+    hold_ns=15 * S,
+)
 # an answer that takes 0.1 s of wall time, with simulated time 600 times as fast
-FAST = DealTiming(poll_ns=60 * S, quick_poll_ns=60 * S, answer_ns=960 * S, hold_ns=2100 * S)
+FAST = DealTiming(
+    poll_ns=60 * S,
+    quick_poll_ns=60 * S,
+    fresh_poll_ns=60 * S,
+    dwell_ns=S // 4,
+    answer_ns=960 * S,
+    hold_ns=2100 * S,
+)
 Op = ControlOperation
 
 
@@ -65,7 +80,7 @@ class Bus:
         self.take(self.machine.tick(self.now_ns))
 
     def until(self, *stages: Stage) -> Bus:
-        for _ in range(1000):
+        for _ in range(10_000):
             if self.machine.stage in stages or self.machine.failure:
                 return self
             self.answer() if self.open else self.wait()
@@ -83,16 +98,43 @@ def bus(policy) -> Bus:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_8_6_the_voltages_to_try_differ_and_prove_something(policy, seed):
-    """W12: neither the same twice, nor the one that is there already."""
-    trials = trial_voltages_v(policy, 350.0, Random(seed))
+    """W12: neither the same twice, nor one that is there already."""
+    trials = trial_voltages_v(policy, Random(seed))
     assert trials[-1] == policy.grid_voltage_v
     assert len(set(trials[:-1])) == policy.authorization_trials
-    assert set(trials[:-1]) <= {330.0, 340.0, 360.0, 370.0}
+    assert all(330.0 <= voltage_v <= 370.0 for voltage_v in trials)
+    path = [policy.grid_voltage_v, *trials]
+    least_v = policy.grid_voltage_allowance_v
+    assert all(abs(b - a) > least_v for a, b in itertools.pairwise(path))
+
+
+def test_8_6_what_is_tried_is_drawn(policy):
+    assert len({tuple(trial_voltages_v(policy, Random(seed))) for seed in range(100)}) > 30
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_8_6_the_way_to_all_of_them_is_short(policy, seed):
+    """A converter that ramps at 30 V/s is to be through in little more than a second."""
+    path = [policy.grid_voltage_v, *trial_voltages_v(policy, Random(seed))]
+    assert sum(abs(b - a) for a, b in itertools.pairwise(path)) <= 33.0 + 1e-9
 
 
 def test_8_6_with_few_voltages_to_try_all_are_tried(policy):
-    narrow = replace(policy, grid_voltage_min_v=320.0, authorization_trials=5)
-    assert sorted(trial_voltages_v(narrow, 350.0, Random(1))[:-1]) == [360.0, 370.0]
+    narrow = replace(policy, grid_voltage_min_v=320.0, authorization_trials=9)
+    *trials, last = trial_voltages_v(narrow, Random(1))
+    assert last == 350.0
+    assert len(trials) == 3
+    assert all(350.0 < voltage_v <= 370.0 for voltage_v in trials)
+
+
+def test_8_6_there_is_always_a_voltage_to_try(policy):
+    """Also if the allowance is as large as the range has room for."""
+    narrow = replace(
+        policy, grid_voltage_min_v=330.0, grid_voltage_v=365.0, grid_voltage_allowance_v=9.0
+    )
+    trials = trial_voltages_v(narrow, Random(1))
+    assert len(trials) > 1
+    assert trials[-1] == 365.0 != trials[0]
 
 
 def test_7_3_the_bus_comes_up_and_is_proven(policy):
@@ -109,8 +151,6 @@ def test_8_3_w31_the_voltage_goes_in_steps_to_where_it_is_to_be(policy, step_v):
     path = [policy.grid_voltage_v, *bus.tried]
     assert all(abs(b - a) <= step_v for a, b in itertools.pairwise(path))
     assert path[-1] == policy.grid_voltage_v
-    tried = {voltage_v for voltage_v in path if voltage_v in (330.0, 340.0, 360.0, 370.0)}
-    assert len(tried) >= policy.authorization_trials
 
 
 def test_8_3_w31_a_bus_that_is_up_is_moved_in_steps(policy):
@@ -145,7 +185,7 @@ def test_8_6_w12_with_a_witness_that_sees_it_the_bus_is_proven(bus):
     while bus.machine.stage is not Stage.UP:
         witnessed += bool(bus.open) and bus.open[0].to == "E001"
         bus.answer() if bus.open else bus.wait()
-    assert witnessed == bus.machine._policy.authorization_trials + 1
+    assert witnessed > bus.machine._policy.authorization_trials
 
 
 def test_8_6_a_bus_that_does_not_follow_has_another_source(bus):
@@ -166,7 +206,7 @@ def test_8_6_who_answers_late_is_waited_for(policy, takes_s, witness_id):
     bus.take(bus.machine.start("E002", "d", bus.now_ns, witness_id))
     bus.until(Stage.UP)
     assert bus.machine.failure == ""
-    assert {330.0, 340.0, 360.0, 370.0} & set(bus.tried)
+    assert len(set(bus.tried)) > bus.machine._policy.authorization_trials
     bus.take(bus.machine.end(bus.now_ns))
     bus.until(Stage.OFF)
     bus.follows = False  # and it is still noticed if it does not
@@ -200,6 +240,18 @@ def test_8_6_silence_says_nothing_about_the_bus(bus, stage):
     assert bus.machine.failure == "E002 does not answer"
     assert not bus.machine.is_bus_fault
     assert bus.now_ns - began_ns < 300 * S
+
+
+@pytest.mark.parametrize("stage", [Stage.RAMPING_UP, Stage.AUTHORISING])
+def test_8_6_a_converter_that_is_slow_to_be_read_once_ends_nothing(bus, stage):
+    """It is read so often meanwhile that one reading in a hundred may well be lost."""
+    bus.take(bus.machine.start("E002", "d", bus.now_ns, "E001"))
+    bus.until(stage)
+    while not (bus.open and bus.open[0].request.operation is Op.HOLD):
+        bus.answer() if bus.open else bus.wait()
+    bus.answer(error=ControlError.CONVERTER, message="its converter does not answer")
+    bus.until(Stage.UP)
+    assert (bus.machine.stage, bus.machine.failure) == (Stage.UP, "")
 
 
 def test_7_2_a_bus_that_is_up_is_tried_until_it_is_free(bus):
@@ -377,19 +429,6 @@ def test_w5_an_adopted_bus_is_up_and_can_be_ended(bus):
     assert bus.orders == [("E002", "", Op.WAIT)]
     bus.until(Stage.OFF)
     assert bus.machine.unit_id == ""
-
-
-@pytest.mark.parametrize("present_v", [330.0, 340.0, 350.0, 360.0, 370.0])
-@pytest.mark.parametrize("seed", range(5))
-def test_8_6_never_next_to_the_voltage_that_is_there(policy, present_v, seed):
-    """Where another source may hold it just as well."""
-    many = replace(policy, authorization_trials=9)
-    *trials, last = trial_voltages_v(many, present_v, Random(seed))
-    assert last == policy.grid_voltage_v
-    assert sorted(trials) == sorted({330.0, 340.0, 350.0, 360.0, 370.0} - {present_v})
-    near = replace(many, grid_voltage_allowance_v=6.0)
-    *trials, _ = trial_voltages_v(near, present_v, Random(seed))
-    assert all(abs(voltage_v - present_v) > 12.0 for voltage_v in trials)
 
 
 @pytest.mark.parametrize("step", range(4))
