@@ -50,9 +50,19 @@ class Problem:
     right: str
 
     def __str__(self) -> str:
-        where = f"{self.source}: {self.key}" if self.key else self.source
-        found = f" is {self.value}," if self.value else ":"
+        key, value = _for_a_line(self.key), _for_a_line(self.value)
+        where = f"{self.source}: {key}" if key else self.source
+        found = f" is {value}," if value else ":"
         return f"{where}{found} {self.right}"
+
+
+_LONGEST_SHOWN = 200
+
+
+def _for_a_line(text: str) -> str:
+    """A text of a file as it may stand in a line for people: not too long, and harmless."""
+    text = text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 3] + "..."
+    return "".join(c if c.isprintable() or c == "\t" else ascii(c)[1:-1] for c in text)
 
 
 class ConfigError(ApisError):

@@ -7,6 +7,7 @@ JSON. This module is the structure itself.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -71,9 +72,9 @@ LocalTime = Annotated[
 ClusterName = Annotated[
     str,
     Field(
-        pattern=r"^[a-z][a-z0-9_]*$",
+        pattern=r"^[a-z](_?[a-z0-9])*_?$",  # ROS takes no two _ in a row
         max_length=32,
-        description="a name of a-z, 0-9 and _, beginning with a letter",
+        description="a name of a-z, 0-9 and single _, beginning with a letter",
     ),
 ]
 BatteryName = Annotated[
@@ -389,17 +390,34 @@ class Emulation(Physics):
     faults: tuple[InjectedFault, ...] = ()
 
 
+def _without_brackets(host: object) -> object:
+    """``[::1]``, as an address of IPv6 stands in a URL."""
+    is_bracketed = isinstance(host, str) and host.startswith("[") and host.endswith("]")
+    return host[1:-1] if is_bracketed else host  # type: ignore[index]
+
+
+HostName = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9_]([A-Za-z0-9_:%-]|\.[A-Za-z0-9_])*$|^::[A-Fa-f0-9.:]*$",
+        max_length=253,
+        description="an address such as 127.0.0.1 or ::1, or the name of a host",
+    ),
+    BeforeValidator(_without_brackets),
+]
+_LOOPBACK = re.compile(r"localhost|::1|127(\.\d{1,3}){3}")
+
+
 class Web(_Part):
     """The dashboard's address."""
 
-    host: str = "127.0.0.1"
+    host: HostName = "127.0.0.1"
     port: Annotated[Whole, Field(ge=1, le=65535)] = 4382
     access_file: FileName | None = None  # who may log in; None = nobody needs to
 
     @model_validator(mode="after")
     def _is_closed(self) -> Web:
-        is_local = self.host in ("localhost", "::1") or self.host.startswith("127.")
-        if not is_local and self.access_file is None:
+        if not _LOOPBACK.fullmatch(self.host) and self.access_file is None:
             raise ValueError(
                 f"access_file is required, because host {self.host} is open to the network"
             )

@@ -7,6 +7,7 @@ bands, and a band has rules. This module says which section and band hold, and
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,7 @@ from apis_core.errors import ConfigError, Problem
 from apis_core.jsonc import parse_object
 from apis_core.types import SelectionStrategy
 from apis_core.validation import Key, Number, UnitIdText, read_fields
-from apis_core.wording import shown, suggestion
+from apis_core.wording import NUMBER_LIMIT, shown, suggestion
 
 __all__ = [
     "Band",
@@ -163,6 +164,7 @@ class _Reader:
 
     source: str
     problems: list[Problem]
+    unused: list[Problem] = field(default_factory=list)  # entries of bands that there are not
 
     def scenario(self, data: Mapping[str, Any]) -> Scenario:
         parts = {key: part for key, part in data.items() if _LIKE_A_SECTION.match(key)}
@@ -175,7 +177,8 @@ class _Reader:
         if not parts:
             right = 'needs at least one section, such as "00:00:00-24:00:00" : { ... }'
             self._wrong("", "", right)
-        return Scenario(tuple(sections.values()), tuple(self._warnings(sections)))
+        warnings = (*self.unused, *self._warnings(sections))
+        return Scenario(tuple(sections.values()), warnings)
 
     def _section(self, key: str, data: object, selection: SelectionStrategy) -> Section:
         times = _times_of(key)
@@ -192,14 +195,15 @@ class _Reader:
         for part in ("request", "accept"):
             rules = data.get(part)
             for name in rules if status and isinstance(rules, Mapping) else ():
-                if name not in status.values():
-                    right = f"no band has this name{suggestion(name, status.values())}"
-                    self._wrong(f"{key}.{part}.{name}", "", right)
+                if name not in status.values():  # the original never meets such an entry
+                    near = suggestion(name, status.values())
+                    right = f"no band has this name, so it is never used{near}"
+                    self.unused.append(Problem(self.source, f"{key}.{part}.{name}", "", right))
         return Section(
             *(times or (0, 0)),
             bands=self._bands(f"{key}.batteryStatus", status),
-            request=values.get("request", {}),
-            accept=values.get("accept", {}),
+            request=_of_bands(values.get("request", {}), status),
+            accept=_of_bands(values.get("accept", {}), status),
             selection=values.get("selection") or selection,
         )
 
@@ -210,14 +214,17 @@ class _Reader:
             lower_wh, upper_wh = (
                 (float(t) if t else None for t in match.groups()) if match else (1, 0)
             )
-            if lower_wh is not None and upper_wh is not None and lower_wh >= upper_wh:
+            is_huge = max(lower_wh or 0.0, upper_wh or 0.0) > NUMBER_LIMIT
+            is_empty = lower_wh is not None and upper_wh is not None and lower_wh >= upper_wh
+            if is_huge or is_empty:
                 right = (
                     "must be LOWER-UPPER in Wh, such as 2880-3600, or 4320- or -2880 at the ends"
                 )
                 self._wrong(f"{key}.{text}", shown(name), right)
             else:
                 bands.append(Band(name, lower_wh, upper_wh))
-        bands.sort(key=lambda band: band.lower_wh or 0)
+        # No lower bound comes before 0: "-0" is a band that covers nothing above 0.
+        bands.sort(key=lambda band: -math.inf if band.lower_wh is None else band.lower_wh)
         for low, high in pairwise(bands):
             if low.upper_wh is None or high.lower_wh is None or low.upper_wh > high.lower_wh:
                 self._wrong(key, "", f"{low.name} and {high.name} overlap")
@@ -250,6 +257,11 @@ class _Reader:
         if covered_s < DAY_S:
             right = f"no section from {_clock(covered_s)} on: no dealing then"
             yield Problem(self.source, last, "", right)
+
+
+def _of_bands(rules: Mapping[str, Rules], status: Mapping[str, str]) -> dict[str, Rules]:
+    """Entries of bands that there are."""
+    return {name: entry for name, entry in rules.items() if name in status.values()}
 
 
 def _times_of(key: str) -> tuple[int, int] | None:

@@ -20,7 +20,14 @@ from pydantic import AfterValidator, BeforeValidator, Field, Strict, TypeAdapter
 
 from apis_core.errors import Problem
 from apis_core.units import SECOND_NS
-from apis_core.wording import described, problems_of, shown, suggestion
+from apis_core.wording import (
+    NUMBER_LIMIT,
+    WHOLE_LIMIT,
+    described,
+    problems_of,
+    shown,
+    suggestion,
+)
 
 __all__ = [
     "REQUIRED",
@@ -46,11 +53,14 @@ _ABSENT = object()
 _HIDDEN = object()  # below something that is not an object: that is the problem, not the absence
 
 # Strict: text is not a number, 1 is not true. A whole number is a number all the same.
-Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
+Number = Annotated[float, Strict(), Field(allow_inf_nan=False, ge=-NUMBER_LIMIT, le=NUMBER_LIMIT)]
 Positive = Annotated[Number, Gt(0)]
-Whole = Annotated[int, Strict()]
+Whole = Annotated[int, Strict(), Field(ge=-WHOLE_LIMIT, le=WHOLE_LIMIT)]
 Flag = Annotated[bool, Strict()]
-Milliseconds = Annotated[Whole, Ge(1), AfterValidator(lambda ms: ms * SECOND_NS // 1000)]  # to ns
+_YEAR_MS = 365 * 86_400_000  # the longest time that a file may ask for
+Milliseconds = Annotated[
+    Whole, Ge(1), Le(_YEAR_MS), AfterValidator(lambda ms: ms * SECOND_NS // 1000)
+]  # to ns
 Percent = Annotated[
     Number, Ge(0), Le(100), AfterValidator(lambda percent: percent / 100)
 ]  # to 0..1
@@ -58,9 +68,9 @@ Percent = Annotated[
 UnitIdText = Annotated[
     str,
     Field(
-        pattern=r"^[A-Z][A-Z0-9_]*$",
+        pattern=r"^[A-Z](_?[A-Z0-9])*_?$",  # ROS takes no two _ in a row
         max_length=32,
-        description="a unit id such as E001 (A-Z, 0-9, _)",
+        description="a unit id such as E001 (A-Z, 0-9, single _)",
     ),
 ]
 

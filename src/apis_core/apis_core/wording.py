@@ -11,9 +11,14 @@ from pydantic import ValidationError
 
 from apis_core.errors import Problem
 
-__all__ = ["described", "problems_of", "shown", "suggestion"]
+__all__ = ["NUMBER_LIMIT", "WHOLE_LIMIT", "described", "problems_of", "shown", "suggestion"]
 
 JsonSchema: TypeAlias = Mapping[str, Any]
+
+# Beyond, a number is a slip of the pen, and sums and messages overflow. Not told with every range.
+NUMBER_LIMIT = 1_000_000_000.0
+WHOLE_LIMIT = 10**15
+_LIMITS = (NUMBER_LIMIT, WHOLE_LIMIT)
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
@@ -25,6 +30,7 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 def shown(value: object) -> str:
     """A value as it stands in a file, cut to a length that a line can bear."""
     text = json.dumps(value, ensure_ascii=False, default=str)
+    text = text.encode("utf-8", "backslashreplace").decode()  # half a surrogate pair
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -62,7 +68,7 @@ def problems_of(
             right = str(item["ctx"]["error"])
         else:
             wanted = described(_schema_at(schema, loc))
-            right = f"must be {wanted}" if wanted else item["msg"]
+            right = f"must be {wanted}{_limit_text(item)}" if wanted else item["msg"]
         found.append(Problem(source, key, value, right))
     return found
 
@@ -111,15 +117,31 @@ def described(schema: JsonSchema) -> str:
     return {"boolean": "true or false", "string": "text"}.get(str(kind), "")
 
 
+def _limit_text(item: Mapping[str, Any]) -> str:
+    """The limit of all numbers, for one that goes beyond it."""
+    bound = item.get("ctx", {}).get("le", item.get("ctx", {}).get("ge"))
+    return f", not beyond {_plain(bound)}" if _is_limit(bound) else ""
+
+
+def _is_limit(bound: object) -> bool:
+    return isinstance(bound, (int, float)) and abs(bound) in _LIMITS
+
+
+def _plain(bound: float) -> str:
+    """A bound without an exponent, if it is a whole number."""
+    return str(int(bound)) if float(bound).is_integer() else f"{bound:g}"
+
+
 def _range_text(schema: JsonSchema) -> str:
+    schema = {name: bound for name, bound in schema.items() if not _is_limit(bound)}
     low, high = schema.get("minimum"), schema.get("maximum")
     if low is not None and high is not None:
-        return f" from {low:g} to {high:g}"
+        return f" from {_plain(low)} to {_plain(high)}"
     words = {
         "minimum": "of at least",
         "exclusiveMinimum": "greater than",
         "maximum": "of at most",
         "exclusiveMaximum": "less than",
     }
-    bounds = [f"{word} {schema[name]:g}" for name, word in words.items() if name in schema]
+    bounds = [f"{word} {_plain(schema[name])}" for name, word in words.items() if name in schema]
     return " " + " and ".join(bounds) if bounds else ""

@@ -91,7 +91,7 @@ emulator:
 web: {port: 0}
 """
     assert sorted(problems_of(text)) == [
-        'cluster is "Village", must be a name of a-z, 0-9 and _, beginning with a letter',
+        'cluster is "Village", must be a name of a-z, 0-9 and single _, beginning with a letter',
         'composition is "share", must be one of separate, shared, auto',
         'emulator.bus is {"under_voltage_trip_v": 500}, '
         "under_voltage_trip_v must be less than over_voltage_trip_v",
@@ -108,7 +108,7 @@ web: {port: 0}
         "units[1].house.mains is 1, must be true or false",
         "units[2] is 4, must be an object { ... }",
         "units[3].hardware: required: the name of a file",
-        'units[3].id is "e4", must be a unit id such as E001 (A-Z, 0-9, _)',
+        'units[3].id is "e4", must be a unit id such as E001 (A-Z, 0-9, single _)',
         "units[3].scenario: required: the name of a file",
         "web.port is 0, must be a whole number from 1 to 65535",
     ]

@@ -8,13 +8,19 @@ from hypothesis import strategies as st
 from apis_core.errors import ConfigError
 from apis_core.jsonc import parse_object, without_comments
 
-keys = st.text(max_size=6).filter(lambda key: key != "#")
+texts = st.text(alphabet=st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
+keys = texts.filter(lambda key: not key.startswith("#"))
 scalars = (
-    st.none() | st.booleans() | st.integers() | st.text() | st.sampled_from(["//", '"//', "\\"])
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**15), 10**15)
+    | texts
+    | st.sampled_from(["//", '"//', "\\", "/*", "*/", "http://a/*b*/"])
 )
 values = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3)
 )
+texts_of_comments = st.characters(exclude_characters="*", exclude_categories=["Cs"])
 objects = st.dictionaries(keys, values, max_size=4)
 
 
@@ -41,6 +47,12 @@ def test_a_comment_at_the_end_of_every_line_changes_nothing(data, comment):
     assert data_of("\n".join(f"{line} // {comment}" for line in lines)) == data
 
 
+@given(objects, st.text(alphabet=texts_of_comments))
+def test_a_comment_between_any_two_lines_changes_nothing(data, comment):
+    lines = json.dumps(data, indent=1).split("\n")
+    assert data_of(f"/*{comment}*/".join(["", *(f"{line}\n" for line in lines), ""])) == data
+
+
 @given(st.text())
 def test_without_comments_keeps_every_place(text):
     clean = without_comments(text)
@@ -55,12 +67,16 @@ def test_the_originals_style():
         // CONFIG.policyFile \u3067\u6307\u5b9a
         "#" : "place this file",
         "url" : "http://example.org//x", // a "quoted" word
+        /* over
+         * lines " // */ "not" : "/* a comment */",
+        "#_strategy" : "amount", "#off" : { "#" : 1 },
         "inner" : { "#" : 1, "list" : [ { "#" : 2 }, 3 ], "#" : 4 }, //
         "" : "",
         "#" : "end"
     }"""
     assert data_of(text) == {
         "url": "http://example.org//x",
+        "not": "/* a comment */",
         "inner": {"list": [{}, 3]},
         "": "",
     }
@@ -95,3 +111,49 @@ def test_a_syntax_error_is_told_with_line_column_and_text():
 )
 def test_what_is_no_json_object(text, told):
     assert problems_of(text) == [told]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            '{"a": 1,\n /* begun',
+            "f.json: line 2, column 2 is `/* begun`, this comment needs a */ at its end",
+        ),
+        (
+            '{"a":\n' + "[" * 100_000,
+            "f.json: line 2: must not nest deeper than 32 objects and lists in one another",
+        ),
+        ('{"a": [' * 40, "f.json: line 1: must not nest deeper than 32 objects and lists"),
+    ],
+)
+def test_what_goes_on_without_end(text, told):
+    (problem,) = problems_of(text)
+    assert problem.startswith(told)
+
+
+def test_what_looks_deep_in_a_text_is_not():
+    assert data_of('{"a": "' + "[" * 100 + '"}') == {"a": "[" * 100}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (r'{"a": ["\ud800"]}', "f.json: a[0]: must not hold the character U+D800"),
+        (r'{"a": "x\u0000"}', "f.json: a: must not hold the character U+0000"),
+        (r'{"\udfff": 1}', r"f.json: \udfff: the key must not hold the character U+DFFF"),
+    ],
+)
+def test_a_text_that_no_message_can_carry_is_a_problem(text, told):
+    _, problems = parse_object(text, "f.json")
+    assert [str(problem) for problem in problems] == [told]
+
+
+def test_a_pair_of_surrogates_is_one_character():
+    assert data_of(r'{"a": "\ud83d\ude00"}') == {"a": "\U0001f600"}
+
+
+def test_a_whole_number_is_one_however_it_is_written():
+    data = data_of('{"a": 50.0, "b": 5e1, "c": 50.5, "d": 1e300, "e": ' + "9" * 5000 + "}")
+    assert [type(value) for value in data.values()] == [int, int, float, float, float]
+    assert list(data.values())[:4] == [50, 50, 50.5, 1e300]

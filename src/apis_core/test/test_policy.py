@@ -291,7 +291,7 @@ def test_every_problem_at_once():
         "gridVoltageSeparationV is 20, must be at most a fifth of operationGridVoltageVRange, "
         "or no voltage is left to try",
         'mediator.deal.amountMinWh is "50", must be a whole number greater than 0',
-        'memberUnitIds[0] is "e001", must be a unit id such as E001 (A-Z, 0-9, _)',
+        'memberUnitIds[0] is "e001", must be a unit id such as E001 (A-Z, 0-9, single _)',
         'operationMode is "stopp", must be one of autonomous, heteronomous, stop, manual',
         "user.amountMinWh is 3, unknown key; it belongs at mediator.deal.amountMinWh",
         "user.housekeepingPeriodMsec is 5005, unknown key; did you mean houseKeepingPeriodMsec?",
@@ -471,3 +471,26 @@ def test_the_documentation_names_every_key():
     text = (ROOT / "docs" / "configuration.md").read_text()
     missing = [key.path for key in keys_of(Policy).values() if f"`{key.path}`" not in text]
     assert not missing
+
+
+@pytest.mark.parametrize("written", ["50", "50.0", "5e1", "0.5E+2"])
+def test_a_whole_number_may_have_a_point_or_an_exponent(written):
+    text = changed(('"amountMinWh" : 50', f'"amountMinWh" : {written}'))
+    assert policy_of(text) == policy_of(TEXT)
+
+
+@pytest.mark.parametrize(
+    ("leaf", "old", "new", "right"),
+    [
+        ("amountMinWh", "50", "50.5", "50.5, must be a whole number greater than 0"),
+        ("gridCurrentA", "1", "1e308", "must be a number greater than 0, not beyond 1000000000"),
+        ("gridCurrentA", "1", "1e999", "must be a number greater than 0"),
+        ("amountMinWh", "50", "9" * 5000, "must be a whole number greater than 0"),
+        ("heloPeriodMsec", "5001", "1e13", "must be a whole number from 1 to 31536000000"),
+    ],
+)
+def test_numbers_that_make_no_sense_name_their_key(leaf, old, new, right):
+    found = problems_of(changed((f'"{leaf}" : {old}', f'"{leaf}" : {new}')))
+    (problem,) = (problem for problem in found if f"{leaf} is" in problem)
+    assert right in problem
+    assert len(problem) < 200

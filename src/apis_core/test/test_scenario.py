@@ -1,4 +1,4 @@
-from itertools import pairwise
+from itertools import pairwise, permutations
 from pathlib import Path
 
 import pytest
@@ -216,8 +216,7 @@ def test_every_problem_at_once():
             f'{first}.request.short.charge.limitWh is "2880", must be a number of at least 0',
             f"{first}.request.short.charge.pricePerWh is 1, unknown key; did you mean pointPerWh?",
             f'{first}.accept.scarec.charge.pairUnitId is "three", '
-            "must be a unit id such as E001 (A-Z, 0-9, _)",
-            f"{first}.accept.scarec: no band has this name; did you mean scarce?",
+            "must be a unit id such as E001 (A-Z, 0-9, single _)",
             f"{second}: must be HH:mm:ss-HH:mm:ss within one day, the earlier time first",
             f'{second}.batteryStatus.low-high is "b", {bands}',
             f'{second}.batteryStatus.9-9 is "c", {bands}',
@@ -252,6 +251,30 @@ def test_section_keys_that_are_no_times(key):
 def test_bands_that_overlap_or_leave_a_gap(bands, told):
     found = problems_of(changed(('"-" : "any"', bands)))
     assert f"12:00:00-24:00:00.batteryStatus: {told}" in found
+
+
+def test_an_entry_without_a_band_is_never_used_and_that_is_a_warning():
+    text = changed(
+        ('"request" : {', '"request" : { "gone" : { "charge" : { "limitWh" : 1 } },'),
+        ('"accept" : {', '"accept" : { "scarec" : {},'),
+    )
+    first = "00:00:00-12:00:00"
+    assert warnings_of(text) == [
+        f"{first}.request.gone: no band has this name, so it is never used",
+        f"{first}.accept.scarec: no band has this name, so it is never used; did you mean scarce?",
+    ]
+    section = parse_scenario(text, "s.json").sections[0]
+    assert all(band_of(section, wh) not in ("gone", "scarec") for wh in range(0, 6000, 100))
+
+
+@pytest.mark.parametrize("bands", list(permutations(["2400-", "0-2400", "-0"])))
+def test_the_order_of_bands_does_not_matter(bands):
+    names = {"2400-": "high", "0-2400": "low", "-0": "none"}
+    status = ", ".join(f'"{band}" : "{names[band]}"' for band in bands)
+    (section,) = parse_scenario(
+        f'{{ "00:00:00-24:00:00" : {{ "batteryStatus" : {{ {status} }} }} }}', "s.json"
+    ).sections
+    assert [band_of(section, wh) for wh in (0, 2399.9, 2400)] == ["low", "low", "high"]
 
 
 @pytest.mark.parametrize("text", ["{}", '{ "acceptSelection" : { "strategy" : "amount" } }'])

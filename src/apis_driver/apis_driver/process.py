@@ -25,6 +25,7 @@ from apis_driver.registry import battery_settings, make_battery, make_dcdc, read
 from apis_driver.rules import GovernorSettings
 from apis_driver.shell import DriverNode, DriverSetup
 from apis_signing import OPEN, Words, read_keys
+from apis_signing.files import read_text
 from apis_signing.parameters import declare_parameters, text_argument
 
 __all__ = ["run"]
@@ -161,11 +162,4 @@ def _limits(path: str, source: str) -> Hardware:
     if not path:
         right = "required: the unit's hwConfig; no converter is driven without its limits"
         raise ConfigError([Problem(source, "hardware_file", "", right)])
-    try:
-        return parse_hardware(Path(path).read_text(encoding="utf-8"), path)
-    except UnicodeDecodeError as error:
-        why = f"must be UTF-8: {error.reason} at byte {error.start}"
-        raise ConfigError([Problem(source, "hardware_file", path, why)]) from error
-    except OSError as error:
-        why = f"cannot be read: {error.strerror}"
-        raise ConfigError([Problem(source, "hardware_file", path, why)]) from error
+    return parse_hardware(read_text(path, what=f"hardware_file of {source}"), path)

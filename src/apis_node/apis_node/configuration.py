@@ -7,7 +7,6 @@ agent is told, so that everybody learns of it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from apis_core.errors import ConfigError
@@ -21,8 +20,11 @@ from apis_core.events import (
 from apis_core.hardware import parse_hardware
 from apis_core.policy import parse_policy
 from apis_core.scenario import parse_scenario
+from apis_signing.files import read_text
 
 __all__ = ["WatchedFile", "watched_files"]
+
+_MOST_TOLD = 12  # problems of one file that everybody hears
 
 
 class WatchedFile:
@@ -50,26 +52,23 @@ class WatchedFile:
         """Its value.
 
         Raises:
-            OSError: It cannot be read.
-            ConfigError: It is wrong.
+            ConfigError: It cannot be read, or is wrong.
         """
-        self._text = Path(self.path).read_text(encoding="utf-8")
+        self._text = read_text(self.path)
         return self._parse(self._text, self.path)
 
     def look(self) -> Event | None:
         """What has become of it since it was looked at last; None = nothing."""
-        before = self._text
         try:
-            text = Path(self.path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            return self._refused(f"{self.path} cannot be read: {error}")
-        if text == before:
-            return None
-        self._failure = ""
-        try:
-            return self._event(self.read())
+            text = read_text(self.path)
+            if text == self._text:
+                return None
+            self._text, self._failure = text, ""
+            return self._event(self._parse(text, self.path))
         except ConfigError as error:
-            return self._refused("; ".join(str(problem) for problem in error.problems))
+            return self._refused(
+                "; ".join(str(problem) for problem in error.problems[:_MOST_TOLD])
+            )
 
     def _refused(self, message: str) -> Event | None:
         """Once, and not at every look."""

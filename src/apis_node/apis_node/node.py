@@ -247,8 +247,6 @@ def _settings(node: Node) -> tuple[AgentSettings, ZoneInfo, list[WatchedFile]]:
             continue
         try:
             parsed[name] = file.read()
-        except OSError as error:
-            problems.append(Problem(file.path, "", "", f"cannot be read: {error.strerror}"))
         except ConfigError as error:
             problems += error.problems
     unit_id, zone_name = _text(node, "unit_id"), _text(node, "timezone")

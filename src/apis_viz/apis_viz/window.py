@@ -26,6 +26,7 @@ from apis_core.errors import ConfigError
 from apis_core.grid import GridDescription
 from apis_core.policy import Policy, parse_policy
 from apis_signing import OPEN, Words, words_of_operator
+from apis_signing.files import read_text
 from apis_signing.parameters import NodeParameter, declare_parameters
 
 __all__ = ["LEAVE_LIMIT_S", "WindowError", "WindowFiles", "read_grid_file", "run_window"]
@@ -127,10 +128,8 @@ def _files(values: dict[str, Any]) -> WindowFiles:
     grid = read_grid_file(values["grid_file"])
     file = values["policy_file"]
     try:
-        text = Path(file).read_text(encoding="utf-8") if file else ""
+        text = read_text(file, what="policy_file") if file else ""
         policy = parse_policy(text, file) if file else None
-    except OSError as error:
-        raise WindowError(f"policy_file {file}: {error.strerror}") from error
     except ConfigError as error:
         raise WindowError(str(error.problems[0])) from error
     try:

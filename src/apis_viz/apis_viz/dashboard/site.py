@@ -14,6 +14,7 @@ from apis_core.grid import GridDescription
 from apis_core.hardware import Hardware, parse_hardware
 from apis_core.policy import Policy, parse_policy
 from apis_core.scenario import Scenario, parse_scenario
+from apis_signing.files import read_text
 from apis_viz.plan import GridPlan, Place
 
 __all__ = ["Site", "UnitSite", "read_site"]
@@ -82,8 +83,8 @@ def read_site(grid: GridDescription, folder: Path, *, is_simulated: bool = False
 
 def _read(parse: Callable[[str, str], _Content], name: str) -> _Content | None:
     try:
-        return parse(Path(name).read_text(encoding="utf-8"), name)
-    except (OSError, UnicodeDecodeError, ConfigError):
+        return parse(read_text(name), name)
+    except ConfigError:
         return None
 
 
