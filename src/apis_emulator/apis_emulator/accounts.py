@@ -38,6 +38,7 @@ _COUNTED = (
 _UNIT_COLUMNS = (*_COUNTED, "grid_received_wh", "grid_sent_wh", "stored_change_wh")
 COLUMNS = (*_UNIT_COLUMNS, "line_loss_wh", "bled_wh", "soc_ratio")
 FORMATS = (".csv", ".parquet")
+SAME_INSTANT_S = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +93,9 @@ class EnergyAccounts:
 
     def table(self) -> pd.DataFrame:
         """A row per day and unit, one per day for the bus, and totals. [Wh]"""
-        rows = [*self._rows, *self._open_rows()]
-        return _table(rows)
+        is_new = self._plant.time_s - self._day_began_s < SAME_INSTANT_S
+        # At midnight the new day has nothing yet, and a row of zeros would be taken for a day.
+        return _table(self._rows if self._rows and is_new else [*self._rows, *self._open_rows()])
 
     def write(self, file: Path) -> None:
         """Write the table; see :func:`write_table`."""
@@ -101,6 +103,7 @@ class EnergyAccounts:
 
     def _set_day(self) -> None:
         zone = self._start.tzinfo
+        self._day_began_s = self._plant.time_s
         now = datetime.fromtimestamp(self._start.timestamp() + self._plant.time_s + 1e-6, zone)
         self._day = now.date()
         midnight = datetime.combine(self._day + timedelta(days=1), time(), zone)

@@ -5,7 +5,6 @@ No ROS, no clock. :mod:`apis_emulator.shell` makes it a node.
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -14,19 +13,25 @@ from pydantic import ValidationError
 
 from apis_core.errors import ConfigError, Problem
 from apis_core.grid import Cable, GridDescription, InjectedFault, Lines, UnitEntry
+from apis_core.jsonc import parse_object
 from apis_core.types import StopCause, UnitId
 from apis_core.wording import problems_of
 from apis_emulator.accounts import EnergyAccounts
 from apis_emulator.driver import Driver
-from apis_emulator.faults import SAME_INSTANT_S, BrokenHardware, FaultBoard, Injection
+from apis_emulator.faults import (
+    SAME_INSTANT_S,
+    BrokenHardware,
+    FaultBoard,
+    Injection,
+    check_plan,
+    why_not,
+)
 from apis_emulator.houses import build_plant, installation, local_start
 from apis_emulator.physics.plant import Plant
 from apis_emulator.state_file import StateRecord, read_state, write_state
-from apis_emulator.wires import wires
+from apis_emulator.wires import Wire, wires
 
 __all__ = ["ConvertersOn", "Emulation"]
-
-Wire = tuple[UnitId, UnitId, float]  # between which units, and its resistance [ohm]
 
 
 class ConvertersOn(Exception):
@@ -55,7 +60,7 @@ class Emulation:
         self._entries = {unit.id: unit for unit in grid.units}
         lines = grid.emulator.lines
         self._wires = [] if lines is None else list(wires(grid.units, lines))
-        self._check_plan(grid.emulator.faults)
+        check_plan(grid.emulator.faults, self.plant.units, self._wires)
         self._is_open: list[bool] = []
         self._with_devices = {
             u.id for u in grid.units if u.device.kind != "native" or u.driver is not None
@@ -102,7 +107,7 @@ class Emulation:
         Raises:
             ConfigError: There is no such unit or line.
         """
-        problem = self._problem(fault)
+        problem = why_not(fault, self.plant.units, self._wires)
         if fault.unit in self._with_devices and fault.kind != "line_break":
             problem = f"{fault.unit} has devices of its own; parameters of the emulator break them"
         if problem:
@@ -110,25 +115,6 @@ class Emulation:
         injection = self.faults.add(fault, self.clock_s + fault.at_s)
         self._apply_faults()
         return injection
-
-    def _problem(self, fault: InjectedFault) -> str:
-        """Why this cannot happen here; empty if it can."""
-        if fault.unit not in self.plant.units:
-            return f"there is no unit {fault.unit}; there are {' '.join(self.plant.units)}"
-        if fault.kind == "line_break" and not any(
-            {fault.unit, fault.other_unit} == {a, b} for a, b, _ in self._wires
-        ):
-            return f"there is no line between {fault.unit} and {fault.other_unit}"
-        return ""
-
-    def _check_plan(self, faults: tuple[InjectedFault, ...]) -> None:
-        problems = [
-            Problem("grid", f"emulator.faults[{index}]", "", problem)
-            for index, fault in enumerate(faults)
-            if (problem := self._problem(fault))
-        ]
-        if problems:
-            raise ConfigError(problems)
 
     def repair(self, fault_id: str) -> None:
         """Undo a fault; empty = all that are active.
@@ -169,8 +155,6 @@ class Emulation:
             ConfigError: The entry is wrong; lists every problem.
         """
         entry, new = self._entry_of(text)
-        if entry.id in self.plant.units:
-            raise ConfigError([Problem("unit", "id", entry.id, "is there already")])
         if entry.device.kind != "native" or entry.driver is not None:
             right = "must be native, and without a driver, for a unit that is added"
             raise ConfigError([Problem("unit", "device.kind", entry.device.kind, right)])
@@ -210,17 +194,16 @@ class Emulation:
 
     def _entry_of(self, text: str) -> tuple[UnitEntry, list[Wire]]:
         """The unit that a text describes, and its line."""
-        try:
-            content = json.loads(text)
-        except ValueError as error:
-            raise ConfigError([Problem("unit", "", "", f"it must be JSON: {error}")]) from None
-        if not isinstance(content, dict):
-            raise ConfigError([Problem("unit", "", "", "it must be a JSON object")])
+        content, problems = parse_object(text, "unit")
+        if problems:
+            raise ConfigError(problems)
         line = content.pop("line", None)
         try:
             entry = UnitEntry.model_validate(content)
         except ValidationError as error:
             raise ConfigError(problems_of(error, "unit", UnitEntry.model_json_schema())) from None
+        if entry.id in self.plant.units:
+            raise ConfigError([Problem("unit", "id", entry.id, "is there already")])
         lines = self._grid.emulator.lines
         if lines is not None:
             return entry, self._wire_of(entry, line, lines)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from apis_core.errors import ConfigError, Problem
 from apis_core.grid import InjectedFault
 from apis_core.types import UnitId
+from apis_emulator.wires import Wire
 
-__all__ = ["BrokenHardware", "FaultBoard", "Injection"]
+__all__ = ["BrokenHardware", "FaultBoard", "Injection", "check_plan", "why_not"]
 
 SAME_INSTANT_S = 1e-6  # times may differ by a rounding
 
@@ -113,3 +115,31 @@ class FaultBoard:
         """When something breaks or is whole again next; inf = never. [s]"""
         edges = (edge for i in self._all.values() for edge in (i.begins_s, i.ends_s))
         return min((edge for edge in edges if edge > now_s + SAME_INSTANT_S), default=math.inf)
+
+
+def why_not(fault: InjectedFault, unit_ids: Collection[UnitId], wires: Iterable[Wire]) -> str:
+    """Why this cannot happen where these units and lines are; empty if it can."""
+    if fault.unit not in unit_ids:
+        return f"there is no unit {fault.unit}; there are {' '.join(unit_ids)}"
+    if fault.kind == "line_break" and not any(
+        {fault.unit, fault.other_unit} == {a, b} for a, b, _ in wires
+    ):
+        return f"there is no line between {fault.unit} and {fault.other_unit}"
+    return ""
+
+
+def check_plan(
+    faults: Sequence[InjectedFault], unit_ids: Collection[UnitId], wires: Sequence[Wire]
+) -> None:
+    """Look at all faults that a grid description plans.
+
+    Raises:
+        ConfigError: Some cannot happen in it.
+    """
+    problems = [
+        Problem("grid", f"emulator.faults[{index}]", "", why)
+        for index, fault in enumerate(faults)
+        if (why := why_not(fault, unit_ids, wires))
+    ]
+    if problems:
+        raise ConfigError(problems)

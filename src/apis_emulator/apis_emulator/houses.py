@@ -20,12 +20,12 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apis_core.errors import ConfigError, Problem, ProtocolMisuse
 from apis_core.grid import GridDescription, House, UnitEntry
 from apis_core.hardware import Hardware, parse_hardware
+from apis_emulator.faults import check_plan
 from apis_emulator.physics.converter import Converter
 from apis_emulator.physics.plant import Installation, Plant
 from apis_emulator.profiles.cache import Samples, cached
@@ -37,12 +37,21 @@ from apis_emulator.profiles.csv_files import (
 )
 from apis_emulator.profiles.series import FloatArray, Series, Year, generator
 from apis_emulator.wires import wires
+from apis_signing.files import read_text
 
 if TYPE_CHECKING:
     from apis_emulator.profiles.load import Neighbourhood
     from apis_emulator.profiles.solar import Sky
 
-__all__ = ["Modelled", "build_plant", "drawn", "installation", "local_start", "start_of"]
+__all__ = [
+    "Modelled",
+    "build_plant",
+    "check_world",
+    "drawn",
+    "installation",
+    "local_start",
+    "start_of",
+]
 
 PV_PEAK_W = (2500.0, 6500.0)
 PV_TILT_DEG = (10.0, 35.0)
@@ -74,6 +83,24 @@ def build_plant(grid: GridDescription, idle_step_s: float = 1.0) -> Plant:
     if emulator.lines is not None:
         plant.set_lines(wires(grid.units, emulator.lines))
     return plant
+
+
+def check_world(grid: GridDescription) -> None:
+    """Read what only the emulator reads of a resolved grid description, and make nothing of it.
+
+    Raises:
+        ConfigError: Profile files, lines or planned faults are wrong; lists every problem.
+    """
+    lines = grid.emulator.lines
+    _collect(
+        lambda: _solar_files(grid),
+        lambda: _load_files(grid),
+        lambda: check_plan(
+            grid.emulator.faults,
+            [unit.id for unit in grid.units],
+            [] if lines is None else wires(grid.units, lines),
+        ),
+    )
 
 
 def installation(grid: GridDescription, entry: UnitEntry, index: int) -> Installation:
@@ -248,10 +275,7 @@ def _load_files(grid: GridDescription) -> Mapping[str, FloatArray]:
 
 
 def _hardware(file: str) -> Hardware:
-    try:
-        return parse_hardware(Path(file).read_text(encoding="utf-8"), file)
-    except OSError as error:
-        raise ConfigError([Problem(file, "", "", error.strerror or str(error))]) from error
+    return parse_hardware(read_text(file), file)
 
 
 def _collect(*parts: Callable[[], object]) -> list:

@@ -29,6 +29,7 @@ from apis_core.errors import ConfigError, Problem
 from apis_core.grid import GridDescription, parse_grid
 from apis_core.messages import ConverterReading, ConverterReply
 from apis_core.types import ConverterError, ConverterMode, UnitId
+from apis_core.units import LAST_TIME_S, SECOND_NS
 from apis_driver.translate import converter_order, converter_state, fill_reply, time_of
 from apis_emulator import translate
 from apis_emulator.emulation import Emulation
@@ -271,6 +272,12 @@ class EmulatorNode(Node):
             self._publish_changes(now_s)
         if complaint := self._pacer.complaint(now_s):
             self.get_logger().warning(complaint)
+        if self._ends_at_s is None and self._now_ns() >= LAST_TIME_S * SECOND_NS:
+            self.get_logger().error(
+                "the emulated time ends here: messages of ROS know none after 2038-01-19"
+            )
+            self._driver.end(now_s)
+            self._ends_at_s = now_s + DRAIN_S
         if self._ends_at_s is not None:
             self._drain(now_s, self._ends_at_s)
 

@@ -5,15 +5,16 @@ Converters are not part of it: a state is loaded with all of them in WAIT.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from apis_core.errors import ConfigError, Problem
+from apis_core.jsonc import parse_object
 from apis_core.wording import problems_of
 from apis_emulator.physics.plant import Plant
+from apis_signing.files import read_text
 
 __all__ = ["HouseRecord", "StateRecord", "read_state", "write_state"]
 
@@ -37,6 +38,7 @@ class HouseRecord(_Part):
     converter_degc: Temperature
 
 
+LIMIT_BYTES = 4 << 20  # the state of a thousand units has a quarter of it
 FIELDS = tuple(HouseRecord.model_fields)
 _FLAGS = ("has_mains", "is_bypass", "is_ac_charging", "is_dark")
 
@@ -45,7 +47,7 @@ class StateRecord(_Part):
     """All units, and the time."""
 
     format: Annotated[int, Field(ge=1, le=1)] = 1
-    time_s: NonNegative
+    time_s: Annotated[NonNegative, Field(le=2.0**31)]
     units: dict[str, HouseRecord]
 
     @classmethod
@@ -105,12 +107,9 @@ def read_state(file: Path) -> StateRecord:
         ConfigError: It is none; lists every problem.
     """
     name = str(file)
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError([Problem(name, "", "", error.strerror or str(error))]) from error
-    except ValueError as error:
-        raise ConfigError([Problem(name, "", "", f"it must be JSON: {error}")]) from error
+    content, problems = parse_object(read_text(file, limit_bytes=LIMIT_BYTES), name)
+    if problems:
+        raise ConfigError(problems)
     try:
         return StateRecord.model_validate(content)
     except ValidationError as error:

@@ -9,18 +9,21 @@ from apis_core.errors import ConfigError, Problem
 from apis_core.grid import Cable, Lines, UnitEntry
 from apis_core.types import UnitId
 
-__all__ = ["wires"]
+__all__ = ["Wire", "wires"]
+
+Wire = tuple[UnitId, UnitId, float]  # between which units, and its resistance [ohm]
 
 SHORTEST_M = 1.0  # between units that stand on the same spot
 
 
-def wires(units: Sequence[UnitEntry], lines: Lines) -> list[tuple[UnitId, UnitId, float]]:
+def wires(units: Sequence[UnitEntry], lines: Lines) -> list[Wire]:
     """Which units are joined, and the resistance there and back. [ohm]
 
     ``R = 2 * length * resistance of a conductor * (1 + rise * (T - 20 degC))``
 
     Raises:
-        ConfigError: A cable names a unit that does not exist, or joins one with itself.
+        ConfigError: A cable names a unit that does not exist, or joins one with itself, or the
+            lines would have no resistance.
     """
     place = {unit.id: unit.position_m for unit in units}
     cables = lines.cables
@@ -34,6 +37,12 @@ def wires(units: Sequence[UnitEntry], lines: Lines) -> list[tuple[UnitId, UnitId
             [Problem("grid", "emulator.lines.cables.units", " ".join(wrong.units), right)]
         )
     warmth = 1.0 + lines.resistance_per_k * (lines.temp_degc - 20.0)
+    if warmth <= 0.0:
+        found, right = (
+            f"{lines.resistance_per_k:g}",
+            "must leave a resistance above 0 at temp_degc",
+        )
+        raise ConfigError([Problem("grid", "emulator.lines.resistance_per_k", found, right)])
     return [
         (
             *cable.units,

@@ -284,10 +284,11 @@ def test_a_unit_goes_and_its_lines_go_on(make):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "unit: it must be JSON"),
-        ("[]", "unit: it must be a JSON object"),
+        ("{", "unit: line 1"),
+        ("[" * 5000, "unit: line 1: must not nest"),
+        ("[]", "unit: must be one JSON object"),
         ('{"id": "E001", "hardware": "x", "scenario": "x"}', "unit: id is E001, is there already"),
-        ('{"id": "E009", "hardware": "/nowhere.json", "scenario": "x"}', "/nowhere.json: No such"),
+        ('{"id": "E009", "hardware": "/nowhere.json", "scenario": "x"}', "/nowhere.json: no such"),
         ('{"id": "E009", "hardwear": "x", "scenario": "x"}', "did you mean hardware"),
         (
             '{"id": "E009", "hardware": "x", "scenario": "x", "line": {"to": "E001"}}',
@@ -355,7 +356,7 @@ def test_not_while_converters_are_on(make, tmp_path):
             "unit E009 is not put up here",
         ),
         (lambda state: state.update(format=2), "format is 2"),
-        (lambda state: state.update(time_s=-1.0), "time_s is -1.0"),
+        (lambda state: state.update(time_s=-1.0), "time_s is -1,"),
     ],
 )
 def test_a_state_that_does_not_fit(make, tmp_path, change, message):

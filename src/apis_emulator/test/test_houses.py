@@ -5,14 +5,22 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from apis_core.errors import ConfigError
-from apis_core.grid import Emulation, GridDescription, House, UnitEntry
+from apis_core.grid import Emulation, GridDescription, House, Place, UnitEntry
 from apis_emulator.houses import build_plant, drawn, start_of
-from apis_emulator.profiles.csv_files import customer_of, read_load_csv, read_solar_csv
+from apis_emulator.profiles.csv_files import (
+    customer_of,
+    hourly_year,
+    read_load_csv,
+    read_solar_csv,
+)
+from apis_emulator.profiles.series import Year
 
 
 def write_csv(path: Path, rows: list[list[object]]) -> str:
@@ -119,14 +127,42 @@ def test_file_that_is_something_else_is_not_listed_without_end(tmp_path):
     file = write_csv(tmp_path / "solar.csv", [["x"] * 24] * 365)
     with pytest.raises(ConfigError) as caught:
         read_solar_csv(file)
-    assert len(caught.value.problems) == 51
-    assert "8710 more" in str(caught.value.problems[-1])
+    assert len(caught.value.problems) == 9
+    assert "8752 more" in str(caught.value.problems[-1])
+
+
+@pytest.mark.parametrize("days", [100, 367, 730])
+def test_a_solar_file_has_the_days_of_one_year(tmp_path, days):
+    rows = (solar_rows() * 2)[:days]
+    with pytest.raises(ConfigError, match=f"{days} rows long, it must have 365 or 366"):
+        read_solar_csv(write_csv(tmp_path / "solar.csv", rows))
+
+
+def test_other_separators_are_named(tmp_path):
+    (tmp_path / "solar.csv").write_text("\n".join([";".join(["1"] * 24)] * 365))
+    with pytest.raises(ConfigError, match=r"row 1 is 1 columns wide.*not semicolons"):
+        read_solar_csv(str(tmp_path / "solar.csv"))
+
+
+@pytest.mark.parametrize("leap_file", [False, True])
+@pytest.mark.parametrize("start", ["2023-12-31", "2024-02-20", "2025-02-20"])
+def test_a_day_of_the_year_is_that_day_in_every_year(leap_file, start):
+    year = Year(datetime.fromisoformat(start), Place())
+    calendar = [date(2024, 1, 1) + timedelta(days=n) for n in range(366)]
+    if not leap_file:
+        calendar.remove(date(2024, 2, 29))
+    days = np.array([[100.0 * day.month + day.day] * 24 for day in calendar])
+    instants = year.instants(3600.0)
+    wanted = 100 * np.asarray(instants.month) + np.asarray(instants.day)
+    if not leap_file:
+        wanted[wanted == 229] = 228
+    assert (hourly_year(year, days) == wanted).all()
 
 
 def test_missing_file_is_one_line():
     with pytest.raises(ConfigError) as caught:
         read_solar_csv("nowhere.csv")
-    assert [str(p) for p in caught.value.problems] == ["nowhere.csv: No such file or directory"]
+    assert [str(p) for p in caught.value.problems] == ["nowhere.csv: no such file"]
 
 
 def test_binary_file_is_one_line(tmp_path):

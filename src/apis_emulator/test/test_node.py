@@ -414,7 +414,7 @@ def test_a_state_goes_to_a_file_and_comes_back(client, tmp_path):
     assert clocks[-1][0] >= before.sec
     lost = client.world(World.OPERATION_LOAD, file=str(tmp_path / "nowhere.json"))
     assert lost.error_code == EmulatorControl.Response.ERROR_FILE
-    assert "nowhere.json: No such file" in lost.error_msg
+    assert "nowhere.json: no such file" in lost.error_msg
 
 
 def test_units_come_and_go(client, grid_file):

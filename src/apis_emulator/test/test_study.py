@@ -38,7 +38,7 @@ def test_a_week_alone(grid, tmp_path, capsys):
     table = pd.read_parquet(out / "summary.parquet")
     assert len(pd.read_csv(out / "summary.csv")) == len(table)
     days = table[(table.unit_id == "E001") & (table.day != "total")]
-    assert len(days) == 8  # seven, and the midnight that the last one ends on
+    assert len(days) == 7  # the midnight that the last one ends on begins no day of its own
     assert days.load_wh.iloc[:7].to_list() == pytest.approx([24_000.0] * 7, rel=1e-6)
     total = table[(table.unit_id == "E001") & (table.day == "total")].iloc[0]
     assert total.solar_wh + total.curtailed_wh == pytest.approx(7 * 8 * 900.0, rel=0.01)

@@ -18,6 +18,7 @@ from apis_emulator.profiles.series import Series, Year
 __all__ = ["inputs_of"]
 
 W_PER_KW = 1000.0
+MOST_DAYS = 36_500  # it goes on to the end of its files, however many years they have
 PEAK_W, TILT_DEG, AZIMUTH_DEG = 3500.0, 20.0, 180.0
 
 
@@ -38,7 +39,7 @@ def inputs_of(solar_csv: Path | None, load_csv: Path | None, seed: int) -> Input
         roof = House(pv_peak_w=PEAK_W, pv_tilt_deg=TILT_DEG, pv_azimuth_deg=AZIMUTH_DEG)
         solar_w = _hourly(modelled.year.series(modelled.solar(roof, "E001")))
     else:
-        solar_w = read_solar_csv(str(solar_csv)).ravel()
+        solar_w = read_solar_csv(str(solar_csv), most_days=MOST_DAYS).ravel()
     if load_csv is not None:
         return Inputs(solar_w, *_from_file(str(load_csv)))
 
@@ -57,7 +58,7 @@ def _from_file(file: str) -> tuple[Callable[[int], FloatArray], int]:
     if not houses:
         right = "it must be customer 1; units are the customers 1, 2, ..."
         raise ConfigError([Problem(file, "lowest customer", str(known[0]), right)])
-    days = read_load_csv(file, known[:houses], per_kw=1.0)
+    days = read_load_csv(file, known[:houses], per_kw=1.0, most_days=MOST_DAYS)
     return lambda number: days[number].ravel(), houses
 
 

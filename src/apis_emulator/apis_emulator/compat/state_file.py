@@ -1,7 +1,9 @@
 """State files: those of the original (``lastSave.json``), with what it forgets beside them.
 
 The original saves an object of unit id → unit and neither the time nor its switches. Ours has the
-same objects, and one more under ``_emulator``; both read both.
+same objects, and one more under ``_emulator``; both read both. Older files of the original, such
+as the one that it ships, know fewer values of a unit, and count from ``E000`` in no order: what a
+unit lacks is as at its start, and its units become ``E001``, ``E002``, ... in the order of ids.
 """
 
 from __future__ import annotations
@@ -11,12 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from apis_core.errors import ConfigError, Problem
+from apis_core.jsonc import parse_object
 from apis_emulator.compat.model import Saved
-from apis_emulator.compat.template import wrong_in
+from apis_emulator.compat.template import completed, wrong_in
+from apis_signing.files import read_text
 
 __all__ = ["read_state", "write_state"]
 
 EXTRA = "_emulator"
+LIMIT_BYTES = 16 << 20  # a unit has 2 kB
 
 
 def write_state(file: Path, saved: Saved) -> None:
@@ -39,28 +44,23 @@ def read_state(file: Path) -> Saved:
         ConfigError: It is none; lists what is wrong with each unit.
     """
     name = str(file)
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError([Problem(name, "", "", error.strerror or str(error))]) from error
-    except ValueError as error:
-        raise ConfigError([Problem(name, "", "", f"it must be JSON: {error}")]) from error
-    if not isinstance(content, dict):
-        raise ConfigError([Problem(name, "", "", "it must be an object of unit id → unit")])
+    content, problems = parse_object(read_text(file, limit_bytes=LIMIT_BYTES), name)
     extra = content.pop(EXTRA, {})
-    problems = [
-        Problem(name, unit_id, "", wrong)
-        for unit_id, unit in content.items()
-        if (wrong := wrong_in(unit))
-    ]
-    wanted = [f"E{number:03}" for number in range(1, len(content) + 1)]
-    if not content or list(content) != wanted:
-        found = " ".join(content) or "empty"
+    first = 0 if "E000" in content else 1
+    wanted = [f"E{number:03}" for number in range(first, len(content) + first)]
+    if not content or sorted(content) != wanted:
+        found = " ".join(content)[:60] or "empty"
         problems.append(Problem(name, "", found, "it must have the units E001, E002, ..."))
+    units = {}
+    for number, unit_id in enumerate(sorted(content), start=1):
+        unit = completed(content[unit_id], number)
+        units[f"E{number:03}"] = unit
+        if wrong := wrong_in(unit):
+            problems.append(Problem(name, unit_id, "", wrong))
     time_s, charging = _extra(extra, name, problems)
     if problems:
         raise ConfigError(problems)
-    return Saved(content, time_s, charging)
+    return Saved(units, time_s, charging)
 
 
 def _extra(

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["MODES", "filtered", "unit_document", "wrong_in"]
+__all__ = ["MODES", "completed", "filtered", "unit_document", "wrong_in"]
 
 # The converter's modes, and what the interface calls them.
 MODES: dict[str, dict[str, str]] = {
@@ -102,6 +102,28 @@ def unit_document(number: int) -> dict[str, Any]:
         "id": unit_id,
     }
     return document
+
+
+def completed(document: object, number: int) -> object:
+    """A unit that was saved, with the values that its parts lack; `number` counts from 1.
+
+    What it is all about, the state of charge, is not made up.
+    """
+    if not isinstance(document, dict):
+        return document
+    like = unit_document(number)
+    del like["emu"]["rsoc"]
+    made = {key: _completed(value, like.get(key)) for key, value in document.items()}
+    if isinstance(made.get("oesunit"), dict):
+        made["oesunit"]["id"] = f"E{number:03}"
+    return made
+
+
+def _completed(value: object, like: object) -> Any:
+    if not (isinstance(value, dict) and isinstance(like, dict)):
+        return value
+    missing = {key: inner for key, inner in like.items() if key not in value}
+    return missing | {key: _completed(inner, like.get(key)) for key, inner in value.items()}
 
 
 def filtered(dcdc: Mapping[str, Any], *parts: str) -> dict[str, Any]:

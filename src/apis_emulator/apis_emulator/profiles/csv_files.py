@@ -4,6 +4,8 @@
 *Load*: one header line, then a row per customer and day from 1 January. Column 1 (counted from 0)
 is the customer, columns 6 to 53 the power at 00:00, 00:30, ... 23:30. [kW] As in the original only
 the 24 values at full hours count. Customer 1 is unit ``E001``, and so on.
+
+A year has 365 rows, or 366 with 29 February.
 """
 
 from __future__ import annotations
@@ -12,22 +14,29 @@ import csv
 import math
 import re
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 
 from apis_core.errors import ConfigError, Problem
 from apis_emulator.profiles.series import DAYS, FloatArray, Year
+from apis_signing.files import read_text
 
 __all__ = ["customer_of", "customers_of", "hourly_year", "read_load_csv", "read_solar_csv"]
 
 HOURS = 24
 CUSTOMER_COLUMN, FIRST_VALUE_COLUMN, LOAD_COLUMNS = 1, 6, 54
-MAX_PROBLEMS = 50  # of one file; a file that is something else altogether has thousands
+MAX_PROBLEMS = 8  # of one file; a file that is something else altogether has thousands
+LIMIT_BYTES = 256 << 20  # a hundred thousand rows of a load file
+LEAP_DAYS = DAYS + 1
+_LEAP_DAY = 60  # day of the year of 29 February
 
 
-def read_solar_csv(file: str) -> FloatArray:
+def read_solar_csv(file: str, *, most_days: int = LEAP_DAYS) -> FloatArray:
     """Power at each hour of the year, days by hours. [W, >= 0]
+
+    Args:
+        file: Its name.
+        most_days: How many rows it may have.
 
     Raises:
         ConfigError: Lists every problem with its row and column, both counted from 1.
@@ -38,12 +47,11 @@ def read_solar_csv(file: str) -> FloatArray:
         if len(cells) == HOURS:
             days.append(_values(file, row, cells, range(HOURS), "W", problems))
         else:
-            right = f"a row has {HOURS} columns, one per hour"
+            right = f"a row has {HOURS} columns, one per hour{_other_separator(cells)}"
             problems.append(Problem(file, f"row {row}", f"{len(cells)} columns wide", right))
-    if len(days) < DAYS and not problems:
-        problems.append(
-            Problem(file, "", f"{len(days)} rows long", f"it must have {DAYS}, one per day")
-        )
+    if not DAYS <= len(days) <= most_days and not problems:
+        right = f"it must have {_wanted_days(most_days)}, one per day"
+        problems.append(Problem(file, "", f"{len(days)} rows long", right))
     _raise(file, problems)
     return np.array(days)
 
@@ -66,7 +74,11 @@ def customers_of(file: str) -> list[int]:
 
 
 def read_load_csv(
-    file: str, customers: Iterable[int], *, per_kw: float = 1000.0
+    file: str,
+    customers: Iterable[int],
+    *,
+    per_kw: float = 1000.0,
+    most_days: int = LEAP_DAYS,
 ) -> dict[int, FloatArray]:
     """Power at each hour of the year of these customers, days by hours. [W, >= 0]
 
@@ -74,6 +86,7 @@ def read_load_csv(
         file: Its name.
         customers: Whom to read.
         per_kw: In which unit the answer is; 1 gives the file's own kW. [1/kW]
+        most_days: How many rows each of them may have.
 
     Raises:
         ConfigError: Lists every problem in the rows of these customers.
@@ -87,7 +100,7 @@ def read_load_csv(
         number = cells[CUSTOMER_COLUMN].strip() if len(cells) > CUSTOMER_COLUMN else ""
         if not number.isdecimal():
             where = f"row {row}, column {CUSTOMER_COLUMN + 1}"
-            right = "it must be the customer's number, 1 or more"
+            right = f"it must be the customer's number, 1 or more{_other_separator(cells)}"
             problems.append(Problem(file, where, number or "empty", right))
             continue
         seen.add(int(number))
@@ -101,11 +114,13 @@ def read_load_csv(
         columns = range(FIRST_VALUE_COLUMN, LOAD_COLUMNS)
         half_hours = _values(file, row, cells, columns, "kW", problems)
         wanted.append([per_kw * value for value in half_hours[::2]])
-    for customer, rows in days.items():
-        if len(rows) < DAYS and not problems:
-            known = f"it has customers {min(seen)} to {max(seen)}" if seen else "it has none"
-            right = f"customer {customer} must have {DAYS} rows, one per day; {known}"
-            problems.append(Problem(file, "", f"{len(rows)} rows long for them", right))
+    wrong = [] if problems else [c for c, r in days.items() if not DAYS <= len(r) <= most_days]
+    for customer in wrong:
+        known = f"it has customers {min(seen)} to {max(seen)}" if seen else "it has none"
+        right = (
+            f"customer {customer} must have {_wanted_days(most_days)} rows, one per day; {known}"
+        )
+        problems.append(Problem(file, "", f"{len(days[customer])} rows long for them", right))
     _raise(file, problems)
     return {customer: np.array(rows) for customer, rows in days.items()}
 
@@ -117,25 +132,44 @@ def customer_of(unit_id: str) -> int | None:
 
 
 def hourly_year(year: Year, days: FloatArray) -> FloatArray:
-    """Samples of a calendar year (days by hours of local time), laid along the emulated year."""
+    """Samples of a calendar year (days by hours of local time), laid along the emulated year.
+
+    29 February has the values of the 28th, if the samples have none of its own.
+    """
     instants = year.instants(3600.0)
-    day = np.minimum(np.asarray(instants.dayofyear) - 1, len(days) - 1)
-    return days[day, np.asarray(instants.hour)]
+    day = np.asarray(instants.dayofyear)
+    if len(days) == LEAP_DAYS:
+        day = day + (~np.asarray(instants.is_leap_year) & (day >= _LEAP_DAY))
+    else:
+        day = day - (np.asarray(instants.is_leap_year) & (day >= _LEAP_DAY))
+    return days[day - 1, np.asarray(instants.hour)]
 
 
 def _rows(file: str) -> Iterable[tuple[int, list[str]]]:
-    """Rows that are not empty, with their number counted from 1."""
+    """Rows that are not empty, with their number counted from 1.
+
+    Raises:
+        ConfigError: The file cannot be read, or a row is no CSV.
+    """
+    lines = read_text(file, limit_bytes=LIMIT_BYTES).splitlines()
+    row = 0
     try:
-        # Some spreadsheet programs put a byte order mark in front.
-        text = Path(file).read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ConfigError([Problem(file, "", "", error.strerror or str(error))]) from error
-    except UnicodeDecodeError as error:
-        right = f"it must be UTF-8 text; byte {error.start} is not"
-        raise ConfigError([Problem(file, "", "", right)]) from error
-    for row, cells in enumerate(csv.reader(text.splitlines()), start=1):
-        if any(cell.strip() for cell in cells):
-            yield row, cells
+        for row, cells in enumerate(csv.reader(lines), start=1):
+            if any(cell.strip() for cell in cells):
+                yield row, cells
+    except csv.Error as error:  # such as a field without end
+        raise ConfigError([Problem(file, f"row {row + 1}", "", f"is no CSV: {error}")]) from None
+
+
+def _other_separator(cells: list[str]) -> str:
+    """What may be meant, if a row is one cell that others cut."""
+    names = {";": "semicolons", "\t": "tabs"}
+    near = [name for mark, name in names.items() if len(cells) == 1 and mark in cells[0]]
+    return f"; commas must stand between them, not {near[0]}" if near else ""
+
+
+def _wanted_days(most_days: int) -> str:
+    return f"{DAYS} or {LEAP_DAYS}" if most_days == LEAP_DAYS else f"{DAYS} or more"
 
 
 def _values(

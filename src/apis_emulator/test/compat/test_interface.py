@@ -125,9 +125,29 @@ def test_a_state_of_the_original_is_loaded(get, tmp_path):
     assert get("/get/last") == (200, units)
 
 
+def test_an_older_state_of_the_original_is_loaded(get, tmp_path):
+    # as the file that the original ships: fewer values, counted from E000, in no order
+    units = get("/get/log")[1]
+    old = {f"E{int(unit_id[1:]) - 1:03}": unit for unit_id, unit in reversed(units.items())}
+    old["E001"]["emu"]["rsoc"] = 19
+    for unit in old.values():
+        del unit["emu"]["ups_operation_schedule"], unit["dcdc"]["status"]["alarm"]
+        del unit["oesunit"]["sn"]
+    file = tmp_path / "state" / "last_save.json"
+    file.parent.mkdir()
+    file.write_text(json.dumps(old))
+    status, loaded = get("/get/last")
+    assert status == 200
+    assert list(loaded) == ["E001", "E002", "E003", "E004"]
+    assert loaded["E002"]["emu"]["rsoc"] == 19
+    assert loaded["E002"]["oesunit"]["id"] == "E002"
+    assert "sn" in loaded["E002"]["oesunit"]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (lambda units: units["E002"]["emu"].pop("rsoc"), "E002: emu.rsoc is missing"),
         (lambda units: units["E002"].pop("emu"), "E002: emu is missing"),
         (lambda units: units["E002"]["emu"].update(rsoc="x"), "emu.rsoc is 'x', it must be a num"),
         (lambda units: units.pop("E001"), "is E002 E003 E004, it must have the units E001,"),
