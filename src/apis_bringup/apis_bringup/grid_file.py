@@ -7,23 +7,29 @@ once.
 from __future__ import annotations
 
 import json
-import zoneinfo
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
+from apis_bringup.grid_rules import (
+    access_problems,
+    member_problems,
+    port_problems,
+    resolved_driver,
+    time_problems,
+    timezone_problems,
+    world_problems,
+)
+from apis_bringup.named_files import NamedFiles
 from apis_bringup.overrides import NO_OVERRIDES, Overrides
 from apis_bringup.processes import NO_EXTRAS, Extras, Replay, RunFolder, node_parameters
-from apis_bringup.yaml_text import load_yaml
+from apis_bringup.yaml_text import load_yaml, quoted_yaml
 from apis_core.errors import ConfigError, Problem
 from apis_core.grid import (
     GridDescription,
     House,
     Physics,
-    RealHardware,
     UnitEntry,
     parse_grid,
     parse_physics,
@@ -36,6 +42,7 @@ from apis_core.jsonc import parse_object
 from apis_core.policy import Policy, parse_policy, replace_members
 from apis_core.scenario import parse_scenario
 from apis_signing import Role, read_keys
+from apis_signing.files import read_text
 
 __all__ = ["ResolvedGrid", "resolve", "write_run_folder"]
 
@@ -70,35 +77,37 @@ def resolve(path: Path, overrides: Overrides = NO_OVERRIDES) -> ResolvedGrid:
         ConfigError: Lists every problem of every file.
     """
     source = str(path)
-    data = _with_faults(load_yaml(_read(path, source, "the grid file"), source), overrides)
-    files = _Files(source, path.resolve().parent)
+    text = read_text(path, source, what="the grid file")
+    data = _with_faults(load_yaml(text, source), overrides)
+    files = NamedFiles(source, path.resolve().parent)
     data = _with_physics(data, files)
     try:
         grid = _overridden(parse_grid(data, source), overrides)
     except ConfigError as error:
         _read_all_named(data, files)  # their problems are wanted now, too
         zone = _named_timezone(data)
-        files.problems += _timezone_problems(source, zone) if zone else []
+        files.problems += timezone_problems(source, zone) if zone else []
         raise ConfigError([*error.problems, *files.problems]) from None
-    files.problems += _timezone_problems(source, grid.emulator.place.timezone)
+    files.problems += time_problems(source, grid)
     policy = files.parse(grid.policy, "policy", parse_policy)
     web = grid.web
     if web.access_file is not None and files.exists(web.access_file, "web.access_file"):
-        web = web.model_copy(update={"access_file": str(files.absolute(web.access_file))})
+        access_file = files.absolute(web.access_file)
+        files.problems += access_problems(access_file, source)
+        web = web.model_copy(update={"access_file": str(access_file)})
     keys = _resolved_keys(grid, overrides, files)
     policy_text = files.text(grid.policy)
     if policy and overrides.units is not None:
         policy_text = _with_members(policy_text, policy, [unit.id for unit in grid.units])
     elif policy:
-        files.problems += _member_problems(policy, grid, grid.policy)
+        files.problems += member_problems(policy, grid, grid.policy)
     units = tuple(
         _resolved_unit(unit, f"units[{index}]", files) for index, unit in enumerate(grid.units)
     )
     if grid.emulator.speed != 1.0 and any(unit.driver for unit in grid.units):
         found, right = f"{grid.emulator.speed:g}", "must be 1: real devices know no other time"
         files.problems.append(Problem(source, "emulator.speed", found, right))
-    if files.problems:
-        raise ConfigError(files.problems)
+    files.problems += port_problems(source, grid)
     description = grid.model_copy(
         update={
             "policy": str(files.absolute(grid.policy)),
@@ -107,10 +116,12 @@ def resolve(path: Path, overrides: Overrides = NO_OVERRIDES) -> ResolvedGrid:
             "keys": keys,
         }
     )
+    files.problems += world_problems(description, files)
+    if files.problems:
+        raise ConfigError(files.problems)
     description = with_http_ports(description)
     is_adapted = policy_text != files.text(grid.policy)
-    warnings = policy.warnings if policy else ()
-    return ResolvedGrid(description, policy_text, is_adapted, warnings)
+    return ResolvedGrid(description, policy_text, is_adapted, files.warnings())
 
 
 def write_run_folder(
@@ -139,68 +150,17 @@ def write_run_folder(
         if not keep_journal:
             for stale in journal.parent.glob(f"{journal.name}*"):  # SQLite's -wal and -shm too
                 stale.unlink()
-    run.grid_file.write_text(grid.model_dump_json(indent=1) + "\n")
-    run.policy_file.write_text(resolved.policy_text)
+    run.grid_file.write_text(grid.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    run.policy_file.write_text(resolved.policy_text, encoding="utf-8")
     # the file itself, so that what its author changes while the grid runs is noticed
     policy_file = run.policy_file if resolved.is_adapted else Path(grid.policy)
     parameters = node_parameters(grid, run, policy_file, use_sim_time=use_sim_time, extras=extras)
     parameters |= replay.parameters(grid, run) if replay else {}
     nodes = {node: {"ros__parameters": values} for node, values in parameters.items()}
-    run.params_file.write_text(yaml.safe_dump(nodes, sort_keys=False))
+    run.params_file.write_text(quoted_yaml(nodes), encoding="utf-8")
 
 
-class _Files:
-    """The files that a grid file names: each is read once, and reported once."""
-
-    def __init__(self, grid_source: str, folder: Path) -> None:
-        self.problems: list[Problem] = []
-        self.grid_source = grid_source
-        self.folder = folder
-        self._parsed: dict[Path, Any] = {}
-
-    def absolute(self, name: str) -> Path:
-        return (self.folder / name).resolve()
-
-    def text(self, name: str) -> str:
-        path = self.absolute(name)
-        return path.read_text() if path.is_file() else ""
-
-    def exists(self, name: str, key: str) -> bool:
-        """Whether a file is there; if not, that is a problem of the grid file."""
-        if self.absolute(name).is_file():
-            return True
-        right = "no such file; names are relative to the grid file's folder"
-        self.problems.append(Problem(self.grid_source, key, name, right))
-        return False
-
-    def parse(self, name: str, key: str, parser: Callable[[str, str], T]) -> T | None:
-        """The content of a file; None if it is missing or wrong."""
-        path = self.absolute(name)
-        if not self.exists(name, key):
-            return None
-        if path not in self._parsed:
-            self._parsed[path] = None
-            try:
-                self._parsed[path] = parser(_read(path, name, key), name)
-            except ConfigError as error:
-                self.problems += error.problems
-        parsed: T | None = self._parsed[path]
-        return parsed
-
-
-def _read(path: Path, source: str, what: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError([Problem(source, "", "", f"no such file ({what})")]) from None
-    except OSError as error:
-        why = f"cannot be read ({what}): {error.strerror}"
-        raise ConfigError([Problem(source, "", "", why)]) from None
-    except UnicodeDecodeError:
-        raise ConfigError([Problem(source, "", "", f"must be UTF-8 text ({what})")]) from None
-
-
-def _read_all_named(data: Any, files: _Files) -> None:
+def _read_all_named(data: Any, files: NamedFiles) -> None:
     """Read what is named in a grid file that is itself too wrong for a grid description."""
     if not isinstance(data, Mapping):
         return
@@ -251,7 +211,7 @@ def _physics(text: str, source: str) -> Physics:
     return parse_physics(load_yaml(text, source), source)
 
 
-def _with_physics(data: Any, files: _Files) -> Any:
+def _with_physics(data: Any, files: NamedFiles) -> Any:
     """The grid with the values of its physics file, where it says nothing else itself."""
     emulator = data.get("emulator") if isinstance(data, Mapping) else None
     name = emulator.get("physics") if isinstance(emulator, Mapping) else None
@@ -267,7 +227,7 @@ def _with_physics(data: Any, files: _Files) -> Any:
     return {**data, "emulator": merged}
 
 
-def _resolved_keys(grid: GridDescription, overrides: Overrides, files: _Files) -> str | None:
+def _resolved_keys(grid: GridDescription, overrides: Overrides, files: NamedFiles) -> str | None:
     """The grid's key folder, absolute; what stands in it is checked by whoever speaks."""
     if overrides.keys is not None:
         folder = overrides.keys.resolve()
@@ -300,27 +260,10 @@ def _named_timezone(data: Any) -> str:
     return data if isinstance(data, str) else ""
 
 
-def _timezone_problems(source: str, name: str) -> list[Problem]:
-    try:
-        zoneinfo.ZoneInfo(name)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        right = "must be an IANA time zone such as Asia/Tokyo"
-        return [Problem(source, "emulator.place.timezone", name, right)]
-    return []
-
-
-def _member_problems(policy: Policy, grid: GridDescription, source: str) -> list[Problem]:
-    strangers = [unit.id for unit in grid.units if unit.id not in policy.member_unit_ids]
-    if not strangers:
-        return []
-    right = f"must also name these units of the grid: {', '.join(strangers)}"
-    return [Problem(source, "memberUnitIds", json.dumps(policy.member_unit_ids), right)]
-
-
-def _resolved_unit(unit: UnitEntry, key: str, files: _Files) -> UnitEntry:
+def _resolved_unit(unit: UnitEntry, key: str, files: NamedFiles) -> UnitEntry:
     hardware = files.parse(unit.hardware, f"{key}.hardware", parse_hardware)
     files.parse(unit.scenario, f"{key}.scenario", parse_scenario)
-    driver = unit.driver and _resolved_driver(unit.driver, f"{key}.driver", files)
+    driver = unit.driver and resolved_driver(unit.driver, f"{key}.driver", files)
     return unit.model_copy(
         update={
             "driver": driver,
@@ -331,21 +274,13 @@ def _resolved_unit(unit: UnitEntry, key: str, files: _Files) -> UnitEntry:
     )
 
 
-def _resolved_driver(driver: RealHardware, key: str, files: _Files) -> RealHardware:
-    """Checked by the drivers themselves, which know the settings of real devices."""
-    from apis_driver.registry import check_settings, with_files_in  # only if there is a driver
-
-    parts = with_files_in(files.folder, driver.model_dump(mode="json", exclude_none=True))
-    files.problems += check_settings(parts, files.grid_source, key)
-    return RealHardware.model_validate(parts)
-
-
-def _resolved_house(house: House, key: str, files: _Files, hardware: Hardware | None) -> House:
+def _resolved_house(house: House, key: str, files: NamedFiles, hardware: Hardware | None) -> House:
     update: dict[str, Any] = {}
     for name in ("solar_csv", "load_csv"):
         csv: str | None = getattr(house, name)
-        if csv is not None and files.exists(csv, f"{key}.{name}"):
-            update[name] = str(files.absolute(csv))
+        if csv is not None:
+            is_there = files.exists(csv, f"{key}.{name}")
+            update[name] = str(files.absolute(csv)) if is_there else None
     if house.battery_capacity_wh is None and hardware is not None:
         update["battery_capacity_wh"] = hardware.battery_capacity_wh
     return house.model_copy(update=update)

@@ -250,6 +250,8 @@ def _check_port(host: str, port: int, option: str = "--port") -> None:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as web servers do
         try:
             probe.bind((host, port))
+        except UnicodeError:  # of the name, made an address
+            raise usage_error("host", host, "must be an address or the name of a host") from None
         except OSError as error:
             right = f"is not free on {host} ({error.strerror}); choose another"
             raise usage_error(option, port, right) from None

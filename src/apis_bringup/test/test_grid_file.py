@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -85,7 +86,11 @@ def test_a_dashboard_on_the_network_needs_to_know_who_may_log_in(grid_path):
 
     path = grid_path(web={"host": "0.0.0.0", "access_file": "users.yaml"})
     assert any("web.access_file is users.yaml, no such file" in p for p in problems(path))
-    (path.parent / "users.yaml").write_text("users: []")
+    users = path.parent / "users.yaml"
+    users.write_text("users: []")
+    assert any("users.yaml: users: " in problem for problem in problems(path))
+    token = f"sha256:{'0' * 64}"
+    users.write_text(f'users: [{{name: hall, role: viewer, token: "{token}"}}]')
     assert resolve(path).description.web.access_file == str(path.parent / "users.yaml")
 
 
@@ -250,6 +255,101 @@ def test_settings_of_real_devices_are_checked_with_the_rest(grid_path, driver, s
         resolve(path, Overrides(speed=speed))
 
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("start", "zone"),
+    [
+        ("2040-06-21 08:00:00", "Asia/Tokyo"),
+        ("1970-01-01 00:00:00", "Asia/Tokyo"),
+        ("1960-01-01 00:00:00", "UTC"),
+        ("9999-12-31 23:59:59", "UTC"),
+        ("0001-01-01 00:00:00", "Pacific/Auckland"),
+    ],
+)
+def test_a_start_that_no_message_can_tell_is_refused(grid_path, start, zone):
+    path = grid_path(emulator={"start": start, "place": {"timezone": zone}})
+    (problem,) = problems(path)
+    assert f"emulator.start is {start}, must be from 1970-01-0" in problem
+    assert "to 2038-01-1" in problem
+
+
+def test_profile_files_are_read_by_check_as_by_the_emulator(grid_path):
+    path = grid_path(units=[unit("E001", house={"solar_csv": "sun.csv", "load_csv": "load.csv"})])
+    (path.parent / "sun.csv").write_text("1,2\n" * 31)
+    (path.parent / "load.csv").write_text("header\n" + ",".join(["0", "7", *["1"] * 52]))
+    found = problems(path)
+    assert found[0] == "sun.csv: row 1 is 2 columns wide, a row has 24 columns, one per hour"
+    assert any(p.startswith("load.csv is 0 rows long for them, customer 1 must") for p in found)
+
+
+def test_lines_and_faults_are_checked_as_by_the_emulator(grid_path):
+    cables = [{"units": ["E001", "E009"]}]
+    path = grid_path(emulator={"lines": {"cables": cables}})
+    assert any("emulator.lines.cables.units is E001 E009" in p for p in problems(path))
+    path = grid_path(emulator={"faults": [{"kind": "stuck_converter", "unit": "E009"}]})
+    assert any("emulator.faults[0]: there is no unit E009" in p for p in problems(path))
+
+
+@pytest.mark.parametrize("name", ["a__b", "n__", "__a"])
+def test_names_that_ros_does_not_take(grid_path, name):
+    assert any(
+        f'cluster is "{name}", must be a name of' in p for p in problems(grid_path(cluster=name))
+    )
+    path = grid_path(units=[unit(name.upper())])
+    assert any("single _" in problem for problem in problems(path))
+
+
+def test_two_devices_on_one_port_are_told(grid_path):
+    device = {"kind": "http", "http_port": 9000}
+    path = grid_path(units=[unit("E001", device=device), unit("E002", device=device)])
+    assert problems(path) == [
+        f"{path}: units[1].device.http_port is 9000, is the port of E001 already"
+    ]
+
+
+@pytest.mark.parametrize("host", ["[::1]", "::1", "localhost", "127.0.0.2"])
+def test_loopback_addresses_need_no_login(grid_path, host):
+    assert resolve(grid_path(web={"host": host})).description.web.host == host.strip("[]")
+
+
+@pytest.mark.parametrize("host", ["127.evil.example", "a..b", "", "x y"])
+def test_other_hosts_do(grid_path, host):
+    assert any("web" in problem for problem in problems(grid_path(web={"host": host})))
+
+
+def test_a_policy_in_another_encoding_is_told(grid_path):
+    path = grid_path()
+    policy = path.parent / "policy.json"
+    policy.write_bytes("{ // Straße\n".encode("latin-1") + policy.read_bytes()[1:])
+    assert problems(path) == [
+        "policy.json: must be UTF-8 text (policy): byte 0xDF in line 1 is not"
+    ]
+
+
+def test_a_pipe_in_place_of_a_file_is_told(grid_path):
+    path = grid_path()
+    (path.parent / "scenario.json").unlink()
+    os.mkfifo(path.parent / "scenario.json")
+    assert problems(path) == [
+        "scenario.json: must be an ordinary file, not a pipe (units[0].scenario)"
+    ]
+
+
+def test_warnings_of_all_files_are_told(grid_path):
+    path = grid_path()
+    scenario = path.parent / "scenario.json"
+    scenario.write_text(
+        '{"00:00:00-24:00:00": {"batteryStatus": {"-": "any"}, "accept": {"none": {}}}}'
+    )
+    told = [str(warning) for warning in resolve(path).warnings]
+    assert told == [
+        "scenario.json: 00:00:00-24:00:00.accept.none: no band has this name, so it is never used"
+    ]
+
+
+def unit(unit_id: str, **more: object) -> dict[str, object]:
+    return {"id": unit_id, "hardware": "hardware.json", "scenario": "scenario.json", **more}
 
 
 def test_a_register_table_stands_beside_the_grid_file(grid_path):

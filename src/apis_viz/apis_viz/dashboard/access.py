@@ -20,6 +20,7 @@ import hashlib
 import hmac
 import ipaddress
 import os
+import re
 import secrets
 import sys
 import time
@@ -38,6 +39,9 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from apis_core.errors import ConfigError
+from apis_signing.files import read_text
+
 __all__ = [
     "LOCAL",
     "AccessError",
@@ -54,6 +58,7 @@ __all__ = [
 COOKIE = "apis_session"
 SESSION_S = 12 * 3600.0
 SCRYPT = {"n": 2**14, "r": 8, "p": 1}
+_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+")  # anything else would be read as another site
 OPEN_PATHS = ("/login", "/favicon.ico")
 LARGEST_LOGIN_BYTES = 4096
 # no other site's page may show ours inside its own, where clicks could be stolen
@@ -148,16 +153,18 @@ def read_users(path: Path) -> Users:
     try:
         if path.stat().st_mode & 0o022:
             raise AccessError(f"{path}: others may write it; chmod go-w makes it right")
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.safe_load(read_text(path))
         users = _File.model_validate(content).users
     except OSError as error:
         raise AccessError(f"{path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise AccessError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    except ConfigError as error:
+        raise AccessError(str(error)) from None
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise AccessError(f"{path}: {place or 'content'}: {first['msg']}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # also the 45th of a month
+        raise AccessError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     names = [user.name for user in users]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
@@ -188,10 +195,21 @@ def _is_password(password: str, stored: str) -> bool:
 
 def is_loopback(host: str) -> bool:
     """Whether an address is reached from this machine only."""
+    host = host.removesuffix(".")  # a full name of DNS may end in one
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def root_of(headers: Mapping[str, str]) -> str:
+    """What stands before every path of ours: the prefix under which a proxy serves the page.
+
+    Args:
+        headers: Of a request; a proxy says it in ``X-Forwarded-Prefix``.
+    """
+    prefix = headers.get("x-forwarded-prefix", "").rstrip("/")
+    return prefix if _PREFIX.fullmatch(prefix) else ""
 
 
 class RateLimit:
@@ -245,9 +263,9 @@ class Sessions:
 class Guard:
     """Lets nobody through who may not; puts an :class:`Identity` into ``scope["apis.identity"]``.
 
-    Requests that another site's page made do not get through: what changes something, and every
-    WebSocket, must come from a page of ours (the Origin names our host), and without a login the
-    Host must be this machine, so that no foreign name can point here.
+    Requests that another site's page made do not get through: an Origin, if there is one, must
+    name our host, and without a login the Host must be this machine, so that no foreign name can
+    point here.
 
     Args:
         app: What is guarded.
@@ -289,13 +307,13 @@ class Guard:
             response = await self._login(Request(scope, receive))
             await response(scope, receive, send)
         elif scope["type"] == "http" and path == "/logout" and scope["method"] == "POST":
-            await self._logout(identity)(scope, receive, send)
+            await self._logout(identity, connection.headers)(scope, receive, send)
         elif identity is None and path not in OPEN_PATHS:
             wants_page = scope["type"] == "http" and "text/html" in connection.headers.get(
                 "accept", ""
             )
             denied: Response = (
-                RedirectResponse("/login", 303)
+                RedirectResponse(f"{root_of(connection.headers)}/login", 303)
                 if wants_page
                 else PlainTextResponse("log in first", 401)
             )
@@ -308,9 +326,10 @@ class Guard:
         host = headers.get("host", "")
         if self._users is None and not is_loopback(urlsplit(f"//{host}").hostname or ""):
             return "this page is for this machine only"
-        changes = scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD", "OPTIONS")
+        # Also of a GET: the live connection begins with one, and whoever only follows a link to
+        # us sends no Origin.
         origin = headers.get("origin")
-        if changes and origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
             return "another site's page may not do this"
         return ""
 
@@ -346,7 +365,7 @@ class Guard:
             return self._form("Name or password is wrong.", 401)
         session = self.sessions.begin(identity)
         self._audit(identity.name, f"logged in from {address} as {identity.role.name.lower()}")
-        response = RedirectResponse("/", 303)
+        response = RedirectResponse(f"{root_of(request.headers)}/", 303)
         is_tls = request.headers.get("x-forwarded-proto", request.url.scheme) == "https"
         response.set_cookie(
             COOKIE,
@@ -358,11 +377,11 @@ class Guard:
         )
         return response
 
-    def _logout(self, identity: Identity | None) -> Response:
+    def _logout(self, identity: Identity | None, headers: Headers) -> Response:
         if identity is not None and identity.session:
             self.sessions.end(identity.session)
             self._audit(identity.name, "logged out")
-        response = RedirectResponse("/login", 303)
+        response = RedirectResponse(f"{root_of(headers)}/login", 303)
         response.delete_cookie(COOKIE)
         return response
 
