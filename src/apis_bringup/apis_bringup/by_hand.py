@@ -21,6 +21,7 @@ from apis_bringup.graph import Graph
 from apis_bringup.look import APPEARS_WITHIN_S, STARTS_WITHIN_S, Grid
 from apis_bringup.plain import constant_name
 from apis_bringup.records import deal_record
+from apis_core.negotiation import why_no_deal_size
 from apis_interfaces.action import Interchange
 from apis_interfaces.msg import Deal
 
@@ -54,7 +55,7 @@ def make_deal(grid: Grid, wish: Wish, *, as_json: bool) -> int:
         0 if the agreed energy has moved, 1 if not, 130 if it was ended by Ctrl-C.
 
     Raises:
-        ConfigError: A unit is not one of the grid's, or is named twice.
+        ConfigError: A unit is not one of the grid's, or is named twice; a number makes no sense.
         CommandError: The unit does not answer, or nobody would make the deal.
     """
     if wish.giver == wish.taker:
@@ -63,6 +64,11 @@ def make_deal(grid: Grid, wish: Wish, *, as_json: bool) -> int:
         if grid.unit_ids and unit not in grid.unit_ids:
             known = ", ".join(sorted(grid.unit_ids))
             raise usage_error(option, unit, f"must be one of {known}")
+    name, right = why_no_deal_size(wish.energy_wh, wish.current_a, wish.price)
+    if name:
+        option = {"energy_wh": "--energy-wh", "current_a": "--current-a"}.get(name, "--price")
+        value = {"--energy-wh": wish.energy_wh, "--current-a": wish.current_a}
+        raise usage_error(option, f"{value.get(option, wish.price):g}", right)
     with Graph(grid.cluster, grid.words) as graph, _ctrl_c() as stop:
         graph.every(0.1, lambda: None)  # futures do not notify
         action = ActionClient(graph.node, Interchange, f"{wish.giver.lower()}/interchange")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -27,7 +28,9 @@ from apis_bringup.cli_options import (
     Port,
     Seed,
     Speed,
+    StudyConfig,
     Units,
+    finite,
     read_faults,
 )
 from apis_bringup.cli_world import world_app
@@ -131,10 +134,15 @@ def replay(
     ],
     speed: Annotated[
         float | None,
-        typer.Option(min=0.01, help="Recorded seconds per second; default as it was recorded."),
+        typer.Option(
+            min=0.01,
+            callback=finite,
+            help="Recorded seconds per second; default as it was recorded.",
+        ),
     ] = None,
     start: Annotated[
-        float, typer.Option(min=0.0, help="Leave out so much of its beginning. [s]")
+        float,
+        typer.Option(min=0.0, callback=finite, help="Leave out so much of its beginning. [s]"),
     ] = 0.0,
     port: Port = None,
     no_web: Annotated[bool, typer.Option("--no-web", help="Without the dashboard.")] = False,
@@ -209,7 +217,9 @@ def sim(
     speed: Speed = None,
     duration: Annotated[
         float,
-        typer.Option("--for", metavar="SECONDS", min=1.0, help="Simulated seconds to run."),
+        typer.Option(
+            "--for", metavar="SECONDS", min=1.0, callback=finite, help="Simulated seconds to run."
+        ),
     ] = 7200.0,
     report: Annotated[Path, typer.Option(metavar="FILE", help="Where the report goes.")] = Path(
         "report.json"
@@ -245,7 +255,9 @@ def sim(
 def simtest(
     seeds: Annotated[str, typer.Option(metavar="A:B", help="Seeds A to B - 1.")] = "0:100",
     units: Annotated[int, typer.Option(min=3, max=100, help="Number of units.")] = 8,
-    hours: Annotated[float, typer.Option(help="Simulated hours of a run.")] = 1.0,
+    hours: Annotated[
+        float, typer.Option(min=0.001, callback=finite, help="Simulated hours of a run.")
+    ] = 1.0,
     profile: Annotated[
         Literal["mixed", "calm", "partition", "crash", "gateway", "hardware"],
         typer.Option(help="What goes wrong."),
@@ -269,11 +281,16 @@ def simtest(
 
 @app.command()
 def study(
-    grid: Config = None,
-    days: Annotated[float, typer.Option(min=0.01, max=3650.0, help="Simulated days.")] = 365.0,
+    config: StudyConfig = None,
+    days: Annotated[
+        float, typer.Option(min=0.01, max=3650.0, callback=finite, help="Simulated days.")
+    ] = 365.0,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Gets the results.")] = Path("study"),
     step: Annotated[
-        float, typer.Option(min=0.1, max=3600.0, metavar="SECONDS", help="Length of a step.")
+        float,
+        typer.Option(
+            min=0.1, max=3600.0, metavar="SECONDS", callback=finite, help="Length of a step."
+        ),
     ] = 60.0,
     units: Units = None,
     seed: Seed = None,
@@ -284,7 +301,7 @@ def study(
     from apis_bringup.study import run_study
 
     overrides = Overrides(units=units, seed=seed)
-    run_study(grid or default_config(), overrides, days=days, step_s=step, out=out)
+    run_study(config or default_config(), overrides, days=days, step_s=step, out=out)
 
 
 @app.command()
@@ -299,10 +316,14 @@ def emulator(
     ] = 4390,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     acceleration: Annotated[
-        float, typer.Option(min=0.1, max=10_000.0, help="Emulated seconds a step.")
+        float,
+        typer.Option(min=0.1, max=10_000.0, callback=finite, help="Emulated seconds a step."),
     ] = 10.0,
     period: Annotated[
-        float, typer.Option(min=0.001, max=3600.0, metavar="SECONDS", help="Wall time of a step.")
+        float,
+        typer.Option(
+            min=0.001, max=3600.0, metavar="SECONDS", callback=finite, help="Wall time of a step."
+        ),
     ] = 1.0,
     solar_csv: Annotated[
         Path | None, typer.Option(help="Sun, in the original's format; default: modelled.")
@@ -384,6 +405,9 @@ def screenshot(
 def main() -> None:
     """Run a command; what goes wrong is said in plain lines."""
     obey_signals()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # its encoding may not know every name
+            stream.reconfigure(errors="backslashreplace")
     usage_error_type = typer.BadParameter.__mro__[1]  # where click has it depends on the version
     try:
         sys.exit(app(prog_name="apisctl", standalone_mode=False) or 0)

@@ -71,9 +71,7 @@ def _unit_ids(units: int | None, config: Path | None) -> list[str]:
         return [f"E{number:03d}" for number in range(1, (units or 0) + 1)]
     from apis_bringup.yaml_text import load_yaml
     from apis_core.grid import parse_grid
+    from apis_signing.files import read_text
 
-    try:
-        text = config.read_text(encoding="utf-8")
-    except OSError as error:
-        raise usage_error("--config", config, error.strerror or str(error)) from None
+    text = read_text(config, what="--config")
     return [unit.id for unit in parse_grid(load_yaml(text, str(config)), str(config)).units]

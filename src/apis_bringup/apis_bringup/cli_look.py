@@ -8,14 +8,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from apis_bringup.cli_options import RECORDING_NAME, AsJson, Cluster, Overwrite, show
+from apis_bringup.cli_options import RECORDING_NAME, AsJson, Cluster, Overwrite, finite, show
 from apis_bringup.errors import CommandError
 
 __all__ = ["look_app"]
 
 look_app = typer.Typer(rich_markup_mode=None)
 
-Wh = Annotated[float, typer.Option("--energy-wh", min=0.001, help="How much. [Wh]")]
+Wh = Annotated[float, typer.Option("--energy-wh", min=0.001, max=100_000.0, help="How much. [Wh]")]
 
 
 def _unit_ids() -> list[str]:
@@ -74,7 +74,12 @@ def deals(
     ] = None,
     days: Annotated[
         float,
-        typer.Option(min=0.0, help="Deals of the last so many days of grid time; 0 = all."),
+        typer.Option(
+            min=0.0,
+            max=36_500.0,
+            callback=finite,
+            help="Deals of the last so many days of grid time; 0 = all.",
+        ),
     ] = 1.0,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, with all fields.")] = False,
     files: Annotated[
@@ -133,9 +138,11 @@ def deal(
     taker: UnitId,
     energy_wh: Wh,
     current_a: Annotated[
-        float | None, typer.Option(min=0.001, help="Default: the policy's. [A]")
+        float | None, typer.Option(min=0.001, max=100.0, help="Default: the policy's. [A]")
     ] = None,
-    price: Annotated[float | None, typer.Option(min=0.0, help="Default: none. [point/Wh]")] = None,
+    price: Annotated[
+        float | None, typer.Option(min=0.0, max=1e9, help="Default: none. [point/Wh]")
+    ] = None,
     cluster: Cluster = None,
     as_json: AsJson = False,
 ) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,17 +27,31 @@ __all__ = [
     "Port",
     "Seed",
     "Speed",
+    "StudyConfig",
     "Units",
+    "finite",
     "read_faults",
     "show",
 ]
 
+
+def finite(value: float | None) -> float | None:
+    """The same number; NaN and infinity, which every range lets through, are none."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is no number that makes sense here")
+    return value
+
+
 Units = Annotated[int | None, typer.Option(min=1, max=999, help="Number of units.")]
 Speed = Annotated[
     float | None,
-    typer.Option(min=0.01, max=10_000.0, help="Simulated seconds per second."),
+    typer.Option(min=0.01, max=10_000.0, callback=finite, help="Simulated seconds per second."),
 ]
 Config = Annotated[Path | None, typer.Option(help="Grid file; default config/sim_grid.yaml.")]
+StudyConfig = Annotated[
+    Path | None,
+    typer.Option("--config", "--grid", help="Grid file; default config/sim_grid.yaml."),
+]
 Seed = Annotated[int | None, typer.Option(min=0, help="Seed of the emulated world.")]
 Port = Annotated[int | None, typer.Option(min=1, max=65535, help="Port of the dashboard.")]
 Compose = Annotated[

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from apis_bringup.cli_options import Cluster
+from apis_bringup.cli_options import Cluster, finite
 
 __all__ = ["world_app"]
 
@@ -27,7 +27,10 @@ def world_show(cluster: Cluster = None) -> None:
 @world_app.command("speed")
 def world_speed(
     speed: Annotated[
-        float, typer.Argument(min=0.1, max=10_000.0, help="Simulated seconds per second.")
+        float,
+        typer.Argument(
+            min=0.1, max=10_000.0, callback=finite, help="Simulated seconds per second."
+        ),
     ],
     cluster: Cluster = None,
 ) -> None:
@@ -97,11 +100,18 @@ def world_break(
         str, typer.Option(help="sensor-offset: grid_voltage_v, grid_current_a, ...")
     ] = "",
     value: Annotated[
-        float | None, typer.Option(help="sensor-offset: how much too high it reads.")
+        float | None,
+        typer.Option(callback=finite, help="sensor-offset: how much too high it reads."),
     ] = None,
     duration: Annotated[
         float | None,
-        typer.Option("--for", metavar="SECONDS", min=0.001, help="Simulated; default: for good."),
+        typer.Option(
+            "--for",
+            metavar="SECONDS",
+            min=0.001,
+            callback=finite,
+            help="Simulated; default: for good.",
+        ),
     ] = None,
     cluster: Cluster = None,
 ) -> None:

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from apis_bringup import run_lock
-from apis_bringup.errors import CommandError, usage_error
+from apis_bringup.errors import CommandError
 from apis_bringup.graph import Graph
 from apis_bringup.look import Grid
 from apis_bringup.yaml_text import load_yaml
 from apis_core.errors import ConfigError, Problem
 from apis_interfaces.srv import EmulatorControl, InjectFault
+from apis_signing.files import read_text
 
 __all__ = ["KINDS", "add_unit", "control", "inject", "read_faults", "repair", "said"]
 
@@ -79,10 +80,7 @@ def add_unit(grid: Grid, file: Path) -> EmulatorControl.Response:
         CommandError: The emulator does not answer, or refuses.
     """
     source = str(file)
-    try:
-        content = load_yaml(file.read_text(encoding="utf-8"), source)
-    except OSError as error:
-        raise usage_error("FILE", file, error.strerror or str(error)) from None
+    content = load_yaml(read_text(file, source), source)
     if not isinstance(content, dict):
         right = "must be one unit, with keys such as id and hardware"
         raise ConfigError([Problem(source, "", "", right)])
@@ -101,10 +99,7 @@ def read_faults(file: Path) -> list[Any]:
         ConfigError: The file cannot be read, or is no list.
     """
     source = str(file)
-    try:
-        content = load_yaml(file.read_text(encoding="utf-8"), source)
-    except OSError as error:
-        raise usage_error("--faults", file, error.strerror or str(error)) from None
+    content = load_yaml(read_text(file, source, what="--faults"), source)
     if not isinstance(content, list):
         raise ConfigError([Problem(source, "", "", "must be a list of faults")])
     return content

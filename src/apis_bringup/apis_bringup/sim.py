@@ -8,6 +8,7 @@ import time
 import zoneinfo
 from collections.abc import Callable
 from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from apis_bringup.records import (
 )
 from apis_bringup.response_times import ResponseTimes
 from apis_bringup.session import GridOptions, Session, open_session
+from apis_core.grid import GridDescription
+from apis_core.units import LAST_TIME_S
 from apis_interfaces.msg import OperationMode
 from apis_signing import words_of_operator
 
@@ -184,6 +187,7 @@ def run_sim(options: GridOptions, *, duration_s: float, report_file: Path) -> tu
     _check_writable(report_file)
     with ExitStack() as stack:
         session = stack.enter_context(open_session(options))
+        _check_end(session.grid, duration_s)
         words = words_of_operator(session.grid.keys)
         graph = stack.enter_context(Graph(session.grid.cluster, words))
         simulation = _Simulation(session, graph, duration_s)
@@ -194,6 +198,16 @@ def run_sim(options: GridOptions, *, duration_s: float, report_file: Path) -> tu
                 report = simulation.report()
             report_file.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
     return code, report
+
+
+def _check_end(grid: GridDescription, duration_s: float) -> None:
+    """Find out now that the time of the emulation would leave what ROS can say."""
+    zone = zoneinfo.ZoneInfo(grid.emulator.place.timezone)
+    left_s = LAST_TIME_S - grid.emulator.start.replace(tzinfo=zone).timestamp()
+    if duration_s > left_s:
+        last = datetime.fromtimestamp(LAST_TIME_S, zone).replace(tzinfo=None)
+        right = f"must be at most {left_s:.0f}: messages of ROS know no time after {last}"
+        raise usage_error("--for", f"{duration_s:g}", right)
 
 
 def _check_writable(path: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import select
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 from rich import box
 from rich.console import Console, Group
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 __all__ = ["deals", "faults", "live", "schedules", "summary", "unit_details", "units"]
@@ -46,12 +49,12 @@ def _units_table(records: Sequence[Record]) -> Table:
             unit["unit_id"] + marks,
             _coloured(unit["mode"], MODE_COLOURS),
             _number(unit["soc_ratio"], scale=100.0, digits=0, suffix=" %"),
-            unit["battery_band"],
+            escape(unit["battery_band"]),
             unit["converter_mode"].lower().replace("_", " "),
             _number(unit["grid_voltage_v"], digits=1),
             _number(unit["grid_current_a"], digits=2),
             str(len(unit["deal_ids"]) or ""),
-            ", ".join(filter(None, remarks)),
+            escape(", ".join(filter(None, remarks))),
         )
     return table
 
@@ -103,7 +106,7 @@ def faults(records: Sequence[Record]) -> None:
             fault["unit_id"],
             _coloured(fault["level"], LEVEL_COLOURS),
             fault["code"],
-            fault["message"],
+            escape(fault["message"]),
         )
     _print(table, "● not over")
 
@@ -122,7 +125,14 @@ def schedules(records: Sequence[Record]) -> None:
 
 @contextmanager
 def live() -> Iterator[Callable[[Sequence[Record], Sequence[Record], str], None]]:
-    """A picture that is drawn anew by each call with units, running deals and the time."""
+    """A picture that is drawn anew by each call with units, running deals and the time.
+
+    On a terminal it stays in its place; a pipe or a file gets one table after the other, whenever
+    something else than the time has changed.
+    """
+    if not _console().is_terminal:
+        yield _one_after_another()
+        return
     with Live(console=_console(), auto_refresh=False) as screen:
 
         def show(units: Sequence[Record], deals: Sequence[Record], clock: str) -> None:
@@ -132,6 +142,29 @@ def live() -> Iterator[Callable[[Sequence[Record], Sequence[Record], str], None]
             screen.update(Group(clock, _units_table(units), LEGEND, "", below), refresh=True)
 
         yield show
+
+
+def _one_after_another() -> Callable[[Sequence[Record], Sequence[Record], str], None]:
+    before: tuple[Sequence[Record], Sequence[Record]] | None = None
+
+    def show(units: Sequence[Record], deals: Sequence[Record], clock: str) -> None:
+        nonlocal before
+        if before != (units, deals):
+            before = (units, deals)
+            below = _deals_table(deals) if deals else "no deals under way"
+            _print(clock, _units_table(units), LEGEND, "", below, "")
+            sys.stdout.flush()
+        elif _is_unread(sys.stdout):
+            raise BrokenPipeError
+
+    return show
+
+
+def _is_unread(stream: TextIO) -> bool:
+    """Whether nobody is left at the other end of a pipe."""
+    poll = select.poll()
+    poll.register(stream.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def deals(records: Sequence[Record]) -> None:
@@ -160,7 +193,7 @@ def _deals_table(records: Sequence[Record]) -> Table:
             _number(deal["agreed_wh"], digits=0),
             _number(deal["sent_wh"], digits=1),
             _number(deal["received_wh"], digits=1),
-            deal["reason"],
+            escape(deal["reason"]),
         )
     return table
 
@@ -172,7 +205,12 @@ def summary(report: Record) -> None:
     _response_times(report["response_times"])
     for fault in report["faults"]:
         where = f"{fault['unit_id']} ({fault['extent']}, {fault['level']})"
-        _print(f"{(fault['at'] or '')[11:19]}  {where}  {fault['code']}: {fault['message']}")
+        _print(
+            f"{(fault['at'] or '')[11:19]}  {where}  {fault['code']}: {escape(fault['message'])}"
+        )
+    if report["sim_seconds"] is None:  # nothing came up; the runner has said why
+        _print("[red]the grid did not start[/]")
+        return
     on = [unit for unit, mode in report["converters"].items() if mode != "WAIT"]
     states = [deal["state"] for deal in report["deals"]]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from apis_core.events import Answer, Broadcast, Effect, Note
 from apis_core.messages import ControlReply, Deal, SubmitReply
+from apis_core.negotiation import why_no_deal_size
 from apis_core.policy import Policy
 from apis_core.types import ControlError, OperationMode, SubmitError, UnitId
 
@@ -35,8 +36,9 @@ def why_not_take(deal: Deal, mode: OperationMode, policy: Policy) -> tuple[Submi
         )
     if not deal.deal_id:
         return SubmitError.INVALID, "deal_id is missing"
-    if not (deal.energy_wh > 0.0 and deal.current_a > 0.0):
-        return SubmitError.INVALID, "energy_wh and current_a must be above 0"
+    name, right = why_no_deal_size(deal.energy_wh, deal.current_a, deal.price_point_per_wh, policy)
+    if name:
+        return SubmitError.INVALID, f"{name} is {getattr(deal, name):g}, {right}"
     if mode not in DEALING_MODES:
         words = mode.name.replace("_", " ").lower()
         return SubmitError.NOT_DEALING, f"the cluster is in {words}"

@@ -13,15 +13,23 @@ from apis_core.messages import Deal, InterchangeAccept, InterchangeRequest
 from apis_core.policy import Policy
 from apis_core.scenario import Rule, Rules, Section, band_of
 from apis_core.types import NOBODY, DealType, SelectionStrategy, UnitId
+from apis_core.wording import NUMBER_LIMIT
 
 __all__ = [
+    "MOST_CURRENT_A",
+    "MOST_ENERGY_WH",
     "Negotiation",
     "Offer",
     "choose_accept",
     "deal_energy_wh",
     "evaluate_accept",
     "evaluate_request",
+    "why_no_deal_size",
 ]
+
+# Of a deal by hand. What is more is a slip of the fingers; a policy may still name larger deals.
+MOST_ENERGY_WH = 100_000.0
+MOST_CURRENT_A = 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +121,35 @@ def choose_accept(
             default=None,
         )
     return max(candidates, key=lambda accept: accept.energy_wh or 0.0, default=None)
+
+
+def why_no_deal_size(
+    energy_wh: float,
+    current_a: float | None = None,
+    price_point_per_wh: float | None = None,
+    policy: Policy | None = None,
+) -> tuple[str, str]:
+    """What is wrong with the numbers of a deal that somebody wants.
+
+    Args:
+        energy_wh: Energy. [Wh]
+        current_a: Current; None = the policy's. [A]
+        price_point_per_wh: Price; None = none. [point/Wh]
+        policy: Of the cluster, if it is known.
+
+    Returns:
+        Which number (``energy_wh``, ``current_a``, ``price_point_per_wh``) and what it must be;
+        both empty if nothing is wrong.
+    """
+    most_wh = max(MOST_ENERGY_WH, policy.deal_energy_max_wh if policy else 0.0)
+    most_a = max(MOST_CURRENT_A, policy.deal_current_a if policy else 0.0)
+    if not 0.0 < energy_wh <= most_wh:
+        return "energy_wh", f"must be above 0 and at most {most_wh:.12g} Wh"
+    if current_a is not None and not 0.0 < current_a <= most_a:
+        return "current_a", f"must be above 0 and at most {most_a:.12g} A"
+    if price_point_per_wh is not None and not abs(price_point_per_wh) <= NUMBER_LIMIT:
+        return "price_point_per_wh", f"must be from {-NUMBER_LIMIT:.0f} to {NUMBER_LIMIT:.0f}"
+    return "", ""
 
 
 def deal_energy_wh(requested_wh: float, accepted_wh: float, policy: Policy) -> float:

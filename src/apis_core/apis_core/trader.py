@@ -27,7 +27,13 @@ from apis_core.messages import (
     InterchangeRequest,
     SubmitReply,
 )
-from apis_core.negotiation import Negotiation, Offer, evaluate_accept, evaluate_request
+from apis_core.negotiation import (
+    Negotiation,
+    Offer,
+    evaluate_accept,
+    evaluate_request,
+    why_no_deal_size,
+)
 from apis_core.policy import Policy
 from apis_core.scenario import Section
 from apis_core.timing import Timing
@@ -215,8 +221,11 @@ class Trader:
         if deal.accept_unit_id not in others:
             right = f"it must be one of {', '.join(others)}"
             return InterchangeError.INVALID, f"peer_unit_id is '{deal.accept_unit_id}'; {right}"
-        if not (deal.energy_wh > 0.0 and deal.current_a > 0.0):
-            return InterchangeError.INVALID, "energy_wh and current_a must be above 0"
+        name, right = why_no_deal_size(
+            deal.energy_wh, deal.current_a, deal.price_point_per_wh, self._policy
+        )
+        if name:
+            return InterchangeError.INVALID, f"{name} is {getattr(deal, name):g}, {right}"
         if standing.grid_master_id == NOBODY:
             return InterchangeError.NO_GRID_MASTER, "there is no grid master"
         return InterchangeError.REFUSED, standing.why_not

@@ -228,7 +228,7 @@ class ApiServer:
         try:
             wish = json.loads(form["json"])
             requester, goal = _goal(wish)
-        except (ValueError, TypeError, AttributeError, KeyError) as error:
+        except (ValueError, ArithmeticError, TypeError, LookupError, RuntimeError) as error:
             return _text(f"illegal json format : {_why(error)}", 500)
         if wish.get("testFeature"):
             return _text(f"deal refused : {NO_TEST_FEATURE}", 409)
@@ -360,7 +360,7 @@ def part_of_unit(place: Place, part: str, unit_id: str, missing: int = 200) -> R
 
 def _goal(wish: Any) -> tuple[str, Interchange.Goal]:
     """Who is to ask, and for what."""
-    requester, peer = wish["requestUnitId"], wish["acceptUnitId"]
+    requester, peer = str(wish["requestUnitId"]), str(wish["acceptUnitId"])
     is_charge = wish.get("chargeUnitId", "") == requester or wish.get("type") == "charge"
     if wish.get("dischargeUnitId") == requester:
         is_charge = False
@@ -371,7 +371,7 @@ def _goal(wish: Any) -> tuple[str, Interchange.Goal]:
         current_a=float(wish.get("dealGridCurrentA", float("nan"))),
         price_point_per_wh=float(wish.get("pointPerWh", float("nan"))),
     )
-    return str(requester), goal
+    return requester, goal
 
 
 def _why(error: Exception) -> str:

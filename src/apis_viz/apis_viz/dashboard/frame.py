@@ -92,9 +92,9 @@ def page_frame(desk: Desk, request: Request, here: str, title: str) -> Iterator[
 
 
 def _header(page: Page, here: str) -> None:
-    desk, who = page.desk, page.who
+    desk, who, root = page.desk, page.who, parts.root()
     with ui.element("header").classes("apis-header"):
-        with ui.element("a").classes("apis-brand").props('href="/" aria-label="Grid"'):
+        with ui.element("a").classes("apis-brand").props(f'href="{root}/" aria-label="Grid"'):
             ui.html(parts.ICON, sanitize=False)
             with ui.element("div"):
                 parts.tag("div", desk.source.site.cluster, "title")
@@ -102,7 +102,7 @@ def _header(page: Page, here: str) -> None:
         with ui.element("nav").classes("apis-nav").props('aria-label="Pages"'):
             for link, name, icon in LINKS:
                 current = ' aria-current="page"' if link == here else ""
-                with ui.element("a").props(f'href="{link}"{current}'):
+                with ui.element("a").props(f'href="{root}{link}"{current}'):
                     ui.icon(icon).props('aria-hidden="true"')
                     ui.label(name)
         with ui.element("div").classes("apis-time"):
@@ -112,7 +112,7 @@ def _header(page: Page, here: str) -> None:
         _stop_button(page)
         _theme_button()
         if who.session:
-            form = ui.element("form").props('method="post" action="/logout"')
+            form = ui.element("form").props(f'method="post" action="{root}/logout"')
             with form.classes("apis-user"), ui.element("button").props('type="submit"'):
                 ui.label(f"Log out {who.name}")
 

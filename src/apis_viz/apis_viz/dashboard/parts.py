@@ -12,6 +12,8 @@ from typing import Any
 
 from nicegui import ui
 
+from apis_viz.dashboard.access import root_of
+
 __all__ = [
     "FIELD",
     "ICON",
@@ -30,6 +32,7 @@ __all__ = [
     "Tiles",
     "Units",
     "card",
+    "root",
     "tag",
 ]
 
@@ -39,11 +42,18 @@ ICON = (STATIC / "icon.svg").read_text(encoding="utf-8").strip()
 FULL_EVERY = 10  # refreshes: a browser that missed something catches up
 
 
+def root() -> str:
+    """What stands before the path of every link of the page that is being built."""
+    request = ui.context.client.request
+    return root_of(request.headers) if request else ""
+
+
 class Section(ui.element):
     """A part of a page that shows one slice of state."""
 
     def __init__(self, **slices: Any) -> None:
         super().__init__()
+        self._props["root"] = root()
         for name, value in slices.items():
             self._props[name] = value
 
@@ -103,6 +113,7 @@ class GridPicture(ui.element, component=STATIC / "grid.js"):
 
     def __init__(self, plan: dict[str, Any], frame: dict[str, Any]) -> None:
         super().__init__()
+        self._props["root"] = root()
         self._props["plan"] = plan
         self._props["first"] = frame
         self._sent = frame

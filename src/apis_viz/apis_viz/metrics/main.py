@@ -6,6 +6,7 @@ Parameters beside those of every window: ``host`` (127.0.0.1 by default) and ``p
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from typing import Any
 
@@ -44,10 +45,23 @@ def _build(node: Node, files: WindowFiles, own: dict[str, Any], stack: ExitStack
         raise WindowError(
             f"cannot listen on {own['host']}:{own['port']} ({reason}); choose another port"
         ) from error
+    server.set_app(_with_head(server.get_app()))
     stack.callback(thread.join)
     stack.callback(server.server_close)
     stack.callback(server.shutdown)
     print(f"metrics: http://{own['host']}:{server.server_port}/metrics", flush=True)
+
+
+def _with_head(app: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
+    """The same pages, also for HEAD: what a GET would say, without its content."""
+
+    def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] != "HEAD":
+            return app(environ, start)
+        list(app({**environ, "REQUEST_METHOD": "GET"}, start))
+        return []
+
+    return answer
 
 
 if __name__ == "__main__":

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from fastapi import Request
-from fastapi.responses import Response
+from fastapi.responses import PlainTextResponse, Response
 from nicegui import app, ui
 
 from apis_viz.dashboard import parts, text
@@ -17,7 +19,7 @@ from apis_viz.dashboard.state import deal_state, deals_total
 from apis_viz.model import GridView
 from apis_viz.records import DealRecord, DealState
 
-__all__ = ["add", "deals_csv"]
+__all__ = ["Asked", "add", "asked_for", "deals_csv"]
 
 STATES = {
     "any end": None,
@@ -25,6 +27,8 @@ STATES = {
     "ended early": DealState.ABORTED,
     "emergency stop": DealState.SCRAMMED,
 }
+PARAMETERS = ("unit", "state", "days")  # of `/deals.csv`
+MOST_DAYS = 36_500
 PERIODS = {"today": 1, "7 days": 7, "30 days": 30, "all": 0}
 SHOWN = 200
 COLUMNS = (
@@ -105,11 +109,13 @@ def add(desk: Desk) -> None:
                 show(desk.source.view())
                 _point()
 
+            root = parts.root()
+
             def _point() -> None:
                 unit = "" if chosen["unit"] == "any unit" else chosen["unit"]
                 state = STATES[chosen["state"]]
                 link.props(
-                    f'href="/deals.csv?unit={unit}&state={state.name if state else ""}'
+                    f'href="{root}/deals.csv?unit={unit}&state={state.name if state else ""}'
                     f'&days={PERIODS[chosen["period"]]}"'
                 )
 
@@ -117,11 +123,15 @@ def add(desk: Desk) -> None:
             page.keep(show)
 
     @app.get("/deals.csv")
-    def table(unit: str = "", state: str = "", days: int = 0) -> Response:
+    def table(request: Request) -> Response:
+        try:
+            asked = asked_for(request.query_params.multi_items(), site.unit_ids)
+        except ValueError as error:
+            return PlainTextResponse(f"{error}\n", 400)
         found = desk.history.deals(
-            unit_id=unit if unit in site.unit_ids else "",
-            state=DealState[state] if state in DealState.__members__ else None,
-            from_s=_first_s(desk, days, desk.source.view().ros_time_s),
+            unit_id=asked.unit_id,
+            state=asked.state,
+            from_s=_first_s(desk, asked.days, desk.source.view().ros_time_s),
             limit=100_000,
         )
         return Response(
@@ -129,6 +139,48 @@ def add(desk: Desk) -> None:
             media_type="text/csv; charset=utf-8",
             headers={"Content-Disposition": f'attachment; filename="deals_{site.cluster}.csv"'},
         )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which deals somebody asks for; empty, None and 0 = all."""
+
+    unit_id: str = ""
+    state: DealState | None = None
+    days: int = 0
+
+
+def asked_for(parameters: Sequence[tuple[str, str]], unit_ids: Sequence[str]) -> Asked:
+    """What the query of an address asks for.
+
+    Args:
+        parameters: Names and values, as they stand there.
+        unit_ids: Of the grid.
+
+    Raises:
+        ValueError: With the parameter that is wrong, and what is right.
+    """
+    values: dict[str, str] = {}
+    for name, value in parameters:
+        if name not in PARAMETERS:
+            raise ValueError(f"{name[:40]} is no parameter; there are {', '.join(PARAMETERS)}")
+        if name in values:
+            raise ValueError(f"{name} stands there twice; keep one")
+        values[name] = value.strip()
+    unit, state, days = (values.get(name, "") for name in PARAMETERS)
+    if unit and unit.upper() not in unit_ids:
+        raise _bad("unit", unit, f"one of {', '.join(unit_ids)}")
+    if state and state.upper() not in DealState.__members__:
+        raise _bad("state", state, f"one of {', '.join(DealState.__members__)}")
+    if days and not (
+        days.isascii() and days.isdecimal() and len(days) < 9 and int(days) <= MOST_DAYS
+    ):
+        raise _bad("days", days, f"a whole number from 0 (all) to {MOST_DAYS}")
+    return Asked(unit.upper(), DealState[state.upper()] if state else None, int(days or 0))
+
+
+def _bad(name: str, value: str, right: str) -> ValueError:
+    return ValueError(f"{name} is {value[:40]}, it must be {right}")
 
 
 def deals_csv(deals: list[DealRecord], desk: Desk) -> str:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from fastapi import Request
 from nicegui import ui
 
+from apis_core.negotiation import MOST_CURRENT_A, MOST_ENERGY_WH
 from apis_viz.dashboard import parts, text
 from apis_viz.dashboard.confirm import shutdown_question
 from apis_viz.dashboard.desk import Desk
@@ -23,7 +24,6 @@ from apis_viz.records import Mode
 __all__ = ["add"]
 
 CLUSTER = "the whole cluster"
-MOST_WH, MOST_A = 100_000.0, 100.0  # what is more is a slip of the fingers
 
 
 def add(desk: Desk) -> None:
@@ -117,11 +117,11 @@ def _deal(page: Page) -> None:
 def _deal_problem(wish: DealWish) -> str:
     if wish.giver_id == wish.taker_id:
         return "A unit makes no deal with itself."
-    if not 0.0 < wish.energy_wh <= MOST_WH:
-        return f"The energy must be more than 0 Wh, and at most {MOST_WH:,.0f} Wh."
-    if wish.current_a is not None and not 0.0 < wish.current_a <= MOST_A:
+    if not 0.0 < wish.energy_wh <= MOST_ENERGY_WH:
+        return f"The energy must be more than 0 Wh, and at most {MOST_ENERGY_WH:,.0f} Wh."
+    if wish.current_a is not None and not 0.0 < wish.current_a <= MOST_CURRENT_A:
         return (
-            f"The current must be more than 0 A, and at most {MOST_A:g} A; "
+            f"The current must be more than 0 A, and at most {MOST_CURRENT_A:g} A; "
             "empty means the policy's."
         )
     if wish.price_point_per_wh is not None and wish.price_point_per_wh < 0.0:

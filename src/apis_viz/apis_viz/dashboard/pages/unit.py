@@ -97,7 +97,9 @@ def _head(page: Page, unit_id: str) -> None:
         with ui.element("nav").classes("steps").props('aria-label="Other units"'):
             for step, word in ((at - 1, "‹"), (at + 1, "›")):
                 other = ids[step % len(ids)]
-                with ui.element("a").props(f'href="/unit/{other}" aria-label="{other}"'):
+                with ui.element("a").props(
+                    f'href="{parts.root()}/unit/{other}" aria-label="{other}"'
+                ):
                     ui.label(word)
 
     async def change(mode: Mode) -> None:

@@ -21,7 +21,7 @@ export default {
     <p class="note" v-if="state.now"><b>{{ state.now.words }}</b>: {{ state.rules.join('; ') }}</p>
     </template>
   </section>`,
-  props: { state: Object },
+  props: { state: Object, root: String },
   methods: {
     colour(name, k) {
       return COLOURS[name] || `c${Math.min(k, 3)}`;

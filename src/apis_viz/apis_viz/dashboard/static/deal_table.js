@@ -11,7 +11,7 @@ export default {
       <tbody v-for="d in state.deals.slice(0, shown)" :key="d.id">
         <tr>
           <td data-label="Began"><small>{{ d.day }}</small> {{ d.began }}</td>
-          <th scope="row"><a :href="'/unit/' + d.giver">{{ d.giver }}</a> → <a :href="'/unit/' + d.taker">{{ d.taker }}</a></th>
+          <th scope="row"><a :href="root + '/unit/' + d.giver">{{ d.giver }}</a> → <a :href="root + '/unit/' + d.taker">{{ d.taker }}</a></th>
           <td data-label="End"><span class="chip" :class="d.completed ? 'good' : d.over ? 'bad' : 'info'">{{ d.completed ? '✓' : d.over ? '⚠' : '…' }} {{ d.state }}</span></td>
           <td data-label="Agreed" class="num">{{ d.agreed }}</td>
           <td data-label="Moved" class="num">{{ d.moved }}</td>
@@ -35,6 +35,6 @@ export default {
     <button v-if="state.deals.length > shown" type="button" class="apis-more" @click="shown += 50">Show {{ Math.min(50, state.deals.length - shown) }} more</button>
     </template>
   </section>`,
-  props: { state: Object },
+  props: { state: Object, root: String },
   data: () => ({ open: '', shown: 15 }),
 };

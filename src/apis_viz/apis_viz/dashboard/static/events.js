@@ -9,12 +9,12 @@ export default {
       <li v-for="(e, i) in sorted" :key="i" :class="{present: e.present}">
         <time><small>{{ e.day }}</small> {{ e.time }}</time>
         <span class="chip" :class="{bad: e.level !== 'info', info: e.level === 'info'}">{{ e.level === 'info' ? 'ℹ' : '⚠' }} {{ e.level }}</span>
-        <span class="what"><a v-if="e.unit" :href="'/unit/' + e.unit">{{ e.unit }}</a> {{ e.text }} <small v-if="e.code">{{ e.code }}{{ e.present ? ', not over yet' : '' }} · what follows: {{ e.follows }}</small></span>
+        <span class="what"><a v-if="e.unit" :href="root + '/unit/' + e.unit">{{ e.unit }}</a> {{ e.text }} <small v-if="e.code">{{ e.code }}{{ e.present ? ', not over yet' : '' }} · what follows: {{ e.follows }}</small></span>
       </li>
     </ul>
     </div>
   </section>`,
-  props: { state: Object },
+  props: { state: Object, root: String },
   computed: {
     sorted() {
       return [...this.state.events].sort((a, b) => Number(b.present) - Number(a.present));

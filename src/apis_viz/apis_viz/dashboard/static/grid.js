@@ -46,9 +46,9 @@ function cubic([a, b, c, d], steps = 24) {
 }
 
 const House = {
-  props: { u: Array, id: String, size: String, at: Object, scale: Number, bright: Number },
+  props: { u: Array, id: String, size: String, at: Object, scale: Number, bright: Number, root: String },
   template: `
-  <a :href="'/unit/' + id" class="house" :class="[way, size, {absent: !u[0]}]" :transform="'translate(' + at.x + ' ' + at.y + ') scale(' + scale + ')'"
+  <a :href="root + '/unit/' + id" class="house" :class="[way, size, {absent: !u[0]}]" :transform="'translate(' + at.x + ' ' + at.y + ') scale(' + scale + ')'"
      :aria-label="label" @mouseenter="$emit('look', label)" @focus="$emit('look', label)" @mouseleave="$emit('look', '')" @blur="$emit('look', '')">
     <template v-if="size === 'full'">
       <rect x="-66" y="-205" width="132" height="238" class="hit"/>
@@ -148,7 +148,7 @@ export default {
           <path :d="d.path" class="track" :stroke="'url(#' + d.key + ')'"/>
           <path :d="d.path" class="done" :stroke="'url(#' + d.key + ')'" pathLength="1" :stroke-dasharray="d.ratio + ' 2'"/>
         </g>
-        <House v-for="p in scene.places" :key="p.id" :id="p.id" :u="frame.units[p.id]" :size="scene.size" :at="p" :scale="scene.scale" :bright="bright" @look="info = $event"/>
+        <House v-for="p in scene.places" :key="p.id" :id="p.id" :root="root" :u="frame.units[p.id]" :size="scene.size" :at="p" :scale="scene.scale" :bright="bright" @look="info = $event"/>
         <g v-for="d in labelled" :key="d.id" :transform="'translate(' + d.label + ')'" class="tag-group">
           <rect x="-54" y="-14" width="108" height="28" rx="8" class="tag"/><text y="0" class="tag-text">{{ d.progress }}</text>
           <rect x="-44" y="5" width="88" height="4" rx="2" class="rest"/><rect x="-44" y="5" :width="88 * d.ratio" height="4" rx="2" class="part"/>
@@ -161,7 +161,7 @@ export default {
       <span><i class="charge"></i>battery</span><span><i class="arc"></i>deal, from giver to taker</span><span>wider = more power</span>
     </div>
   </section>`,
-  props: { plan: Object, first: Object },
+  props: { plan: Object, first: Object, root: String },
   data() {
     return { box: 360, frame: this.first, info: '', calm: false };
   },

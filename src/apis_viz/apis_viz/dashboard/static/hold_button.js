@@ -4,7 +4,7 @@ export default {
   <button type="button" class="apis-hold" :class="{held}" :disabled="!state.enabled" :aria-pressed="held"
     @pointerdown.prevent="press" @pointerup="release" @pointercancel="release" @pointerleave="release" @contextmenu.prevent
     @keydown.space.prevent="press" @keyup.space="release" @blur="release">{{ held ? 'Held: let go to stop' : state.words }}</button>`,
-  props: { state: Object },
+  props: { state: Object, root: String },
   emits: ['press', 'held', 'release'],
   data: () => ({ held: false }),
   mounted() {

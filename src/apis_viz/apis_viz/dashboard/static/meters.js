@@ -21,5 +21,5 @@ export default {
       <table class="apis-plain"><tbody><tr v-for="r in state.diagnostics.rows" :key="r[0]"><th scope="row">{{ r[0] }}</th><td class="num">{{ r[1] }}</td></tr></tbody></table>
     </section>
   </div>`,
-  props: { state: Object },
+  props: { state: Object, root: String },
 };

@@ -18,5 +18,5 @@ export default {
       </div>
     </section>
   </div>`,
-  props: { state: Object },
+  props: { state: Object, root: String },
 };

@@ -6,5 +6,5 @@ export default {
     <ul><li v-for="u in state.units" :key="u.id" :class="{ok: u.off && u.followed}">
       <span aria-hidden="true">{{ u.off && u.followed ? '✓' : u.off ? '◐' : '○' }}</span> <b>{{ u.id }}</b> <small>{{ u.words }}{{ u.reply && u.reply !== 'off' ? ' · ' + u.reply : '' }}</small></li></ul>
   </div>`,
-  props: { state: Object },
+  props: { state: Object, root: String },
 };

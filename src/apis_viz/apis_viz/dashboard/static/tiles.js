@@ -6,5 +6,5 @@ export default {
       <dt>{{ t.name }}</dt><dd>{{ t.value }}</dd><dd class="note">{{ t.note }}</dd>
     </div>
   </dl>`,
-  props: { state: Object },
+  props: { state: Object, root: String },
 };

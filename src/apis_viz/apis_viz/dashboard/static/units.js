@@ -14,7 +14,7 @@ export default {
       </tr></thead>
       <tbody>
         <tr v-for="u in sorted" :key="u.id" :class="{absent: !u.present}">
-          <th scope="row"><a :href="'/unit/' + u.id">{{ u.id }}</a><span class="chip master" v-show="u.master">grid master</span></th>
+          <th scope="row"><a :href="root + '/unit/' + u.id">{{ u.id }}</a><span class="chip master" v-show="u.master">grid master</span></th>
           <td data-label="Battery" class="battery"><span class="meter"><i :style="{width: 100 * (u.soc_ratio || 0) + '%'}"></i></span>
             <b>{{ u.soc }}</b> <small>{{ u.stored }}</small></td>
           <td data-label="Sun" class="num">{{ u.solar }}</td>
@@ -32,7 +32,7 @@ export default {
       </tbody>
     </table>
   </section>`,
-  props: { state: Object },
+  props: { state: Object, root: String },
   data: () => ({ by: 'id', down: false, columns: COLUMNS }),
   computed: {
     sorted() {
