@@ -72,7 +72,7 @@ def test_a_recording_is_checked(tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--load-csv", "nowhere.csv"], "nowhere.csv: No such file"),
+        (["--load-csv", "nowhere.csv"], "nowhere.csv: no such file"),
         (["--acceleration", "0"], "--acceleration"),
         (["--physics", "magic"], "--physics"),
     ],

@@ -98,9 +98,9 @@ def test_an_operator_at_the_command_line(apisctl, emulator, grid, house, tmp_pat
     assert wrong.returncode == 1
     assert wrong.stderr.startswith("apisctl: fault")
     wrong = apisctl("world", "load", tmp_path / "nowhere.json")
-    assert (wrong.returncode, "No such file" in wrong.stderr) == (1, True)
+    assert (wrong.returncode, "no such file" in wrong.stderr) == (1, True)
     wrong = apisctl("world", "add", tmp_path / "nowhere.yaml")
-    assert (wrong.returncode, "No such file" in wrong.stderr) == (2, True)
+    assert (wrong.returncode, "no such file" in wrong.stderr) == (2, True)
 
 
 def test_a_study(apisctl, grid, tmp_path):

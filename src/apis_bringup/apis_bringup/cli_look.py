@@ -138,7 +138,7 @@ def deal(
     taker: UnitId,
     energy_wh: Wh,
     current_a: Annotated[
-        float | None, typer.Option(min=0.001, max=100.0, help="Default: the policy's. [A]")
+        float | None, typer.Option(min=0.001, max=1000.0, help="Default: the policy's. [A]")
     ] = None,
     price: Annotated[
         float | None, typer.Option(min=0.0, max=1e9, help="Default: none. [point/Wh]")

@@ -29,7 +29,7 @@ __all__ = [
 
 # Of a deal by hand. What is more is a slip of the fingers; a policy may still name larger deals.
 MOST_ENERGY_WH = 100_000.0
-MOST_CURRENT_A = 100.0
+MOST_CURRENT_A = 1000.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from apis_core.negotiation import (
     deal_energy_wh,
     evaluate_accept,
     evaluate_request,
+    why_no_deal_size,
 )
 from apis_core.scenario import Band, Rule, Rules, Section
 from apis_core.types import NOBODY, DealType, Meter, SelectionStrategy
@@ -323,3 +324,10 @@ def test_2_2_an_accept_with_a_current_below_zero_is_no_accept():
     good = accept("E002", energy_wh=55.0)
     bad = accept("E003", energy_wh=60.0, current_a=-1.0)
     assert choose_accept(request(), [bad, good], SelectionStrategy.AMOUNT) is good
+
+
+def test_the_policy_may_have_larger_deals_than_an_operator(policy):
+    large = replace(policy, deal_energy_max_wh=300_000, deal_current_a=2000.0)
+    assert why_no_deal_size(300_000.0, 2000.0, None, large) == ("", "")
+    assert why_no_deal_size(300_000.0) == ("energy_wh", "must be above 0 and at most 100000 Wh")
+    assert why_no_deal_size(1.0, 2000.0) == ("current_a", "must be above 0 and at most 1000 A")

@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from apis_viz.dashboard import access
-from apis_viz.dashboard.access import AccessError, Guard, RateLimit, Users, read_users
+from apis_viz.dashboard.access import AccessError, Guard, RateLimit, Users, read_users, root_of
 
 ANNA = access.hash_password("correct horse")
 TOKEN = "t" * 40
@@ -73,6 +73,33 @@ def test_here_nobody_logs_in_and_everybody_operates() -> None:
 def test_a_foreign_name_that_points_here_gets_nothing() -> None:
     client = browser(None)
     assert client.get("/", headers={"host": "evil.example"}).status_code == 403
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost.", "LOCALHOST:4382", "[::1]:4382"])
+def test_this_machine_may_be_named_in_full(host: str) -> None:
+    assert browser(None).get("/", headers={"host": host}).status_code == 200
+
+
+def test_another_sites_page_cannot_begin_a_live_connection() -> None:
+    # it begins with a GET, whose answer Socket.IO lets every site read
+    foreign = {"origin": "http://evil.example"}
+    answer = browser(None).get("/_nicegui_ws/socket.io/?transport=polling", headers=foreign)
+    assert answer.status_code == 403
+    assert browser(None).get("/", headers={"origin": "null"}).status_code == 403
+
+
+def test_behind_a_proxy_everything_stays_below_its_prefix(users: Users) -> None:
+    client = browser(users)
+    behind = {"x-forwarded-prefix": "/grid", "accept": "text/html"}
+    assert client.get("/", headers=behind).headers["location"] == "/grid/login"
+    form = {"name": "anna", "password": "correct horse"}
+    assert client.post("/login", data=form, headers=behind).headers["location"] == "/grid/"
+    assert client.post("/logout", headers=behind).headers["location"] == "/grid/login"
+
+
+@pytest.mark.parametrize("prefix", ["//evil.example", "/a/../..//b", "https://x", "/<script>"])
+def test_a_prefix_that_leads_elsewhere_is_none(prefix: str) -> None:
+    assert root_of({"x-forwarded-prefix": prefix}) == ""
 
 
 @pytest.mark.parametrize("logged_in", [False, True])

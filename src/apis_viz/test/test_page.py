@@ -359,7 +359,7 @@ def test_a_deal_by_hand_and_its_end(demo_url: str, quiet_page: OpenPage) -> None
         ("Energy [Wh]", "0", "The energy must be more than 0 Wh, and at most 100,000 Wh."),
         ("Energy [Wh]", "", "The energy must be more than 0 Wh, and at most 100,000 Wh."),
         ("Energy [Wh]", "500000", "The energy must be more than 0 Wh, and at most 100,000 Wh."),
-        ("Current [A]", "-2", "The current must be more than 0 A, and at most 100 A"),
+        ("Current [A]", "-2", "The current must be more than 0 A, and at most 1000 A"),
         ("Price [pt/Wh]", "-1", "The price must not be below 0 pt/Wh"),
     ],
 )

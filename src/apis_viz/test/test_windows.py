@@ -105,6 +105,8 @@ def test_metrics_for_prometheus(node, tmp_path):
         url = re.search(r"http://\S+", process.stdout.readline()).group()
         soc = 'apis_unit_soc_ratio{cluster="windows",unit="E001"} 0.4'
         spin_until(node, lambda: soc in httpx.get(url).text)
+        head = httpx.head(url)
+        assert (head.status_code, head.text) == (200, "")
         assert ends_in_order(process)
 
 

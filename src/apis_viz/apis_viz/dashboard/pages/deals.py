@@ -170,8 +170,9 @@ def asked_for(parameters: Sequence[tuple[str, str]], unit_ids: Sequence[str]) ->
     unit, state, days = (values.get(name, "") for name in PARAMETERS)
     if unit and unit.upper() not in unit_ids:
         raise _bad("unit", unit, f"one of {', '.join(unit_ids)}")
-    if state and state.upper() not in DealState.__members__:
-        raise _bad("state", state, f"one of {', '.join(DealState.__members__)}")
+    states = [each.name for each in DealState if each is not DealState.UNKNOWN]
+    if state and state.upper() not in states:
+        raise _bad("state", state, f"one of {', '.join(states)}")
     if days and not (
         days.isascii() and days.isdecimal() and len(days) < 9 and int(days) <= MOST_DAYS
     ):
