@@ -24,7 +24,7 @@ from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 
 from apis_emulator.emulation import Emulation  # noqa: E402
-from apis_emulator.shell import EmulatorNode  # noqa: E402
+from apis_emulator.shell import TICK_S, EmulatorNode  # noqa: E402
 
 WITHIN_S = 10.0
 
@@ -43,11 +43,19 @@ def node(make_village, tmp_path, monkeypatch) -> Iterator[EmulatorNode]:
     node = EmulatorNode(grid, Emulation(grid, plant), 20.0, tmp_path / "tty")
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-    thread = threading.Thread(target=executor.spin)
+    is_over = threading.Event()
+
+    def live() -> None:
+        while not is_over.is_set():
+            node.tick()
+            executor.spin_once(timeout_sec=TICK_S)
+
+    thread = threading.Thread(target=live)
     thread.start()
     yield node
-    executor.shutdown()
+    is_over.set()
     thread.join()
+    executor.shutdown()
     node.close()
     node.destroy_node()
     rclpy.shutdown()
