@@ -149,6 +149,23 @@ def test_with_the_last_unit_everything_stops(start):
     assert "unit has been shut down" in said
 
 
+def test_windows_go_on_when_the_units_were_shut_down(start):
+    grid = start(
+        [
+            ("hardware", "good", "WORLD"),
+            ("page", "good", "WINDOW"),
+            ("unit", "leaves", "UNIT"),
+        ]
+    )
+    grid.read_until_ready(3)
+    grid.read_until("no unit is left; the windows go on")
+    assert grid.process.poll() is None
+
+    grid.process.send_signal(signal.SIGINT)
+
+    assert grid.end()[0] == 0
+
+
 def test_a_killed_child_is_named_with_the_signal(start):
     grid = start([("hardware", "good", "WORLD")])
     grid.read_until_ready(1)

@@ -184,10 +184,18 @@ class Members:
         return [action for other in alive for action in self.ask_to_stop(other)]
 
     def _end_if_pointless(self) -> Entities:
-        """When no unit is left, or of windows alone the last one has gone, the rest is stopped."""
+        """When no unit is left, or of windows alone the last one has gone, the rest is stopped.
+
+        Of units that an operator has shut down the windows go on.
+        """
         units = [member for member in self._members if member.role is Role.UNIT]
         if any(member.is_alive or member.is_coming for member in units or self._members):
             return []
+        lookers = (Role.WINDOW, Role.RECORDER)
+        if not self._failures and any(
+            member.is_alive for member in self._members if member.role in lookers
+        ):
+            return [LogInfo(msg="no unit is left; the windows go on until Ctrl-C")]
         reason = "no unit is left" if units else "nothing is left"
         if self._failures:
             raise LaunchFailedError(f"{reason}: {'; '.join(self._failures)}")

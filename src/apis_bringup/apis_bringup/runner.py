@@ -36,6 +36,9 @@ RED = "31"
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
+_LOOKERS = (Role.WINDOW, Role.RECORDER)
+
+
 class Runner:
     """Runs children until the last unit ends, a stop signal comes, or :meth:`request_stop`.
 
@@ -92,7 +95,8 @@ class Runner:
         """Run to the end; call it once, from the main thread if signals are to stop it.
 
         A child that dies is started again, or left out, as its role says. A unit may end by itself
-        with 0: an operator has shut it down. After the last of them the rest is stopped.
+        with 0: an operator has shut it down. After the last of them the rest is stopped, unless
+        there are windows: they go on.
 
         Returns:
             0 after an orderly stop, 1 if a child was left out or is required and died, had to be
@@ -249,7 +253,17 @@ class Runner:
         if self._stops is not None:
             if not any(other.is_alive for other in self._asked):
                 self._ask_next_group()
-        elif running.is_unit and not self._is_busy(Role.UNIT):
+        elif running.child.role in (Role.UNIT, *_LOOKERS) and not self._is_busy(Role.UNIT):
+            self._on_no_unit()
+
+    def _on_no_unit(self) -> None:
+        """What an operator has shut down may still be looked at; of nothing else there is need."""
+        units = [running for running in self._running.values() if running.is_unit]
+        if not units:
+            return
+        if all(unit.returncode == 0 for unit in units) and self._is_busy(*_LOOKERS):
+            self.say("no unit is left; the windows go on until Ctrl-C")
+        else:
             self.say("no unit is left: stopping the others")
             self._stop()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -57,5 +58,42 @@ def test_3_5_a_file_that_is_gone_is_told_once(file):
     Path(file.path).unlink()
     event = file.look()
     assert isinstance(event, ConfigurationRefused)
+    assert event.message.endswith("what it said before still holds")
+    assert file.look() is None
+
+
+def _deep(path: Path) -> None:
+    path.write_text("[" * 100_000)
+
+
+def _pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _huge(path: Path) -> None:
+    os.truncate(path, 1 << 34)
+
+
+def _foreign(path: Path) -> None:
+    path.write_bytes("Straße".encode("latin-1"))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (_deep, "must not nest deeper"),
+        (_pipe, "not a pipe"),
+        (_huge, "must not be larger"),
+        (_foreign, "must be UTF-8"),
+    ],
+)
+def test_3_5_a_file_that_has_become_something_else_is_told_and_the_old_one_holds(
+    file, spoil, told
+):
+    spoil(Path(file.path))
+    event = file.look()
+    assert isinstance(event, ConfigurationRefused)
+    assert told in event.message
     assert event.message.endswith("what it said before still holds")
     assert file.look() is None
