@@ -193,6 +193,37 @@ def test_a_process_that_dies_is_named_and_ends_the_run(apisctl, fakes):
     assert said.count("the sun has gone out") == 2
 
 
+def child_of(pid: int, *words: str) -> int:
+    """The process that this one has started with these words in its command line."""
+    for file in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in file.read_text().split():
+            command = Path(f"/proc/{child}/cmdline").read_text()
+            if all(word in command for word in words):
+                return int(child)
+    raise AssertionError(words)
+
+
+def test_a_unit_that_is_killed_is_started_again_unless_all_is_to_fail_fast(apisctl, fakes):
+    fakes()
+    grid = apisctl.start("run", "--no-web", "--units", "2")
+    grid.read_until("Ctrl-C")
+    apisctl("echo", "e001/status", "--once")  # it is up
+
+    os.kill(child_of(grid.process.pid, "unit", "E001"), signal.SIGKILL)
+    grid.read_until("unit E001 is started again now (try 1 of 5); the others go on")
+    apisctl("echo", "e001/status", "--once")
+    stopped = apisctl("stop")
+    fast = apisctl.start("run", "--no-web", "--units", "2", "--fail-fast")
+    fast.read_until("Ctrl-C")
+    apisctl("echo", "e001/status", "--once")
+    os.kill(child_of(fast.process.pid, "unit", "E001"), signal.SIGKILL)
+
+    assert (stopped.stdout, grid.end()[0]) == ("stopped village\n", 0)
+    code, said = fast.end()
+    assert code == 1
+    assert "stopping the others" in said
+
+
 def test_a_busy_port_is_one_line(apisctl, fakes):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
