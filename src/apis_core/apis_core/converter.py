@@ -307,7 +307,7 @@ class ConverterKeeper:
         A voltage reference waits until its bus carries no current, at most the policy's scram
         delay, unless ``at_once``.
         """
-        if self._stop_reason and at_once:
+        if self._stop_reason and at_once and now_ns < self._stop_now_ns:
             self._stop_now_ns = now_ns
             return self._go_on_stopping(now_ns)
         if self._stop_reason or (self.is_off and not self._shares):

@@ -368,6 +368,16 @@ def test_stopping_is_tried_until_the_converter_is_off(keeper):
     assert keeper.tick(10 * RETRY_NS) == []
 
 
+def test_a_driver_that_is_gone_is_not_told_again_with_every_word(keeper):
+    """Its silence is a word, too: a unit that answers each with an order hears nothing else."""
+    run(keeper, M.CHARGE)
+    assert orders(keeper.stop("too hot", 0, at_once=True)) == [WAIT]
+
+    assert keeper.stop("too hot", 0, at_once=True) == []
+    assert keeper.stop("too hot", RETRY_NS - 1, at_once=True) == []
+    assert orders(keeper.tick(RETRY_NS)) == [WAIT]
+
+
 def test_a_converter_that_is_off_need_not_be_stopped(keeper):
     keeper.hear_reading(reading(), 0)
     assert keeper.stop("because", 0) == []
