@@ -28,7 +28,9 @@ def recording_file(given: Path, *, overwrite: bool = False, option: str = "--rec
         return file
     is_empty_folder = path.is_dir() and not any(path.iterdir())
     if path.exists() and not is_empty_folder:
-        raise usage_error(option, given, "is there already; choose another name, or --overwrite")
+        raise usage_error(
+            option, given, "must not be there already; choose another name, or --overwrite"
+        )
     return file
 
 

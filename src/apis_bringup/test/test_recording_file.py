@@ -29,7 +29,9 @@ def test_what_is_there_is_not_written_over(tmp_path, name):
         path.mkdir()
         (path / "day_0.mcap").write_text("dear")
 
-    with pytest.raises(ConfigError, match="is there already; choose another name, or --overwrite"):
+    with pytest.raises(
+        ConfigError, match="must not be there already; choose another name, or --overwrite"
+    ):
         recording_file(path)
     assert recording_file(path, overwrite=True).read_text() == "dear"
 
