@@ -335,6 +335,20 @@ def test_a_driver_that_is_not_there_at_the_end_is_started_once_more_to_say_wait(
     assert grid.stopped == ["unit", "rescue", "hardware"]
 
 
+def test_for_a_driver_that_is_left_out_wait_is_said_at_once(start):
+    grid = start([("driver", "dies", "DRIVER"), ("unit", "good", "UNIT")], "0")
+    grid.read_until("driver: its converter is in WAIT")
+    assert grid.process.poll() is None
+    grid.read_until("unit   | ready")
+
+    grid.process.send_signal(signal.SIGINT)
+    code, said = grid.end()
+
+    assert code == 1
+    assert "driver is left out after 1 tries; the others go on" in said
+    assert grid.stopped == ["rescue", "unit"]
+
+
 def test_a_driver_that_hangs_is_killed_and_another_one_says_wait(start):
     grid = start([("driver", "stubborn", "DRIVER"), ("unit", "good", "UNIT")])
     grid.read_until_ready(2)

@@ -300,11 +300,19 @@ class Runner:
             self._exit_code = 1
             again = f" after {running.restarts.tries} tries" if running.restarts.tries else ""
             self.say(f"{name} is left out{again}; the others go on", colour=RED)
+            if running.is_lost:
+                self._rescue(running)
             return
         count = f"try {running.restarts.tries} of {len(running.restarts.delays_s)}"
         when = f"in {delay_s:g} s" if delay_s else "now"
         self.say(f"{name} is started again {when} ({count}); the others go on")
         running.restart_at_s = now_s + delay_s
+
+    def _rescue(self, running: Running) -> None:
+        """Have somebody else tell the converter of a driver WAIT."""
+        self.say(f"{running.child.name} is started once more to say WAIT")
+        running.is_rescue = True
+        self._start(running, running.child.rescue)
 
     # --- stopping --------------------------------------------------------------------------------
 
@@ -329,9 +337,7 @@ class Runner:
             lost = [running for running in group if running.is_lost]
             if lost and not self._is_killing:
                 for running in lost:
-                    self.say(f"{running.child.name} is started once more to say WAIT")
-                    running.is_rescue = True
-                    self._start(running, running.child.rescue)
+                    self._rescue(running)
                 yield lost, self._rescue_s
 
     def _ask_next_group(self) -> None:
