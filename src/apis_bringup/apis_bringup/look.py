@@ -348,7 +348,7 @@ def _description(running: run_lock.RunningGrid) -> dict[str, Any]:
     """The resolved description of a grid that runs here."""
     file = RunFolder(Path(running.folder)).grid_file
     try:
-        description = json.loads(file.read_text())
+        description = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # it may be stopping just now
         return {}
     return description if isinstance(description, dict) else {}

@@ -58,7 +58,7 @@ def record(program: Path, file: Path, config: Path | None, *, overwrite: bool = 
         )
     else:
         run = RunFolder(Path(running.folder))
-    grid = GridDescription.model_validate_json(run.grid_file.read_text())
+    grid = GridDescription.model_validate_json(run.grid_file.read_text(encoding="utf-8"))
     is_simulated = "true" if config is None else "false"
     parameters = {
         "grid_file": run.grid_file,

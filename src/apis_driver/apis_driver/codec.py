@@ -24,7 +24,6 @@ from decimal import Context, Decimal
 from fractions import Fraction
 from importlib import resources
 from math import trunc
-from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import yaml
@@ -33,6 +32,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from apis_core.errors import ConfigError, Problem
 from apis_core.wording import problems_of
 from apis_driver.errors import ImplausibleReply, OutOfRange, WrongLength
+from apis_signing.files import read_text
 
 __all__ = [
     "Block",
@@ -385,7 +385,7 @@ def load_table(name: str) -> RegisterTable:
     """
     try:
         if is_table_file(name):
-            return parse_table(Path(name).read_text(encoding="utf-8"), name)
+            return parse_table(read_text(name), name)
         own = resources.files("apis_driver.registers") / f"{name}.yaml"
         return parse_table(own.read_text(encoding="utf-8"), f"registers/{name}.yaml")
     except (OSError, UnicodeDecodeError) as error:

@@ -96,5 +96,5 @@ def test_a_table_of_ones_own_is_read_by_its_path(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text(TABLE)
     assert load_table(str(path)).name == "Example"
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="no such file"):
         load_table(str(tmp_path / "none.yaml"))

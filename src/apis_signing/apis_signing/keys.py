@@ -120,7 +120,7 @@ def read_keys(folder: Path) -> Keys:
     except OSError as error:
         why = f"cannot be read ({error.strerror}); `apisctl keys new` makes a key folder"
         raise _wrong(path, "", why) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _wrong(path, "", f"must be JSON: {error}") from error
     groups = [role.value for role in Role]
     if not isinstance(data, dict) or set(data) != set(groups):
@@ -168,7 +168,11 @@ def make_keys(folder: Path, units: Iterable[str], operators: Iterable[str]) -> l
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / LIST_NAME
     roles = dict(read_keys(folder).roles) if path.exists() else {}
-    texts = json.loads(path.read_text()) if path.exists() else {role.value: {} for role in Role}
+    texts = (
+        json.loads(path.read_text(encoding="utf-8"))
+        if path.exists()
+        else {role.value: {} for role in Role}
+    )
     made = []
     for role, ids in ((Role.UNIT, units), (Role.OPERATOR, operators)):
         for id_ in ids:
