@@ -18,16 +18,12 @@ is meant to:
 from __future__ import annotations
 
 import contextlib
-import json
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import TimeoutError as TooLate
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, model_validator
 
@@ -37,6 +33,7 @@ from apis_core.types import ConverterError, ConverterMode
 from apis_driver.arrival import Arrival
 from apis_driver.device import DcdcStatus, DeviceSettings
 from apis_driver.http_bodies import CODES, known, meter_body, status_body
+from apis_driver.http_listener import Client, Failure, Listener
 from apis_driver.unit_hardware import UnitHardware
 
 __all__ = ["CompatServer", "HttpServerSettings"]
@@ -90,31 +87,6 @@ class HttpServerSettings(DeviceSettings):
         return self
 
 
-class _Failure(Exception):
-    """What the caller gets as ``err``."""
-
-    def __init__(self, status: int, text: str) -> None:
-        self.status = status
-        super().__init__(text)
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """Who asks. Two of them on one machine are told apart by what they call themselves.
-
-    Attributes:
-        host: Its address.
-        agent: Its ``User-Agent``.
-        token: What it has brought; empty = none.
-        is_patient: It wants to know of an order when the converter is there, and not before.
-    """
-
-    host: str = ""
-    agent: str = ""
-    token: str = ""
-    is_patient: bool = field(default=True, compare=False)
-
-
 @dataclass(slots=True)
 class _Told:
     """What the last sets that succeeded have left."""
@@ -139,7 +111,7 @@ class CompatServer:
         self._told = _Told()
         self._orderer: Client | None = None  # who gave the last order that came this way
         self._one_at_a_time = threading.Lock()
-        self._server: _Server | None = None
+        self._server: Listener | None = None
 
     def start(self) -> int:
         """Listen; returns the port.
@@ -148,7 +120,7 @@ class CompatServer:
             OSError: It cannot.
         """
         address = (self._settings.host, self._settings.port)
-        self._server = _Server(address, _handler(self))
+        self._server = Listener(address, self.answer)
         threading.Thread(
             target=self._server.serve_forever, args=(_POLL_S,), name="http", daemon=True
         ).start()
@@ -165,12 +137,12 @@ class CompatServer:
         """Body of an answer; None = there is no such path.
 
         Raises:
-            _Failure: To be answered by an error.
+            Failure: To be answered by an error.
         """
         name = _OLD_NAMES.get(path, path)
         wanted = self._settings.token
         if name in _ORDERS and wanted and client.token != wanted:
-            raise _Failure(401, "this needs a token: Authorization: Bearer ... or &token=...")
+            raise Failure(401, "this needs a token: Authorization: Bearer ... or &token=...")
         answers: dict[str, Callable[[], dict[str, Any]]] = {
             "/version/get": self._version,
             "/essx/hello": self._hello,
@@ -216,7 +188,7 @@ class CompatServer:
         """A battery that is silent keeps nobody from the converter: its keys are left out then."""
         try:
             battery = self._battery()
-        except _Failure as failure:
+        except Failure as failure:
             battery = {"battery_err": str(failure)}
         return {**battery, **self._everything()}
 
@@ -229,7 +201,7 @@ class CompatServer:
     def _battery(self) -> dict[str, Any]:
         status = self._hardware.battery_status
         if status is None:
-            raise _Failure(504, self._hardware.battery_failure or "comm error")
+            raise Failure(504, self._hardware.battery_failure or "comm error")
         rsoc = None if status.soc_ratio is None else round(100.0 * status.soc_ratio, 1)
         return known({"rsoc": rsoc, "battery_operation_status": int(status.permit)})
 
@@ -282,7 +254,7 @@ class CompatServer:
         drg = _number(query, "drg", told.drg) or 0.0
         for name, value in (("operationMode", mode), ("dig", dig), ("dvg", dvg)):
             if value is None:
-                raise _Failure(400, f"No {name}")
+                raise Failure(400, f"No {name}")
         assert mode is not None
         is_current = not is_full and given == {"dig"}
         is_voltage = not is_full and "dvg" in given and not given & {"mode", "dig"}
@@ -291,7 +263,7 @@ class CompatServer:
             # what stopped meanwhile is not switched on again by somebody who does not say so
             mode = governor.status.mode if governor.is_off else mode
         if mode is not ConverterMode.WAIT and not governor.is_off and not self._is_ours:
-            raise _Failure(409, "a grid master's order is in force; only mode 0x0000 is obeyed")
+            raise Failure(409, "a grid master's order is in force; only mode 0x0000 is obeyed")
         volts = governor.status.grid_voltage_v
         arrival = Arrival(
             mode, dvg or 0.0, dig or 0.0, volts is None or volts < governor.least_voltage_v
@@ -355,9 +327,9 @@ class CompatServer:
         try:
             reply = self._hardware.handle(order).result(_WAIT_S)
         except TooLate:
-            raise _Failure(504, f"the converter has not answered for {_WAIT_S:g} s") from None
+            raise Failure(504, f"the converter has not answered for {_WAIT_S:g} s") from None
         if reply.error is not ConverterError.NONE:
-            raise _Failure(_STATUS_OF.get(reply.error, 502), reply.message)
+            raise Failure(_STATUS_OF.get(reply.error, 502), reply.message)
         return reply
 
 
@@ -367,9 +339,9 @@ def _mode(text: str) -> ConverterMode:
     except ValueError:
         code = None
     if code is None:
-        raise _Failure(400, f"bad value: {text}")
+        raise Failure(400, f"bad value: {text}")
     if code not in CODES:
-        raise _Failure(400, f"bad value: operation mode: {code}")
+        raise Failure(400, f"bad value: operation mode: {code}")
     return CODES[code]
 
 
@@ -380,54 +352,4 @@ def _number(query: Mapping[str, str], name: str, otherwise: float | None) -> flo
         return float(query[name])
     except ValueError:
         text = f"bad value: {name} is {query[name]}, it must be a number"
-        raise _Failure(400, text) from None
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that has given up is nothing to tell of."""
-        if not isinstance(sys.exc_info()[1], (ConnectionError, TimeoutError)):
-            super().handle_error(request, client_address)
-
-
-def _handler(server: CompatServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        server_version = "apis_driver"
-        timeout = 10  # a client that says nothing does not keep a thread for ever
-
-        def do_GET(self) -> None:
-            parts = urlsplit(self.path)
-            query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-            bearer = self.headers.get("Authorization", "").removeprefix("Bearer ").strip()
-            agent, token = self.headers.get("User-Agent", ""), query.get("token", bearer)
-            is_patient = "respond-async" not in self.headers.get("Prefer", "")
-            client = Client(self.client_address[0], agent, token, is_patient)
-            try:
-                body = server.answer(parts.path, query, client)
-            except _Failure as failure:
-                self._send(failure.status, {"err": str(failure)})
-            except Exception as error:  # a bug: the client hears of it
-                self._send(500, {"err": f"{type(error).__name__}: {error}"})
-            else:
-                if body is None:
-                    self.send_error(404)
-                else:
-                    self._send(200, body)
-
-        do_POST = do_GET  # noqa: N815
-
-        def _send(self, status: int, body: Mapping[str, Any]) -> None:
-            text = json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-
-        def log_message(self, *_: Any) -> None:
-            """A line per request would drown what matters."""
-
-    return Handler
+        raise Failure(400, text) from None

@@ -566,7 +566,8 @@ def test_a_renewal_that_takes_long_keeps_nobody_from_an_answer(served, monkeypat
 
 def test_a_client_that_gives_up_makes_no_noise(served, capfd):
     gone = threading.Event()
-    answer = served.server.answer
+    listener = served.server._server
+    answer = listener.answer
 
     def late(*words: object) -> object:
         assert gone.wait(10.0)
@@ -576,7 +577,7 @@ def test_a_client_that_gives_up_makes_no_noise(served, capfd):
             answered.release()
 
     answered = threading.Semaphore(0)
-    served.server.answer = late
+    listener.answer = late
     for _ in range(5):
         client = socket.create_connection(("127.0.0.1", int(served.url.rpartition(":")[2])))
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
