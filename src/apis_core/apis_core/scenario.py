@@ -135,8 +135,8 @@ class _SectionKeys:
     """What stands in a section."""
 
     battery_status: Annotated[dict[str, str], MinLen(1), Key("batteryStatus")]
-    request: Annotated[dict[str, Rules], Key("request", {})]
-    accept: Annotated[dict[str, Rules], Key("accept", {})]
+    request: Annotated[dict[str, Rules | None], Key("request", {})]
+    accept: Annotated[dict[str, Rules | None], Key("accept", {})]
     selection: Annotated[SelectionStrategy | None, Key("acceptSelection.strategy", None)]
 
 
@@ -194,8 +194,9 @@ class _Reader:
         status = values.get("battery_status", {})
         for part in ("request", "accept"):
             rules = data.get(part)
-            for name in rules if status and isinstance(rules, Mapping) else ():
-                if name not in status.values():  # the original never meets such an entry
+            entries = rules if status and isinstance(rules, Mapping) else {}
+            for name, entry in entries.items():
+                if entry is not None and name not in status.values():  # the original skips it, too
                     near = suggestion(name, status.values())
                     right = f"no band has this name, so it is never used{near}"
                     self.unused.append(Problem(self.source, f"{key}.{part}.{name}", "", right))
@@ -259,9 +260,10 @@ class _Reader:
             yield Problem(self.source, last, "", right)
 
 
-def _of_bands(rules: Mapping[str, Rules], status: Mapping[str, str]) -> dict[str, Rules]:
-    """Entries of bands that there are."""
-    return {name: entry for name, entry in rules.items() if name in status.values()}
+def _of_bands(rules: Mapping[str, Rules | None], status: Mapping[str, str]) -> dict[str, Rules]:
+    """Entries of bands that there are; one that is null counts as absent."""
+    names = set(status.values())
+    return {name: entry for name, entry in rules.items() if entry is not None and name in names}
 
 
 def _times_of(key: str) -> tuple[int, int] | None:

@@ -267,6 +267,12 @@ def test_an_entry_without_a_band_is_never_used_and_that_is_a_warning():
     assert all(band_of(section, wh) not in ("gone", "scarec") for wh in range(0, 6000, 100))
 
 
+def test_a_rule_that_is_null_is_absent():
+    text = changed(('"request" : {', '"request" : { "scarce" : null, "gone" : null,'))
+    assert parse_scenario(text, "s.json") == parse_scenario(TEXT, "s.json")
+    assert warnings_of(text) == []
+
+
 @pytest.mark.parametrize("bands", list(permutations(["2400-", "0-2400", "-0"])))
 def test_the_order_of_bands_does_not_matter(bands):
     names = {"2400-": "high", "0-2400": "low", "-0": "none"}

@@ -431,3 +431,9 @@ def test_a_unit_that_was_there_for_a_while_has_its_row(make, tmp_path):
     assert len(rows) == 1
     assert rows.iloc[0].load_wh == pytest.approx(200.0)
     assert math.isclose(balance(rows).iloc[0], 0.0, abs_tol=1e-6)
+
+
+def test_a_unit_that_is_there_is_not_spoken_of_as_a_cable(make):
+    world = make(("E001", "E002", 0.1), ("E002", "E003", 0.1))
+    with pytest.raises(ConfigError, match="unit: id is E001, is there already"):
+        world.emulation.add_unit('{"id": "E001", "hardware": "x", "scenario": "x"}')
