@@ -27,7 +27,8 @@ DEAL_WITHIN_S = 150.0
 SETTLE_S = 10.0  # after the page was opened
 MEASURED_S = 60.0
 DOMAIN = 31  # nobody else's here
-# What the original costs in the same measure, on a machine on which the work loop takes so long.
+# What the original cost in the same measure, in a review. The loop was not timed then: this is its
+# best time on the same kind of machine later, so the bar is good to some ten per cent.
 ORIGINAL_PERCENT, ORIGINAL_WORK_S = 7.5, 0.26
 CLI = (sys.executable, "-m", "apis_bringup.cli")
 
