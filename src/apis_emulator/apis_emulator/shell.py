@@ -44,7 +44,7 @@ from apis_interfaces.srv import ConverterCommand, EmulatorControl, InjectFault
 from apis_signing import Words, read_keys
 from apis_signing.parameters import NodeParameter, declare_parameters
 
-# a turn of the other executor looks at all that is on the graph, and costs ten times as much
+# a turn of the other executor looks at all that is on the graph, and costs several times as much
 try:
     from rclpy.experimental import EventsExecutor as EmulatorExecutor
 except ImportError:  # ROS 2 before Kilted

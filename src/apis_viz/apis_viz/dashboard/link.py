@@ -25,7 +25,7 @@ try:
 except ImportError:  # rclpy older than Kilted's
     ContentFilterOptions = None
 
-# a turn of the other executor looks at all that is on the graph, and costs ten times as much
+# a turn of the other executor looks at all that is on the graph, and costs several times as much
 try:
     from rclpy.experimental import EventsExecutor as GraphExecutor
 except ImportError:  # rclpy older than Kilted's
