@@ -98,5 +98,12 @@ def qos_profile(qos: QoSProfile) -> dict[str, Any]:
 
 def as_yaml(value: Any) -> str:
     """YAML as rosbag2 reads it: block style, in the order given."""
-    text: str = yaml.safe_dump(value, sort_keys=False)
+    text: str = yaml.dump(value, Dumper=_PlainDumper, sort_keys=False)
     return text
+
+
+class _PlainDumper(yaml.SafeDumper):
+    """Writes what stands twice in full, instead of a reference to it."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
