@@ -117,6 +117,7 @@ LAYERS = (
         "deal_desk",
         "inheritance",
         "grid_master",
+        "driver_refusals",
         "interlock",
         "gateway",
         "operation_mode",

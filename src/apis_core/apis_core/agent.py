@@ -161,6 +161,7 @@ class Agent:
             term=memory.term,
             granted_to=memory.granted_to,
             may_stand=_may_stand(self._unit_id, policy),
+            rank=_rank(self._unit_id, policy),
             policy_hash=policy_hash(policy),
             policy_version=policy.version,
         )
@@ -238,13 +239,13 @@ class Agent:
 
         The converter goes to WAIT whatever it was doing, and old deals are closed in the journal.
         """
-        effects = [*self._converter.stop("starting", now_ns, at_once=True), *self._first_policy]
-        effects += self._offered
+        effects = self._converter.stop("starting", now_ns, at_once=True, is_routine=True)
+        effects += [*self._first_policy, *self._offered]
         for counted in self._left_over:
             receipt = replace(counted, reason=RESTARTED)
             effects.append(Record(DealClosed(receipt)))
             text = f"closes deal {receipt.deal_id}, which an earlier process left open"
-            effects.append(Note(text))
+            effects.append(Note(text, is_warning=True))
         return [*effects, *self._settle(now_ns)]
 
     @property
@@ -404,6 +405,8 @@ class Agent:
         ]
         if self._office is not None:
             effects += self._office.tick(now_ns)
+        if self._converter.has_shares and self._state.is_cut_off(now_ns):
+            effects += self._converter.stop("it hears neither grid master nor majority", now_ns)
         effects += self._obedience.drop_expired_slots(now_ns)
         effects += self._obedience.end_overdue(now_ns)
         effects += self._trader.tick(self._state.standing(now_ns), now_ns)
@@ -437,6 +440,8 @@ class Agent:
         elif self._force_stop_due_ns == NEVER_NS and not self._converter.is_stopping:
             self._force_stop_due_ns = now_ns + self._timing.force_stop_ns
         effects += self._obedience.close_deals()
+        leader_id = self._election.grid_master_id(now_ns)
+        effects += self._trader.follow(leader_id, self._election.term, now_ns)
         if self._state.is_stopping and self._is_ready_to_end(now_ns):
             self._is_stopped = True
             return [*effects, *self._election.resign(now_ns), Stopped()]
@@ -459,6 +464,7 @@ class Agent:
             random=self._random,
             known_deals=self._deals,
             statuses=statuses,
+            heard_ns={u: heard for u, (_, heard) in self._state.peers.items()},
             now_ns=now_ns,
         )
         return self._office.begin(now_ns)
@@ -616,7 +622,10 @@ class Agent:
         if call_id.startswith("converter/"):
             if reply is not None and not isinstance(reply, ConverterReply):
                 raise ProtocolMisuse(f"{call_id} is answered by a {type(reply).__name__}")
-            effects = self._converter.answered(call_id, reply, self._state.soc_ratio, now_ns)
+            effects: list[Effect] = []
+            if self._converter.is_switching_on(call_id):
+                effects += self._note_refusal(reply, now_ns)
+            effects += self._converter.answered(call_id, reply, self._state.soc_ratio, now_ns)
             effects += self._note_silence(reply is None, now_ns)
             return [*effects, *self._check.look(now_ns)]
         if call_id.startswith("submit/"):
@@ -637,6 +646,15 @@ class Agent:
             return []
         message = f"the driver has not answered {self._unanswered[0]} orders in a row"
         return self._raise_local("driver_unreachable", message, now_ns)
+
+    def _note_refusal(self, reply: ConverterReply | None, now_ns: int) -> list[Effect]:
+        """Deals that its driver spoils come less and less often, and become a fault."""
+        refusals = self._state.refusals
+        pause_ns = self._state.policy.local_quarantine_ns
+        if not refusals.note(reply, pause_ns, now_ns):
+            return []
+        message = f"the driver has not obeyed {refusals.count} orders in a row: {refusals.message}"
+        return self._raise_local("driver_disobeys", message, now_ns)
 
     def _take_submission(self, call_id: str, deal: Deal, now_ns: int) -> list[Effect]:
         if self._office is None or self._state.is_stopping:
@@ -738,6 +756,12 @@ class Agent:
 def _may_stand(unit_id: UnitId, policy: Policy) -> bool:
     is_fixed = policy.grid_master_strategy is GridMasterStrategy.FIXED
     return not is_fixed or policy.fixed_unit_id in (None, unit_id)
+
+
+def _rank(unit_id: UnitId, policy: Policy) -> int:
+    """The place of a unit among those that may be the grid master."""
+    standing = [each for each in policy.member_unit_ids if _may_stand(each, policy)]
+    return standing.index(unit_id) if unit_id in standing else 0
 
 
 def _slots(policy: Policy, hardware: Hardware) -> int:

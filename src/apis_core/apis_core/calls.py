@@ -8,7 +8,7 @@ from typing import Any
 from apis_core.events import Call
 from apis_core.messages import ControlRequest
 from apis_core.types import ControlOperation, UnitId
-from apis_core.units import NEVER_NS
+from apis_core.units import NEVER_NS, SECOND_NS
 
 __all__ = ["Calls", "DealTiming", "Pending"]
 
@@ -26,6 +26,10 @@ class DealTiming:
             driver's reading may be 0.2 s old.
         answer_ns: A unit that has not answered an order for this long does not.
         hold_ns: How long an order lasts without a renewal; several polls.
+        lost_ns: An order or its answer that is not there by then may be lost: it is said again.
+        silence_ns: A unit of a deal that gives no sign of life for so long is taken for dead.
+        quit_ns: Whom WAIT is told and who does not say that it is there by then is not waited for
+            before the others are told.
     """
 
     poll_ns: int
@@ -34,6 +38,9 @@ class DealTiming:
     dwell_ns: int
     answer_ns: int
     hold_ns: int
+    lost_ns: int = 3 * SECOND_NS // 2
+    silence_ns: int = 8 * SECOND_NS
+    quit_ns: int = 3 * SECOND_NS // 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,6 +144,11 @@ class ConverterKeeper:
         return self.reading.mode is ConverterMode.WAIT
 
     @property
+    def has_shares(self) -> bool:
+        """Whether a deal wants something of it."""
+        return bool(self._shares)
+
+    @property
     def is_stopping(self) -> bool:
         """Whether we are stopping it by ourselves."""
         return bool(self._stop_reason)
@@ -161,6 +166,12 @@ class ConverterKeeper:
         """Whether it held the bus, was told WAIT, and may still be on its way there."""
         is_on = self.reading.mode is ConverterMode.VOLTAGE_REFERENCE
         return is_on and not self._shares and now_ns < self._down_until_ns
+
+    def is_switching_on(self, call_id: str) -> bool:
+        """Whether a command that is unanswered is to take the converter out of WAIT, or change
+        what it does.
+        """
+        return call_id in self._mode_orders
 
     def works_for(self, deal_id: str) -> bool:
         """Whether the converter is on for this deal, or on for nobody knows what.
@@ -301,11 +312,13 @@ class ConverterKeeper:
 
     # --- our own will ----------------------------------------------------------------------------
 
-    def stop(self, reason: str, now_ns: int, *, at_once: bool = False) -> list[Effect]:
+    def stop(
+        self, reason: str, now_ns: int, *, at_once: bool = False, is_routine: bool = False
+    ) -> list[Effect]:
         """Bring the converter to WAIT, and keep trying until it is there.
 
         A voltage reference waits until its bus carries no current, at most the policy's scram
-        delay, unless ``at_once``.
+        delay, unless ``at_once``. It is told as a warning, unless it ``is_routine``.
         """
         if self._stop_reason and at_once and now_ns < self._stop_now_ns:
             self._stop_now_ns = now_ns
@@ -317,7 +330,8 @@ class ConverterKeeper:
         self._drop_all()
         delay_ns = 0 if at_once else self.policy.scram_reference_delay_ns
         self._stop_now_ns = now_ns + delay_ns
-        return [Note(f"stops its converter: {reason}"), *self._go_on_stopping(now_ns)]
+        note = Note(f"stops its converter: {reason}", is_warning=not is_routine)
+        return [note, *self._go_on_stopping(now_ns)]
 
     def acknowledge(self) -> list[Effect]:
         """Say WAIT to a converter that is off: it clears the alarm that it stopped with."""

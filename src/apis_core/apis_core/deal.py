@@ -21,6 +21,7 @@ instant.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from enum import Enum, auto
 
@@ -61,7 +62,6 @@ _STEADY_A = 0.01  # a reference whose current changes by less has settled
 _RELEASE_TRIES = 3
 _LEAD_NS = SECOND_NS // 2  # the current that relieves the reference ends so much earlier
 _NEAR_POLLS = 3  # before the end the deal is polled quickly
-_LOST_POLLS = 5  # quick polls later, who has not answered is asked again
 
 _Op = ControlOperation
 _MODES = {DealType.CHARGE: ConverterMode.CHARGE, DealType.DISCHARGE: ConverterMode.DISCHARGE}
@@ -99,6 +99,7 @@ _STATE_OF = {
     Phase.RELEASING: DealState.RELEASING,
 }
 _AWAITING_BUS = (Phase.ACTIVATING, Phase.RAMPING_UP, Phase.AUTHORISING)
+_HOLDING = (Phase.STARTING, Phase.COMPENSATING, Phase.RUNNING)
 _FLOWING = (Phase.STARTING, Phase.COMPENSATING, Phase.RUNNING, Phase.STOPPING)
 _ENDING = (Phase.STOPPING, Phase.LEAVING, Phase.RELEASING, Phase.OVER)
 _ASTRAY = (  # of a unit that does not follow us now, and may again
@@ -143,6 +144,8 @@ class DealMachine:
         self._told: tuple[Phase, int] | None = None
         self._calls = Calls(deal.deal_id, deal.grid_master_id, deal.term, timing)
         self._outcome = DealState.COMPLETED
+        self._heard_ns: dict[UnitId, int] = {}  # the last sign of life of each unit
+        self._polled_ns = now_ns  # when all units were asked last
         self._next_poll_ns = NEVER_NS
         self._deadline_ns = NEVER_NS  # of the phase
         self._to_acquire = list(deal.unit_ids)
@@ -151,7 +154,8 @@ class DealMachine:
         self._release_tries = 0
         self._to_start: list[UnitId] = []
         self._started: list[UnitId] = []  # units that may carry a current for us
-        self._to_stop: list[UnitId] = []
+        self._to_stop: list[UnitId] = []  # that may still carry a current, in order
+        self._stopping_ids: list[UnitId] = []  # of these, who has been told
         self._shares_a: dict[UnitId, float] = {}  # ordered, once compensated
         self._landed_ns: dict[UnitId, int] = {}  # when a share was seen to have ended by itself
         self._is_frozen = False  # the reference books nothing for us
@@ -300,8 +304,17 @@ class DealMachine:
         self._enter(Phase.QUEUED, now_ns)
         return []
 
-    def adopt(self, now_ns: int) -> list[Effect]:
-        """An earlier grid master made it flow: ask both units to go on with it under us."""
+    def adopt(self, now_ns: int, heard_ns: Mapping[UnitId, int]) -> list[Effect]:
+        """An earlier grid master made it flow: ask both units to go on with it under us.
+
+        Args:
+            now_ns: Present time.
+            heard_ns: The last sign of life of each unit; who has given none for long, and the
+                earlier grid master, whose lease ran out, get a moment to answer us.
+        """
+        spared_ns = now_ns - self._timing.silence_ns + self._timing.quit_ns
+        for unit_id in self.deal.unit_ids:
+            self._heard_ns[unit_id] = max(heard_ns.get(unit_id, spared_ns), spared_ns)
         self._to_acquire.clear()
         self._asked = list(self.deal.unit_ids)
         self._started = [unit for unit in self.deal.unit_ids if unit != self.reference_id]
@@ -347,6 +360,7 @@ class DealMachine:
         if reply is None:
             reply = ControlReply(error=ControlError.NO_ANSWER, message="does not answer")
         else:
+            self._heard_ns[unit_id] = now_ns
             if reply.error is ControlError.NONE:
                 self._obeyed_ns[unit_id] = now_ns
             sample = Sample(reply, call.asked_ns, now_ns)
@@ -360,6 +374,11 @@ class DealMachine:
         effects = self._react(unit_id, operation, reply, now_ns)
         self._arm()
         return effects
+
+    def hear_unit(self, unit_id: UnitId, now_ns: int) -> None:
+        """One of its units gives a sign of life, by whatever it says."""
+        self._heard_ns[unit_id] = now_ns
+        self._arm()
 
     def hear_reference(self, sample: Sample, target_a: float, now_ns: int) -> list[Effect]:
         """The bus's reference was read; while compensating its current matters.
@@ -392,7 +411,7 @@ class DealMachine:
         """
         if self.phase not in _FLOWING and self.phase is not Phase.LEAVING:
             return []
-        self._next_poll_ns = now_ns
+        self._next_poll_ns, self._polled_ns = now_ns, now_ns - self._timing.poll_ns
         return self.tick(now_ns)
 
     def tick(self, now_ns: int) -> list[Effect]:
@@ -400,6 +419,7 @@ class DealMachine:
         effects: list[Effect] = []
         for call_id in self._calls.overdue(now_ns):
             effects += self.answered(call_id, None, now_ns)
+        effects += self._look_for_silence(now_ns)
         if now_ns >= self._deadline_ns:
             effects += self._too_late(now_ns)
         if now_ns >= self._next_poll_ns:
@@ -457,6 +477,22 @@ class DealMachine:
             return False
         obeyed_ns = self._obeyed_ns.get(unit_id, self._began_ns)
         return now_ns - obeyed_ns < self._timing.hold_ns
+
+    def _look_for_silence(self, now_ns: int) -> list[Effect]:
+        """A unit whose process is gone, or that is cut off, does not keep its partner on."""
+        if self.phase not in _HOLDING:
+            return []
+        for unit_id in self.deal.unit_ids:
+            if self._is_silent(unit_id, now_ns):
+                self.silent_id = unit_id
+                return self.abort(f"{unit_id}: does not answer", now_ns)
+        return []
+
+    def _is_silent(self, unit_id: UnitId, now_ns: int) -> bool:
+        return now_ns - self._last_heard_ns(unit_id) >= self._timing.silence_ns
+
+    def _last_heard_ns(self, unit_id: UnitId) -> int:
+        return self._heard_ns.get(unit_id, self._began_ns)
 
     def _note_silence(self, unit_id: UnitId, reply: ControlReply) -> None:
         if reply.error is ControlError.NO_ANSWER and self.phase not in _ENDING:
@@ -703,18 +739,34 @@ class DealMachine:
 
     def _stop_currents(self, now_ns: int) -> list[Effect]:
         self._to_stop = [unit_id for unit_id in self.current_ids if unit_id in self._started]
+        self._stopping_ids.clear()
         if not self._to_stop:
             return self._leave_bus(now_ns)
         self._enter(Phase.STOPPING, now_ns, 2 * self._timing.hold_ns)
-        return self._ask(self._to_stop[0], _Op.WAIT, now_ns)
+        if self._outcome is not DealState.SCRAMMED and self.silent_id == NOBODY:
+            return self._tell_to_stop(self._to_stop[:1], now_ns)
+        return [*self._tell_to_stop(self._to_stop, now_ns), *self._poll(now_ns)]
+
+    def _tell_to_stop(self, unit_ids: Iterable[UnitId], now_ns: int) -> list[Effect]:
+        effects: list[Effect] = []
+        for unit_id in unit_ids:
+            if unit_id not in self._stopping_ids:
+                self._stopping_ids.append(unit_id)
+                effects += self._ask(unit_id, _Op.WAIT, now_ns)
+        return effects
 
     def _go_on_stopping(self, now_ns: int) -> list[Effect]:
-        if not (self._has_left(self._to_stop[0]) or self._bus_carries_nothing()):
-            return []
-        self._to_stop.pop(0)
+        """One after the other if they answer, but nobody stays on because another is silent."""
+        is_late = now_ns >= self._entered_ns + self._timing.quit_ns
+        for unit_id in list(self._stopping_ids):
+            is_gone = is_late and self._is_silent(unit_id, now_ns)
+            if self._has_left(unit_id) or is_gone or self._bus_carries_nothing():
+                self._stopping_ids.remove(unit_id)
+                self._to_stop.remove(unit_id)
         if not self._to_stop:
             return self._leave_bus(now_ns)
-        return self._ask(self._to_stop[0], _Op.WAIT, now_ns)
+        meant = self._to_stop if is_late else self._to_stop[:1]
+        return self._tell_to_stop(meant, now_ns)
 
     def _has_left(self, unit_id: UnitId) -> bool:
         """Whether a unit carries nothing for us any more."""
@@ -754,9 +806,12 @@ class DealMachine:
         return self._release_rest(now_ns)
 
     def _release_rest(self, now_ns: int) -> list[Effect]:
-        if self.phase is not Phase.RELEASING or self._calls.busy(_Op.RELEASE):
+        # who is silent is told once, and not waited for
+        silent = {unit for unit in self._asked if self._is_silent(unit, now_ns)}
+        if self.phase is not Phase.RELEASING or self._calls.busy(_Op.RELEASE) - silent:
             return []
-        left = [unit for unit in reversed(self._asked) if unit not in self._released]
+        done = self._released | (silent if self._release_tries else set())
+        left = [unit for unit in reversed(self._asked) if unit not in done]
         if not left or self._release_tries >= _RELEASE_TRIES:
             # a unit that does not answer gives its slot back by itself when nothing renews it
             self.silent_id = self.silent_id or next(iter(left), NOBODY)
@@ -788,7 +843,7 @@ class DealMachine:
 
     def _enter(self, phase: Phase, now_ns: int, limit_ns: int = NEVER_NS) -> None:
         self.phase = phase
-        self._entered_ns = now_ns
+        self._entered_ns = self._polled_ns = now_ns
         self._deadline_ns = now_ns + limit_ns if limit_ns < NEVER_NS else NEVER_NS
         self._plan_poll(now_ns)
         self._arm()
@@ -799,28 +854,45 @@ class DealMachine:
             return
         timing = self._timing
         if self.phase in (Phase.STARTING, Phase.COMPENSATING, Phase.STOPPING):
-            period_ns = timing.fresh_poll_ns  # what comes next waits for a reading
-        else:  # near the end the limits want to be as fresh as can be
-            period_ns = timing.quick_poll_ns if self.lands_soon else timing.poll_ns
-        self._next_poll_ns = now_ns + period_ns
+            self._next_poll_ns = now_ns + timing.fresh_poll_ns  # what comes next waits for it
+        elif self.lands_soon:  # near the end the limits want to be as fresh as can be
+            self._next_poll_ns = now_ns + timing.quick_poll_ns
+        else:
+            self._next_poll_ns = max(self._polled_ns + timing.poll_ns, now_ns)
+            if self._calls.busy():
+                self._next_poll_ns = min(self._next_poll_ns, now_ns + timing.lost_ns)
+
+    def _due_for_poll(self, now_ns: int) -> Sequence[UnitId]:
+        """All units in turn; in between those whose answer is missing."""
+        is_turn = now_ns >= self._polled_ns + self._timing.poll_ns
+        if is_turn or self.phase is not Phase.RUNNING or self.lands_soon:
+            self._polled_ns = now_ns
+            return self.deal.unit_ids
+        return tuple(self._calls.busy())
 
     def _poll(self, now_ns: int) -> list[Effect]:
-        self._plan_poll(now_ns)
+        due = self._due_for_poll(now_ns)
         # an answer that is lost must not leave the limits as they are for long
-        busy = self._calls.busy(since_ns=now_ns - _LOST_POLLS * self._timing.quick_poll_ns)
-        stopping = self._to_stop[0] if self.phase is Phase.STOPPING else NOBODY
+        busy = self._calls.busy(since_ns=now_ns - self._timing.lost_ns + 1)
         effects: list[Effect] = []
+        if self.phase is Phase.STOPPING:
+            effects += self._go_on_stopping(now_ns)
+            due = due if self.phase is Phase.STOPPING else ()
+        elif self.phase is Phase.LEAVING:  # nobody renews what is to end, unless others need it
+            due = () if self.is_alone else (self.reference_id,)
         # those that hold a current first: when one has stopped by itself, the meter is read after
-        for unit_id in sorted(self.deal.unit_ids, key=lambda unit: unit == self.reference_id):
+        for unit_id in sorted(due, key=lambda unit: unit == self.reference_id):
             if unit_id in busy:
                 continue
-            if unit_id == stopping:
-                effects += self._ask(unit_id, _Op.WAIT, now_ns)
+            if self.phase is Phase.STOPPING and unit_id != self.reference_id:
+                if unit_id in self._stopping_ids:
+                    effects += self._ask(unit_id, _Op.WAIT, now_ns)
             elif self.phase is Phase.RUNNING:
                 limit_wh = self._limit_wh(unit_id, is_at_rest=False)
                 effects += self._ask(unit_id, _Op.HOLD, now_ns, energy_limit_wh=limit_wh)
             else:
                 effects += self._ask(unit_id, _Op.HOLD, now_ns)
+        self._plan_poll(now_ns)
         return effects
 
     def _too_late(self, now_ns: int) -> list[Effect]:
@@ -837,7 +909,11 @@ class DealMachine:
         return []
 
     def _arm(self) -> None:
-        self.wake_ns = min(self._calls.wake_ns, self._next_poll_ns, self._deadline_ns)
+        wakes_ns = [self._calls.wake_ns, self._next_poll_ns, self._deadline_ns]
+        if self.phase in _HOLDING:
+            heard_ns = min(self._last_heard_ns(unit_id) for unit_id in self.deal.unit_ids)
+            wakes_ns.append(heard_ns + self._timing.silence_ns)
+        self.wake_ns = min(wakes_ns)
 
     def _ask(
         self,

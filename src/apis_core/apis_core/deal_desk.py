@@ -10,7 +10,7 @@ from apis_core.events import Answer, Broadcast, Effect, Note
 from apis_core.messages import ControlReply, Deal, SubmitReply
 from apis_core.negotiation import why_no_deal_size
 from apis_core.policy import Policy
-from apis_core.types import ControlError, OperationMode, SubmitError, UnitId
+from apis_core.types import ControlError, DealState, OperationMode, SubmitError, UnitId
 
 __all__ = ["DEALING_MODES", "DealDesk", "why_not_take"]
 
@@ -82,7 +82,8 @@ class DealDesk:
             effects.append(
                 Note(
                     f"{words} {news.state.name.lower()}, "
-                    f"{news.moved_wh:.2f}/{news.energy_wh:g} Wh{tail}"
+                    f"{news.moved_wh:.2f}/{news.energy_wh:g} Wh{tail}",
+                    is_warning=bool(tail) and news.state is not DealState.COMPLETED,
                 )
             )
         return effects

@@ -7,24 +7,30 @@ can do; and who holds a converter on without renewing it in time is not obeyed a
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from apis_core.messages import ConverterOperation, ConverterOrder
-from apis_core.types import ConverterError, ConverterMode
+from apis_core.messages import ClaimKind, ConverterOperation, ConverterOrder, ConverterReading
+from apis_core.types import ConverterError, ConverterMode, FaultLevel, StopCause
 
 __all__ = [
     "ENERGISED_BUS_V",
+    "FROM_NOBODY",
     "TO_WAIT",
+    "Complaint",
     "HeldOrder",
+    "LedTerm",
     "Refused",
     "Settable",
     "in_range",
     "is_wait",
+    "protective_stop",
 ]
 
 # A bus above this has another source on it: under-voltage threshold 300 V, its mask 10 V, and 10 V
 # more, as the original.
 ENERGISED_BUS_V = 320.0
+FROM_NOBODY = "order_of_no_grid_master"
+_OUTDONE_BY = 5  # claims of another grid master in a row
 
 
 class Refused(Exception):
@@ -63,6 +69,28 @@ TO_WAIT = ConverterOrder(operation=ConverterOperation.MODE, mode=ConverterMode.W
 def is_wait(order: ConverterOrder) -> bool:
     """Whether an order is to go to WAIT, whoever says it."""
     return order.operation is ConverterOperation.MODE and order.mode is ConverterMode.WAIT
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """Something that people and the unit should know; ``code`` is short and stable.
+
+    A warning asks nothing of the unit.
+    """
+
+    code: str
+    message: str
+    level: FaultLevel = FaultLevel.ERROR
+
+
+def protective_stop(reading: ConverterReading) -> str:
+    """Why a converter in WAIT was stopped by its driver or by itself, to protect something.
+
+    Empty = it is on, or stopped because somebody wanted it to, or at its energy limit.
+    """
+    is_stopped = reading.mode is ConverterMode.WAIT
+    is_protective = reading.stop_cause in (StopCause.TRIP, StopCause.HOLD_EXPIRED)
+    return reading.stop_detail if is_stopped and is_protective else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,10 +156,47 @@ class Settable:
 
 
 @dataclass(slots=True)
+class LedTerm:
+    """The newest term that somebody leads or stands for, by the claims that a driver hears.
+
+    An order of a newer term than this comes from nobody. A claim that is not repeated while
+    another grid master goes on leading an older term counts no more: members never go back to an
+    older term, so nobody followed it.
+
+    Attributes:
+        term: 0 = no claim has been heard, so nothing is known.
+    """
+
+    term: int = 0
+    _older: tuple[int, int] = (0, 0)  # an older term, and how many claims of it came in a row
+
+    def hear(self, kind: ClaimKind, term: int) -> None:
+        """Somebody claims a term."""
+        if kind is ClaimKind.RESIGN:
+            return
+        if term >= self.term:
+            self.term, self._older = term, (0, 0)
+        elif kind is ClaimKind.MASTER:
+            older, count = self._older
+            count = count + 1 if older == term else 1
+            self._older = (term, count)
+            if count >= _OUTDONE_BY:
+                self.term, self._older = term, (0, 0)
+
+    def why_not(self, order: ConverterOrder) -> str:
+        """Why an order comes from nobody; empty = its term is led, or nothing is known."""
+        if not self.term or order.term <= self.term:
+            return ""
+        whose = f" of {order.grid_master_id}" if order.grid_master_id else ""
+        return f"term is {order.term}{whose}, which nobody leads; the newest is {self.term}"
+
+
+@dataclass(slots=True)
 class HeldOrder:
     """What is remembered of the orders that a converter has obeyed.
 
     Attributes:
+        led: Which terms count.
         term: The newest.
         deal_id: In whose name the last one was.
         giver_id: Grid master that gave the one in force; empty = none is, or it did not say.
@@ -140,12 +205,18 @@ class HeldOrder:
         is_condemned: The hold has run out: no renewal helps any more.
     """
 
+    led: LedTerm = field(default_factory=LedTerm)
     term: int = 0
     deal_id: str = ""
     giver_id: str = ""
     hold_s: float = 0.0
     deadline_s: float = math.inf
     is_condemned: bool = False
+
+    @property
+    def _least_term(self) -> int:
+        """No older one is obeyed. One that was obeyed, but that nobody leads, binds nobody."""
+        return min(self.term, self.led.term) if self.led.term else self.term
 
     @property
     def expiry(self) -> str:
@@ -167,13 +238,16 @@ class HeldOrder:
                 ConverterError.OUT_OF_RANGE,
                 "term is 0, it must be the grid master's; 0 is for READ and MODE WAIT",
             )
-        if 0 < order.term < self.term:
+        if 0 < order.term < self._least_term:
             raise Refused(
                 ConverterError.OLD_TERM,
-                f"term is {order.term}, it must be {self.term} or more: that one has been obeyed",
+                f"term is {order.term}, it must be {self._least_term} or more: "
+                "that one has been obeyed",
             )
         if is_wait(order):
             return
+        if why := self.led.why_not(order):
+            raise Refused(ConverterError.REFUSED, why)
         if self.is_condemned and order.operation is not ConverterOperation.MODE:
             raise Refused(
                 ConverterError.WRONG_MODE, "its hold time has run out; it is going to WAIT"
@@ -182,7 +256,8 @@ class HeldOrder:
 
     def take(self, order: ConverterOrder, now_s: float) -> None:
         """An order has been obeyed."""
-        self.term = max(self.term, order.term)
+        if not self.led.why_not(order):  # anybody's WAIT is obeyed, but it binds nobody
+            self.term = max(self._least_term, order.term)
         self.deal_id = order.deal_id
         self.giver_id = "" if is_wait(order) else order.grid_master_id
         if not is_wait(order) and order.hold_s is not None:

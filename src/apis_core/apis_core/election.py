@@ -28,6 +28,9 @@ _EARLY = 0.9  # share of a granted lease that the holder itself believes in
 _MAX_DOUBLINGS = 3  # of the back-off after candidacies that came to nothing
 _FEW = 2  # of a deal
 _REMEMBERED_CLAIMS = 64  # of which late grants still count
+_START_LEASES = 2  # so long after its start a process waits for members that are starting, too
+_CANDIDACY = 0.75  # of a lease; without a majority by then the voters are given back
+_IN_TURN_HEARTBEATS = 2  # between two units of a cluster that starts
 
 
 class Role(Enum):
@@ -67,6 +70,8 @@ class Election:
             honoured in full from now.
         may_stand: Whether this unit may become the grid master at all (strategy `fixed` names
             another one).
+        rank: Of this unit among those that may stand. In a cluster that starts the first stands
+            first, so that one election is enough.
         policy_hash: Sent along with claims.
         policy_version: The same; whose policy is older gets no voice.
     """
@@ -83,6 +88,7 @@ class Election:
         term: int = 0,
         granted_to: UnitId = NOBODY,
         may_stand: bool = True,
+        rank: int = 0,
         policy_hash: str = "",
         policy_version: int = 0,
     ) -> None:
@@ -101,7 +107,12 @@ class Election:
         self._granted_until_ns = now_ns + timing.lease_ns if granted_to != NOBODY else now_ns
         # without a memory it may have given its voice in a process before this one
         self._blank_until_ns = now_ns if term else now_ns + timing.lease_ns
+        # While a cluster starts nobody leads, and who has not been heard may be about to start.
+        self._is_starting = True
+        self._patient_until_ns = now_ns + _START_LEASES * timing.lease_ns
+        self._rank = rank
         self._own_until_ns = 0
+        self._give_way_ns = NEVER_NS
         self._quorum = self._majority
         self._failures = 0  # candidacies of ours in a row that came to nothing
         self._sequence = 0
@@ -159,7 +170,15 @@ class Election:
                 return self._lose(now_ns, "a majority no longer answers")
             return self._claim(ClaimKind.MASTER, now_ns)
         if self.role is Role.CANDIDATE:
-            return self._give_way(now_ns)
+            if now_ns >= self._give_way_ns:
+                return self._give_way(now_ns)
+            return self._claim(ClaimKind.CANDIDATE, now_ns)  # the last may have got lost
+        if now_ns > self._act_ns + self._timing.heartbeat_ns:
+            # this process got no turn for a while: first it hears what was said meanwhile
+            self._act_ns = now_ns + self._back_off_ns()
+            return []
+        if self._waits_for_all(reachable, now_ns):
+            return []
         if not can_win and may_be_few and reachable is not None and reachable >= _FEW:
             self._quorum, can_win = reachable, True
         is_free = self._lease_holder(now_ns) in (NOBODY, self._unit_id)
@@ -189,6 +208,7 @@ class Election:
             self._granted_until_ns = now_ns + claim.lease_ns
             if claim.kind is ClaimKind.MASTER:
                 self._failures = 0
+                self._is_starting = False
             self._act_ns = self._granted_until_ns + self._back_off_ns()
         grant = LeaseGrant(
             unit_id=self._unit_id,
@@ -296,9 +316,26 @@ class Election:
             return f"its policy {claim.policy_hash} differs from ours, {self._policy_hash}"
         return ""
 
+    def _waits_for_all(self, reachable: int | None, now_ns: int) -> bool:
+        """Whether it does not stand yet, because the cluster is starting."""
+        if not self._is_starting or reachable is None:
+            return False
+        heartbeat_ns = self._timing.heartbeat_ns
+        if reachable >= len(self._members):  # all are there: now in turn
+            self._is_starting = False
+            delay_ns = _IN_TURN_HEARTBEATS * self._rank * heartbeat_ns
+        elif now_ns >= self._patient_until_ns:
+            self._is_starting = False
+            delay_ns = self._back_off_ns()
+        else:
+            delay_ns = heartbeat_ns // 2
+        self._act_ns = max(now_ns + delay_ns, self._granted_until_ns)
+        return delay_ns > 0
+
     def _stand(self, now_ns: int) -> list[Effect]:
         self.term += 1
         self.role = Role.CANDIDATE
+        self._give_way_ns = now_ns + round(_CANDIDACY * self._timing.lease_ns)
         self._granted_to = self._unit_id
         self._acknowledged_ns.clear()
         self._sent_ns.clear()
@@ -325,11 +362,10 @@ class Election:
         self._sent_ns[self._sequence] = now_ns
         while len(self._sent_ns) > _REMEMBERED_CLAIMS:
             self._sent_ns.popitem(last=False)
+        self._act_ns = now_ns + self._timing.heartbeat_ns
         if kind is ClaimKind.CANDIDATE:
             self._granted_until_ns = now_ns + self._timing.lease_ns
-            self._act_ns = now_ns + 3 * self._timing.heartbeat_ns  # less than the lease
-        else:
-            self._act_ns = now_ns + self._timing.heartbeat_ns
+            self._act_ns = min(self._act_ns, self._give_way_ns)
         claim = GridMasterClaim(
             kind=kind,
             unit_id=self._unit_id,
@@ -371,4 +407,5 @@ class Election:
         if self._granted_to == self._unit_id:
             self._granted_until_ns = now_ns
         self._act_ns = now_ns + self._back_off_ns()
-        return [Note(f"is no longer the grid master of term {self.term}: {reason}")] * was_master
+        text = f"is no longer the grid master of term {self.term}: {reason}"
+        return [Note(text, is_warning=True)] * was_master

@@ -415,9 +415,15 @@ class MembersChanged:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One line for the log."""
+    """One line for the log.
+
+    Attributes:
+        text: The line.
+        is_warning: It tells of what is not as it should be, or of what was done about that.
+    """
 
     text: str
+    is_warning: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,7 @@ class GridMaster:
         random: For voltages drawn by lot.
         known_deals: Records of deals that an earlier grid master ran, as last heard.
         statuses: Of all units, as last heard.
+        heard_ns: When that was.
         now_ns: Present time.
     """
 
@@ -82,6 +83,7 @@ class GridMaster:
         random: Random,
         known_deals: Mapping[str, Deal],
         statuses: Mapping[UnitId, UnitStatus],
+        heard_ns: Mapping[UnitId, int],
         now_ns: int,
     ) -> None:
         self.term = term
@@ -103,6 +105,7 @@ class GridMaster:
         self._postponed: dict[str, str] = {}  # deals that end once a hand-over is over -> why
         self._blocked_until_ns = now_ns  # after a fault of the whole cluster
         self._statuses = dict(statuses)
+        self._heard_ns = dict(heard_ns)
         self._desk = DealDesk(unit_id)
         self._inheritance = Inheritance(
             unit_id=unit_id,
@@ -110,6 +113,7 @@ class GridMaster:
             timing=timing,
             known_deals=known_deals,
             statuses=self._statuses,
+            heard_ns=self._heard_ns,
             now_ns=now_ns,
         )
 
@@ -196,6 +200,7 @@ class GridMaster:
         """
         before = self._statuses.get(status.unit_id)
         self._statuses[status.unit_id] = status
+        self._heard_ns[status.unit_id] = now_ns
         self._inheritance.hear_status(status, now_ns)
         self._watch.hear(status.unit_id, status.converter, now_ns)
         effects: list[Effect] = []
@@ -205,6 +210,7 @@ class GridMaster:
         for machine in list(self._machines.values()):
             if machine.deal.type_of(status.unit_id) is None:
                 continue
+            machine.hear_unit(status.unit_id, now_ns)
             reason = ""
             if status.effective_mode not in DEALING_MODES:
                 reason = f"is in {status.effective_mode.name.replace('_', ' ').lower()}"
@@ -268,7 +274,11 @@ class GridMaster:
 
     def tick(self, now_ns: int) -> list[Effect]:
         """Do what is due."""
-        effects = self._close_inherited(now_ns)
+        effects: list[Effect] = []
+        if self._inheritance.is_due(now_ns):
+            effects += self._adopt_running(now_ns)
+            effects += self._wind_up_leftovers(list(self._statuses.values()), now_ns)
+        effects += self._close_inherited(now_ns)
         if now_ns >= self._reference.wake_ns:
             effects += self._reference.tick(now_ns)
         if now_ns >= self._look_ns:
@@ -390,7 +400,8 @@ class GridMaster:
         effects: list[Effect] = []
         for machine in self._on_bus():
             if machine.awaits_bus and reference.is_unproven:
-                effects += [Note(f"resets deal {machine.deal.deal_id}: {reason}")]
+                text = f"resets deal {machine.deal.deal_id}: {reason}"
+                effects.append(Note(text, is_warning=True))
                 effects += self._after(machine, machine.reset(reason, now_ns))
                 continue
             if machine.awaits_bus and reference.is_bus_fault:
@@ -557,7 +568,10 @@ class GridMaster:
             taken = replace(deal, term=self.term, grid_master_id=self._unit_id)
             machine = DealMachine(taken, self._policy, self._timing.deal, now_ns)
             self._machines[deal.deal_id] = machine
-            effects += self._after(machine, machine.adopt(now_ns))
+            heard_ns = self._heard_ns
+            if not self._inheritance.has_heard(deal.grid_master_id):
+                heard_ns = {u: ns for u, ns in heard_ns.items() if u != deal.grid_master_id}
+            effects += self._after(machine, machine.adopt(now_ns, heard_ns))
         return effects
 
     # --- inside ----------------------------------------------------------------------------------

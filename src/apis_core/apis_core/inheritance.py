@@ -35,6 +35,7 @@ class Inheritance:
         timing: Times of the agent.
         known_deals: Records of deals that an earlier grid master ran, as last heard.
         statuses: Of all units, as last heard; kept up to date by the caller.
+        heard_ns: When each was heard last; the same.
         now_ns: Present time.
     """
 
@@ -46,12 +47,15 @@ class Inheritance:
         timing: Timing,
         known_deals: Mapping[str, Deal],
         statuses: Mapping[UnitId, UnitStatus],
+        heard_ns: Mapping[UnitId, int],
         now_ns: int,
     ) -> None:
         self._unit_id = unit_id
         self._term = term
         self._timing = timing
         self._statuses = statuses
+        self._heard_ns = heard_ns
+        self._began_ns = now_ns
         self._deals = {key: deal for key, deal in known_deals.items() if not deal.state.is_over}
         # leftovers on units: not asked again before
         self._asked_until_ns: dict[tuple[UnitId, str], int] = {}
@@ -59,7 +63,7 @@ class Inheritance:
         self._free_since_ns: dict[str, int] = {}  # deals that no unit holds any more
         # a unit that has not been heard by then may be gone for good; its holds ran out long ago
         self._patient_until_ns = now_ns + _PATIENCE_HOLDS * timing.deal.hold_ns
-        self._look_ns = now_ns + timing.silent_ns
+        self._look_ns = now_ns + timing.deal.quit_ns
         self._take_until_ns = now_ns + timing.silent_ns  # who lives has been heard by then
         # Who has said in this term how it is. What was said before may be out of date: an older
         # grid master that was cut off may have ended the deal meanwhile. A unit that has given its
@@ -70,6 +74,14 @@ class Inheritance:
     def is_open(self, now_ns: int) -> bool:
         """Whether there are deals of which is not known yet if they go on."""
         return now_ns <= self._take_until_ns and bool(self._deals)
+
+    def has_heard(self, unit_id: UnitId) -> bool:
+        """Whether a unit has said in this term how it is."""
+        return unit_id in self._heard
+
+    def is_due(self, now_ns: int) -> bool:
+        """Whether it is time to look at what is left, though nobody has said anything new."""
+        return now_ns >= self.wake_ns
 
     @property
     def wake_ns(self) -> int:
@@ -183,20 +195,26 @@ class Inheritance:
     def close(self, now_ns: int) -> list[Deal]:
         """Records of the deals that are over, because no unit has them any more."""
         if now_ns >= self._look_ns:
-            self._look_ns = now_ns + self._timing.silent_ns
+            self._look_ns = now_ns + self._timing.deal.lost_ns
         closed = []
+        timing, deal_timing = self._timing, self._timing.deal
+
+        def gone(unit_id: UnitId) -> bool:
+            return self._is_gone(unit_id, now_ns)
+
         for deal_id, left in list(self._deals.items()):
             # what they said before this term may be out of date
             statuses = [self._statuses.get(u) for u in left.unit_ids if u in self._heard]
             is_held = any(status and deal_id in status.deal_ids for status in statuses)
-            if is_held or len(statuses) < len(left.unit_ids):
+            if is_held or not all(u in self._heard or gone(u) for u in left.unit_ids):
                 self._free_since_ns.pop(deal_id, None)
                 if is_held or now_ns < self._patient_until_ns:
                     continue
             else:
                 # how it ended may be under way to us, from a master that was cut off
                 since_ns = self._free_since_ns.setdefault(deal_id, now_ns)
-                if now_ns < since_ns + self._timing.silent_ns:
+                is_lost = gone(left.grid_master_id)
+                if now_ns < since_ns + (deal_timing.lost_ns if is_lost else timing.silent_ns):
                     continue
             del self._deals[deal_id]
             ended = replace(
@@ -224,8 +242,18 @@ class Inheritance:
         """
         possible = [deal for deal in self._running if not self._is_denied(deal)]
         is_one = any(deal.deal_id == deal_id for deal in possible)
-        is_silent = any(u not in self._heard for deal in possible for u in deal.unit_ids)
-        return now_ns <= self._take_until_ns and is_one and is_silent
+        missing = {u for deal in possible for u in deal.unit_ids} - self._heard
+        is_awaited = any(not self._is_gone(unit_id, now_ns) for unit_id in missing)
+        return now_ns <= self._take_until_ns and is_one and is_awaited
+
+    def _is_gone(self, unit_id: UnitId, now_ns: int) -> bool:
+        """Whether a unit has given no sign of life for so long that nobody waits for it."""
+        timing = self._timing.deal
+        if unit_id in self._heard or now_ns < self._began_ns + timing.quit_ns:
+            return False
+        if any(deal.grid_master_id == unit_id for deal in self._deals.values()):
+            return True  # its lease has run out, so it had been silent before we began
+        return now_ns >= self._heard_ns.get(unit_id, self._began_ns) + timing.silence_ns
 
     def _is_denied(self, deal: Deal) -> bool:
         """Whether one of its units says in this term that it does nothing for a deal."""

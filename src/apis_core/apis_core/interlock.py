@@ -133,6 +133,11 @@ class Interlock:
         """Give a slot or a reservation back; None if there was none."""
         return self._slots.pop(deal_id, None)
 
+    def release_reservations(self) -> None:
+        """Give back what was reserved for negotiations that lead to nothing any more."""
+        for key in [key for key, slot in self._slots.items() if slot.deal is None]:
+            del self._slots[key]
+
     def expired(self, now_ns: int) -> list[str]:
         """Ids whose slots were not renewed in time. The caller releases them."""
         return [key for key, slot in self._slots.items() if now_ns >= slot.until_ns]

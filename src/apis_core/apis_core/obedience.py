@@ -101,7 +101,7 @@ class Obedience:
             if interlock.held(deal_id) is None:
                 interlock.release(deal_id)
                 continue
-            effects.append(Note(f"gives up deal {deal_id}: nobody renews it"))
+            effects.append(Note(f"gives up deal {deal_id}: nobody renews it", is_warning=True))
             if converter.works_for(deal_id):
                 effects += converter.leave(deal_id, f"nobody renews deal {deal_id}", now_ns)
             self._closing.setdefault(deal_id, "")
@@ -176,7 +176,8 @@ class Obedience:
                 ControlError.OUT_OF_RANGE,
                 f"current_a is {deal.current_a:g}; it must be above 0 and <= {capacity_a:g} A",
             )
-        reason = state.faults.why_not() or state.why_not_under(request.grid_master_id)
+        reason = state.faults.why_not() or state.refusals.why_not(now_ns)
+        reason = reason or state.why_not_under(request.grid_master_id)
         if state.modes.effective not in (OperationMode.RUN, OperationMode.SOFT_STOP):
             reason = f"is in {state.modes.effective.name.replace('_', ' ').lower()}"
         elif state.converter.reading.mode is ConverterMode.UNKNOWN:

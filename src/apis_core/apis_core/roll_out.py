@@ -100,7 +100,7 @@ class RollOut:
             return []
         if policy.version <= version:
             right = f"its version is {policy.version}, it must be above {version}, which holds"
-            return [Note(f"ignores its policy file: {right}")]
+            return [Note(f"ignores its policy file: {right}", is_warning=True)]
         self._refused.discard(edition.hash)
         self._consider(edition)
         return [Note(f"offers version {policy.version} of the policy")]
@@ -117,7 +117,7 @@ class RollOut:
             return []
         edition, reason = _read(offer)
         if edition is None:
-            return [Note(f"ignores the policy of {offer.unit_id}: {reason}")]
+            return [Note(f"ignores the policy of {offer.unit_id}: {reason}", is_warning=True)]
         if offer.kind is OfferKind.ADOPT:
             # a majority has written it down, whoever says so
             is_newer = self.decided is None or edition.version > self.decided.version

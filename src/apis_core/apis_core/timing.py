@@ -20,10 +20,15 @@ BUS_DOWN_S = 5.0  # by when a real converter is in WAIT after the order; see the
 
 _HEARTBEAT_NS = SECOND_NS  # a grid master that is gone is replaced within about five of these
 _LEASE_HEARTBEATS = 4
+_LEASE_FLOORS = 10  # a process that gets no turn for a second is not gone, however fast time goes
+_SUSPECT_FLOORS = 5
+_SILENT_FLOORS = 8
 _HOLD_POLLS = 3
 _NETWORK_FLOOR_WALL_S = 0.4  # what an answer may take on a busy machine
 _FRESH_POLL_NS = SECOND_NS // 20
 _DWELL_NS = SECOND_NS // 4
+_LOST_NS = 3 * SECOND_NS // 2
+_HOLD_LEASES = 2  # a deal outlives the loss of its grid master, and the election of the next
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,16 +95,17 @@ class Timing:
         submit_ns = 3 * answer_ns
         leave_ns = max(2 * SECOND_NS, 4 * network_floor_ns)
         status_ns = max(policy.data_acquisition_period_ns, pace_ns)
-        hold_ns = _HOLD_POLLS * poll_ns + 2 * answer_ns
-        lease_ns = _LEASE_HEARTBEATS * heartbeat_ns
+        lost_ns = max(_LOST_NS, network_floor_ns)
+        lease_ns = max(_LEASE_HEARTBEATS * heartbeat_ns, _LEASE_FLOORS * network_floor_ns)
+        hold_ns = max(_HOLD_POLLS * poll_ns + 2 * answer_ns, _HOLD_LEASES * lease_ns)
         return Timing(
             status_ns=status_ns,
             housekeeping_ns=max(policy.housekeeping_period_ns, network_floor_ns),
             window_ns=window_ns,
             submit_ns=submit_ns,
             reservation_ns=window_ns + submit_ns,
-            suspect_ns=2 * status_ns + network_floor_ns,
-            silent_ns=3 * status_ns + 2 * network_floor_ns,
+            suspect_ns=max(2 * status_ns + network_floor_ns, _SUSPECT_FLOORS * network_floor_ns),
+            silent_ns=max(3 * status_ns + 2 * network_floor_ns, _SILENT_FLOORS * network_floor_ns),
             dead_bus_ns=lease_ns + hold_ns + policy.scram_reference_delay_ns,
             retry_ns=max(SECOND_NS, pace_ns),
             late_ns=max(60 * SECOND_NS, 10 * network_floor_ns),
@@ -118,6 +124,12 @@ class Timing:
                 dwell_ns=_DWELL_NS,
                 answer_ns=answer_ns,
                 hold_ns=hold_ns,
+                lost_ns=lost_ns,
+                # both polls and statuses are signs of life, and what is lost is asked once more
+                silence_ns=max(
+                    min(poll_ns, status_ns) + 2 * lost_ns, _LEASE_FLOORS * network_floor_ns
+                ),
+                quit_ns=max(_LOST_NS, 2 * network_floor_ns),
             ),
         )
 

@@ -50,6 +50,9 @@ from apis_core.units import NEVER_NS
 __all__ = ["Standing", "Trader"]
 
 _MAX_BACK_OFF = 8.0  # times the housekeeping period
+_LOST = SubmitReply(
+    error=SubmitError.NOT_GRID_MASTER, message="its grid master was lost; ask again"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +106,8 @@ class Trader:
         self._negotiation: Negotiation | None = None
         self._submitted: Deal | None = None  # handed to the grid master, not answered yet
         self._wanted: dict[str, Deal] = {}  # the same, of deals by hand
+        self._leader: tuple[UnitId, int] = (NOBODY, 0)  # the grid master and its term
+        self._asks_next_leader = False  # the wish of this unit came while nobody led
         self._back_off = 1.0
         self._last_failure = ""
         self._due_ns = self._next_ns(now_ns)
@@ -132,8 +137,34 @@ class Trader:
         """Close a window that has run out; look at the scenario when it is time."""
         effects = self._conclude(standing, now_ns)
         if now_ns >= self._due_ns:
+            self._asks_next_leader |= standing.grid_master_id == NOBODY
             self._due_ns = self._next_ns(now_ns)
             effects += self._ask(standing, now_ns)
+        return effects
+
+    def follow(self, grid_master_id: UnitId, term: int, now_ns: int) -> list[Effect]:
+        """Somebody else leads, or nobody does any more.
+
+        What was handed to the last grid master, or was to be, comes to nothing, and nobody is to
+        blame: the next one is asked as soon as it leads.
+        """
+        leader = (grid_master_id, term if grid_master_id != NOBODY else 0)
+        if leader == self._leader:
+            return []
+        had_leader, self._leader = self._leader[0] != NOBODY, leader
+        effects: list[Effect] = []
+        if had_leader:
+            self._interlock.release_reservations()
+            for deal_id in list(self._wanted):
+                effects += self._wanted_answered(self._wanted.pop(deal_id), _LOST)
+            self._asks_next_leader |= self._submitted is not None or self._negotiation is not None
+            self._submitted = self._negotiation = None
+        if grid_master_id != NOBODY and self._asks_next_leader:
+            self._asks_next_leader = False
+            self._back_off = 1.0
+            # not all in the same moment, but the first well within the heartbeat
+            spread = self._random.random()
+            self._due_ns = min(self._due_ns, now_ns + round(self._timing.window_ns * spread / 2))
         return effects
 
     def hear_request(
@@ -204,9 +235,9 @@ class Trader:
         wanted = self._wanted.pop(deal_id, None)
         if wanted is not None:
             return self._wanted_answered(wanted, reply)
+        if self._submitted is None or self._submitted.deal_id != deal_id:
+            return []  # late: the grid master that it was handed to was lost
         deal, self._submitted = self._submitted, None
-        if deal is None:
-            return []
         if reply is not None and reply.error is SubmitError.NONE:
             self._back_off, self._last_failure = 1.0, ""
             return []

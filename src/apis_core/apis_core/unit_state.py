@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from apis_core.converter import ConverterKeeper
+from apis_core.driver_refusals import DriverRefusals
 from apis_core.election import Election
 from apis_core.faults import FaultBook
 from apis_core.hardware import Hardware
@@ -43,6 +44,7 @@ class UnitState:
         interlock: Its slots.
         converter: The keeper of its converter.
         faults: Those that it knows of.
+        refusals: Orders that its driver did not carry out.
         battery: As last read.
         section: Of the scenario, for the battery's time of day.
         band: Of the battery in it.
@@ -64,6 +66,7 @@ class UnitState:
     interlock: Interlock
     converter: ConverterKeeper
     faults: FaultBook
+    refusals: DriverRefusals = field(default_factory=DriverRefusals)
     battery: BatteryReading | None = None
     section: Section | None = None
     band: str = ""
@@ -147,6 +150,18 @@ class UnitState:
         peers = self.peers.items()
         return tuple([unit_id for unit_id, (_, heard_ns) in peers if heard_ns > since_ns])
 
+    def is_cut_off(self, now_ns: int) -> bool:
+        """Whether nobody leads, and nobody can: less than a majority is heard.
+
+        A grid master that could go on with this unit's deals is not to be hoped for then; the
+        others take this unit for dead in a moment, and leave its deals.
+        """
+        if self.election.grid_master_id(now_ns) != NOBODY:
+            return False
+        since_ns = now_ns - self.timing.status_ns - self.timing.deal.lost_ns
+        heard = sum(heard_ns > since_ns for _, heard_ns in self.peers.values())
+        return heard + 1 <= len(self.policy.member_unit_ids) // 2
+
     def suspect_ids(self, now_ns: int) -> tuple[UnitId, ...]:
         """Members that have not been heard for longer than usual, but are not lost yet."""
         low_ns, high_ns = now_ns - self.timing.silent_ns, now_ns - self.timing.suspect_ns
@@ -187,7 +202,7 @@ class UnitState:
             return "its converter has not been read"
         if self.battery is None or self.battery.soc_ratio is None:
             return "its battery has not been read"
-        reason = self.faults.why_not()
+        reason = self.faults.why_not() or self.refusals.why_not(now_ns)
         if reason:
             return reason
         if now_ns < self.paused_until_ns:

@@ -107,7 +107,7 @@ class Run:
             Phase.AUTHORISING: lambda: self.bus(Phase.AUTHORISING),
             Phase.STARTING: self.begin,
             Phase.COMPENSATING: self.start,
-            Phase.RUNNING: self.settle,
+            Phase.RUNNING: lambda: (self.settle(), self.live()),
             Phase.STOPPING: lambda: (self.forget(), self.abort("enough")),
             Phase.LEAVING: lambda: self.answer(Op.WAIT),
             Phase.RELEASING: lambda: self.take(self.machine.left(self.now_ns)),
@@ -121,6 +121,11 @@ class Run:
             if name is phase:
                 break
         return self
+
+    def live(self) -> None:
+        """Both units say how they are."""
+        for unit_id in (GIVER, TAKER):
+            self.machine.hear_unit(unit_id, self.now_ns)
 
     def bus(self, phase: Phase) -> None:
         self.modes[self.reference] = ConverterMode.VOLTAGE_REFERENCE

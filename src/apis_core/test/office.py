@@ -76,6 +76,7 @@ class Office:
             random=Random(1),
             known_deals={known.deal_id: known for known in known_deals},
             statuses={},
+            heard_ns={},
             now_ns=NOW_NS,
         )
         self.calls: list[Call] = []

@@ -76,6 +76,7 @@ def new_master(policy, statuses, deals=DEALS):
         random=Random(1),
         known_deals={known.deal_id: known for known in deals},
         statuses={status.unit_id: status for status in statuses},
+        heard_ns=dict.fromkeys([status.unit_id for status in statuses], NOW_NS),
         now_ns=NOW_NS,
     )
 
@@ -271,9 +272,26 @@ def test_w5_all_deals_go_on_under_the_next_grid_master(seed):
     assert {deal.grid_master_id for deal in ended} != {master_id}
 
 
+@pytest.mark.parametrize("role", ["gives", "takes and holds the bus"])
+def test_w5_a_grid_master_killed_in_its_own_deal_has_it_closed_within_ten_seconds(role):
+    """A unit that is dead is not waited for: neither its partner stays on, nor the record open."""
+    market = Led()
+    giver, taker = market.leader_id, market.a
+    if role != "gives":
+        giver, taker = taker, giver
+    deal_id = market.want(giver, taker, 30.0)
+    assert market.run_until(lambda: market.state(deal_id) is DealState.RUNNING, 60.0)
+    market.run_for(13.0)
+    market.lose()
+    lost_ns = market.now_ns
+    assert market.run_until(lambda: market.modes() == {M.WAIT}, 10.0)
+    assert market.run_until(lambda: market.state(deal_id) is DealState.ABORTED, 10.0)
+    assert market.now_ns - lost_ns <= 10 * SECOND_NS
+
+
 @pytest.mark.parametrize("kind", ["energies", "one lost word", "compensated"])
 def test_w5_an_adopted_deal_ends_with_what_was_agreed(kind):
-    market = Led()
+    market = Led(seed=2)
     if kind == "compensated":
         market.plants[market.a].meter_error_a = 0.05
     first = market.want(market.a, market.b, 20.0)

@@ -311,7 +311,7 @@ def test_silence_of_the_grid_master_ends_in_wait(keeper, mode):
     assert keeper.wake_ns == HOLD_NS
     assert keeper.tick(HOLD_NS - 1) == []
     note, command = keeper.tick(HOLD_NS)
-    assert note == Note("stops its converter: E009 no longer renews deal d")
+    assert note == Note("stops its converter: E009 no longer renews deal d", is_warning=True)
     assert command.order == WAIT
     assert keeper.is_stopping
 

@@ -181,7 +181,7 @@ def test_a_silent_side_of_a_pair_is_waited_out_whatever_the_reference_carries(ru
     began_ns = run.now_ns
     while run.machine.phase is Phase.STOPPING:
         run.wait()
-    assert run.now_ns - began_ns >= 2 * TIMING.hold_ns
+    assert 6 * S <= run.now_ns - began_ns <= 10 * S
     assert run.end().state is DealState.ABORTED
 
 
@@ -203,7 +203,7 @@ def adopted(policy, reference=TAKER, **changes) -> Run:
     run.modes = {GIVER: ConverterMode.DISCHARGE, TAKER: ConverterMode.CHARGE}
     run.modes[reference] = ConverterMode.VOLTAGE_REFERENCE
     run.shares = {GIVER: 2.0, TAKER: 2.0}
-    run.take(run.machine.adopt(run.now_ns))
+    run.take(run.machine.adopt(run.now_ns, {}))
     return run
 
 

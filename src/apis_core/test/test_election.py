@@ -217,7 +217,9 @@ def test_a_grid_master_that_no_majority_answers_gives_up_before_the_others_may()
         effects = one.tick(at_ns)
     assert at_ns == now_ns + round(3.6 * S)
     assert effects == [
-        Note("is no longer the grid master of term 1: a majority no longer answers")
+        Note(
+            "is no longer the grid master of term 1: a majority no longer answers", is_warning=True
+        )
     ]
     assert one.grid_master_id(at_ns) == NOBODY
 
@@ -225,16 +227,66 @@ def test_a_grid_master_that_no_majority_answers_gives_up_before_the_others_may()
 def test_a_grid_master_that_slept_gives_way_to_a_newer_one():
     one, now_ns = master()
     effects = one.hear_claim(claim(term=2), now_ns + 60 * S)
-    assert Note("is no longer the grid master of term 1: E002 leads term 2") in effects
+    assert (
+        Note("is no longer the grid master of term 1: E002 leads term 2", is_warning=True)
+        in effects
+    )
     assert answer(effects).granted
 
 
 def test_a_candidate_without_a_majority_gives_its_voters_back_and_backs_off_longer():
     one, now_ns = candidate()
-    effects = one.tick(one.wake_ns)
-    assert claims(effects) == [ClaimKind.RESIGN]
+    said = []
+    while one.role is Role.CANDIDATE:
+        said += claims(one.tick(one.wake_ns))
+    assert said[-1] is ClaimKind.RESIGN
     assert one.role is Role.FOLLOWER
     assert one.wake_ns > now_ns
+
+
+def test_a_candidate_says_so_again_as_long_as_it_stands():
+    """Its first word may come before somebody can hear it."""
+    one, now_ns = candidate()
+    (again,) = [e.message for e in one.tick(one.wake_ns) if isinstance(e, Broadcast)]
+    assert (again.kind, again.term, again.sequence) == (ClaimKind.CANDIDATE, 1, 2)
+    one.hear_grant(grant(sequence=2), now_ns + S + 1)
+    assert one.is_master(now_ns + S + 1)
+
+
+def test_a_process_that_got_no_turn_hears_what_was_said_before_it_stands():
+    one = election()
+    late_ns = one.wake_ns + 5 * S
+    assert one.tick(late_ns) == []
+    one.hear_claim(claim(), late_ns + 1)  # it waited in the queue
+    assert one.grid_master_id(late_ns + 1) == "E002"
+    one = election()
+    assert one.tick(one.wake_ns + 5 * S) == []
+    assert claims(one.tick(one.wake_ns)) == [ClaimKind.CANDIDATE]  # there was nothing
+
+
+def test_a_unit_that_has_just_started_waits_for_members_that_are_starting_too():
+    one = election()
+    while one.wake_ns < NOW_NS + 8 * S:
+        assert one.tick(one.wake_ns, reachable=2) == []  # a majority, but not all
+    while one.role is not Role.CANDIDATE:  # nobody waits for ever for who is silent
+        one.tick(one.wake_ns, reachable=2)
+        assert one.wake_ns < NOW_NS + 12 * S
+
+
+@pytest.mark.parametrize("rank", [0, 2])
+def test_when_all_have_started_the_first_stands_first(rank: int):
+    one = election(rank=rank)
+    began_ns = one.wake_ns
+    while one.role is not Role.CANDIDATE:
+        now_ns = one.wake_ns
+        one.tick(now_ns, reachable=3)
+    assert now_ns == began_ns + 2 * rank * S
+
+
+def test_who_has_followed_a_grid_master_does_not_wait_for_all():
+    one = election()
+    one.hear_claim(claim(), NOW_NS)
+    assert claims(one.tick(one.wake_ns, reachable=2)) == [ClaimKind.CANDIDATE]
 
 
 @pytest.mark.parametrize(("leads", "expected"), [(True, [ClaimKind.RESIGN]), (False, [])])

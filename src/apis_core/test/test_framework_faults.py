@@ -6,9 +6,18 @@ import pytest
 from market import Market
 from village import IDLE
 
+from apis_core.driver_refusals import DriverRefusals
 from apis_core.events import Answered, Command, JournalFailed, Raise, Received, Troubled
 from apis_core.messages import ConverterReply, Fault
-from apis_core.types import DealState, FaultCategory, FaultExtent, FaultLevel
+from apis_core.types import (
+    ConverterError,
+    ConverterMode,
+    DealState,
+    FaultCategory,
+    FaultExtent,
+    FaultLevel,
+    OperationMode,
+)
 
 
 @pytest.fixture
@@ -124,3 +133,58 @@ def test_w23_what_is_told_again_lasts_no_longer_for_that(market):
     assert agent._faults._until_ns["E003", "broken", False][1] == until_ns
     late = market.now_ns + market.policy.local_quarantine_ns
     assert agent._faults.to_tell_again(late) == []
+
+
+def test_11_4_a_unit_whose_driver_does_not_obey_soon_begins_no_deals(market):
+    """Its lifecycle node was deactivated, say: WAIT is obeyed, and readings go on."""
+    unit_id = "E001"
+    others = ConverterMode.WAIT, ConverterMode.UNKNOWN
+
+    def refuses(who, order):
+        if who != unit_id or order.mode in others:
+            return None
+        return ConverterReply(error=ConverterError.REFUSED, message="is not active", reading=IDLE)
+
+    market.mishap = refuses
+    reasons = []
+    for round_ in range(6):
+        deal_id = market.want("E002", unit_id, 10.0 + round_, after_s=20.0)
+        assert deal_id not in market.deals or market.deals[deal_id].state is not DealState.RUNNING
+        standing = market.agents[unit_id]._state.standing(
+            market.now_ns, (OperationMode.SOFT_STOP,)
+        )
+        reasons.append(standing.why_not)
+    aborted = [deal for deal in market.deals.values() if deal.state is DealState.ABORTED]
+    assert len(aborted) <= 3
+    assert "its driver does not obey: is not active" in reasons
+
+
+def test_11_4_refusals_in_a_row_make_longer_and_longer_pauses_and_then_a_fault():
+    refusals = DriverRefusals()
+    no = ConverterReply(error=ConverterError.REFUSED, message="is not active")
+    assert not refusals.note(no, 10, 100)
+    assert refusals.why_not(109) == "its driver does not obey: is not active"
+    assert refusals.why_not(110) == ""
+    assert not refusals.note(None, 10, 200)
+    assert (refusals.why_not(219), refusals.why_not(220)) != ("", "")
+    assert refusals.note(no, 10, 300)
+    assert refusals.why_not(339) != ""
+    assert not refusals.note(ConverterReply(), 10, 320)
+    assert (refusals.why_not(320), refusals.count) == ("", 0)
+
+
+def test_what_protects_is_told_as_a_warning():
+    market = Market()
+    assert market.warnings == []  # a start is none
+    master_id = market.master_id
+    giver, taker = [unit_id for unit_id in market.plants if unit_id != master_id][:2]
+    market.want(giver, taker, 20.0)
+    assert market.warnings == []
+    market.kill(taker)
+    market.finish()
+    assert any("aborted" in text for text in market.warnings)
+    market.warnings.clear()
+    market.want(giver, master_id, 20.0)
+    market.kill(master_id)
+    market.run_for(60.0)
+    assert any("stops its converter" in text for text in market.warnings)

@@ -270,7 +270,8 @@ def test_w5_inherited_deals_are_closed_once_no_unit_has_them(policy):
     assert office.published == {}
     office.take(office.master.hear_status(status("E001"), NOW_NS))
     assert office.published == {}
-    office.wait()
+    while not office.published:
+        office.wait()
     (closed,) = office.published["old"]
     assert (closed.state, closed.term, closed.sequence) == (DealState.ABORTED, 7, 1)
     assert closed.reason == "its grid master E004 was lost"
@@ -298,8 +299,8 @@ def test_w5_a_deal_of_an_older_grid_master_that_is_heard_of_late_is_closed_too(p
     office.master.hear_deal(old)
     for unit_id in ("E001", "E002"):
         office.take(office.master.hear_status(status(unit_id), office.now_ns))
-    office.wait()
-    office.wait()
+    while not office.published:
+        office.wait()
     assert office.state("old") is DealState.ABORTED
     office.master.hear_deal(replace(old, sequence=2))  # and a later word does not revive it
     assert office.master.wake_ns == NEVER_NS

@@ -365,3 +365,47 @@ def test_5_1_one_negotiation_at_a_time_also_then(wanting):
     trader = wanting.trader
     trader._negotiation = replace(trader._negotiation, until_ns=wanting.now_ns + 120 * S)
     assert trader.tick(wanting.standing, wanting.now_ns + 60 * S) == []
+
+
+# --- when the grid master is lost ----------------------------------------------------------------
+
+
+def follows(desk: Desk, grid_master_id: str, term: int) -> list:
+    desk.stands(grid_master_id=grid_master_id, why_not="" if grid_master_id else "nobody leads")
+    return desk.trader.follow(grid_master_id, term, desk.now_ns)
+
+
+@pytest.mark.parametrize("lost_at", ["asked", "submitted", "idle"])
+def test_w5_what_the_loss_of_a_grid_master_spoils_is_asked_for_again_when_the_next_one_leads(
+    wanting, lost_at
+):
+    follows(wanting, "E003", 1)
+    if lost_at == "submitted":
+        wanting.submitted()
+    elif lost_at == "asked":
+        wanting.ask()
+    follows(wanting, NOBODY, 1)
+    assert wanting.interlock.why_not(CHARGE) == ""  # nothing is kept for what is void
+    if lost_at == "idle":
+        assert wanting.tick() == []  # it would have asked now
+    wanting.now_ns += 5 * S
+    follows(wanting, "E001", 2)
+    assert wanting.trader.wake_ns <= wanting.now_ns + S
+    assert wanting.ask().type is CHARGE
+
+
+def test_w5_an_answer_to_what_is_void_concerns_nothing_else(wanting):
+    follows(wanting, "E003", 1)
+    old = wanting.submitted().request.deal.deal_id
+    follows(wanting, "E001", 2)
+    new = wanting.submitted().request.deal.deal_id
+    assert new != old
+    assert wanting.trader.submission_answered(old, None) == []
+    assert wanting.trader._submitted is not None
+
+
+def test_w5_who_has_reserved_a_slot_for_a_lost_negotiation_has_it_back(giving):
+    follows(giving, "E003", 1)
+    assert giving.hear_request(request(CHARGE)).type is not None
+    follows(giving, "E001", 2)
+    assert not giving.interlock.is_used

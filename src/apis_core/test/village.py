@@ -108,6 +108,7 @@ class Village:
         self.stopped: set[str] = set()
         self.deals: dict[str, Deal] = {}
         self.trace: list[str] = []
+        self.warnings: list[str] = []
         self.bus_v = 0.0
         self.lost: Callable[[str, str], bool] = lambda _from, _to: False
         self.watchers: list[Callable[[Village], None]] = []
@@ -217,7 +218,8 @@ class Village:
                     self.orders.append((unit_id, order))
                     reply = self._obey(unit_id, order)
                     self._deliver(unit_id, unit_id, Answered(call_id, reply))
-                case Note(text):
+                case Note(text, is_warning):
+                    self.warnings += [text] * is_warning
                     self.trace.append(f"{s_from_ns(self.now_ns):9.2f} {unit_id} {text}")
                 case Stopped():
                     self.stopped.add(unit_id)

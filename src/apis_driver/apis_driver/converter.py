@@ -6,12 +6,13 @@ import math
 from collections import deque
 from dataclasses import replace
 
+from apis_core.driving import Complaint
 from apis_core.messages import ConverterReading
 from apis_core.types import ConverterMode
 from apis_driver.counting import EnergyCounter
 from apis_driver.device import DcdcDevice, DcdcSetpoints, DcdcStatus
 from apis_driver.errors import BadFrame, DeviceError, DeviceTimeout, PortError, ReadBackMismatch
-from apis_driver.rules import Complaint, GovernorSettings, Times
+from apis_driver.rules import GovernorSettings, Times
 
 __all__ = ["Converter"]
 

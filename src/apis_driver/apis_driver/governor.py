@@ -19,16 +19,17 @@ from __future__ import annotations
 import math
 from collections import deque
 
-from apis_core.driving import Refused, is_wait
+from apis_core.driving import FROM_NOBODY, Complaint, Refused, is_wait
 from apis_core.hardware import Hardware
 from apis_core.messages import (
+    ClaimKind,
     ConverterOperation,
     ConverterOrder,
     ConverterReading,
     ConverterReply,
 )
 from apis_core.safety import static_violation
-from apis_core.types import Alarm, ConverterError, ConverterMode, StopCause
+from apis_core.types import Alarm, ConverterError, ConverterMode, FaultLevel, StopCause
 from apis_driver.converter import Converter
 from apis_driver.device import DcdcDevice, DcdcSetpoints, DcdcStatus, SharingPermit
 from apis_driver.errors import (
@@ -39,7 +40,7 @@ from apis_driver.errors import (
     ReadBackMismatch,
 )
 from apis_driver.orders import Orders
-from apis_driver.rules import Complaint, GovernorSettings, Times
+from apis_driver.rules import GovernorSettings, Times
 from apis_driver.stopping import Stopper
 
 __all__ = ["Governor"]
@@ -141,6 +142,10 @@ class Governor:
         """Until the stop at the energy limit is ordered; inf = none is in sight. [s]"""
         return math.inf if self._stopper.is_under_way else self._converter.stop_due_in_s
 
+    def hear_claim(self, kind: ClaimKind, term: int) -> None:
+        """Somebody claims a term. May be called by another thread."""
+        self._held.led.hear(kind, term)
+
     def reading(self) -> ConverterReading:
         """What is known now."""
         is_on = self._converter.mode.is_active
@@ -182,6 +187,8 @@ class Governor:
         """Obey or refuse an order; the reply has the reading after it."""
         error, message = ConverterError.NONE, ""
         is_renewal = order.operation is ConverterOperation.HOLD
+        if why := self._held.led.why_not(order):
+            self.complaints.append(Complaint(FROM_NOBODY, why, FaultLevel.WARN))
         try:
             if self.lost:
                 raise Refused(ConverterError.TIMEOUT, self.lost)

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from apis_driver.device import DeviceSettings
 
-__all__ = ["Complaint", "GovernorSettings", "Times"]
+__all__ = ["GovernorSettings", "Times"]
 
 
 class GovernorSettings(DeviceSettings):
@@ -44,14 +44,6 @@ class GovernorSettings(DeviceSettings):
     check_setpoints_s: float = Field(default=5.0, gt=0)
     stop_slew_a_per_s: float = Field(default=20.0, gt=0, le=1000)
     order_delay_s: float = Field(default=0.01, ge=0, le=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Complaint:
-    """Something that people and the unit should know; ``code`` is short and stable."""
-
-    code: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ it up and down, too: what is deactivated or cleaned up from outside stays so.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -30,15 +31,13 @@ from rclpy.task import Future
 from sensor_msgs.msg import BatteryState
 
 from apis_control import Timing as LoopTiming
-from apis_core.driving import TO_WAIT
+from apis_core.driving import TO_WAIT, Complaint, protective_stop
 from apis_core.errors import DeviceError
 from apis_core.hardware import Hardware
 from apis_core.messages import ConverterReading, ConverterReply
 from apis_core.types import (
     ConverterError,
     ConverterMode,
-    FaultCategory,
-    FaultExtent,
     FaultLevel,
     UnitId,
 )
@@ -46,9 +45,9 @@ from apis_driver import translate
 from apis_driver.device import BatteryDevice, BatteryStatus, DcdcDevice
 from apis_driver.http_server import CompatServer, HttpServerSettings
 from apis_driver.parameters import GROUPS, PARAMETERS
-from apis_driver.rules import Complaint, GovernorSettings, Times
+from apis_driver.rules import GovernorSettings, Times
 from apis_driver.unit_hardware import OPEN_LIMIT_S, Timing, UnitHardware
-from apis_interfaces.msg import ConverterState, Fault
+from apis_interfaces.msg import ConverterState, Fault, GridMasterClaim
 from apis_interfaces.srv import ConverterCommand
 from apis_signing import OPEN, Words
 from apis_signing.parameters import declare_parameters
@@ -59,7 +58,7 @@ SUPERVISE_S = 0.1
 DIAGNOSTICS_S = 1.0
 PUBLISH_S = 0.2  # a reading that says nothing new; news go out at once
 BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
-REMIND_S = 5.0  # a unit forgets a fault that is not seen any more
+REMIND_WALL_S, REMIND_PLANT_S = 0.5, 10.0  # a unit forgets a fault that is not seen any more
 DRAIN_S = 4.0  # for the converter to reach WAIT in order at the end
 _OPEN_SLACK_S = 1.0
 
@@ -118,7 +117,8 @@ class DriverNode(LifecycleNode):
         self._state = "unconfigured"
         self._failures = 0
         self._retry_s = 0.0
-        self._idle_told_s = time.monotonic()  # that it obeys nobody
+        # when it was told that nobody is obeyed, by the wall's clock and the plant's
+        self._idle_told_s = (time.monotonic(), -math.inf)
         self._why = "not started yet"
         self._last_complaint: Complaint | None = None
         self._ends_at_s: float | None = None
@@ -154,6 +154,8 @@ class DriverNode(LifecycleNode):
         self.create_service(
             ConverterCommand, self._command_name, self._serve, callback_group=orders
         )
+        claims = f"/apis/{setup.cluster}/grid_master"
+        self.create_subscription(GridMasterClaim, claims, self._hear_claim, EVENT)
         # Not the default clock: ROS time stalls when somebody sets the system clock back.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(SUPERVISE_S, self._supervise, clock=steady)
@@ -218,7 +220,7 @@ class DriverNode(LifecycleNode):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """To WAIT; only WAIT and READ are obeyed from now on."""
         self._stand_down()
-        self._state, self._idle_told_s = "inactive", 0.0
+        self._state, self._idle_told_s = "inactive", (-math.inf, -math.inf)
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -280,10 +282,12 @@ class DriverNode(LifecycleNode):
 
     def _tell_that_nobody_is_obeyed(self) -> None:
         """So that the unit makes no deals that it cannot keep; told again, as it lasts."""
-        now_s = time.monotonic()
-        if self._state == "active" or now_s < self._idle_told_s + REMIND_S:
+        now_s, plant_s = time.monotonic(), self._plant_s()
+        wall_told_s, plant_told_s = self._idle_told_s
+        is_soon = now_s < wall_told_s + REMIND_WALL_S or plant_s < plant_told_s + REMIND_PLANT_S
+        if self._state == "active" or is_soon:
             return
-        self._idle_told_s = now_s
+        self._idle_told_s = (now_s, plant_s)
         self._complain(
             Complaint(
                 "driver_not_active",
@@ -347,6 +351,13 @@ class DriverNode(LifecycleNode):
         translate.fill_reply(response, reply, self._setup.unit_id)
         return words.sign(response, channel, request)
 
+    def _hear_claim(self, message: GridMasterClaim) -> None:
+        """Whose orders count; what the unit itself makes of the claim is its own affair."""
+        words, claim = self._setup.words, translate.claim(message)
+        topic = f"/apis/{self._setup.cluster}/grid_master"
+        if claim is not None and not words.why_refused(message, topic):
+            self.hardware.governor.hear_claim(*claim)
+
     def _answer(self) -> None:
         """In the executor's thread: what the converter's thread has finished."""
         while self._finished:
@@ -369,6 +380,8 @@ class DriverNode(LifecycleNode):
         now_s = time.monotonic()
         if reading.mode is mode and now_s < when_s + PUBLISH_S:
             return
+        if reading.mode is not mode and (why := protective_stop(reading)):
+            self.get_logger().warning(f"stops its converter: {why}")
         self._published = (reading.mode, now_s)
         self._say_reading(reading)
 
@@ -384,25 +397,19 @@ class DriverNode(LifecycleNode):
         self._batteries.publish(message)
 
     def _complain(self, complaint: Complaint) -> None:
-        if complaint != self._last_complaint:  # one that lasts is told again, but not to people
-            self.get_logger().error(f"{complaint.code}: {complaint.message}")
+        text = f"{complaint.code}: {complaint.message}"
+        if complaint == self._last_complaint:
+            pass  # one that lasts is told again, but not to people
+        elif complaint.level is FaultLevel.WARN:
+            self.get_logger().warning(text)
+        else:
+            self.get_logger().error(text)
         self._last_complaint = complaint
         self._publish_fault(complaint)
 
     def _publish_fault(self, complaint: Complaint) -> None:
-        unit_id = self._setup.unit_id
-        fault = Fault(
-            unit_id=unit_id,
-            # not the unit's own id: it takes no word of its own from the graph
-            reporter_id=f"{unit_id}/driver",
-            category=int(FaultCategory.HARDWARE),
-            extent=int(FaultExtent.LOCAL),
-            level=int(FaultLevel.ERROR),
-            code=complaint.code,
-            message=complaint.message,
-            deal_id=self.hardware.governor.deal_id,
-            stamp=translate.time_of(self.get_clock().now().nanoseconds),
-        )
+        deal_id, now_ns = self.hardware.governor.deal_id, self.get_clock().now().nanoseconds
+        fault = translate.fault(self._setup.unit_id, complaint, deal_id, now_ns)
         self._faults.publish(self._setup.words.sign(fault, self._faults.topic_name))
 
     def _diagnose(self) -> None:

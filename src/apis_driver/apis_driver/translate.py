@@ -11,18 +11,28 @@ from typing import Any
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import BatteryState
 
+from apis_core.driving import Complaint
 from apis_core.messages import (
+    ClaimKind,
     ConverterOperation,
     ConverterOrder,
     ConverterReading,
     ConverterReply,
 )
-from apis_core.types import ConverterMode, UnitId
+from apis_core.types import ConverterMode, FaultCategory, FaultExtent, UnitId
 from apis_driver.device import BatteryStatus
-from apis_interfaces.msg import ConverterState
+from apis_interfaces.msg import ConverterState, Fault, GridMasterClaim
 from apis_interfaces.srv import ConverterCommand
 
-__all__ = ["battery_state", "converter_order", "converter_state", "fill_reply", "time_of"]
+__all__ = [
+    "battery_state",
+    "claim",
+    "converter_order",
+    "converter_state",
+    "fault",
+    "fill_reply",
+    "time_of",
+]
 
 _READING_FIELDS = tuple(
     field.name
@@ -63,6 +73,30 @@ def fill_reply(
     response.error_msg = reply.message
     response.state = converter_state(unit_id, reply.reading or ConverterReading())
     return response
+
+
+def claim(message: GridMasterClaim) -> tuple[ClaimKind, int] | None:
+    """What somebody claims and in which term; None if its kind does not exist."""
+    try:
+        return ClaimKind(message.kind), message.term
+    except ValueError:
+        return None
+
+
+def fault(unit_id: UnitId, complaint: Complaint, deal_id: str, stamp_ns: int) -> Fault:
+    """What a driver has to say of its converter, for the unit and for people."""
+    return Fault(
+        unit_id=unit_id,
+        # not the unit's own id: it takes no word of its own from the graph
+        reporter_id=f"{unit_id}/driver",
+        category=int(FaultCategory.HARDWARE),
+        extent=int(FaultExtent.LOCAL),
+        level=int(complaint.level),
+        code=complaint.code,
+        message=complaint.message,
+        deal_id=deal_id,
+        stamp=time_of(stamp_ns),
+    )
 
 
 def converter_state(unit_id: UnitId, reading: ConverterReading) -> ConverterState:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
+from apis_core.driving import Complaint
 from apis_core.errors import DeviceError
 from apis_core.hardware import Hardware
 from apis_core.messages import (
@@ -24,7 +25,7 @@ from apis_core.types import ConverterError, ConverterMode
 from apis_driver.device import BatteryDevice, BatteryStatus, DcdcDevice, SharingPermit
 from apis_driver.errors import PortError
 from apis_driver.governor import Governor
-from apis_driver.rules import Complaint, GovernorSettings, Times
+from apis_driver.rules import GovernorSettings, Times
 from apis_driver.worker import Priority, Worker
 
 __all__ = ["Timing", "UnitHardware"]

@@ -289,3 +289,22 @@ def test_who_walks_it_down_from_outside_is_obeyed(graph):
     node.trigger_activate()
     assert graph.order(operation=1, mode=4, grid_current_a=2.0).error_code == 0
     graph.end()
+
+
+def test_an_order_in_a_term_that_nobody_leads_is_refused_and_told_as_a_warning(graph):
+    """Anybody may send one in an open grid; obeyed, it would lock all later grid masters out."""
+    from apis_interfaces.msg import GridMasterClaim
+
+    graph.start()
+    graph.until(graph.is_active)
+    say = graph.node.create_publisher(GridMasterClaim, "/apis/village/grid_master", 100)
+    graph.until(lambda: say.get_subscription_count() > 0)
+    say.publish(GridMasterClaim(kind=2, unit_id="E002", term=3))
+    graph.until(lambda: graph.node.hardware.governor._held.led.term == 3)
+    refused = graph.order(operation=1, mode=4, grid_current_a=2.0, term=99)
+    assert refused.error_code == 103
+    assert "nobody leads" in refused.error_msg
+    graph.until(lambda: bool(graph.faults))
+    assert (graph.faults[-1].code, graph.faults[-1].level) == ("order_of_no_grid_master", 1)
+    assert graph.order(operation=1, mode=4, grid_current_a=2.0, term=3).error_code == 0
+    graph.end()

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from apis_core.driving import HeldOrder, Refused, is_wait
 from apis_core.messages import (
+    ClaimKind,
     ConverterOperation,
     ConverterOrder,
     ConverterReading,
@@ -53,6 +54,16 @@ class Driver:
             error, message = refused.error, str(refused)
         reading = self.read(unit_id, now_s, stamp_ns)
         return ConverterReply(error=error, message=message, reading=reading)
+
+    def hear_claim(self, kind: ClaimKind, term: int, unit_id: UnitId | None = None) -> None:
+        """Somebody claims a term; what one unit's driver hears of that, or all of them."""
+        for each, held in self._held.items():
+            if unit_id in (None, each):
+                held.led.hear(kind, term)
+
+    def why_from_nobody(self, unit_id: UnitId, order: ConverterOrder) -> str:
+        """Why an order comes from nobody that leads; empty = it does not."""
+        return self._held[unit_id].led.why_not(order)
 
     def deal_id(self, unit_id: UnitId) -> str:
         """The deal in whose name the converter was ordered last."""

@@ -20,17 +20,20 @@ from rclpy.duration import Duration
 from rclpy.executors import Executor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock as ClockMessage
 from sensor_msgs.msg import BatteryState
 
+from apis_core.driving import FROM_NOBODY, Complaint, protective_stop
 from apis_core.errors import ConfigError, Problem
 from apis_core.grid import GridDescription, parse_grid
 from apis_core.messages import ConverterReading, ConverterReply
-from apis_core.types import ConverterError, ConverterMode, UnitId
+from apis_core.types import ConverterError, ConverterMode, FaultLevel, UnitId
 from apis_core.units import LAST_TIME_S, SECOND_NS
+from apis_driver.translate import claim as claim_of
 from apis_driver.translate import converter_order, converter_state, fill_reply, time_of
+from apis_driver.translate import fault as fault_of
 from apis_emulator import translate
 from apis_emulator.emulation import Emulation
 from apis_emulator.houses import start_of
@@ -39,7 +42,7 @@ from apis_emulator.pacer import Pacer
 from apis_emulator.servers.plant_lock import PlantLock
 from apis_emulator.servers.serving import DeviceServers
 from apis_emulator.servers.tampering import TamperingError, parameters_of, tamper
-from apis_interfaces.msg import BusState, ConverterState, HouseState
+from apis_interfaces.msg import BusState, ConverterState, Fault, GridMasterClaim, HouseState
 from apis_interfaces.srv import ConverterCommand, EmulatorControl, InjectFault
 from apis_signing import Words, read_keys
 from apis_signing.parameters import NodeParameter, declare_parameters
@@ -61,6 +64,12 @@ LAST_WORD_S = 0.5  # for somebody who hears that
 LEAVE_LIMIT_S = 3  # for leaving the graph
 
 TELEMETRY = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+EVENT = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
+RECORD = QoSProfile(
+    depth=100,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
 PARAMETERS = (
     NodeParameter(
         name="grid_file", default="", about="Path of the resolved grid description (JSON); needed"
@@ -93,7 +102,6 @@ class EmulatorNode(Node):
         super().__init__(
             "emulator",
             namespace=f"/apis/{grid.cluster}",
-            enable_rosout=False,
             # It makes the time that others go by.
             parameter_overrides=[Parameter("use_sim_time", value=False)],
         )
@@ -120,6 +128,9 @@ class EmulatorNode(Node):
         self._ends_at_s: float | None = None
         self.is_ended = False
 
+        self._claims = f"{self.get_namespace()}/grid_master"
+        self.create_subscription(GridMasterClaim, self._claims, self._hear_claim, EVENT)
+        self._faults = self.create_publisher(Fault, "faults", RECORD)
         self._clock_publisher = self.create_publisher(ClockMessage, "/clock", TELEMETRY)
         self._bus = self.create_publisher(BusState, "bus_state", TELEMETRY)
         self._converters = self._per_unit(ConverterState, "converter_state", self._native)
@@ -240,12 +251,26 @@ class EmulatorNode(Node):
                     message=f"operation is {request.operation}, it must be 0 to 4",
                 )
             else:
+                if why := self._driver.why_from_nobody(unit_id, order):
+                    self._complain(unit_id, Complaint(FROM_NOBODY, why, FaultLevel.WARN))
                 reply = self._driver.handle(unit_id, order, now_s)
             self._publish_changes(now_s)
             reply = replace(reply, reading=self._read(unit_id, now_s))
             return fill_reply(response, reply, unit_id)
 
         return serve
+
+    def _hear_claim(self, message: GridMasterClaim) -> None:
+        """Whose orders count."""
+        claim = claim_of(message)
+        if claim is not None and not self._ears.why_refused(message, self._claims):
+            self._driver.hear_claim(*claim)
+
+    def _complain(self, unit_id: UnitId, complaint: Complaint) -> None:
+        self.get_logger().warning(f"{unit_id}: {complaint.code}: {complaint.message}")
+        deal_id = self._driver.deal_id(unit_id)
+        fault = fault_of(unit_id, complaint, deal_id, self._now_ns())
+        self._faults.publish(self._words_of(unit_id).sign(fault, self._faults.topic_name))
 
     def tick(self) -> None:
         """Let the hardware go on to the present; call it every `TICK_S`."""
@@ -371,6 +396,8 @@ class EmulatorNode(Node):
 
     def _publish_converter(self, unit_id: UnitId, now_s: float) -> None:
         reading = self._read(unit_id, now_s)
+        if reading.mode is not self._modes[unit_id] and (why := protective_stop(reading)):
+            self.get_logger().warning(f"{unit_id} stops its converter: {why}")
         self._modes[unit_id] = reading.mode
         message = converter_state(unit_id, reading)
         publisher = self._converters[unit_id]

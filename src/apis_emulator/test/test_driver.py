@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from apis_core.messages import ClaimKind
 from apis_core.messages import ConverterOperation as Operation
 from apis_core.types import ConverterError as Error
 from apis_core.types import ConverterMode as Mode
@@ -158,6 +159,50 @@ def test_order_of_an_older_term_is_refused(live):
         assert "term is 4, it must be 5 or more" in reply.message
     live.order("E002", Operation.CURRENT, grid_current_a=2.0, term=5)
     assert live["E002"].current_setpoint_a == 2.0
+
+
+def leads(live, term: int, times: int = 1, kind: ClaimKind = ClaimKind.MASTER) -> None:
+    for _ in range(times):
+        live.driver.hear_claim(kind, term)
+
+
+def test_a_term_that_nobody_leads_is_refused_and_locks_nobody_out(live):
+    leads(live, 3)
+    reply = live.mode("E002", CHARGE, grid_current_a=1.0, term=99)
+    assert (reply.error, reply.reading.mode) == (Error.REFUSED, WAIT)
+    assert reply.message == "term is 99, which nobody leads; the newest is 3"
+    live.wait("E002", term=99)  # anybody may say so, but it binds nobody
+    live.charge("E002", 1.0, term=3)
+
+
+def test_a_stranger_who_was_before_the_first_claim_locks_nobody_out_either(live):
+    live.charge("E002", 1.0, term=99)
+    assert live.mode("E002", WAIT, term=3).error is Error.OLD_TERM
+    leads(live, 3)
+    live.charge("E002", 1.0, term=3)
+    assert (
+        live.order("E002", Operation.CURRENT, grid_current_a=2.0, term=99).error is Error.REFUSED
+    )
+
+
+def test_an_older_grid_master_never_wins(live):
+    leads(live, 3)
+    live.charge("E002", 1.0, term=3)
+    leads(live, 4, kind=ClaimKind.CANDIDATE)
+    live.charge("E002", 1.0, term=4)
+    leads(live, 3, times=4)  # words that were under way
+    assert live.order("E002", Operation.HOLD, term=3).error is Error.OLD_TERM
+    leads(live, 4)
+    leads(live, 3, times=4)
+    assert live.order("E002", Operation.HOLD, term=3).error is Error.OLD_TERM
+
+
+def test_a_claim_that_nobody_followed_is_forgotten(live):
+    leads(live, 3)
+    leads(live, 99)
+    live.charge("E002", 1.0, term=99)
+    leads(live, 3, times=5)
+    live.charge("E002", 1.0, term=3)
 
 
 def test_term_outlives_wait(live):

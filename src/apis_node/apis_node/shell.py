@@ -27,7 +27,7 @@ from sensor_msgs.msg import BatteryState
 from apis_core import events, messages
 from apis_core.agent import Agent, AgentSettings
 from apis_core.errors import ApisError
-from apis_core.types import ControlError, ConverterMode, OperationMode, UnitId
+from apis_core.types import ControlError, ConverterMode, FaultLevel, OperationMode, UnitId
 from apis_core.units import NEVER_NS, s_from_ns
 from apis_interfaces import msg, srv
 from apis_node import qos
@@ -207,7 +207,7 @@ class UnitShell:
                         self._status = message
                     self._say(self._publishers[type(message)], to_ros(message, instants, now_ns))
                 case events.Raise(fault):
-                    self._log.error(f"fault {fault.code}: {fault.message}")
+                    self._log_fault(fault)
                     self._say(self._publishers[messages.Fault], to_ros(fault, instants, now_ns))
                 case events.Send(to, message):
                     self._say(self._accept_publisher(to), to_ros(message, instants, now_ns))
@@ -232,10 +232,21 @@ class UnitShell:
                     self._battery.free(type_)
                 case events.MembersChanged(unit_ids):
                     self._meet(unit_ids)
+                case events.Note(text, is_warning=True):
+                    self._log.warning(text)
                 case events.Note(text):
                     self._log.info(text)
                 case events.Stopped():
                     self.is_stopped = True
+
+    def _log_fault(self, fault: messages.Fault) -> None:
+        text = f"fault {fault.code}: {fault.message}"
+        if fault.level is FaultLevel.WARN:
+            self._log.warning(text)
+        elif fault.level is FaultLevel.FATAL:
+            self._log.fatal(text)
+        else:
+            self._log.error(text)
 
     def _remember(self, effects: list[events.Effect]) -> bool:
         """Write down what is to be written before anything else happens; whether that is done."""

@@ -13,6 +13,7 @@ from apis_core.messages import (
     ConverterOrder,
     ConverterReading,
     ConverterReply,
+    GridMasterClaim,
 )
 from apis_core.types import ConverterError, StopCause, UnitId
 from apis_core.units import SECOND_NS
@@ -80,6 +81,10 @@ class Machines:
         now_ns, random = self._line.now_ns, self._random
         self._line.at(now_ns + random.randrange(SECOND_NS), self._telemetry, process)
         self._line.at(now_ns + random.randrange(RENEWAL_NS), self._renewal, process)
+
+    def hear_claim(self, unit_id: UnitId, claim: GridMasterClaim) -> None:
+        """The driver of a unit hears who claims to lead."""
+        self._driver.hear_claim(claim.kind, claim.term, unit_id)
 
     # --- drivers ---------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from apis_core.memory import Memory
 from apis_core.messages import (
     Deal,
     DealSubmission,
+    GridMasterClaim,
     LeaseGrant,
     OperationModeOrder,
     UnitStatus,
@@ -257,6 +258,8 @@ class World(Timeline):
         self.machines.begin(process)
 
     def _hear(self, unit_id: UnitId, event: ev.Event) -> None:
+        if isinstance(event, ev.Received) and isinstance(event.message, GridMasterClaim):
+            self.machines.hear_claim(unit_id, event.message)  # a driver hears what its unit does
         process = self.processes.get(unit_id)
         if process is not None:
             self.feed(process, event)
@@ -322,6 +325,8 @@ class World(Timeline):
             case ev.Broadcast(message):
                 if isinstance(message, UnitStatus):
                     self.statuses[unit_id] = message
+                elif isinstance(message, GridMasterClaim):
+                    self.machines.hear_claim(unit_id, message)
                 self._tell_all(unit_id, message)
             case ev.Raise(fault):
                 self.say(unit_id, f"raises {fault.code}: {fault.message}")
