@@ -26,7 +26,7 @@ _SILENT_FLOORS = 8
 _HOLD_POLLS = 3
 _NETWORK_FLOOR_WALL_S = 0.4  # what an answer may take on a busy machine
 _FRESH_POLL_NS = SECOND_NS // 20
-_DWELL_NS = SECOND_NS // 4
+_DWELL_NS = 220_000_000  # longer than a driver's reading may be old
 _LOST_NS = 3 * SECOND_NS // 2
 _HOLD_LEASES = 2  # a deal outlives the loss of its grid master, and the election of the next
 

@@ -31,7 +31,8 @@ __all__ = ["CALL_NAME", "Stage", "VoltageReference"]
 
 CALL_NAME = "reference"
 _TRIAL_NS = 30 * SECOND_NS  # for the bus to follow to a voltage that is set; drivers ramp
-_RAMP_POLLS = 4  # fresh polls a look, while the bus comes up
+_RAMP_POLLS = 4  # fresh polls a look, while the bus comes up ...
+_NEAR_RATIO = 0.7  # ... to so much of its voltage
 _NO_CURRENT_A = 0.125
 _Op = ControlOperation
 _STEPS = (_Op.WILL_HAND_OVER, _Op.WILL_TAKE_OVER, _Op.DID_HAND_OVER, _Op.DID_TAKE_OVER)
@@ -268,6 +269,8 @@ class VoltageReference:
             return self._go_further(now_ns)
         elif call.asked_ns >= self._due_ns:
             self._fail_to_follow()
+        elif (reading.grid_voltage_v or 0.0) >= _NEAR_RATIO * self.voltage_v:
+            self._next_poll_ns = min(self._next_poll_ns, now_ns + self._timing.fresh_poll_ns)
         return []
 
     def _weigh(self, call: Pending, reply: ControlReply, now_ns: int) -> list[Effect]:

@@ -20,7 +20,7 @@ def test_15_the_times_of_the_sample_policy(policy):
     assert timing.force_stop_ns == 60 * S
     assert (timing.election.heartbeat_ns, timing.election.lease_ns) == (1 * S, 4 * S)
     assert (timing.deal.poll_ns, timing.deal.quick_poll_ns) == (5 * S, 1 * S)
-    assert (timing.deal.fresh_poll_ns, timing.deal.dwell_ns) == (S // 20, S // 4)
+    assert (timing.deal.fresh_poll_ns, timing.deal.dwell_ns) == (S // 20, 220_000_000)
     assert timing.deal.answer_ns == 5 * S
     assert timing.deal.hold_ns == 25 * S  # three polls and two answers
 
