@@ -397,7 +397,7 @@ class Agent:
 
     def _tick(self, now_ns: int) -> list[Effect]:
         self._faults.tick(now_ns)
-        reachable = len(self._state.live_peer_ids(now_ns)) + 1
+        reachable = self._state.reachable(now_ns)
         may_be_few = self._state.may_be_few(now_ns)
         effects = [
             *self._election.tick(now_ns, reachable, may_be_few=may_be_few),

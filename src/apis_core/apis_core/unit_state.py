@@ -158,9 +158,12 @@ class UnitState:
         """
         if self.election.grid_master_id(now_ns) != NOBODY:
             return False
+        return self.reachable(now_ns) <= len(self.policy.member_unit_ids) // 2
+
+    def reachable(self, now_ns: int) -> int:
+        """How many units, this one among them, have been heard within a status period or so."""
         since_ns = now_ns - self.timing.status_ns - self.timing.deal.lost_ns
-        heard = sum(heard_ns > since_ns for _, heard_ns in self.peers.values())
-        return heard + 1 <= len(self.policy.member_unit_ids) // 2
+        return 1 + sum(heard_ns > since_ns for _, heard_ns in self.peers.values())
 
     def suspect_ids(self, now_ns: int) -> tuple[UnitId, ...]:
         """Members that have not been heard for longer than usual, but are not lost yet."""

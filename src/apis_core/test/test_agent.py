@@ -371,7 +371,7 @@ def test_loss_and_crashes_leave_nothing_on_and_no_slot_held(seed: int):
 
 def test_a_queued_deal_that_ends_leaves_the_running_one_alone():
     # two slots a unit, and a bus that carries one deal at a time
-    village = watched(deal_current_a=1.0, total_deal_current_max_a=1.5)
+    village = watched(seed=4, deal_current_a=1.0, total_deal_current_max_a=1.5)
     village.plants["E003"].soc_ratio = 0.5  # wants, too
     running_id = running_deal(village)
     running_ids = set(village.deals[running_id].unit_ids)
