@@ -136,7 +136,7 @@ def test_what_is_no_recording_is_not_replayed(apisctl, tmp_path):
     file.write_bytes(b"no mcap")
 
     wrong, missing = apisctl("replay", file), apisctl("replay", tmp_path / "none.mcap")
-    nothing = apisctl("record", file)
+    nothing = apisctl("record", tmp_path / "new.mcap")
 
     assert (wrong.returncode, missing.returncode, nothing.returncode) == (2, 2, 1)
     assert "must be a complete MCAP file" in wrong.stderr
