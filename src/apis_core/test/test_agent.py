@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from market import Market
 from village import Village
 
 from apis_core.events import (
@@ -17,7 +18,7 @@ from apis_core.events import (
     JournalFailed,
     Received,
 )
-from apis_core.messages import ControlRequest, ConverterOperation, Deal, OperationModeOrder
+from apis_core.messages import ControlRequest, ConverterOperation, OperationModeOrder
 from apis_core.types import (
     Alarm,
     ControlError,
@@ -370,24 +371,16 @@ def test_loss_and_crashes_leave_nothing_on_and_no_slot_held(seed: int):
 
 
 def test_a_queued_deal_that_ends_leaves_the_running_one_alone():
-    # two slots a unit, and a bus that carries one deal at a time
-    village = watched(seed=4, deal_current_a=1.0, total_deal_current_max_a=1.5)
-    village.plants["E003"].soc_ratio = 0.5  # wants, too
-    running_id = running_deal(village)
-    running_ids = set(village.deals[running_id].unit_ids)
-
-    def queued() -> list[Deal]:
-        waiting = [d for d in village.deals.values() if d.state is DealState.QUEUED]
-        return [d for d in waiting if not running_ids.issuperset(d.unit_ids)]
-
-    assert village.run_until(lambda: bool(queued()), 120.0), "\n".join(village.trace)
-    (waiting, *_) = queued()
-    outsider = set(waiting.unit_ids) - running_ids
-    order_mode(village, OperationMode.FORCE_STOP, outsider.pop())
-    assert village.run_until(lambda: village.deals[waiting.deal_id].state.is_over, 30.0)
-    assert village.deals[waiting.deal_id].state is DealState.ABORTED
-    assert village.run_until(lambda: village.deals[running_id].state.is_over, 900.0)
-    assert village.deals[running_id].state is DealState.COMPLETED
+    market = Market(total_deal_current_max_a=1.5)  # a bus that carries one deal at a time
+    running_id = market.want("E001", "E002", 20.0)
+    waiting_id = market.want("E004", "E003", 20.0)
+    assert market.state(running_id) is DealState.RUNNING
+    assert market.state(waiting_id) is DealState.QUEUED
+    order_mode(market, OperationMode.FORCE_STOP, "E003")
+    assert market.run_until(lambda: market.state(waiting_id).is_over, 30.0)
+    assert market.state(waiting_id) is DealState.ABORTED
+    assert market.run_until(lambda: market.state(running_id).is_over, 900.0)
+    assert market.state(running_id) is DealState.COMPLETED
 
 
 def want(village: Village, **changes: object) -> list[Effect]:
