@@ -168,7 +168,7 @@ class Inheritance:
     ) -> list[Effect]:
         """Have a unit release the slots of deals that this grid master does not run.
 
-        A reference only once no current is left on the bus.
+        A reference only once no current is left on the bus, as far as anybody is there to say so.
         """
         effects: list[Effect] = []
         for deal_id in status.deal_ids:
@@ -179,7 +179,7 @@ class Inheritance:
                 continue
             holds_bus = status.converter.mode is ConverterMode.VOLTAGE_REFERENCE
             is_ours = status.unit_id == own_reference_id
-            if holds_bus and not is_ours and self._carries_current():
+            if holds_bus and not is_ours and self._carries_current(now_ns):
                 continue
             self._asked_until_ns[key] = now_ns + self._timing.deal.answer_ns
             self._calls_out += 1
@@ -269,6 +269,10 @@ class Inheritance:
             return False
         return self._statuses[unit_id].converter.mode is ConverterMode.VOLTAGE_REFERENCE
 
-    def _carries_current(self) -> bool:
+    def _carries_current(self, now_ns: int) -> bool:
+        """Whether a unit says that it carries a current; nobody waits for one that is gone."""
         currents = (ConverterMode.CHARGE, ConverterMode.DISCHARGE)
-        return any(status.converter.mode in currents for status in self._statuses.values())
+        return any(
+            status.converter.mode in currents and not self._is_gone(unit_id, now_ns)
+            for unit_id, status in self._statuses.items()
+        )
