@@ -80,6 +80,12 @@ def named_by_section() -> dict[str, list[str]]:
     return found
 
 
+def test_the_document_of_the_protocol_has_every_section():
+    text = (ROOT / "docs" / "protocol.md").read_text()
+    headings = {number.rstrip(".") for number in re.findall(r"^#+ ([\d.]+) ", text, re.MULTILINE)}
+    assert not set(SECTIONS) - headings
+
+
 @pytest.mark.parametrize("section", SECTIONS)
 def test_every_section_of_the_protocol_has_a_test(section):
     assert named_by_section().get(section), f"{section}, {SECTIONS[section]}: no test_... of it"
