@@ -154,7 +154,7 @@ MUTANTS = (
     _mutant(
         "a converter that does not do what it is told is trusted",
         (self_check, "dynamic_violation", lambda *_, **__: None),
-        seed=4,
+        seed=16,
         profile="hardware",
         units=8,
         hours=0.9,

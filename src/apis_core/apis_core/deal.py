@@ -141,7 +141,7 @@ class DealMachine:
         self.wake_ns = NEVER_NS
         self._policy = policy
         self._timing = timing
-        self._told: tuple[Phase, int] | None = None
+        self._told: tuple[Phase, Deal] | None = None
         self._calls = Calls(deal.deal_id, deal.grid_master_id, deal.term, timing)
         self._outcome = DealState.COMPLETED
         self._heard_ns: dict[UnitId, int] = {}  # the last sign of life of each unit
@@ -180,11 +180,14 @@ class DealMachine:
     @property
     def has_news(self) -> bool:
         """Whether something has changed since :meth:`has_been_told`."""
-        return self._told != (self.phase, id(self.deal))
+        if self._told is None:
+            return True
+        phase, deal = self._told  # kept: a record that is gone may leave its address to the next
+        return phase is not self.phase or deal is not self.deal
 
     def has_been_told(self) -> None:
         """The world knows it as it is now."""
-        self._told = (self.phase, id(self.deal))
+        self._told = (self.phase, self.deal)
 
     @property
     def needs_bus(self) -> bool:
@@ -868,7 +871,8 @@ class DealMachine:
         if is_turn or self.phase is not Phase.RUNNING or self.lands_soon:
             self._polled_ns = now_ns
             return self.deal.unit_ids
-        return tuple(self._calls.busy())
+        busy = self._calls.busy()
+        return tuple(unit_id for unit_id in self.deal.unit_ids if unit_id in busy)
 
     def _poll(self, now_ns: int) -> list[Effect]:
         due = self._due_for_poll(now_ns)

@@ -114,6 +114,7 @@ class Election:
         self._own_until_ns = 0
         self._give_way_ns = NEVER_NS
         self._quorum = self._majority
+        self._resigned: tuple[UnitId, int] = (NOBODY, 0)  # who did so last, and in which term
         self._failures = 0  # candidacies of ours in a row that came to nothing
         self._sequence = 0
         self._sent_ns: OrderedDict[int, int] = OrderedDict()  # when each of our claims was sent
@@ -192,6 +193,8 @@ class Election:
         if claim.unit_id == self._unit_id or claim.unit_id not in self._members:
             return []
         if claim.kind is ClaimKind.RESIGN:
+            # an earlier claim may be overtaken by this on its way, and must not renew the lease
+            self._resigned = (claim.unit_id, claim.term)
             if claim.term == self.term and claim.unit_id == self._granted_to:
                 self._granted_until_ns = now_ns
                 self._act_ns = now_ns + self._back_off_ns()
@@ -297,6 +300,8 @@ class Election:
     def _why_not(self, claim: GridMasterClaim, now_ns: int) -> str:
         if claim.term < self.term:
             return f"term {self.term} has begun"
+        if (claim.unit_id, claim.term) == self._resigned:
+            return f"{claim.unit_id} has resigned in term {claim.term}"
         holder = self._lease_holder(now_ns)
         if holder not in (NOBODY, claim.unit_id):
             left_s = s_from_ns(self._granted_until_ns - now_ns)

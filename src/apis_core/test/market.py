@@ -89,7 +89,8 @@ class Market(Village):
         for deal in self.finish().values():
             assert deal.state is DealState.COMPLETED, deal.reason
             more_wh = deal.moved_wh - deal.energy_wh
-            assert abs(more_wh) <= 2e-3 * deal.energy_wh, (more_wh, deal.reason)
+            # what flows in 0.2 s until an order is there counts in a small deal
+            assert abs(more_wh) <= max(2e-3 * deal.energy_wh, 0.02), (more_wh, deal.reason)
             sent_wh, taken_wh = (self.counted_wh(unit_id, deal) for unit_id in sides(deal))
             margin_wh = (0.02 + meters) * taken_wh + stray_wh
             assert abs(sent_wh - taken_wh) <= margin_wh, (sent_wh, taken_wh)
