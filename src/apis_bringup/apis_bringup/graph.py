@@ -39,6 +39,7 @@ class Graph:
         self.namespace = f"/apis/{cluster}"
         self.changed = threading.Condition()
         self._is_cancelled = False
+        self._is_closing = False
         self._context = Context()
         # Signals are the caller's.
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
@@ -63,8 +64,11 @@ class Graph:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._executor.shutdown()
+        # An executor that is shut down while it spins destroys what its thread is about to use.
+        self._is_closing = True
+        self._executor.create_task(lambda: None)
         self._thread.join()
+        self._executor.shutdown()
         self.node.destroy_node()
         rclpy.shutdown(context=self._context)
 
@@ -119,7 +123,8 @@ class Graph:
 
     def _spin(self) -> None:
         with suppress(ExternalShutdownException):  # that is how spinning ends
-            self._executor.spin()
+            while not self._is_closing:
+                self._executor.spin_once()
 
 
 def qos_that_hears(graph: Graph, topic: str) -> QoSProfile:
