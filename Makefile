@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup desktop run stop test test-fast test-stress test-native coverage bench lint format screenshot screenshots lock clean
+.PHONY: help setup desktop run stop test test-fast test-stress test-native coverage bench lint format screenshot screenshots lock release clean
 
 ARGS ?=
 PYTHON3 := $(firstword $(foreach p,python3 python3.13 python3.12 python3.11 python3.10,$(shell command -v $(p) 2>/dev/null)))
@@ -59,6 +59,9 @@ screenshots: setup  ## pictures of every page, on invented data, for the docs
 
 lock: setup  ## resolve the pinned packages again after an edit in tools/requirements/
 	@$(PYTHON3) tools/workspace.py lock
+
+release:  ## one version everywhere, and the news in CHANGELOG.md (VERSION=0.3.0)
+	@$(PYTHON3) tools/release.py $(VERSION)
 
 clean:  ## remove what setup built
 	@rm -rf .venv build install log

@@ -57,8 +57,24 @@ WITHOUT_ROS += ("simtest", "study")
 STOPS_WITHIN_S = 90.0  # wall; what a run at speed 1 allows its processes, and some
 
 
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        from importlib.metadata import version
+
+        print(f"apisctl {version('apis_bringup')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _before(context: typer.Context) -> None:
+def _before(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_print_version, help="Print the version."
+        ),
+    ] = False,
+) -> None:
     """Starts, stops, shows and steers a grid of APIS units."""
     if context.invoked_subcommand not in WITHOUT_ROS:
         from apis_bringup.ros_environment import check_ros_environment
