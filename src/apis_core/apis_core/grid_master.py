@@ -96,6 +96,7 @@ class GridMaster:
         self._look_ns = NEVER_NS  # at the bus as a whole
         self._held_by: UnitId = NOBODY  # the reference, as the deals know it
         self._machines: dict[str, DealMachine] = {}
+        self._is_leaving = False  # our own process is about to end
         self._is_given_up = False  # the bus is to end as soon as no current is on it
         self._turn: str | None = None  # the deal whose currents start next
         # what flowed when something changed last, and when that was
@@ -265,6 +266,7 @@ class GridMaster:
 
         Those of this unit end, and what does not run yet.
         """
+        self._is_leaving = True
         effects: list[Effect] = []
         for machine in list(self._machines.values()):
             is_own = machine.deal.type_of(self._unit_id) is not None
@@ -596,15 +598,22 @@ class GridMaster:
         if self._desk.has_published(deal_id) or machine.refusal is None:
             effects = [*effects, *self._desk.publish(record)]
         if machine.silent_id != NOBODY:
-            effects = [*effects, Raise(self._silence_of(machine.silent_id, deal_id))]
+            effects = [*effects, *self._book_silence(machine.silent_id, deal_id)]
             machine.silent_id = NOBODY
         if machine.phase is Phase.OVER:
             self._machines.pop(deal_id, None)
         return effects
 
-    def _silence_of(self, unit_id: UnitId, deal_id: str) -> Fault:
-        """A call that is not answered is booked on the unit that does not answer."""
-        return Fault(
+    def _book_silence(self, unit_id: UnitId, deal_id: str) -> list[Effect]:
+        """A call that is not answered is booked on the unit that does not answer.
+
+        A process that has said that it is stopping owes no answer: the call came after its end.
+        While we are leaving ourselves, it may be that the whole grid is stopped.
+        """
+        status = self._statuses.get(unit_id)
+        if self._is_leaving or (status is not None and status.is_stopping):
+            return []
+        fault = Fault(
             unit_id=unit_id,
             reporter_id=self._unit_id,
             category=FaultCategory.FRAMEWORK,
@@ -614,6 +623,7 @@ class GridMaster:
             message=f"{unit_id} does not answer its grid master",
             deal_id=deal_id,
         )
+        return [Raise(fault)]
 
     def _bus_fault(self, code: str, message: str, deal_id: str = "") -> Fault:
         return Fault(

@@ -31,6 +31,7 @@ from apis_core.types import (
 )
 
 __all__ = [
+    "IS_STOPPING",
     "BatteryReading",
     "ClaimKind",
     "ControlReply",
@@ -53,6 +54,8 @@ __all__ = [
     "SubmitReply",
     "UnitStatus",
 ]
+
+IS_STOPPING = "is stopping"  # a unit's reason for not dealing once its process is to end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -338,6 +341,11 @@ class UnitStatus:
     lost_unit_ids: tuple[UnitId, ...] = ()
     fault_codes: tuple[str, ...] = ()
     not_dealing_reason: str = ""
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the unit's process has said that it is about to end."""
+        return self.not_dealing_reason == IS_STOPPING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ What the grid master is asked to end and does not end in time, the unit leaves b
 from __future__ import annotations
 
 from apis_core.events import Answer, DealClosed, DealCounted, DealOpened, Effect, Note, Record
-from apis_core.messages import ControlReply, ControlRequest, Deal
+from apis_core.messages import IS_STOPPING, ControlReply, ControlRequest, Deal
 from apis_core.types import ControlError, ControlOperation, ConverterMode, OperationMode
 from apis_core.unit_state import UnitState
 from apis_core.units import NEVER_NS
@@ -146,7 +146,7 @@ class Obedience:
             holder = election.grid_master_id(now_ns) or "nobody"
             return ControlError.NOT_MY_GRID_MASTER, f"its grid master is {holder}"
         if self._state.is_stopping and request.operation in _BEGINS:
-            return ControlError.NOT_READY, "is stopping"
+            return ControlError.NOT_READY, IS_STOPPING
         return ControlError.NONE, ""
 
     def _write_down(self, deal: Deal) -> list[Effect]:

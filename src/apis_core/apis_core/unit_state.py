@@ -14,7 +14,7 @@ from apis_core.election import Election
 from apis_core.faults import FaultBook
 from apis_core.hardware import Hardware
 from apis_core.interlock import Interlock
-from apis_core.messages import BatteryReading, UnitStatus
+from apis_core.messages import IS_STOPPING, BatteryReading, UnitStatus
 from apis_core.operation_mode import OperationModes
 from apis_core.policy import Policy
 from apis_core.scenario import Scenario, Section, band_of, section_at
@@ -197,7 +197,7 @@ class UnitState:
             modes: In which it may.
         """
         if self.is_stopping:
-            return "is stopping"
+            return IS_STOPPING
         effective = self.modes.effective
         if effective not in modes:
             return f"is in {effective.name.replace('_', ' ').lower()}"

@@ -8,7 +8,7 @@ import pytest
 from office import NOW_NS, RUN, Office, Op, S, deal, fault, status
 
 from apis_core.deal import Phase
-from apis_core.messages import ControlReply, ConverterReading
+from apis_core.messages import IS_STOPPING, ControlReply, ConverterReading
 from apis_core.types import (
     ControlError,
     ConverterMode,
@@ -189,6 +189,35 @@ def test_w32_all_deals_can_be_ended_orderly(office):
     office.end()
     assert {office.state("d"), office.state("e")} == {DealState.ABORTED}
     assert office.master.can_be_left
+
+
+@pytest.mark.parametrize(
+    ("who_stops", "booked"), [("", ["E001"]), ("E001", []), ("E002", ["E001"]), ("E003", [])]
+)
+def test_11_2_a_unit_that_has_left_in_order_owes_no_answer(office, who_stops, booked):
+    """Who has said that it is stopping may be gone; so may all others when the grid stops."""
+    office.locked(deal())
+    if who_stops == "E003":
+        office.take(office.master.leave("E003 is stopping", office.now_ns))
+    elif who_stops:
+        stops = replace(
+            status(who_stops),
+            not_dealing_reason=IS_STOPPING,
+            ending_deal_ids=("d",),
+            ending_reason="the process is stopping",
+        )
+        office.take(office.master.hear_status(stops, office.now_ns))
+    else:
+        office.take(office.master.hear_fault(fault("E002"), office.now_ns))
+    while not office.state().is_over:
+        for call in office.calls:
+            if call.to == "E001" and call.request.operation is Op.RELEASE:
+                office.calls.remove(call)
+                office.take(office.master.answered(call.call_id, None, office.now_ns))
+                break
+        else:
+            office.answer_all()
+    assert [raised.unit_id for raised in office.raised] == booked
 
 
 @pytest.mark.parametrize("reason", ["did not become free", "did not reach its voltage"])
