@@ -165,8 +165,9 @@ void check_table(const std::string& name, const std::vector<double>& soc_ratio,
                std::isfinite(values[k]) && (k == 0 || soc_ratio[k] > soc_ratio[k - 1]);
   }
   if (!is_right)
-    throw InvalidValue(name + " must be numbers > 0, one for each of two or more ascending states "
-                              "of charge from 0 to 1");
+    throw InvalidValue(name +
+                       " must be numbers > 0, one for each of two or more ascending states "
+                       "of charge from 0 to 1");
 }
 
 BatteryCells cells_of(const py::dict& values) {

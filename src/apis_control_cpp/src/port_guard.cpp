@@ -53,8 +53,12 @@ int GpioSwitch::set(bool is_high) const {
   return ioctl(fd_, GPIO_V2_LINE_SET_VALUES_IOCTL, &values) == 0 ? 0 : errno;
 }
 
-PortGuard::PortGuard(int fd, Bytes frame, GuardSettings settings, std::unique_ptr<SendSwitch> sender)
-    : fd_(duplicate(fd)), settings_(settings), sender_(std::move(sender)), frame_(std::move(frame)) {
+PortGuard::PortGuard(int fd, Bytes frame, GuardSettings settings,
+                     std::unique_ptr<SendSwitch> sender)
+    : fd_(duplicate(fd)),
+      settings_(settings),
+      sender_(std::move(sender)),
+      frame_(std::move(frame)) {
   const int flags = fcntl(fd_, F_GETFL);
   fcntl(fd_, F_SETFL, flags | O_NONBLOCK);
   thread_ = std::thread([this] { watch(); });
@@ -102,7 +106,8 @@ int PortGuard::write(const Bytes& bytes) {
     return ETIMEDOUT;
   }
   {
-    // With the port locked: a guard that fires later than this writes later, too, and has the last word.
+    // With the port locked: a guard that fires later than this writes later, too, and has the last
+    // word.
     const std::lock_guard<std::mutex> state(state_);
     if (is_closed_) {
       return EBADF;
@@ -184,7 +189,8 @@ int PortGuard::send(const Bytes& bytes) {
   if (error == 0 && tcdrain(fd_) != 0 && errno != ENOTTY && errno != EINVAL) {
     error = errno;
   }
-  const int off_error = sender_->off();  // also after an error: else nobody on the line can be heard
+  const int off_error =
+      sender_->off();  // also after an error: else nobody on the line can be heard
   return error != 0 ? error : off_error;
 }
 
@@ -192,7 +198,8 @@ int PortGuard::put(const Bytes& bytes) const {
   const auto deadline = Clock::now() + settings_.write_within;
   std::size_t done = 0;
   while (done < bytes.size()) {
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
+    const auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
     if (left < 0) {
       return ETIMEDOUT;
     }

@@ -105,7 +105,8 @@ TEST(ControlLoop, DealBetweenTwoLoopsEndsByItself) {
   EXPECT_EQ(end.stop_cause, StopCause::kEnergyReached)
       << stop_text(end.stop_reason, end.stop_value, end.stop_limit);
   // What flows, or does not, while the machine lets the loop wait is nobody's fault here.
-  EXPECT_NEAR(end.charged_wh, 0.2, 0.0005 + 750.0 * (source.timing().jitter_max_us * 1e-6) / 3600.0);
+  EXPECT_NEAR(end.charged_wh, 0.2,
+              0.0005 + 750.0 * (source.timing().jitter_max_us * 1e-6) / 3600.0);
   if (counting::is_possible()) {
     EXPECT_EQ(counting::allocations, 0);
     EXPECT_EQ(counting::locks, 0);

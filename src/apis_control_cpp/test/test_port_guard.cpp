@@ -1,5 +1,3 @@
-#include "apis_control/port_guard.hpp"
-
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
@@ -13,6 +11,8 @@
 #include <system_error>
 #include <thread>
 #include <vector>
+
+#include "apis_control/port_guard.hpp"
 
 using apis_control::GuardSettings;
 using apis_control::PortGuard;
@@ -51,7 +51,8 @@ struct Line {
     Bytes bytes;
     const auto deadline = Clock::now() + within;
     while (bytes.size() < count) {
-      const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
+      const auto left =
+          std::chrono::duration_cast<std::chrono::milliseconds>(deadline - Clock::now()).count();
       pollfd port{far, POLLIN, 0};
       if (left <= 0 || poll(&port, 1, static_cast<int>(left)) <= 0) {
         break;
@@ -154,7 +155,9 @@ TEST(PortGuard, ClosedWhileArmedItSaysWaitALastTime) {
 
 TEST(PortGuard, ClosedAtRestItSaysNothing) {
   const Line line;
-  { PortGuard guard(line.ours, kWait, kOnce); }
+  {
+    PortGuard guard(line.ours, kWait, kOnce);
+  }
   EXPECT_TRUE(line.read(1, 50ms).empty());
 }
 
@@ -203,7 +206,8 @@ TEST(PortGuard, APortThatTakesNothingDoesNotHoldItUpForEver) {
 
 TEST(PortGuard, FramesDoNotMix) {
   // Three writers with blocks of one value each against a guard that fires all the time.
-  constexpr std::size_t kBlock = 6000;  // more than the line takes at once, so that writes come in parts
+  constexpr std::size_t kBlock =
+      6000;  // more than the line takes at once, so that writes come in parts
   const Line line;
   const int small = 4096;
   setsockopt(line.ours, SOL_SOCKET, SO_SNDBUF, &small, sizeof small);

@@ -1,6 +1,6 @@
-// The thread sanitizer of GCC 12 does not see that waiting on the steady clock takes and gives back a
-// mutex, and complains of every unlock that follows. Here are these two functions made of such that
-// it does see. Only in its tests.
+// The thread sanitizer of GCC 12 does not see that waiting on the steady clock takes and gives
+// back a mutex, and complains of every unlock that follows. Here are these two functions made of
+// such that it does see. Only in its tests.
 #include <pthread.h>
 
 #include <cerrno>

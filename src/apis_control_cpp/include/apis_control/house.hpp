@@ -54,8 +54,8 @@ struct HouseParameters {
   double converter_k_per_w = 0.15;        // [K/W] an estimate
 };
 
-/// The cells of the pack: data of SimSES (TU Munich), cell model `SonyLFP`, for 16s32p. Both tables
-/// are joined by straight lines.
+/// The cells of the pack: data of SimSES (TU Munich), cell model `SonyLFP`, for 16s32p. Both
+/// tables are joined by straight lines.
 struct BatteryCells {
   /// From 0 to 1, ascending, and the open-circuit voltage of the pack there. [V]
   std::vector<double> soc_ratio = {0.0,  0.02, 0.05, 0.10, 0.15, 0.20, 0.25, 0.30, 0.35, 0.40,

@@ -35,7 +35,8 @@ class RtsSwitch : public SendSwitch {
   bool is_active_high_;
 };
 
-/// The sender is on while a GPIO line is (or is not): the first line of a request that libgpiod made.
+/// The sender is on while a GPIO line is (or is not): the first line of a request that libgpiod
+/// made.
 class GpioSwitch : public SendSwitch {
  public:
   /// Args: descriptor of the line request (`gpiod.LineRequest.fd`); duplicated.
@@ -54,41 +55,47 @@ class GpioSwitch : public SendSwitch {
 
 /// What a guard does when it must act.
 struct GuardSettings {
-  std::chrono::nanoseconds repeat_every{std::chrono::milliseconds(200)};  ///< > 0; longer than a reply takes
-  int times = 10;                                                        ///< the frame is written so often, >= 1
-  std::chrono::nanoseconds write_within{std::chrono::milliseconds(500)};  ///< longest hold of the port, > 0
+  std::chrono::nanoseconds repeat_every{
+      std::chrono::milliseconds(200)};  ///< > 0; longer than a reply takes
+  int times = 10;                       ///< the frame is written so often, >= 1
+  std::chrono::nanoseconds write_within{
+      std::chrono::milliseconds(500)};  ///< longest hold of the port, > 0
 };
 
 /// Writes a prepared frame to a port when nobody has renewed in time.
 ///
-/// A thread of its own waits on a steady clock; it needs no lock of the program above except the one of the port, which
-/// is never held for longer than `write_within`. All writes of the program go through write(), so that a frame is never
-/// written into the middle of another one.
+/// A thread of its own waits on a steady clock; it needs no lock of the program above except the
+/// one of the port, which is never held for longer than `write_within`. All writes of the program
+/// go through write(), so that a frame is never written into the middle of another one.
 ///
-/// It outlives a program that hangs, not one that is killed or stopped as a whole: then nothing in the process runs.
+/// It outlives a program that hangs, not one that is killed or stopped as a whole: then nothing in
+/// the process runs.
 class PortGuard {
  public:
   using Clock = std::chrono::steady_clock;
   using Bytes = std::vector<std::uint8_t>;
 
-  /// Args: a descriptor of the open port, which is duplicated: closing the original does not turn the guard's writes
-  /// onto another file. The port becomes non-blocking. `sender` may be null. Throws std::system_error when the
-  /// descriptor is not open.
-  PortGuard(int fd, Bytes frame, GuardSettings settings = {}, std::unique_ptr<SendSwitch> sender = nullptr);
+  /// Args: a descriptor of the open port, which is duplicated: closing the original does not turn
+  /// the guard's writes onto another file. The port becomes non-blocking. `sender` may be null.
+  /// Throws std::system_error when the descriptor is not open.
+  PortGuard(int fd, Bytes frame, GuardSettings settings = {},
+            std::unique_ptr<SendSwitch> sender = nullptr);
   ~PortGuard();
   PortGuard(const PortGuard&) = delete;
   PortGuard& operator=(const PortGuard&) = delete;
 
-  /// From now on the frame is written after `hold` (> 0), unless there is another renewal. False, and nothing changes,
-  /// when it has fired, or is closed: what is to be renewed has been stopped already.
+  /// From now on the frame is written after `hold` (> 0), unless there is another renewal. False,
+  /// and nothing changes, when it has fired, or is closed: what is to be renewed has been stopped
+  /// already.
   bool renew(std::chrono::nanoseconds hold);
-  /// Stop waiting and repeating. Returns whether it had fired, and forgets that: the program has seen it.
+  /// Stop waiting and repeating. Returns whether it had fired, and forgets that: the program has
+  /// seen it.
   bool disarm();
   void set_frame(Bytes frame);
 
-  /// Write all of it. Returns 0, or an errno: ETIMEDOUT when the port takes no more bytes, and ECANCELED, with nothing
-  /// written, when it has fired and the program does not know yet. Else a program that wakes up late would switch on
-  /// again what has just been switched off.
+  /// Write all of it. Returns 0, or an errno: ETIMEDOUT when the port takes no more bytes, and
+  /// ECANCELED, with nothing written, when it has fired and the program does not know yet. Else a
+  /// program that wakes up late would switch on again what has just been switched off.
   int write(const Bytes& bytes);
 
   /// Let the port go; armed, it writes the frame a last time. Returns when its thread has ended.
