@@ -17,7 +17,7 @@ setup:  ## build the environment and the packages; does only what is not done ye
 
 desktop: setup .venv/desktop.stamp  ## Qt for the grid window, which needs it where there is no rqt
 
-.venv/desktop.stamp: tools/requirements/desktop.lock .venv/apis-setup.json
+.venv/%.stamp: tools/requirements/%.lock .venv/apis-setup.json
 	@.venv/bin/uv pip install --quiet --python .venv/bin/python -r $< && touch $@
 
 run: setup  ## a simulated grid with its page (ARGS="--units 8"); Ctrl-C stops it
@@ -45,10 +45,10 @@ coverage: setup  ## branch coverage of the core by its own tests; fails below 95
 bench: setup  ## how fast it is (ARGS="control plant"); also written to build/bench.json
 	@$(ENV) exec python -m bench $(ARGS)
 
-lint: setup  ## formatting, lint and types, changing nothing
+lint: setup .venv/lint.stamp  ## formatting, lint and types, changing nothing
 	@$(ENV) exec tools/lint.sh
 
-format: setup  ## format the sources
+format: setup .venv/lint.stamp  ## format the sources
 	@$(ENV) exec tools/lint.sh --fix
 
 screenshot: setup  ## the picture of the page for the README

@@ -18,7 +18,10 @@ else
   step mypy
   clang_format=(clang-format --dry-run --Werror)
 fi
-if [[ ${#cpp[@]} -gt 0 ]] && command -v clang-format >/dev/null; then
+if command -v clang-format >/dev/null; then
   step "${clang_format[@]}" "${cpp[@]}"
+else
+  echo "lint: clang-format is missing; \`make lint\` installs it" >&2
+  failed=1
 fi
 exit "$failed"
