@@ -1,1 +1,4 @@
-"""From a grid description to running processes, and the ``apisctl`` command."""
+"""From a grid description to running processes, and the ``apisctl`` command.
+
+The map of the modules is in the package's ``README.md``.
+"""

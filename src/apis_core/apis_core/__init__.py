@@ -1,7 +1,7 @@
 """The APIS protocol: pure Python, no ROS, no threads, no clock, no files.
 
-Start reading at :mod:`apis_core.types`, :mod:`apis_core.messages` and :mod:`apis_core.deal`;
-:mod:`apis_core.agent` joins the machines to one unit.
+The map of the modules is in the package's ``README.md``, the order in which to read them in
+``CONTRIBUTING.md``.
 """
 
 import pydantic

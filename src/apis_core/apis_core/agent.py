@@ -4,7 +4,7 @@
     wake_ns = agent.next_wakeup_ns()
 
 The agent never sleeps, reads no clock, draws no random number that was not injected. The same
-object runs in the ROS node, in the deterministic simulator and in the year-long study.
+object runs in the ROS node and in the deterministic simulator.
 """
 
 from __future__ import annotations

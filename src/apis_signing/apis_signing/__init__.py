@@ -1,9 +1,7 @@
 """Who may say what on the graph: the keys of a grid, and signatures over its messages.
 
-``keys`` are files, ``canonical`` makes the bytes of a message, ``words`` signs and refuses. It
-knows messages by their fields alone, so it needs no ROS; nodes and tools call it where they send
-and where they hear. ``parameters`` says which parameters a node has, and that nobody changes them
-unsigned. The core has no part in it.
+Nodes and tools call it where they send and where they hear; the core has no part in it. The map
+of the modules is in the package's ``README.md``.
 """
 
 from apis_signing.keys import Keys, Role, make_keys, read_keys

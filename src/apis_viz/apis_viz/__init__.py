@@ -1,1 +1,4 @@
-"""Looking at the grid: the web dashboard and the view model behind it."""
+"""Windows on a running grid: dashboard, RViz markers, rqt, recorder, metrics, the original's HTTP.
+
+The map of the modules is in the package's ``README.md``.
+"""
