@@ -105,6 +105,7 @@ class ConverterKeeper:
         self.reading = ConverterReading()
         self.ledger = Ledger()
         self.policy = policy
+        self.has_answered = False  # the driver, any order since this process began
         self._unit_id = unit_id
         self._hardware = hardware
         self._driver_hold_s = driver_hold_s
@@ -401,6 +402,7 @@ class ConverterKeeper:
         has_begun_anew = call_id in self._mode_orders and reply is not None
         self._mode_orders.discard(call_id)
         self._lowering.discard(call_id)
+        self._note_answer(reply is not None, now_ns)
         if reply is not None and reply.reading is not None:
             if has_begun_anew and reply.error is ConverterError.NONE:
                 self._base_wh = _counters_wh(reply.reading)
@@ -755,8 +757,16 @@ class ConverterKeeper:
         until_wh = max(first_wh_per_a * total_a, _SAME_WH)
         return until_wh, next_a if next_a > _SAME_A else None
 
-    def _go_on_stopping(self, now_ns: int) -> list[Effect]:
+    def _note_answer(self, has_come: bool, now_ns: int) -> None:
+        """Until the driver has answered once, WAIT is said again, whatever a reading shows: that
+        readings come does not mean that orders arrive.
+        """
+        self.has_answered = self.has_answered or has_come
         if not self._stop_reason:
+            self._next_stop_ns = NEVER_NS if self.has_answered else now_ns + self._retry_ns
+
+    def _go_on_stopping(self, now_ns: int) -> list[Effect]:
+        if not self._stop_reason and self.has_answered:
             self._next_stop_ns = NEVER_NS
             return []
         self._next_stop_ns = now_ns + self._retry_ns

@@ -218,6 +218,8 @@ class UnitState:
         reason = self.why_not_under(grid_master_id)
         if reason:
             return reason
+        if not self.converter.has_answered:
+            return "its driver has not answered yet"
         if self.section is None:
             return "the scenario has no section for this time of day"
         return ""

@@ -389,6 +389,19 @@ def test_a_converter_that_may_be_on_is_stopped(keeper):
     assert orders(keeper.stop("starting", 0, at_once=True)) == [WAIT]
 
 
+def test_wait_is_said_until_the_driver_has_answered_once(keeper):
+    """A reading shows WAIT, but not that orders arrive."""
+    keeper.stop("starting", 0, at_once=True)
+    keeper.hear_reading(reading(), 0)
+    keeper.answered("converter/1", None, None, 0)
+    assert not keeper.has_answered
+    assert keeper.wake_ns == RETRY_NS
+    assert orders(keeper.tick(RETRY_NS)) == [WAIT]
+    keeper.answered("converter/2", ConverterReply(reading=reading()), None, RETRY_NS)
+    assert keeper.has_answered
+    assert keeper.wake_ns == NEVER_NS
+
+
 def test_an_order_that_may_still_arrive_is_stopped(keeper):
     keeper.hear_reading(reading(), 0)
     keeper.obey("ask", order(Op.CHARGE), deal(CHARGE), 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from market import Market
-from village import IDLE
+from village import IDLE, Village
 
 from apis_core.driver_refusals import DriverRefusals
 from apis_core.events import Answered, Command, JournalFailed, Raise, Received, Troubled
@@ -157,6 +157,39 @@ def test_11_4_a_unit_whose_driver_does_not_obey_soon_begins_no_deals(market):
     aborted = [deal for deal in market.deals.values() if deal.state is DealState.ABORTED]
     assert len(aborted) <= 3
     assert "its driver does not obey: is not active" in reasons
+
+
+class Unanswering(Village):
+    """A village in which orders to the drivers of some units are lost.
+
+    Attributes:
+        lost_ids: Those units.
+    """
+
+    def __init__(self, lost_ids: set[str]) -> None:
+        self.lost_ids = lost_ids
+        super().__init__({"E001": 0.9, "E002": 0.4})
+
+    def _deliver(self, sender, to, event) -> None:
+        if isinstance(event, Answered) and sender == to and to in self.lost_ids:
+            event = Answered(event.call_id, None)
+        super()._deliver(sender, to, event)
+
+
+@pytest.mark.parametrize("late_id", ["E001", "E002"])
+def test_5_1_no_unit_deals_before_its_driver_has_answered_once(late_id):
+    """Readings come, but the driver's service is not found yet: its deal would be aborted."""
+    village = Unanswering({late_id})
+    village.run_for(10.0)
+    status = village.agents[late_id]._teller.last
+    assert status.not_dealing_reason == "its driver has not answered yet"
+    village.run_for(50.0)
+    assert village.deals == {}
+
+    village.lost_ids = set()
+
+    assert village.run_until(lambda: bool(village.completed()), 1_800.0)
+    assert list(village.deals.values()) == village.completed()
 
 
 def test_11_4_refusals_in_a_row_make_longer_and_longer_pauses_and_then_a_fault():
