@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup desktop run stop test test-fast test-stress test-native coverage bench lint format screenshot screenshots lock release clean
+.PHONY: help setup desktop run stop test test-fast test-stress test-native coverage bench docs lint format screenshot screenshots lock release clean
 
 ARGS ?=
 PYTHON3 := $(firstword $(foreach p,python3 python3.13 python3.12 python3.11 python3.10,$(shell command -v $(p) 2>/dev/null)))
@@ -26,7 +26,7 @@ run: setup  ## a simulated grid with its page (ARGS="--units 8"); Ctrl-C stops i
 stop:  ## stop what `make run` started
 	@./apisctl stop
 
-test: setup desktop lint  ## all checks and tests (ARGS="-k deal")
+test: setup desktop docs lint  ## all checks and tests (ARGS="-k deal")
 	@$(ENV) exec tools/test.sh $(ARGS)
 
 test-fast: setup  ## the tests that need no ROS and no long seeds
@@ -44,6 +44,13 @@ coverage: setup  ## branch coverage of the core by its own tests; fails below 95
 
 bench: setup  ## how fast it is (ARGS="control plant"); also written to build/bench.json
 	@$(ENV) exec python -m bench $(ARGS)
+
+docs: setup build/docs/venv.stamp  ## the documents as a web site, in build/docs/site; fails if a link leads nowhere
+	@build/docs/venv/bin/sphinx-build -q -W --keep-going -j auto -c tools/docs -d build/docs/doctrees . build/docs/site && echo "The documents are in build/docs/site/index.html."
+
+build/docs/venv.stamp: tools/requirements/docs.lock .venv/apis-setup.json
+	@.venv/bin/uv venv --quiet --clear --python .venv/bin/python build/docs/venv
+	@.venv/bin/uv pip install --quiet --python build/docs/venv/bin/python -r $< && touch $@
 
 lint: setup .venv/lint.stamp  ## formatting, lint and types, changing nothing
 	@$(ENV) exec tools/lint.sh

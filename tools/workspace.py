@@ -764,11 +764,10 @@ def plain_markers(text):
     return "\n".join(lines) + "\n"
 
 
-def resolve_lock(workspace):
-    """Resolve tools/requirements/*.txt into lock.txt, for every supported Python at once."""
-    inputs = sorted(p for p in workspace.requirements.glob("*.txt") if p != workspace.lock_file)
+def resolve(workspace, inputs, target, header):
+    """Resolve requirement files into a lock file, for every supported Python at once."""
     with tempfile.TemporaryDirectory() as scratch:
-        out = Path(scratch) / "lock.txt"
+        out = Path(scratch) / target.name
         subprocess.run(
             [
                 str(workspace.venv / "bin" / "uv"),
@@ -790,11 +789,23 @@ def resolve_lock(workspace):
             env=quiet_environ(),
             cwd=str(workspace.root),  # pyproject.toml names the platform
         )
-        header = (
-            "# Every package of the environment, for CPython {}.{} to {}.{} on x86-64 Linux.\n"
-            "# Written by `make lock` from the other files of this folder: edit those.\n"
-        ).format(*SUPPORTED_PYTHONS[0], *SUPPORTED_PYTHONS[-1])
-        write_text(workspace.lock_file, header + plain_markers(out.read_text()))
+        write_text(target, header + plain_markers(out.read_text()))
+
+
+def resolve_lock(workspace):
+    """Resolve tools/requirements/*.txt into lock.txt, and docs.in into docs.lock."""
+    inputs = sorted(p for p in workspace.requirements.glob("*.txt") if p != workspace.lock_file)
+    header = (
+        "# Every package of the environment, for CPython {}.{} to {}.{} on x86-64 Linux.\n"
+        "# Written by `make lock` from the other files of this folder: edit those.\n"
+    ).format(*SUPPORTED_PYTHONS[0], *SUPPORTED_PYTHONS[-1])
+    resolve(workspace, inputs, workspace.lock_file, header)
+    resolve(
+        workspace,
+        [workspace.requirements / "docs.in"],
+        workspace.requirements / "docs.lock",
+        "# The environment of `make docs`, apart from ours. `make lock` wrote it from docs.in.\n",
+    )
 
 
 def main(argv=None):
