@@ -131,7 +131,7 @@ class AgentSettings:
 
 
 class Agent:
-    """One unit.
+    """One unit: it routes each event to its machines, and returns the effects that they want.
 
     Args:
         settings: See :class:`AgentSettings`.
@@ -235,7 +235,7 @@ class Agent:
     # --- what the shell uses ---------------------------------------------------------------------
 
     def start(self, now_ns: int) -> list[Effect]:
-        """First effects.
+        """Return the first effects of a new process.
 
         The converter goes to WAIT whatever it was doing, and old deals are closed in the journal.
         """
@@ -250,7 +250,7 @@ class Agent:
 
     @property
     def member_ids(self) -> tuple[UnitId, ...]:
-        """Of the policy that holds."""
+        """The members of the policy that holds."""
         return self._state.policy.member_unit_ids
 
     @property
@@ -291,7 +291,7 @@ class Agent:
         return self._handle_shared(self._gateway, event, now_ns)
 
     def _handle_shared(self, gateway: Gateway, event: Event, now_ns: int) -> list[Effect]:
-        """The same for a unit that shares its battery: what begins a deal waits for the claim."""
+        """Handle an event of a unit that shares its battery: a deal waits for the claim."""
         asks = None
         if isinstance(event, Wake):
             asks = self._trader.asks(self._state.standing(now_ns), now_ns)
@@ -585,7 +585,7 @@ class Agent:
         return [*effects, *self._converter.stop(message, now_ns)]
 
     def _hear_deal(self, deal: Deal) -> bool:
-        """Whether it is news."""
+        """Keep a record of a deal; False if it is older than what is known."""
         known = self._deals.get(deal.deal_id)
         if known is not None and (known.term, known.sequence) >= (deal.term, deal.sequence):
             return False
@@ -778,7 +778,7 @@ def _written_policy(text: str) -> Policy | None:
 
 
 def _policy_of(settings: AgentSettings, memory: Memory) -> Policy:
-    """What a unit begins with.
+    """The policy with which a unit begins.
 
     A policy that the grid master rolled out is as good as a file; a file that is newer than that
     is offered to the others first. One that does not know this unit is of no use to it.

@@ -1,5 +1,5 @@
-"""The grid master's eye on the bus as a whole: what flows in must flow out, and on no branch too
-much (the protocol, 10.1).
+"""The grid master watches the bus as a whole: what flows in must flow out, and no branch may carry
+too much (the protocol, 10.1).
 
 Readings of different units are never of the same moment. A finding counts when it has lasted for
 longer than readings can be apart. On a branch, a unit that is not heard counts with all that its
@@ -20,7 +20,7 @@ __all__ = ["BusWatch"]
 
 
 class BusWatch:
-    """Watches one bus.
+    """Finds leaks and overloaded branches from the readings of all units.
 
     Args:
         policy: With the allowances and the branches.

@@ -1,4 +1,7 @@
-"""The grid master's orders to units that are unanswered, for one machine of his."""
+"""Orders of the grid master that units have not answered yet, kept for one of its machines.
+
+A deal and the voltage reference are such machines; each has a :class:`Calls` of its own.
+"""
 
 from __future__ import annotations
 
@@ -15,21 +18,21 @@ __all__ = ["Calls", "DealTiming", "Pending"]
 
 @dataclass(frozen=True, slots=True)
 class DealTiming:
-    """Times of running a deal.
+    """Times by which a grid master runs a deal.
 
     Attributes:
         poll_ns: Between two looks at the units while nothing changes quickly.
-        quick_poll_ns: The same while the bus or a current ramps down.
-        fresh_poll_ns: The same while something waits for a reading that shows what was ordered: as
-            often as a reading may be a new one.
+        quick_poll_ns: Between two looks while the bus or a current ramps down.
+        fresh_poll_ns: Between two looks while something waits for a reading that shows what was
+            ordered: as often as a reading may be a new one.
         dwell_ns: What a reading shows is believed when another one shows it so much later; a
             driver's reading may be 0.2 s old.
         answer_ns: A unit that has not answered an order for this long does not.
         hold_ns: How long an order lasts without a renewal; several polls.
         lost_ns: An order or its answer that is not there by then may be lost: it is said again.
         silence_ns: A unit of a deal that gives no sign of life for so long is taken for dead.
-        quit_ns: Whom WAIT is told and who does not say that it is there by then is not waited for
-            before the others are told.
+        quit_ns: A unit that was ordered WAIT and has not confirmed it by then is not waited for:
+            the others are ordered, too.
     """
 
     poll_ns: int

@@ -79,7 +79,7 @@ class _Share:
 
 
 class ConverterKeeper:
-    """Keeps one converter.
+    """The unit's only path to its own converter: it orders, reads and stops it.
 
     Args:
         unit_id: This unit.
@@ -362,7 +362,7 @@ class ConverterKeeper:
         return effects
 
     def hear_reading(self, reading: ConverterReading, now_ns: int) -> list[Effect]:
-        """The converter was read.
+        """Take a reading of the converter.
 
         A reading that was overtaken by a newer one on its way is of no use.
         """

@@ -52,16 +52,16 @@ from apis_core.units import NEVER_NS, SECOND_NS, s_from_ns, wh_from_w
 __all__ = ["DealMachine", "Phase"]
 
 _COMPLETE_RATIO = 0.9995  # of the agreed energy counts as all of it
-_EXACT_RATIO = 0.001  # more than so much beyond the agreed energy wants a word
+_EXACT_RATIO = 0.001  # a deal that moved more than this beyond the agreed energy says so
 _TIME_MARGIN_RATIO = 2.0  # a deal may take this many times what its current promises ...
 _TIME_MARGIN_S = 300.0  # ... and this much more
 _LEAST_FLOW_RATIO = 0.1  # of what its current promises; with less of it a deal only blocks others
 _NO_CURRENT_A = 0.125  # below this a converter that is ramping down counts as stopped
-_METER_ERROR_A = 0.25  # more than that is not for compensation to mend
+_METER_ERROR_A = 0.25  # compensation corrects no more than this
 _STEADY_A = 0.01  # a reference whose current changes by less has settled
 _RELEASE_TRIES = 3
 _LEAD_NS = SECOND_NS // 2  # the current that relieves the reference ends so much earlier
-_NEAR_POLLS = 3  # before the end the deal is polled quickly
+_NEAR_POLLS = 3  # so many polls before its end the deal is polled quickly
 
 _Op = ControlOperation
 _MODES = {DealType.CHARGE: ConverterMode.CHARGE, DealType.DISCHARGE: ConverterMode.DISCHARGE}
@@ -110,7 +110,7 @@ _ASTRAY = (  # of a unit that does not follow us now, and may again
 
 
 class DealMachine:
-    """Runs one deal.
+    """The machine of the grid master that runs one deal, from its locks to their release.
 
     Args:
         deal: The agreed deal; term, grid master and creation time are filled in.
@@ -223,7 +223,7 @@ class DealMachine:
 
     @property
     def reference_id(self) -> UnitId:
-        """Who holds the bus that it uses."""
+        """The unit that holds the voltage of the bus for this deal."""
         return self.deal.voltage_reference_id
 
     @property
@@ -242,7 +242,7 @@ class DealMachine:
 
     @property
     def meter_id(self) -> UnitId:
-        """The unit whose meter counts."""
+        """The unit whose meter decides how much energy the deal has moved."""
         is_charge = self._policy.reference_side is Side.CHARGE
         return self.deal.charge_unit_id if is_charge else self.deal.discharge_unit_id
 
@@ -330,9 +330,9 @@ class DealMachine:
         return effects
 
     def abort(self, reason: str, now_ns: int, *, scram: bool = False) -> list[Effect]:
-        """End it early, orderly.
+        """End the deal early, in order: the currents first, then the voltage, then the locks.
 
-        The currents first, then the voltage, then the locks. Once ending, the first reason stays.
+        Once it is ending, the first reason stays.
         """
         if self.phase in _ENDING:
             return []
@@ -418,7 +418,7 @@ class DealMachine:
         return self.tick(now_ns)
 
     def tick(self, now_ns: int) -> list[Effect]:
-        """Do what is due."""
+        """Do what is due: give up late answers, poll, end a phase that took too long."""
         effects: list[Effect] = []
         for call_id in self._calls.overdue(now_ns):
             effects += self.answered(call_id, None, now_ns)
@@ -578,8 +578,9 @@ class DealMachine:
 
     @property
     def _adjusted_id(self) -> UnitId:
-        """Whose current makes up for the meters' errors (the protocol, 7.5); nobody's if the one
-        current that there is counts as exact.
+        """The unit whose current is corrected for the meters' errors (the protocol, 7.5).
+
+        Nobody, if there is one current only and it counts as exact.
         """
         others = [unit_id for unit_id in self.current_ids if unit_id != self.meter_id]
         return others[0] if others else NOBODY
@@ -866,7 +867,7 @@ class DealMachine:
                 self._next_poll_ns = min(self._next_poll_ns, now_ns + timing.lost_ns)
 
     def _due_for_poll(self, now_ns: int) -> Sequence[UnitId]:
-        """All units in turn; in between those whose answer is missing."""
+        """The units to poll now: all at their turn, else those whose answer is missing."""
         is_turn = now_ns >= self._polled_ns + self._timing.poll_ns
         if is_turn or self.phase is not Phase.RUNNING or self.lands_soon:
             self._polled_ns = now_ns

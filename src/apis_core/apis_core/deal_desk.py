@@ -1,5 +1,6 @@
-"""The grid master's dealings with the world: which deals it takes in, what it answers those who
-hand them in, and what it publishes of them.
+"""Which deals the grid master accepts, what it answers to a submission, and what it publishes.
+
+Each record that it publishes has a higher sequence number than the one before.
 """
 
 from __future__ import annotations
@@ -46,10 +47,10 @@ def why_not_take(deal: Deal, mode: OperationMode, policy: Policy) -> tuple[Submi
 
 
 class DealDesk:
-    """Of one term in office.
+    """Answers submissions and publishes deals, for the grid master of one term.
 
     Args:
-        unit_id: The unit in office.
+        unit_id: The unit that is the grid master.
     """
 
     def __init__(self, unit_id: UnitId) -> None:

@@ -113,7 +113,7 @@ class Settable:
     droop_max_ratio: float
 
     def mode(self, order: ConverterOrder) -> ConverterMode:
-        """Where to go."""
+        """The mode that the order asks for."""
         if order.mode is ConverterMode.UNKNOWN:
             raise Refused(
                 ConverterError.OUT_OF_RANGE,
@@ -138,11 +138,11 @@ class Settable:
         return in_range("grid_voltage_v", order.grid_voltage_v, low_v, high_v, "V")
 
     def droop_ratio(self, order: ConverterOrder) -> float:
-        """The droop."""
+        """The droop of the voltage reference, 0..droop_max_ratio."""
         return in_range("droop_ratio", order.droop_ratio, 0.0, self.droop_max_ratio, "")
 
     def energy_limit_wh(self, order: ConverterOrder) -> float | None:
-        """Where it is to end by itself; None = nowhere. [Wh]"""
+        """The energy at which the converter is to stop by itself; None = no limit. [Wh]"""
         value = order.energy_limit_wh
         if value is None:
             return None
@@ -171,7 +171,7 @@ class LedTerm:
     _older: tuple[int, int] = (0, 0)  # an older term, and how many claims of it came in a row
 
     def hear(self, kind: ClaimKind, term: int) -> None:
-        """Somebody claims a term."""
+        """Take note of a term that a candidate or a grid master claims."""
         if kind is ClaimKind.RESIGN:
             return
         if term >= self.term:
@@ -255,7 +255,7 @@ class HeldOrder:
         in_range("hold_s", order.hold_s, 0.0, math.inf, "s", above=True)
 
     def take(self, order: ConverterOrder, now_s: float) -> None:
-        """An order has been obeyed."""
+        """Take note of an order that the converter has obeyed: its term, deal and hold time."""
         if not self.led.why_not(order):  # anybody's WAIT is obeyed, but it binds nobody
             self.term = max(self._least_term, order.term)
         self.deal_id = order.deal_id

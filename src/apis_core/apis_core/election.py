@@ -44,7 +44,7 @@ class Role(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ElectionTiming:
-    """Times of the election.
+    """Times by which units elect a grid master and renew its lease.
 
     Attributes:
         heartbeat_ns: Between two claims of the grid master.
@@ -133,7 +133,7 @@ class Election:
         return NEVER_NS
 
     def grid_master_id(self, now_ns: int) -> UnitId:
-        """Whose lease this unit goes by; nobody if there is none, or it ran out."""
+        """The grid master whose lease this unit obeys; nobody if there is none, or it ran out."""
         if now_ns >= self._granted_until_ns:
             return NOBODY
         holder = self._granted_to
@@ -266,7 +266,7 @@ class Election:
         return [*told, *noted]
 
     def resign(self, now_ns: int) -> list[Effect]:
-        """Stand no more.
+        """Give up the lease, if this unit has one, and stand in no election any more.
 
         Tell the others at once if we were the grid master, so that they need not wait.
         """

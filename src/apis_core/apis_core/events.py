@@ -335,14 +335,14 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Broadcast:
-    """Publish to all."""
+    """Publish a message to all units."""
 
     message: Message
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Publish to one unit."""
+    """Publish a message to one unit."""
 
     to: UnitId
     message: InterchangeAccept
@@ -359,7 +359,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Answer an :class:`Asked`."""
+    """Answer the request of another unit that came as :class:`Asked`."""
 
     call_id: str
     reply: ControlReply | SubmitReply
@@ -401,7 +401,7 @@ class ClaimBattery:
 
 @dataclass(frozen=True, slots=True)
 class FreeBattery:
-    """Give it back."""
+    """Give a direction of the shared battery back."""
 
     type: DealType
 
@@ -415,7 +415,7 @@ class MembersChanged:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One line for the log.
+    """Write one line to the log.
 
     Attributes:
         text: The line.

@@ -25,12 +25,12 @@ _Key = tuple[UnitId, str, bool]
 
 @dataclass(slots=True)
 class FaultBook:
-    """What one unit knows.
+    """The faults that one unit knows of, each with the time for which it lasts.
 
     Attributes:
         unit_id: This unit.
         local_quarantine_ns: How long a LOCAL fault lasts after it was last seen.
-        global_quarantine_ns: The same for a GLOBAL one.
+        global_quarantine_ns: How long a GLOBAL fault lasts after it was last seen.
         latch_after: A fault that has come back so often, each time soon after it was over, lasts
             until :meth:`reset`, >= 1; None = never.
     """
@@ -86,7 +86,7 @@ class FaultBook:
         return min([until_ns for _, until_ns in self._until_ns.values()])
 
     def tick(self, now_ns: int) -> None:
-        """Forget what is over."""
+        """Forget the faults whose time is over."""
         for key in [key for key, (_, until_ns) in self._until_ns.items() if now_ns >= until_ns]:
             del self._until_ns[key]
 

@@ -27,7 +27,7 @@ __all__ = ["Gateway"]
 
 
 class Gateway:
-    """Of one unit.
+    """Claims directions of a shared battery for one unit, before anything of a deal begins.
 
     Args:
         unit_id: The unit.

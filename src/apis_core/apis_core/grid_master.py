@@ -1,4 +1,4 @@
-"""The grid master's office: takes in deals, gives each its turn on the bus, ends what must end.
+"""The grid master: it takes in deals, gives each its turn on the bus, and ends what must end.
 
 It exists only while the unit holds the lease of a term, and knows nothing that it could not learn
 anew. A new grid master goes on with the deals that it finds running, and winds up what else an
@@ -59,11 +59,11 @@ _PHASE_AT = {
 
 
 class GridMaster:
-    """One term in office.
+    """What a unit does while it holds the lease of one term.
 
     Args:
-        unit_id: The unit in office.
-        term: Its term.
+        unit_id: The unit that is the grid master.
+        term: The term of its lease.
         policy: Of the cluster.
         timing: Times of the agent.
         random: For voltages drawn by lot.
@@ -194,7 +194,7 @@ class GridMaster:
         return [*effects, *self._go_on(now_ns)]
 
     def hear_status(self, status: UnitStatus, now_ns: int) -> list[Effect]:
-        """A unit speaks.
+        """Take the status of a unit.
 
         Its converter may have stopped by itself, its operator may want it out, it may hold
         leftovers.
@@ -275,7 +275,7 @@ class GridMaster:
         return [*effects, *self._go_on(now_ns)]
 
     def tick(self, now_ns: int) -> list[Effect]:
-        """Do what is due."""
+        """Do what is due: for the deals, for the bus, and for what was inherited."""
         effects: list[Effect] = []
         if self._inheritance.is_due(now_ns):
             effects += self._adopt_running(now_ns)
@@ -415,7 +415,7 @@ class GridMaster:
         return effects
 
     def _tell_deals(self, now_ns: int) -> None:
-        """Let the deals know who holds the bus, and what follows from that."""
+        """Tell every deal which unit holds the bus, and what follows from that."""
         reference = self._reference
         unit_id, on_bus = reference.unit_id, self._on_bus()
         if unit_id != self._held_by:

@@ -1,4 +1,4 @@
-"""What an older grid master left behind: its deals are gone on with, or wound up and closed.
+"""What an older grid master left behind: the new one continues its deals, or ends and closes them.
 
 All that is known of them is how their records were last heard, and which units say that they hold
 slots for them.
@@ -27,15 +27,15 @@ _PATIENCE_HOLDS = 10
 
 
 class Inheritance:
-    """Of one term in office.
+    """Continues or closes the deals of older grid masters, for the grid master of one term.
 
     Args:
-        unit_id: The unit in office.
-        term: Its term.
+        unit_id: The unit that is the grid master.
+        term: The term of its lease.
         timing: Times of the agent.
         known_deals: Records of deals that an earlier grid master ran, as last heard.
         statuses: Of all units, as last heard; kept up to date by the caller.
-        heard_ns: When each was heard last; the same.
+        heard_ns: When each was heard last; kept up to date by the caller.
         now_ns: Present time.
     """
 
@@ -98,7 +98,7 @@ class Inheritance:
             self._deals[deal.deal_id] = deal
 
     def hear_status(self, status: UnitStatus, now_ns: int) -> None:
-        """A unit speaks."""
+        """Take the status of a unit; only what it says in this term counts."""
         if status.term >= self._term:
             self._heard.add(status.unit_id)
         self._spoke_ns[status.unit_id] = now_ns

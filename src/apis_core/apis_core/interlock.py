@@ -18,7 +18,7 @@ __all__ = ["Interlock", "Slot"]
 
 @dataclass(slots=True)
 class Slot:
-    """One slot.
+    """The right of one deal to use the unit's converter.
 
     Attributes:
         type: Direction of this unit.
@@ -72,7 +72,7 @@ class Interlock:
 
     @property
     def deal_ids(self) -> tuple[str, ...]:
-        """Their ids."""
+        """The ids of the deals that hold a slot."""
         if not self._slots:
             return ()
         return tuple([key for key, slot in self._slots.items() if slot.deal is not None])

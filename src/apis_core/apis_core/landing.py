@@ -1,4 +1,4 @@
-"""Landing on the agreed energy: where the current side's own counter is to stop it.
+"""The energy limit of a deal: the count at which the current side stops itself.
 
 What counts is the reference unit's meter, but what can stop in time is the converter that holds
 the current. So its own counter at the bus terminal gets a limit, from the ratio of both meters.

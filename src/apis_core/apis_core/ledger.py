@@ -1,4 +1,4 @@
-"""The unit's own books: how much energy each of its deals moved, from the converter's counters.
+"""The unit's ledger: how much energy each of its deals moved, from the converter's counters.
 
 The converter counts in its own loop; here its growing counters are shared out among the deals that
 used it meanwhile, in proportion to the currents ordered for them at that time (not to currents
@@ -6,12 +6,13 @@ frozen at the start of a deal). A poll that is late or lost therefore loses no e
 share ends at a limit gets nothing beyond it as long as another deal can have it: the converter has
 lowered its current there, whenever that is heard of.
 
-The voltage reference carries what the others leave, and that may be nothing of its deals': when
-the process of another unit dies, its current ceases or strays, and for a while nobody knows whose
-that was. When its current has for a while not been what its deals together should bring it, each
-of them is booked what it was ordered; one whose end explains the difference gets nothing for that
-time. Nor does a deal get what flows on when another's share has ended: a stranger's current in its
-place is nobody's.
+The voltage reference carries what all other currents leave over. That may belong to none of its
+deals: when the process of another unit dies, the current of that unit ends or changes, and for a
+while nobody knows to which deal the difference belongs. So the ledger compares the current of the
+reference with the sum that its deals should bring. If the two differ for some time, each deal is
+booked the energy that was ordered for it. A deal whose end explains the difference is booked
+nothing for that time. A current that goes on after the share of its deal has ended is booked to no
+other deal.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Receipt:
     Attributes:
         deal_id: The deal.
         grid_moved_wh: Energy over the bus terminal in the deal's direction, >= 0. [Wh]
-        battery_moved_wh: The same on the battery side of the converter, >= 0. [Wh]
+        battery_moved_wh: Energy on the battery side of the converter, >= 0. [Wh]
         reason: How it ended for this unit; empty = it is open or ended as agreed.
     """
 
@@ -210,7 +211,7 @@ def _assume(
     wh_per_a: float,
     per_grid: float,
 ) -> bool:
-    """Book what was ordered, if what was counted does not say whose it is; whether it did so.
+    """Book what was ordered, if the count does not tell to which deal it belongs; True = done.
 
     A deal whose current has not been seen to come yet gets what is left.
     """
@@ -235,9 +236,9 @@ def _assume(
 def _without_strangers(
     running: Sequence[_Account], grid_wh: float, battery_wh: float, wh_per_a: float
 ) -> tuple[float, float]:
-    """What a reference counted, less what cannot be of the deals whose shares have not ended.
+    """The count of a reference without the part that its open deals cannot have moved.
 
-    What flows in the place of one that has ended is a stranger's.
+    What flows in the place of a deal whose share has ended belongs to none of them.
     """
     open_ = [account for account in running if account.room_wh > _FULL_WH]
     most_wh = _MOST_RATIO * sum(account.current_a for account in open_) * wh_per_a

@@ -219,7 +219,7 @@ class Deal:
 
 
 class ClaimKind(IntEnum):
-    """What a claim asks for."""
+    """What a claim of a candidate or grid master asks for."""
 
     CANDIDATE = 1
     MASTER = 2
@@ -255,7 +255,7 @@ class LeaseGrant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperationModeOrder:
-    """The operator's word.
+    """An operator orders a mode, for the cluster or for one unit.
 
     ``unit_id == NOBODY`` means the whole cluster, ``version == 0`` one above what is known.
     """

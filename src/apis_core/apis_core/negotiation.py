@@ -153,10 +153,9 @@ def why_no_deal_size(
 
 
 def deal_energy_wh(requested_wh: float, accepted_wh: float, policy: Policy) -> float:
-    """Energy of the deal.
+    """The energy that a deal becomes, from what was requested and accepted. [Wh]
 
     The smaller of both, at most the policy's maximum, in whole units; 0 = too little for a deal.
-    [Wh]
     """
     energy_wh = min(requested_wh, accepted_wh, policy.deal_energy_max_wh)
     energy_wh = energy_wh // policy.deal_energy_unit_wh * policy.deal_energy_unit_wh
@@ -191,7 +190,7 @@ class Negotiation:
             self.accepts.append(accept)
 
     def is_over(self, now_ns: int) -> bool:
-        """Whether to choose now."""
+        """Whether the window is closed: all units have answered, or its time is over."""
         return not self.awaited_ids or now_ns >= self.until_ns
 
     def conclude(self, strategy: SelectionStrategy, policy: Policy) -> Deal | str:

@@ -1,6 +1,6 @@
-"""A unit's service to its grid master: it locks slots, carries orders out, gives slots back.
+"""A unit carries out its grid master's orders: it locks slots, moves currents, gives slots back.
 
-What the grid master is asked to end and does not end in time, the unit leaves by itself.
+A deal that the grid master was asked to end and does not end in time, the unit ends by itself.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _BEGINS = (  # what a unit that is stopping does not do any more
 
 
 class Obedience:
-    """Of one unit.
+    """Carries out the orders of the grid master on one unit.
 
     Args:
-        state: Of the unit.
+        state: The unit's state.
 
     Attributes:
         ending: Deals that the grid master is asked to end: why, and when we do it ourselves.
@@ -119,7 +119,7 @@ class Obedience:
             self.ending.setdefault(deal_id, (reason, due_ns))
 
     def ask_to_end_all(self, reason: str, now_ns: int) -> None:
-        """The same for all our deals."""
+        """Ask the grid master to end all deals of this unit."""
         for deal in self._state.interlock.deals:
             self.ask_to_end(deal.deal_id, reason, now_ns)
 

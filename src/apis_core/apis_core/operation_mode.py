@@ -30,7 +30,7 @@ class OperationModes:
     The global one carries a version; the highest version wins, everywhere.
 
     Attributes:
-        effective: What this unit goes by; follows from the others.
+        effective: The mode that this unit obeys; it follows from the others.
     """
 
     unit_id: UnitId
@@ -43,7 +43,7 @@ class OperationModes:
         self.effective = effective_mode(self.global_mode, self.local_mode)
 
     def hear_order(self, order: OperationModeOrder) -> list[Effect]:
-        """Take the operator's word.
+        """Take an order of an operator.
 
         What makes no sense (a global UNSET, a local Manual) is ignored.
         """

@@ -53,16 +53,16 @@ class _Edition:
 
 
 class RollOut:
-    """One unit's part in it.
+    """One unit's part in bringing a changed policy into force.
 
     Args:
-        state: Of the unit.
+        state: The unit's state.
         coming: What this unit had written down before it was restarted.
-        tell_ns: Between two words about it.
+        tell_ns: Between two messages about it.
         now_ns: Present time.
 
     Attributes:
-        decided: What holds from now, as soon as this unit rests; None = what it has.
+        decided: The policy that holds as soon as this unit has no deal; None = the present one.
     """
 
     def __init__(self, state: UnitState, coming: Policy | None, tell_ns: int, now_ns: int) -> None:

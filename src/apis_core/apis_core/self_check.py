@@ -13,7 +13,7 @@ __all__ = ["SelfCheck"]
 
 
 class SelfCheck:
-    """Of one unit.
+    """Checks the readings of one unit's own converter.
 
     Args:
         state: Of the unit.

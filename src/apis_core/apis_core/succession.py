@@ -41,7 +41,7 @@ def successor(
     policy: Policy,
     excluded_ids: Collection[UnitId] = (),
 ) -> tuple[UnitId, str] | None:
-    """Who holds the bus when the present reference's own deal ends.
+    """The unit that takes over the bus when the present reference's own deal ends.
 
     Args:
         deals: That go on, without the one that ends.

@@ -1,4 +1,4 @@
-"""What a unit says of itself, and when that is news."""
+"""When a unit publishes its status, and what the status says."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ __all__ = ["StatusTeller"]
 
 
 class StatusTeller:
-    """Tells the status of one unit.
+    """Decides when the status of one unit is published, and composes it.
 
     Args:
-        state: Of the unit.
+        state: The unit's state.
         obedience: Knows the deals that are to end.
         roll_out: Knows the policy that is to come.
         now_ns: When the first is due.
@@ -47,7 +47,7 @@ class StatusTeller:
         return self.last
 
     def _gist_now(self, now_ns: int, is_grid_master: bool) -> tuple[object, ...]:
-        """The part of the status whose change is news; what drifts all the time is not."""
+        """The fields of the status whose change is published at once; drifting values are not."""
         state, ending = self._state, self._obedience.ending
         modes, election, converter = state.modes, state.election, state.converter
         reading = converter.reading

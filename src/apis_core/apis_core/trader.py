@@ -77,7 +77,7 @@ class Standing:
 
 
 class Trader:
-    """Trades for one unit.
+    """Asks for deals when the unit's scenario wants one, and answers the other units.
 
     Args:
         unit_id: This unit.

@@ -1,7 +1,7 @@
 """What one unit is made of and what it knows: the machines of :mod:`apis_core.agent`, its own
-battery, the others' last words.
+battery, the last status of every other unit.
 
-The parts of the agent share it. What follows from several of them is worked out here.
+All parts of the agent share it. Conclusions that need several of them are drawn here.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ _RUN = (OperationMode.RUN,)
 
 @dataclass(slots=True, kw_only=True)
 class UnitState:
-    """One unit.
+    """The state of one unit that the parts of its agent share.
 
     Attributes:
-        unit_id: Such as E001.
-        instance_id: Of this process.
-        policy: Of the cluster.
-        policy_hash: Of that.
-        hardware: Of this unit.
-        scenario: Of this unit.
-        timing: Of this agent.
-        election: Whose orders it obeys.
-        modes: What its operators want.
-        interlock: Its slots.
-        converter: The keeper of its converter.
-        faults: Those that it knows of.
+        unit_id: The unit's id, such as E001.
+        instance_id: The id of this process; another process of the same unit has another one.
+        policy: The policy of the cluster that holds now.
+        policy_hash: The hash of that policy, for heartbeats.
+        hardware: What this unit's battery and converter can bear.
+        scenario: When this unit asks and accepts.
+        timing: All time limits of this agent.
+        election: The machine that knows whose orders the unit obeys.
+        modes: The operation modes that operators ordered.
+        interlock: The unit's slots.
+        converter: The path to the unit's converter.
+        faults: The faults that the unit knows of.
         refusals: Orders that its driver did not carry out.
-        battery: As last read.
-        section: Of the scenario, for the battery's time of day.
-        band: Of the battery in it.
+        battery: The last reading of the battery.
+        section: The section of the scenario for the battery's time of day.
+        band: The band of the battery in that section.
         bus_dead_since_ns: Since when the bus has been dead by this unit's meter; None = it is not.
-        peers: What other units said last, and when that was heard.
-        is_stopping: The process is to end.
+        peers: The last status of every other unit, and when it was heard.
+        is_stopping: Whether the process is to end.
         paused_until_ns: Until when no deal begins, because a new policy is about to hold.
     """
 
@@ -232,7 +232,7 @@ class UnitState:
         return ""
 
     def standing(self, now_ns: int, modes: tuple[OperationMode, ...] = _RUN) -> Standing:
-        """What the trader goes by."""
+        """The facts by which the trader decides, at this moment."""
         return Standing(
             why_not=self.why_not_dealing(now_ns, modes),
             section=self.section,

@@ -1,4 +1,4 @@
-"""Who holds the voltage of the bus, as the grid master sees it.
+"""The machine of the grid master that brings the bus up, hands it over and takes it down.
 
     OFF ─► ACTIVATING ─► RAMPING_UP ─► AUTHORISING ─► UP ─► ENDING ─► OFF
                                                      │  ▲
@@ -54,7 +54,7 @@ class Stage(Enum):
 
 
 class VoltageReference:
-    """Steers it.
+    """Orders units to hold the voltage of the bus, one at a time.
 
     Args:
         calls: For orders of this machine.
@@ -107,12 +107,12 @@ class VoltageReference:
 
     @property
     def next_unit_id(self) -> UnitId:
-        """Who is taking over; nobody if no hand-over is under way."""
+        """The unit that is taking over; nobody if no hand-over is under way."""
         return self._next[0]
 
     @property
     def next_deal_id(self) -> str:
-        """In whose name it is taking over."""
+        """The deal in whose name that unit is taking over."""
         return self._next[1]
 
     # --- what is wanted --------------------------------------------------------------------------
@@ -123,8 +123,8 @@ class VoltageReference:
         """Bring a dead bus up.
 
         Args:
-            unit_id: Who is to hold it.
-            deal_id: In whose name.
+            unit_id: The unit that is to hold the voltage.
+            deal_id: The deal in whose name it is ordered.
             now_ns: Present time.
             witness_id: The other unit of that deal: its meter must see the bus move, too. Else the
                 reference may hold a bus of its own.
@@ -204,7 +204,7 @@ class VoltageReference:
         return effects
 
     def tick(self, now_ns: int) -> list[Effect]:
-        """Do what is due."""
+        """Do what is due: give up late answers, poll, end a stage that took too long."""
         effects: list[Effect] = []
         for call_id in self._calls.overdue(now_ns):
             effects += self.answered(call_id, None, now_ns)
@@ -248,7 +248,7 @@ class VoltageReference:
             is_patient = is_poll or reply.error is ControlError.NO_ANSWER
             if self.stage is not Stage.UP and not is_patient:
                 self.failure = f"{unit_id}: {reply.message}"
-            return []  # of a bus that is up the deals themselves judge
+            return []  # once the bus is up, the deals judge such answers
         reading = reply.reading
         if self.stage is Stage.ACTIVATING and operation is _Op.VOLTAGE_REFERENCE:
             self._await_bus(Stage.RAMPING_UP, now_ns, self._policy.ramp_up_timeout_ns)
@@ -467,8 +467,9 @@ class VoltageReference:
         self._expect_bus(now_ns, limit_ns)
 
     def _expect_bus(self, now_ns: int, limit_ns: int) -> None:
-        """The bus is to be where it is wanted within a time; who is asked after that may be silent
-        for as long as its order lasts.
+        """Give the bus a time in which it must reach the voltage.
+
+        A unit that is asked after that may be silent for as long as its order lasts.
         """
         self._due_ns = now_ns + limit_ns
         self._deadline_ns = self._due_ns + self._timing.hold_ns
