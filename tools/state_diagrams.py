@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -49,13 +50,14 @@ DEAL_TEXT = """\
 `Phase` in [`deal.py`](../src/apis_core/apis_core/deal.py). *Answer* is what a unit said to an
 order, *time* is that something did not come in time (an answer, or the end of the phase), *abort*
 the grid master's wish to end it, *bus* what the grid master did with the bus for it, *reference*
-a reading of the unit that holds the bus.
+a reading of the unit that holds the bus, *adopt* that a new grid master goes on with it.
 """
 BUS_TEXT = """\
 ## The voltage of the bus, as the grid master steers it
 
 `Stage` in [`voltage_reference.py`](../src/apis_core/apis_core/voltage_reference.py). *Deals* is
-what the deals ask for: a bus, another unit to hold it, its end.
+what the deals ask for: a bus, another unit to hold it, its end. *Adopt* is that a new grid master
+goes on with a bus that is up.
 """
 ELECTION_TEXT = """\
 ## A unit in the election
@@ -115,12 +117,21 @@ def explore_deals() -> Edges:
             current_a=2.0,
         )
         now_ns = 1
+        holder = random.choice(["E001", "E002", "E002", "E003"])
+        is_adopted = random.random() < 0.1
+        if is_adopted:
+            deal = replace(deal, voltage_reference_id=holder)
         machine = machine_class(deal, policy, timing, now_ns)
         machine.is_alone = random.random() < 0.5
-        holder = random.choice(["E001", "E002", "E002", "E003"])
         units = {unit_id: _Unit(random, health) for unit_id in deal.unit_ids}
-        observer.cause = "answer"
-        pending = _calls(machine.acquire(now_ns))
+        if is_adopted:
+            observer.cause = "adopt"
+            pending = _calls(machine.adopt(now_ns, {}))
+            if holder in units:
+                units[holder].hold_voltage()
+        else:
+            observer.cause = "answer"
+            pending = _calls(machine.acquire(now_ns))
         for _ in range(150):
             if machine.phase is Phase.OVER:
                 break
@@ -133,6 +144,8 @@ def explore_deals() -> Edges:
             elif chance < 0.5 and (machine.phase is Phase.QUEUED or machine.awaits_bus):
                 observer.cause = "bus"
                 pending += _calls(_bus(machine, holder, random, now_ns))
+                if machine.phase is Phase.STARTING and holder in units:
+                    units[holder].hold_voltage()
             elif machine.phase is Phase.COMPENSATING and chance < 0.5:
                 observer.cause = "reference"
                 now_ns += SECOND_NS
@@ -179,6 +192,7 @@ def explore_buses() -> Edges:
     for seed in range(BUS_RUNS):
         random = Random(seed)
         health = random.choice([0.9, 0.97, 1.0])
+        falls_silent = random.random() < 0.1  # at the end
         observer.cause = ""
         machine = machine_class(Calls("reference", "E009", 1, timing), policy, timing, random)
         now_ns, bus_v = SECOND_NS, 0.0
@@ -186,7 +200,10 @@ def explore_buses() -> Edges:
         for _ in range(80):
             chance = random.random()
             observer.cause = "deals"
-            if machine.stage is Stage.OFF and chance < 0.3:
+            if machine.stage is Stage.OFF and chance < 0.03:
+                observer.cause = "adopt"
+                machine.adopt("E001", "d", now_ns)
+            elif machine.stage is Stage.OFF and chance < 0.3:
                 pending = _calls(machine.start("E001", "d", now_ns))
             elif machine.stage is Stage.UP and chance < 0.2:
                 pending += _calls(machine.hand_over("E002", "e", now_ns))
@@ -196,6 +213,8 @@ def explore_buses() -> Edges:
             elif pending and chance < 0.95:
                 observer.cause = "answer"
                 call = pending.pop(0)
+                if falls_silent and machine.stage is Stage.ENDING:
+                    continue
                 now_ns += SECOND_NS // 10
                 goal_v = call.request.grid_voltage_v
                 if random.random() < health and goal_v is not None:
@@ -227,21 +246,28 @@ class _Unit:
         self._volts = 0.0
         self._moved_wh = 0.0
 
+    def hold_voltage(self) -> None:
+        """It is the reference now, which is not this machine's order."""
+        self._mode, self._cause = ConverterMode.VOLTAGE_REFERENCE, StopCause.NONE
+
     def obey(self, call: Call) -> ControlReply:
         operation = call.request.operation
         modes = {
             ControlOperation.VOLTAGE_REFERENCE: ConverterMode.VOLTAGE_REFERENCE,
             ControlOperation.DISCHARGE: ConverterMode.DISCHARGE,
-            ControlOperation.CHARGE: ConverterMode.VOLTAGE_REFERENCE,
+            ControlOperation.CHARGE: ConverterMode.CHARGE,
             ControlOperation.WAIT: ConverterMode.WAIT,
             ControlOperation.RELEASE: ConverterMode.WAIT,
         }
         if self._random.random() > self._health:
             errors = (ControlError.CONVERTER, ControlError.BUS_ENERGISED, ControlError.NOT_DEALING)
             return ControlReply(error=self._random.choice(errors), message="no")
-        if operation in modes:
+        is_share = operation in (ControlOperation.CHARGE, ControlOperation.DISCHARGE)
+        holds = self._mode is ConverterMode.VOLTAGE_REFERENCE  # a share orders it nothing
+        if operation in modes and not (is_share and holds):
             self._mode, self._cause = modes[operation], StopCause.NONE
-        if self._mode is ConverterMode.DISCHARGE and self._random.random() < 0.05:
+        carries = (ConverterMode.DISCHARGE, ConverterMode.CHARGE)
+        if self._mode in carries and self._random.random() < 0.05:
             self._mode, self._cause = ConverterMode.WAIT, StopCause.ENERGY_REACHED
         if self._random.random() > self._health:
             self._mode, self._cause = ConverterMode.WAIT, StopCause.TRIP
