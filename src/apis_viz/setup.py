@@ -18,12 +18,12 @@ setup(
         entry_points={
             "console_scripts": [
                 "dashboard = apis_viz.dashboard.main:main",
-                "markers = apis_viz.markers.main:main",
-                "metrics = apis_viz.metrics.main:main",
-                "recorder = apis_viz.recorder.record:main",
-                "player = apis_viz.recorder.play:main",
-                "grid_window = apis_viz.rqt.main:main",
-                "compat_http = apis_viz.compat.main:main",
+                "markers = apis_viz.programs:markers",
+                "metrics = apis_viz.programs:metrics",
+                "recorder = apis_viz.programs:recorder",
+                "player = apis_viz.programs:player",
+                "grid_window = apis_viz.programs:grid_window",
+                "compat_http = apis_viz.programs:compat_http",
             ]
         },
     )

@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from apis_bringup.errors import CommandError
+from apis_signing.ros_environment import domain_id
 
 __all__ = [
     "RunningGrid",
@@ -34,8 +35,6 @@ __all__ = [
 ]
 
 _KILLED_WITHIN_S = 2.0  # steady
-
-LAST_DOMAIN = 101  # the ports of a higher one are among those that the kernel gives to anybody
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +57,6 @@ class RunningGrid:
     url: str | None
     pid: int = 0
     started: int = 0
-
-
-def domain_id() -> int:
-    """The ROS domain that all commands of this process use."""
-    text = os.environ.get("ROS_DOMAIN_ID", "") or "0"
-    if not (text.isascii() and text.isdecimal() and len(text) < 9 and int(text) <= LAST_DOMAIN):
-        right = f"must be a whole number from 0 to {LAST_DOMAIN}"
-        why = "the ports of higher domains are also given to other programs"
-        raise CommandError(f"ROS_DOMAIN_ID is {text!r}, {right}; {why}")
-    return int(text)
 
 
 @contextlib.contextmanager

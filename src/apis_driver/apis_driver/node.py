@@ -27,6 +27,8 @@ import sys
 from collections.abc import Sequence
 from types import FrameType
 
+from apis_signing.ros_environment import is_ros_usable
+
 __all__ = ["main"]
 
 
@@ -39,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, note)
+    if not is_ros_usable("driver"):
+        return 2
     # It takes a second to import; a signal in that time is to end the process, not to break it.
     from apis_driver.process import run
 

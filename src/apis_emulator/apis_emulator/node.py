@@ -6,6 +6,8 @@ import signal
 import sys
 from types import FrameType
 
+from apis_signing.ros_environment import is_ros_usable
+
 __all__ = ["main"]
 
 
@@ -18,6 +20,8 @@ def main(args: list[str] | None = None) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, note)
+    if not is_ros_usable("emulator"):
+        return 2
     # It takes a second to import; a signal in that time is to end the process, not to break it.
     from apis_emulator.shell import run
 

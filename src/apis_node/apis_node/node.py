@@ -21,269 +21,34 @@ Each unit's node is ``/apis/<cluster>/<unit>/unit``; its parameters:
 
 from __future__ import annotations
 
-import argparse
 import signal
 import sys
 import time
-import uuid
 from collections.abc import Sequence
-from pathlib import Path
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import rclpy
-from rclpy.exceptions import ParameterException
-from rclpy.executors import Executor, ExternalShutdownException
-from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
-
-from apis_core.agent import AgentSettings
-from apis_core.errors import ConfigError, Problem
-from apis_core.grid import ClusterName
-from apis_core.policy import Policy
-from apis_core.timing import BUS_DOWN_S, network_floor_ns, stop_limit_wall_s
-from apis_core.types import UnitId
-from apis_core.units import ns_from_s
-from apis_core.validation import UnitIdText
-from apis_node.battery_lock import BatteryLock
-from apis_node.configuration import WatchedFile, watched_files
-from apis_node.journal import Journal
-from apis_node.shell import UnitShell, journal_path
-from apis_signing import Keys, Words, read_keys
-from apis_signing.parameters import NodeParameter, declare_parameters, text_argument
-
-# what twenty units have on the graph is some thousand things; it does not look at all of them at
-# every turn
-try:
-    from rclpy.experimental import EventsExecutor as UnitExecutor
-except ImportError:  # ROS 2 before Kilted
-    from rclpy.executors import SingleThreadedExecutor as UnitExecutor
+from apis_signing.ros_environment import is_ros_usable
 
 __all__ = ["main"]
 
-_STOP_SLACK_S = 1.0  # steady; after that the drivers' dead men have to do it
-_LEAVE_LIMIT_S = 3  # for leaving the graph
-_SPIN_S = 0.1
 
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run until a signal comes.
-
-    Ends with exit code 0, 1 if a converter was not seen in WAIT at the end, 2 if the configuration
-    is wrong.
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run until SIGINT or SIGTERM; 0 then, 1 if a converter was not seen in WAIT, 2 if the
+    configuration is wrong.
     """
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    parser = argparse.ArgumentParser(prog="unit", description=__doc__.partition("\n")[0])
-    parser.add_argument(
-        "--cluster", default="village", type=text_argument(ClusterName), help="name of the cluster"
-    )
-    parser.add_argument(
-        "--units",
-        nargs="+",
-        required=True,
-        metavar="ID",
-        type=text_argument(UnitIdText),
-        help="such as E001",
-    )
-    # rclpy's own arguments (after --ros-args) are not argparse's business
-    try:
-        options = parser.parse_args(rclpy.utilities.remove_ros_args(["unit", *arguments])[1:])
-        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-    except Exception as error:  # rclpy has several kinds for arguments that it cannot read
-        sys.exit(_refuse(str(error)))
     stop_asked_s: list[float] = []
 
-    def on_signal(_number: int, _frame: object) -> None:
+    def note(_number: int, _frame: object) -> None:
         stop_asked_s.append(time.monotonic())
 
-    signal.signal(signal.SIGINT, on_signal)
-    signal.signal(signal.SIGTERM, on_signal)
-    executor: Executor = UnitExecutor()
-    nodes: list[Node] = []
-    shells: list[UnitShell] = []
-    journals: list[Journal] = []
-    left_on: dict[str, str] = {}
-    stop_limit_s = 0.0
-    keys: dict[str, Keys | None] = {"": None}  # by folder; what one has verified, all have
-    try:
-        for unit_id in options.units:
-            node = _make_node(options.cluster, unit_id, is_alone=len(options.units) == 1)
-            nodes.append(node)
-            settings, timezone, files = _settings(node)
-            stop_limit_s = max(stop_limit_s, _stop_limit_s(node, settings.policy))
-            journals.append(Journal(journal_path(_text(node, "journal_file"), settings.unit_id)))
-            battery = BatteryLock(_text(node, "battery")) if settings.shares_battery else None
-            folder = _text(node, "keys")
-            if folder not in keys:
-                keys[folder] = read_keys(Path(folder))
-            words = Words(keys[folder], settings.unit_id)
-            shell = UnitShell(
-                node, options.cluster, settings, journals[-1], timezone, files, battery, words
-            )
-            shells.append(shell)
-            executor.add_node(node)
-        _spin(executor, shells, stop_asked_s, stop_limit_s)
-        left_on = {
-            unit_id: shell.left_on
-            for unit_id, shell in zip(options.units, shells, strict=True)
-            if shell.left_on
-        }
-        for unit_id, mode in left_on.items():
-            print(f"unit: {unit_id} was not seen in WAIT; it is in {mode}", file=sys.stderr)
-    except ConfigError as error:
-        sys.exit(_complain(error))
-    except ParameterException as error:  # of those that rclpy reads itself
-        sys.exit(_refuse(str(error)))
-    except ExternalShutdownException:
-        pass
-    finally:
-        executor.shutdown()
-        for shell in shells:
-            shell.close()
-        for journal in journals:
-            journal.close()
-        # All is said and done. Fast DDS may wait for ever for a callback of its own when others
-        # leave the graph in the same moment, with Python's lock held: only the kernel helps then.
-        if not left_on:  # which an end by the alarm would hide
-            signal.alarm(_LEAVE_LIMIT_S)
-        for node in nodes:
-            node.destroy_node()
-        rclpy.try_shutdown()
-        signal.alarm(0)
-    if left_on:
-        sys.exit(1)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, note)
+    if not is_ros_usable("unit"):
+        return 2
+    # It takes a second to import; a signal in that time is to end the process, not to break it.
+    from apis_node.process import run
+
+    return run(list(sys.argv[1:] if arguments is None else arguments), stop_asked_s)
 
 
-def _spin(
-    executor: Executor, shells: list[UnitShell], stop_asked_s: list[float], stop_limit_s: float
-) -> None:
-    is_stopping = False
-    while True:
-        executor.spin_once(timeout_sec=_SPIN_S)
-        if stop_asked_s and not is_stopping:
-            is_stopping = True
-            for shell in shells:
-                shell.ask_to_stop()
-        if is_stopping:
-            late = time.monotonic() - stop_asked_s[0] > stop_limit_s
-            if late or all(shell.is_stopped for shell in shells):
-                # what was said last (the last status, the resignation) is still on its way out
-                executor.spin_once(timeout_sec=_SPIN_S)
-                return
-        elif all(shell.is_stopped for shell in shells):  # an operator has shut them down
-            executor.spin_once(timeout_sec=_SPIN_S)
-            return
-
-
-def _parameters(unit_id: UnitId, cluster: str) -> tuple[NodeParameter, ...]:
-    def text(name: str, about: str, default: str = "") -> NodeParameter:
-        return NodeParameter(name=name, default=default, about=about)
-
-    return (
-        text(
-            "policy_file", "Path of the policy that all units agree on; read again when it changes"
-        ),
-        text("hardware_file", "Path of the unit's hwConfig; read again when it changes"),
-        text("scenario_file", "Path of the unit's scenario; read again when it changes"),
-        text("journal_file", "Path of its journal; empty = in the user's state folder"),
-        text("battery", "Name of a battery that it shares with units of other clusters"),
-        text("keys", "Path of the folder of the grid's keys; empty = nobody signs"),
-        text("unit_id", "The unit's id", unit_id),
-        text("cluster", "The cluster's name", cluster),
-        text("timezone", "IANA name of the time zone of its schedule", "UTC"),
-        NodeParameter(
-            name="speed",
-            default=1.0,
-            about="Simulated seconds per second of the clock; the emulator sets the pace",
-            least=0.001,
-            most=10_000.0,
-        ),
-        NodeParameter(
-            name="bus_down_s",
-            default=BUS_DOWN_S,
-            about="How long the bus may take from its voltage down to nothing [simulated s]",
-            least=0.0,
-            most=1e6,
-        ),
-    )
-
-
-def _make_node(cluster: str, unit_id: UnitId, *, is_alone: bool) -> Node:
-    node = Node(
-        "unit",
-        namespace=f"/apis/{cluster}/{unit_id.lower()}",
-        # a hundred units in one process start five times faster without these
-        start_parameter_services=is_alone,
-        enable_rosout=is_alone,
-    )
-    declare_parameters(node, _parameters(unit_id, cluster))
-    return node
-
-
-def _stop_limit_s(node: Node, policy: Policy) -> float:
-    """How long its unit may take to stop. [s, steady]"""
-    speed, bus_down_s = (float(node.get_parameter(n).value) for n in ("speed", "bus_down_s"))
-    return stop_limit_wall_s(policy, speed, bus_down_s) + _STOP_SLACK_S
-
-
-def _text(node: Node, name: str) -> str:
-    return str(node.get_parameter(name).value)
-
-
-def _settings(node: Node) -> tuple[AgentSettings, ZoneInfo, list[WatchedFile]]:
-    """What the parameters say.
-
-    Raises:
-        ConfigError: With every problem of all files.
-    """
-    problems: list[Problem] = []
-    parsed: dict[str, object] = {}
-    files = watched_files(
-        _text(node, "policy_file"), _text(node, "hardware_file"), _text(node, "scenario_file")
-    )
-    for name, file in files.items():
-        source = f"{node.get_fully_qualified_name()} parameter {name}"
-        if not file.path:
-            problems.append(Problem(source, "", "", "must name a file"))
-            continue
-        try:
-            parsed[name] = file.read()
-        except ConfigError as error:
-            problems += error.problems
-    unit_id, zone_name = _text(node, "unit_id"), _text(node, "timezone")
-    policy = parsed.get("policy_file")
-    if policy is not None and unit_id not in policy.member_unit_ids:  # type: ignore[attr-defined]
-        members = ", ".join(policy.member_unit_ids)  # type: ignore[attr-defined]
-        problems.append(
-            Problem("parameter unit_id", "", unit_id, f"must be a member of the policy: {members}")
-        )
-    zone = ZoneInfo("UTC")
-    try:
-        zone = ZoneInfo(zone_name)
-    except (ZoneInfoNotFoundError, ValueError):
-        right = "must be an IANA name such as Asia/Tokyo"
-        problems.append(Problem("parameter timezone", "", zone_name, right))
-    if problems:
-        raise ConfigError(problems)
-    speed = float(node.get_parameter("speed").value)
-    settings = AgentSettings(
-        unit_id=unit_id,
-        instance_id=uuid.uuid4().hex,
-        policy=policy,  # type: ignore[arg-type]
-        hardware=parsed["hardware_file"],  # type: ignore[arg-type]
-        scenario=parsed["scenario_file"],  # type: ignore[arg-type]
-        shares_battery=bool(_text(node, "battery")),
-        network_floor_ns=network_floor_ns(speed),
-        bus_down_ns=ns_from_s(float(node.get_parameter("bus_down_s").value)),
-    )
-    return settings, zone, list(files.values())
-
-
-def _complain(error: ConfigError) -> int:
-    for problem in error.problems:
-        print(f"unit: {problem}", file=sys.stderr)
-    return 2
-
-
-def _refuse(text: str) -> int:
-    print(f"unit: {' '.join(text.split())}", file=sys.stderr)
-    return 2
+if __name__ == "__main__":
+    sys.exit(main())

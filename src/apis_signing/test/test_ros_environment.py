@@ -6,9 +6,8 @@ import os
 
 import pytest
 
-from apis_bringup import ros_environment
-from apis_bringup.errors import CommandError
-from apis_bringup.ros_environment import check_ros_environment
+from apis_signing import ros_environment
+from apis_signing.ros_environment import RosEnvironmentError, check_ros_environment
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +52,7 @@ def test_a_right_environment_stays_as_it_is(monkeypatch):
 def test_a_wrong_one_is_a_line_that_names_the_variable(monkeypatch, name, value, right):
     monkeypatch.setenv(name, value)
 
-    with pytest.raises(CommandError) as caught:
+    with pytest.raises(RosEnvironmentError) as caught:
         check_ros_environment()
 
     assert name in str(caught.value)
