@@ -40,12 +40,12 @@ def test_there_are_commands_to_check():
     assert len(APISCTL) > 40
 
 
-@pytest.mark.parametrize(("page", "words"), MAKE, ids=lambda value: " ".join(value))
+@pytest.mark.parametrize(("page", "words"), MAKE, ids=str)
 def test_the_target_exists(page, words):
     assert words[0] in TARGETS, page
 
 
-@pytest.mark.parametrize(("page", "words"), APISCTL, ids=lambda value: " ".join(value))
+@pytest.mark.parametrize(("page", "words"), APISCTL, ids=str)
 def test_the_command_has_these_options(page, words):
     command, rest = CLI, list(words)
     while rest and rest[0] in getattr(command, "commands", {}):

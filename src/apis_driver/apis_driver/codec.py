@@ -135,7 +135,7 @@ class Number:
         return spec.q is not None or spec.scale is not None or spec.offset is not None
 
     def raw_of(self, value: Exact) -> int:
-        """Counts of a value.
+        """Return the counts that stand for a value.
 
         Raises:
             OutOfRange: It is no number, or not within the limits of the field.
@@ -198,7 +198,7 @@ class Block:
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """The number of bytes of all fields together."""
         return sum(field.size for field in self.fields)
 
     def raw_of(self, values: Mapping[str, Exact]) -> dict[str, int]:
@@ -221,7 +221,7 @@ class Block:
         )
 
     def unpack(self, data: bytes) -> dict[str, int]:
-        """Counts by field.
+        """Return the counts of each field.
 
         Raises:
             WrongLength: The bytes are too few or too many.
@@ -236,7 +236,7 @@ class Block:
         return raw
 
     def encode(self, values: Mapping[str, Exact]) -> bytes:
-        """Bytes of values.
+        """Return the bytes that stand for the values.
 
         Raises:
             OutOfRange: See :meth:`raw_of`. Nothing has been encoded.
@@ -257,11 +257,11 @@ class Block:
                 )
 
     def values(self, raw: Mapping[str, int]) -> dict[str, float]:
-        """Values of counts."""
+        """Return the values of counts, by field."""
         return {field.name: field.value_of(raw[field.name]) for field in self.fields}
 
     def exact_values(self, raw: Mapping[str, int]) -> dict[str, Decimal | int]:
-        """Values of counts, exact."""
+        """Return the values of counts without rounding, by field."""
         return {field.name: field.exact_of(raw[field.name]) for field in self.fields}
 
 

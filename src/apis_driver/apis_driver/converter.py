@@ -54,7 +54,7 @@ class Converter:
 
     @property
     def mode(self) -> ConverterMode:
-        """By its own last word."""
+        """The mode that the converter itself reported last."""
         return self.status.mode
 
     @property
@@ -183,5 +183,5 @@ class Converter:
             self.lost = str(failure)
 
     def complain(self, code: str, message: str) -> None:
-        """Have something told."""
+        """Keep a complaint for the node to publish."""
         self.complaints.append(Complaint(code, message))

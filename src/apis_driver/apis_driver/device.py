@@ -281,4 +281,4 @@ class BatteryDevice(Protocol):
         """Let the port go. Never raises."""
 
     def read(self, deadline_s: float) -> BatteryStatus:
-        """How it is now."""
+        """Read the battery once."""

@@ -99,7 +99,7 @@ class Governor:
 
     @property
     def least_voltage_v(self) -> float:
-        """Of a bus that is up. [V]"""
+        """The voltage from which on a bus counts as up. [V]"""
         return self._device.rating.grid_voltage_min_v
 
     @property
@@ -129,12 +129,12 @@ class Governor:
 
     @property
     def giver_id(self) -> str:
-        """Who gave the order in force; empty = none is, or it did not say."""
+        """The grid master of the order in force; empty = no order, or it names none."""
         return "" if self.is_off or self._held.is_condemned else self._held.giver_id
 
     @property
     def complaints(self) -> deque[Complaint]:
-        """What has happened; who tells it takes it out."""
+        """Events that are still to be published; whoever publishes one takes it out."""
         return self._converter.complaints
 
     @property
@@ -147,7 +147,7 @@ class Governor:
         self._held.led.hear(kind, term)
 
     def reading(self) -> ConverterReading:
-        """What is known now."""
+        """Return what is known of the converter now."""
         is_on = self._converter.mode.is_active
         reading = ConverterReading(
             stamp_ns=self._times.stamp_ns(),

@@ -92,7 +92,7 @@ class _Connection:
         )
 
     def get(self, url: str, query: Mapping[str, str], limit_s: float) -> Answer:
-        """Status and body.
+        """Send a GET request; return status and body.
 
         Raises:
             asyncio.TimeoutError: The last byte has not come in time.
@@ -158,7 +158,7 @@ class HttpClient:
         return self._get(self._connection, path, deadline_s, query)
 
     def get_apart(self, path: str, deadline_s: float, **query: str) -> dict[str, Any]:
-        """The same over a connection of its own; any thread may call it.
+        """Get the object at a path over a connection of its own; any thread may call it.
 
         Raises:
             DeviceError: See :meth:`get`.

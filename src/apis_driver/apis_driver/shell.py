@@ -101,7 +101,7 @@ class DriverSetup:
 
 
 class DriverNode(LifecycleNode):
-    """See the module."""
+    """The lifecycle node of one unit's converter and battery."""
 
     def __init__(self, setup: DriverSetup) -> None:
         super().__init__("driver", namespace=f"/apis/{setup.cluster}/{setup.unit_id.lower()}")
@@ -238,7 +238,7 @@ class DriverNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """When in doubt, WAIT."""
+        """Bring the converter to WAIT and let the device go."""
         return self.on_cleanup(state)
 
     def _stand_down(self) -> None:
@@ -352,7 +352,7 @@ class DriverNode(LifecycleNode):
         return words.sign(response, channel, request)
 
     def _hear_claim(self, message: GridMasterClaim) -> None:
-        """Whose orders count; what the unit itself makes of the claim is its own affair."""
+        """Take note of whose orders count; the unit itself decides apart from this."""
         words, claim = self._setup.words, translate.claim(message)
         topic = f"/apis/{self._setup.cluster}/grid_master"
         if claim is not None and not words.why_refused(message, topic):

@@ -29,7 +29,7 @@ class _Stopping:
 
 
 class Stopper:
-    """Stops one converter.
+    """Takes one converter to WAIT, again and again until it is there.
 
     Attributes:
         cause, detail: Of the last stop that came to its end.

@@ -61,7 +61,7 @@ class Timing:
     _recent: deque[float] = field(default_factory=lambda: deque(maxlen=200))
 
     def note(self, duration_s: float) -> None:
-        """It was done once more."""
+        """Count one more call and its duration. [s]"""
         self.last_s = duration_s
         self.worst_s = max(self.worst_s, duration_s)
         self.count += 1

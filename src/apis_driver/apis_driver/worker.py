@@ -20,7 +20,7 @@ OVERDUE_S = 0.1  # so late, what is done all the time goes before orders
 
 
 class Priority(IntEnum):
-    """What goes first."""
+    """The order in which waiting jobs are done."""
 
     STOP = 0
     ORDER = 1
@@ -54,7 +54,7 @@ class Worker:
         self._thread.start()
 
     def submit(self, priority: Priority, job: Callable[[], T], deadline_s: float) -> Future[T]:
-        """Have a job done.
+        """Put a job into the queue of the thread.
 
         Args:
             priority: Its place among those that wait.

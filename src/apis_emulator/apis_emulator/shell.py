@@ -261,7 +261,7 @@ class EmulatorNode(Node):
         return serve
 
     def _hear_claim(self, message: GridMasterClaim) -> None:
-        """Whose orders count."""
+        """Take note of whose orders count."""
         claim = claim_of(message)
         if claim is not None and not self._ears.why_refused(message, self._claims):
             self._driver.hear_claim(*claim)
@@ -366,7 +366,7 @@ class EmulatorNode(Node):
         return time_of(self._now_ns())
 
     def _read(self, unit_id: UnitId, now_s: float) -> ConverterReading:
-        """With a later stamp than any before, since two between the same ticks may differ."""
+        """Read a converter, with a later stamp than any before: two within a tick may differ."""
         self._reading_ns = max(self._now_ns(), self._reading_ns + 1)
         return self._driver.read(unit_id, now_s, self._reading_ns)
 

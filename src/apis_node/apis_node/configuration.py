@@ -28,7 +28,7 @@ _MOST_TOLD = 12  # problems of one file that everybody hears
 
 
 class WatchedFile:
-    """One file.
+    """A file that is read again when it has changed.
 
     Args:
         path: Its name.

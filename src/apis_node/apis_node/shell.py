@@ -83,7 +83,7 @@ class _Pending:
 
 
 class UnitShell:
-    """One unit on the graph.
+    """Carries out the effects of one agent on the ROS graph, and feeds it events.
 
     Args:
         node: Its ROS node, in the namespace of the unit.
@@ -594,9 +594,10 @@ def _refuse(response: Any, codes: dict[type, int], reason: str) -> Any:
 
 
 def _unremembered(effect: events.Effect) -> events.Effect | None:
-    """What is left of an effect whose unit could not write down why it does it.
+    """The part of an effect that is still allowed when the journal could not be written.
 
-    It promises nothing: no voice in an election, no slot. What concerns the converter goes on.
+    The unit promises nothing: no vote in an election, no slot. What concerns the converter goes
+    on.
     """
     match effect:
         case events.Record() | events.Broadcast(messages.LeaseGrant(granted=True)):

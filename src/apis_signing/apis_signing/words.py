@@ -42,7 +42,7 @@ _HEAD = struct.Struct("<QQ")
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """Who may say something.
+    """Who may send a message of one type.
 
     Attributes:
         speaker: Field with the unit that says it; empty = where it is heard, that is known.

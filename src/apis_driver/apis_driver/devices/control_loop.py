@@ -88,7 +88,7 @@ class _LoopDeadMan:
         return True
 
     def disarm(self) -> bool:
-        """Whether it had fired."""
+        """Disarm the dead man; True = it had fired."""
         had_fired, self._is_armed = self.fired, False
         return had_fired
 
@@ -135,7 +135,7 @@ class LoopDcdc:
 
     @property
     def dead_man(self) -> _LoopDeadMan | None:
-        """The loop itself."""
+        """The dead man, which is the loop itself."""
         return None if self._loop is None else self._dead_man
 
     def open(self, deadline_s: float) -> None:
@@ -162,7 +162,7 @@ class LoopDcdc:
         self._battery = (seen.time_s, _battery_wh(seen))
 
     def close(self) -> None:
-        """Off, and the thread ends."""
+        """Switch the converter off and end the thread."""
         loop, self._loop = self._loop, None
         if loop is not None:
             loop.end()
@@ -191,7 +191,7 @@ class LoopDcdc:
         )
 
     def set_mode(self, mode: ConverterMode, deadline_s: float) -> None:
-        """WAIT runs down in order."""
+        """Set the mode; for WAIT the converter runs down in order."""
         loop = self._running()
         if mode is ConverterMode.WAIT:
             loop.wait()
@@ -234,7 +234,7 @@ class LoopDcdc:
         self._current_a = current_a
 
     def clear_alarms(self, deadline_s: float) -> None:
-        """WAIT acknowledges."""
+        """Clear alarms by ordering WAIT, which acknowledges them."""
         self._running().wait()
 
     # --- inside ----------------------------------------------------------------------------------

@@ -64,7 +64,7 @@ _VERSION_MAJOR = "2"
 
 
 class EmulatorSettings(HttpSettings):
-    """The same for a unit of the original emulator.
+    """Settings of a device that is a unit of the original emulator.
 
     Attributes:
         unit: Its id there, such as E001.
@@ -241,7 +241,7 @@ class EmulatorDcdc(HttpDcdc):
         self._set_current = f"/set/dcdc/current/{unit}"
 
     def clear_alarms(self, deadline_s: float) -> None:
-        """It latches nothing."""
+        """Do nothing: the emulator latches no alarms."""
 
     def _check_version(self, deadline_s: float) -> None:
         """It has none; a unit that it does not know is an empty object."""
