@@ -212,6 +212,26 @@ def test_a_wrong_file_is_named(tmp_path, content, said):
         read_recording(file)
 
 
+FULL = Path("/dev/full")  # a file for which there is never any room
+
+
+def record_into_full(messages: int) -> None:
+    data = serialize_message(deal("one", 1.5))
+    with RecordingWriter(FULL, {}, {}, overwrite=True) as writer:
+        writer.add_topic(DEALS, "apis_interfaces/msg/Deal", LATCHED)
+        for number in range(messages):
+            writer.write(DEALS, data, time_ns=NOON_S + number)
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, recording.CHUNK_BYTES])
+def test_a_full_disk_is_told_while_it_records_or_at_the_end(monkeypatch, chunk_bytes):
+    monkeypatch.setattr(recording, "CHUNK_BYTES", chunk_bytes)
+    said = r"^/dev/full cannot be written: No space left on device; .*mcap recover"
+
+    with pytest.raises(RecordingError, match=said):
+        record_into_full(1_000)
+
+
 # --- the processes ---
 
 
@@ -287,6 +307,19 @@ def test_the_recorder_hears_everything_and_stamps_it_with_simulated_time(node, t
     topics = bag["rosbag2_bagfile_information"]["topics_with_message_count"]
     assert all(t["topic_metadata"]["type_description_hash"].startswith("RIHS01_") for t in topics)
     assert json.loads(recorded.attachments["grid.json"])["cluster"] == "recorded"
+
+
+@pytest.mark.ros
+def test_a_recorder_whose_disk_is_full_says_so_in_one_line(node, tmp_path):
+    deals = node.create_publisher(msg.Deal, "deals", LATCHED)
+    long = deal("d" * 100_000, 1.0)
+    with running("record", tmp_path, file=FULL, overwrite=True) as process:
+        spin_until(node, lambda: deals.publish(long) or process.poll() is not None)
+        said, _ = process.communicate(timeout=50)
+
+    assert process.returncode == 2
+    assert "Traceback" not in said
+    assert "recorder: /dev/full cannot be written: No space left on device" in said
 
 
 @pytest.mark.ros

@@ -8,7 +8,8 @@ that a recorded day is a day long in Foxglove and PlotJuggler, however fast it w
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from apis_signing.parameters import NodeParameter
 from apis_viz.recorder.messages import message_class
-from apis_viz.recorder.recording import GRID, POLICY, RecordingWriter
+from apis_viz.recorder.recording import GRID, POLICY, RecordingError, RecordingWriter
 from apis_viz.window import WindowError, WindowFiles, run_window
 
 __all__ = ["Recorder", "main"]
@@ -50,6 +51,7 @@ def _build(node: Node, files: WindowFiles, own: dict[str, Any], stack: ExitStack
         "speed": f"{files.grid.emulator.speed:g}",
         "timezone": files.grid.emulator.place.timezone,
     }
+    stack.enter_context(_told())
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         writer = stack.enter_context(
@@ -62,6 +64,15 @@ def _build(node: Node, files: WindowFiles, own: dict[str, Any], stack: ExitStack
     recorder = Recorder(node, writer, files.grid.cluster)
     print(f"recording into {file}", flush=True)
     stack.callback(recorder.report)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Let the window end with the line that says why nothing more can be recorded."""
+    try:
+        yield
+    except RecordingError as error:
+        raise WindowError(str(error)) from error
 
 
 class Recorder:

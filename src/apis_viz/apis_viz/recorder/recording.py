@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -41,11 +42,15 @@ HOW_TO_RECOVER = (
 
 
 class RecordingError(Exception):
-    """A file is no recording of a grid; the text is one line for people."""
+    """A file is no recording of a grid, or cannot become one; the text is one line for people."""
 
 
 class RecordingWriter:
-    """Writes a recording; a context manager, at whose end the file is complete."""
+    """Writes a recording; a context manager, at whose end the file is complete.
+
+    Raises:
+        RecordingError: The file cannot be completed; the disk is full, say.
+    """
 
     def __init__(
         self,
@@ -90,6 +95,14 @@ class RecordingWriter:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if isinstance(error, RecordingError):  # what cannot be written cannot be completed
+            with suppress(OSError):
+                self._stream.close()
+            return
+        with self._writing():
+            self._complete()
+
+    def _complete(self) -> None:
         information = bag_information(
             self._file.name, self._topics, self._times_ns or (0, 0), self._facts
         )
@@ -101,6 +114,15 @@ class RecordingWriter:
         if self._is_folder_ours:
             text = as_yaml({"rosbag2_bagfile_information": information})
             (self._file.parent / METADATA_FILE).write_text(text, encoding="utf-8")
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Say in a line what keeps the file from being written."""
+        try:
+            yield
+        except OSError as error:
+            text = f"{self._file} cannot be written: {error.strerror}; {HOW_TO_RECOVER}"
+            raise RecordingError(text) from error
 
     @property
     def message_count(self) -> int:
@@ -127,11 +149,16 @@ class RecordingWriter:
         self._topics[topic] = Topic(type_name, qos, type_hash)
 
     def write(self, topic: str, data: bytes, *, time_ns: int) -> None:
-        """Write a message of a topic that is known, as it came."""
+        """Write a message of a topic that is known, as it came.
+
+        Raises:
+            RecordingError: The file cannot be written any more; the disk is full, say.
+        """
         known = self._topics[topic]
-        self._writer.add_message(
-            self._channels[topic], time_ns, data, time_ns, sequence=known.count
-        )
+        with self._writing():
+            self._writer.add_message(
+                self._channels[topic], time_ns, data, time_ns, sequence=known.count
+            )
         known.count += 1
         first_ns, last_ns = self._times_ns or (time_ns, time_ns)
         self._times_ns = min(first_ns, time_ns), max(last_ns, time_ns)
