@@ -134,6 +134,7 @@ class ConverterKeeper:
         self._leaving: dict[str, _Share] = {}
         self._lowering: set[str] = set()  # commands to lower it that are unanswered
         self._lower_again_ns = NEVER_NS
+        self._open_orders: set[str] = set()  # commands that are unanswered
         self._mode_orders: set[str] = set()  # commands after which the driver counts anew
         self._count = 0
 
@@ -392,6 +393,8 @@ class ConverterKeeper:
         if self.is_off and self._stop_reason:
             self._stop_reason, self._voided = "", None
             self._next_stop_ns = self._stop_now_ns = NEVER_NS
+            if not self._open_orders and not self.has_answered:
+                self._next_stop_ns = now_ns + self._retry_ns
         return self._end_full_shares()
 
     def answered(
@@ -402,6 +405,7 @@ class ConverterKeeper:
         has_begun_anew = call_id in self._mode_orders and reply is not None
         self._mode_orders.discard(call_id)
         self._lowering.discard(call_id)
+        self._open_orders.discard(call_id)
         self._note_answer(reply is not None, now_ns)
         if reply is not None and reply.reading is not None:
             if has_begun_anew and reply.error is ConverterError.NONE:
@@ -783,6 +787,7 @@ class ConverterKeeper:
     ) -> list[Effect]:
         self._count += 1
         call_id = f"converter/{self._count}"
+        self._open_orders.add(call_id)
         if answer is not None:
             self._answers[call_id] = answer
         if order.operation is ConverterOperation.MODE:

@@ -402,6 +402,17 @@ def test_wait_is_said_until_the_driver_has_answered_once(keeper):
     assert keeper.wake_ns == NEVER_NS
 
 
+def test_wait_is_said_again_also_when_a_reading_comes_after_the_failures(keeper):
+    """The driver is heard, but its service was not found yet when WAIT was said."""
+    keeper.stop("starting", 0, at_once=True)
+    keeper.answered("converter/1", None, None, 0)
+    assert orders(keeper.tick(RETRY_NS)) == [WAIT]
+    keeper.answered("converter/2", None, None, RETRY_NS)
+    keeper.hear_reading(reading(), RETRY_NS)
+    assert keeper.wake_ns == 2 * RETRY_NS
+    assert orders(keeper.tick(2 * RETRY_NS)) == [WAIT]
+
+
 def test_an_order_that_may_still_arrive_is_stopped(keeper):
     keeper.hear_reading(reading(), 0)
     keeper.obey("ask", order(Op.CHARGE), deal(CHARGE), 0)
