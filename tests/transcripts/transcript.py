@@ -128,11 +128,10 @@ class Scene:
         self._warning = warning
 
     def _deal_in(self, phase: Phase) -> Deal | None:
-        for agent in self._village.agents.values():
-            machines = agent._office._machines.values() if agent._office else ()
-            for machine in machines:
-                if machine.phase is phase:
-                    return machine.deal
+        for unit in self._village.snapshots():
+            for deal in unit.grid_master.deals.values() if unit.grid_master else ():
+                if deal.phase is phase:
+                    return deal.deal
         return None
 
     def _resolve(self, action: str, deal: Deal) -> str:
@@ -186,8 +185,8 @@ class Scene:
         for action in (*(action for _, action in self._timed), *(a for *_, a in self._awaited)):
             self.lines.append(f"     never happened: {action}")
         on = [u for u, plant in village.plants.items() if plant.reading.mode.is_active]
-        masters = [u for u, a in village.agents.items() if a._election.is_master(village.now_ns)]
-        slots = [u for u, agent in village.agents.items() if agent._interlock.deals]
+        masters = village.leaders()
+        slots = [unit.unit_id for unit in village.snapshots() if unit.slot_deals]
         ends = {"grid master": masters, "converters on": on, "slots held": slots}
         for name, unit_ids in ends.items():
             self.lines.append(f"     end, {name}: {' '.join(unit_ids) or 'none'}")

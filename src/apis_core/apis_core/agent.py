@@ -76,12 +76,14 @@ from apis_core.policy_file import policy_file
 from apis_core.roll_out import RollOut
 from apis_core.scenario import Scenario
 from apis_core.self_check import SelfCheck
+from apis_core.snapshot import UnitSnapshot
 from apis_core.telling import StatusTeller
 from apis_core.timing import BUS_DOWN_S, Timing
 from apis_core.trader import Trader
 from apis_core.types import (
     NOBODY,
     ConverterMode,
+    DealType,
     FaultCategory,
     FaultExtent,
     FaultLevel,
@@ -257,6 +259,42 @@ class Agent:
     def converter_mode(self) -> ConverterMode:
         """What its converter was last seen in."""
         return self._converter.reading.mode
+
+    @property
+    def slot_directions(self) -> set[DealType]:
+        """Directions in which its slots are taken or reserved."""
+        return self._interlock.types
+
+    def is_grid_master(self, now_ns: int) -> bool:
+        """Whether it may give orders as the grid master now."""
+        return self._election.is_master(now_ns)
+
+    def snapshot(self, now_ns: int) -> UnitSnapshot:
+        """A picture of what it knows and does."""
+        state = self._state
+        return UnitSnapshot(
+            unit_id=self._unit_id,
+            status=self._teller.last,
+            term=self._election.term,
+            majority=self._election.majority,
+            grid_master_id=self._election.grid_master_id(now_ns),
+            grid_master=self._office.snapshot() if self._office is not None else None,
+            mode=self._modes.effective,
+            policy=state.policy,
+            policy_hash=state.policy_hash,
+            coming_policy_hash=self._roll_out.coming_hash,
+            hardware=state.hardware,
+            band=state.band,
+            peers=dict(state.peers),
+            open_deals=dict(self._deals),
+            slot_deals=self._interlock.deals,
+            slot_directions=frozenset(self._interlock.types),
+            slot_capacity=self._interlock.capacity,
+            shares=self._converter.shares,
+            fault_codes=self._faults.codes(),
+            faults=self._faults.known,
+            why_not_dealing=state.why_not_dealing(now_ns),
+        )
 
     def next_wakeup_ns(self) -> int:
         """When :meth:`handle` wants a :class:`Wake` if nothing else happens."""

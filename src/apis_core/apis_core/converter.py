@@ -42,7 +42,7 @@ from apis_core.types import (
 )
 from apis_core.units import NEVER_NS, SECOND_NS, wh_from_w
 
-__all__ = ["ConverterKeeper"]
+__all__ = ["ConverterKeeper", "ShareSnapshot"]
 
 _NO_CURRENT_A = 0.125  # a reference that carries less may be switched off
 _SAME_WH = 1e-6
@@ -76,6 +76,21 @@ class _Share:
     until_ns: int
     limit_wh: float | None = None
     counted_by: OwnMeter | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShareSnapshot:
+    """What one deal uses of the unit's converter.
+
+    Attributes:
+        current_a: Ordered for it, >= 0. [A]
+        moved_wh: Counted for it over the bus terminal, >= 0. [Wh]
+        limit_wh: Where its share ends, over the bus terminal; None = not known yet. [Wh]
+    """
+
+    current_a: float
+    moved_wh: float
+    limit_wh: float | None
 
 
 class ConverterKeeper:
@@ -193,6 +208,18 @@ class ConverterKeeper:
         if not self._shares:
             return ()
         return tuple([share.deal_id for share in self._shares.values() if share.current_a > 0.0])
+
+    @property
+    def shares(self) -> dict[str, ShareSnapshot]:
+        """What each deal uses of it, by id."""
+        return {
+            deal_id: ShareSnapshot(
+                current_a=share.current_a,
+                moved_wh=self.ledger.moved_wh(deal_id),
+                limit_wh=share.limit_wh,
+            )
+            for deal_id, share in self._shares.items()
+        }
 
     @property
     def _has_settled(self) -> bool:

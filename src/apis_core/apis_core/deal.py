@@ -178,6 +178,16 @@ class DealMachine:
     # --- what others see -------------------------------------------------------------------------
 
     @property
+    def runs(self) -> int:
+        """How often its currents have been started, >= 0."""
+        return self._runs
+
+    @property
+    def readings(self) -> dict[UnitId, ConverterReading]:
+        """The newest converter reading of each unit that has answered."""
+        return {unit_id: sample.reading for unit_id, sample in self._samples.items()}
+
+    @property
     def has_news(self) -> bool:
         """Whether something has changed since :meth:`has_been_told`."""
         if self._told is None:

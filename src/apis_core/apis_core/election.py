@@ -113,7 +113,7 @@ class Election:
         self._rank = rank
         self._own_until_ns = 0
         self._give_way_ns = NEVER_NS
-        self._quorum = self._majority
+        self._quorum = self.majority
         self._resigned: tuple[UnitId, int] = (NOBODY, 0)  # who did so last, and in which term
         self._failures = 0  # candidacies of ours in a row that came to nothing
         self._sequence = 0
@@ -131,6 +131,11 @@ class Election:
         if self.role is Role.CANDIDATE or self._may_stand_now:
             return self._act_ns
         return NEVER_NS
+
+    @property
+    def majority(self) -> int:
+        """How many votes elect a grid master, > 0."""
+        return len(self._members) // 2 + 1
 
     def grid_master_id(self, now_ns: int) -> UnitId:
         """The grid master whose lease this unit obeys; nobody if there is none, or it ran out."""
@@ -163,9 +168,9 @@ class Election:
         """
         if now_ns < self.wake_ns:
             return []
-        can_win = reachable is None or reachable >= self._majority
+        can_win = reachable is None or reachable >= self.majority
         if can_win:
-            self._quorum = self._majority
+            self._quorum = self.majority
         if self.role is Role.MASTER:
             if now_ns >= self._own_until_ns:
                 return self._lose(now_ns, "a majority no longer answers")
@@ -249,7 +254,7 @@ class Election:
     ) -> None:
         """Another policy holds from now. A lease that runs goes on."""
         self._members = tuple(member_ids)
-        self._quorum = self._majority
+        self._quorum = self.majority
         self._timing = timing
         self._may_stand = may_stand
         self._policy_hash, self._policy_version = policy_hash, policy_version
@@ -281,10 +286,6 @@ class Election:
 
     def _lease_holder(self, now_ns: int) -> UnitId:
         return self._granted_to if now_ns < self._granted_until_ns else NOBODY
-
-    @property
-    def _majority(self) -> int:
-        return len(self._members) // 2 + 1
 
     @property
     def _may_stand_now(self) -> bool:

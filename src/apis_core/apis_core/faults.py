@@ -90,6 +90,11 @@ class FaultBook:
         for key in [key for key, (_, until_ns) in self._until_ns.items() if now_ns >= until_ns]:
             del self._until_ns[key]
 
+    @property
+    def known(self) -> tuple[tuple[Fault, int], ...]:
+        """Faults that are not over, each with when it will be. [ns]"""
+        return tuple(self._until_ns.values())
+
     def reset(self, unit_id: UnitId = NOBODY) -> tuple[str, ...]:
         """An operator has seen to a unit: forget its faults, and how often they came back.
 

@@ -29,6 +29,7 @@ from apis_core.messages import (
     UnitStatus,
 )
 from apis_core.policy import Policy
+from apis_core.snapshot import DealSnapshot, GridMasterSnapshot
 from apis_core.succession import better_reference, first_reference, successor
 from apis_core.timing import Timing
 from apis_core.topology import why_not_activate
@@ -146,6 +147,26 @@ class GridMaster:
             not is_ours
             and self._reference.stage is stage
             and self._reference.unit_id != self._unit_id
+        )
+
+    def snapshot(self) -> GridMasterSnapshot:
+        """A picture of what it does."""
+        return GridMasterSnapshot(
+            term=self.term,
+            reference_id=self._reference.unit_id,
+            reference_stage=self._reference.stage,
+            hand_over_step=self._reference.hand_over_step,
+            deals={
+                deal_id: DealSnapshot(
+                    deal=machine.deal,
+                    phase=machine.phase,
+                    runs=machine.runs,
+                    is_between_runs=machine.is_between_runs,
+                    readings=machine.readings,
+                )
+                for deal_id, machine in self._machines.items()
+            },
+            next_deal_id=self._turn,
         )
 
     def begin(self, now_ns: int) -> list[Effect]:

@@ -115,6 +115,11 @@ class VoltageReference:
         """The deal in whose name that unit is taking over."""
         return self._next[1]
 
+    @property
+    def hand_over_step(self) -> int:
+        """How far a hand-over has come, 0..3; of the last one if none is under way."""
+        return self._step
+
     # --- what is wanted --------------------------------------------------------------------------
 
     def start(

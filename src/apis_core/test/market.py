@@ -7,11 +7,11 @@ watches that the voltage is never held by two without droop.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from village import Village
 
 from apis_core.events import Answered, Asked, DealClosed, DealWanted, Event
-from apis_core.grid_master import GridMaster
 from apis_core.messages import (
     ControlReply,
     ControlRequest,
@@ -19,6 +19,7 @@ from apis_core.messages import (
     ConverterReply,
     Deal,
 )
+from apis_core.snapshot import GridMasterSnapshot
 from apis_core.types import ConverterMode, DealState, DealType, OperationMode
 from apis_core.units import s_from_ns
 
@@ -76,7 +77,7 @@ class Market(Village):
         assert all_over, "\n".join(self.trace[-40:])
         self.run_for(60.0)
         assert self.modes() == {M.WAIT}
-        assert not any(agent._interlock.deals for agent in self.agents.values())
+        assert not any(unit.slot_deals for unit in self.snapshots())
         return self.deals
 
     def must_balance(self, *, stray_wh: float = 0.0, meters: float = 0.0) -> None:
@@ -100,16 +101,25 @@ class Market(Village):
 
     @property
     def master_id(self) -> str:
-        """The unit in office."""
-        (unit_id,) = (i for i, agent in self.agents.items() if agent._office is not None)
+        """The grid master's unit."""
+        (unit_id,) = (unit.unit_id for unit in self.snapshots() if unit.grid_master is not None)
         return unit_id
 
     @property
-    def office(self) -> GridMaster:
-        """The grid master."""
-        office = self.agents[self.master_id]._office
-        assert office is not None
-        return office
+    def grid_master(self) -> GridMasterSnapshot:
+        """What the grid master does now."""
+        grid_master = self.snapshot(self.master_id).grid_master
+        assert grid_master is not None
+        return grid_master
+
+    def prefer(self, *large_capacity_unit_ids: str) -> None:
+        """Give the grid master another list of large units while deals run.
+
+        The policy says it from the start, and then another unit would hold the bus before.
+        """
+        grid_master = self.agents[self.master_id]._office
+        assert grid_master is not None
+        grid_master._policy = replace(self.policy, large_capacity_unit_ids=large_capacity_unit_ids)
 
     def state(self, deal_id: str) -> DealState:
         """Of a deal, as last published."""

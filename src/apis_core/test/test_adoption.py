@@ -115,7 +115,10 @@ def test_w5_deals_that_run_are_adopted_with_both_units_and_told_to_all(policy):
         ("e", 7, DealState.RUNNING),
     ]
     assert Note("goes on with d; E002 holds the bus") in effects
-    assert (master._reference.stage, master._reference.unit_id) == (Stage.UP, "E002")
+    assert (master.snapshot().reference_stage, master.snapshot().reference_id) == (
+        Stage.UP,
+        "E002",
+    )
 
 
 def test_w5_nothing_new_starts_while_a_current_of_an_older_term_flows(policy):
@@ -127,11 +130,14 @@ def test_w5_nothing_new_starts_while_a_current_of_an_older_term_flows(policy):
     calls = master.submit("ask", new, OperationMode.RUN, NOW_NS)
     while calls := [c for c in calls if isinstance(c, Call) and c.request.deal_id == "g"]:
         calls = master.answered(calls[0].call_id, ControlReply(), NOW_NS)
-    assert (master._machines["g"].phase, master._turn) == (Phase.QUEUED, None)
+    waits = master.snapshot()
+    assert (waits.deals["g"].phase, waits.next_deal_id) == (Phase.QUEUED, None)
 
     left = replace(stray, sequence=2, converter=ConverterReading(mode=M.WAIT), flowing_deal_ids=())
     master.hear_status(left, NOW_NS + SECOND_NS)
-    assert master._turn == "g"  # as soon as the reference's current has been read
+    assert (
+        master.snapshot().next_deal_id == "g"
+    )  # as soon as the reference's current has been read
 
 
 def test_w5_a_silent_units_current_is_waited_for_no_longer_than_its_hold_time(policy):
@@ -145,7 +151,7 @@ def test_w5_a_silent_units_current_is_waited_for_no_longer_than_its_hold_time(po
 def test_w5_what_has_flowed_before_stays_counted(policy):
     before = deal("d", "E001", "E002", moved_wh=20.0, started_ns=5)
     master, _ = begins(policy, [before])
-    adopted = master._machines["d"].record()
+    adopted = master.snapshot().deals["d"].deal
     assert (adopted.moved_wh, adopted.started_ns) == (20.0, 5)
 
 
@@ -348,23 +354,23 @@ def books_apart_ratio(market, deal):
 
 
 STAGES = [
-    ("activating", lambda o: o._reference.stage is Stage.ACTIVATING),
-    ("ramping up", lambda o: o._reference.stage is Stage.RAMPING_UP),
-    ("authorising", lambda o: o._reference.stage is Stage.AUTHORISING),
-    ("starting", lambda o: _phase(o, Phase.STARTING)),
-    ("compensating", lambda o: _phase(o, Phase.COMPENSATING)),
+    ("activating", lambda master: master.reference_stage is Stage.ACTIVATING),
+    ("ramping up", lambda master: master.reference_stage is Stage.RAMPING_UP),
+    ("authorising", lambda master: master.reference_stage is Stage.AUTHORISING),
+    ("starting", lambda master: _phase(master, Phase.STARTING)),
+    ("compensating", lambda master: _phase(master, Phase.COMPENSATING)),
 ]
 
 
-def _phase(office, phase):
-    return any(machine.phase is phase for machine in office._machines.values())
+def _phase(master, phase):
+    return any(deal.phase is phase for deal in master.deals.values())
 
 
 @pytest.mark.parametrize(("name", "is_there"), STAGES)
 def test_w5_a_grid_master_lost_before_its_deal_runs_leaves_nothing_on(name, is_there):
     market = Led()
     lost = market.want(market.a, market.b, 20.0, after_s=0.0)
-    assert market.run_until(lambda: is_there(market.office), 60.0)
+    assert market.run_until(lambda: is_there(market.grid_master), 60.0)
     market.lose()
     ended = market.finish(200.0)
     assert lost not in ended or ended[lost].state is DealState.ABORTED
@@ -377,7 +383,7 @@ def test_w5_a_grid_master_lost_while_a_second_deal_starts_takes_only_that_along(
     market = Led()
     kept = market.want(market.a, market.b, 30.0)
     lost = market.want(market.c, market.d, 30.0, after_s=0.0)
-    assert market.run_until(lambda: is_there(market.office), 60.0)
+    assert market.run_until(lambda: is_there(market.grid_master), 60.0)
     market.lose()
     ended = market.finish()
     assert ended[kept].state is DealState.COMPLETED
@@ -389,13 +395,13 @@ def test_w5_a_grid_master_lost_while_a_second_deal_starts_takes_only_that_along(
 def test_w5_a_grid_master_lost_in_a_hand_over_leaves_nothing_on(why, step):
     market = Led()
     if why == "a large one joins":
-        market.office._policy = replace(market.policy, large_capacity_unit_ids=(market.d,))
+        market.prefer(market.d)
     first = market.want(market.a, market.b, 15.0)
     second = market.want(market.c, market.d, 40.0, after_s=0.0)
 
     def has_come() -> bool:
-        reference = market.office._reference
-        return reference.stage is Stage.HANDING_OVER and reference._step == step
+        master = market.grid_master
+        return master.reference_stage is Stage.HANDING_OVER and master.hand_over_step == step
 
     assert market.run_until(has_come, 400.0)
     market.lose()
@@ -411,7 +417,7 @@ def test_w5_a_grid_master_lost_at_a_deals_end_leaves_the_other_running(phase):
     market = Led()
     market.want(market.a, market.b, 15.0)
     kept = market.want(market.c, market.b, 30.0)
-    assert market.run_until(lambda: _phase(market.office, phase), 400.0)
+    assert market.run_until(lambda: _phase(market.grid_master, phase), 400.0)
     market.lose()
     assert market.finish()[kept].state is DealState.COMPLETED
 
@@ -426,7 +432,7 @@ def test_w42_a_grid_master_that_stops_leaves_the_deals_to_the_next_one():
     market.ask_to_stop(market.leader_id)
     assert market.run_until(lambda: market.leader_id in market.stopped, 5.0)
     market.kill(market.leader_id)
-    assert market.run_until(lambda: any(a._office for a in market.agents.values()), 10.0)
+    assert market.run_until(lambda: any(unit.grid_master for unit in market.snapshots()), 10.0)
     ended = market.finish()
     assert {ended[deal_id].state for deal_id in (first, second)} == {DealState.COMPLETED}
 
@@ -463,4 +469,4 @@ def test_w5_a_word_that_comes_after_that_of_the_end_does_not_revive_a_deal():
     over = replace(running, state=DealState.COMPLETED, sequence=10)
     for heard in (over, running):
         agent.handle(Received(heard), NOW_NS)
-    assert agent._deals == {}
+    assert agent.snapshot(NOW_NS).open_deals == {}

@@ -47,11 +47,7 @@ def never_two_masters(village: Village) -> None:
 
 
 def masters(village: Village) -> list[str]:
-    return [
-        unit_id
-        for unit_id, agent in village.agents.items()
-        if agent._election.is_master(village.now_ns)
-    ]
+    return village.leaders()
 
 
 def order_mode(village: Village, mode: OperationMode, unit_id: str = "") -> None:
@@ -74,7 +70,7 @@ def running_deal(village: Village, *, for_s: float = 20.0) -> str:
 
 
 def held_slots(village: Village) -> list[str]:
-    return [deal.deal_id for a in village.agents.values() for deal in a._interlock.deals]
+    return [deal.deal_id for unit in village.snapshots() for deal in unit.slot_deals]
 
 
 def test_a_deal_moves_the_agreed_energy_and_leaves_nothing_on():
@@ -154,8 +150,8 @@ def test_6_a_local_force_stop_takes_one_unit_out_and_is_remembered():
     village.kill("E001")
     village.start("E001")
     village.run_for(120.0)
-    assert village.agents["E001"]._modes.effective is OperationMode.FORCE_STOP
-    assert village.agents["E002"]._modes.effective is OperationMode.RUN
+    assert village.snapshot("E001").mode is OperationMode.FORCE_STOP
+    assert village.snapshot("E002").mode is OperationMode.RUN
     order_mode(village, OperationMode.RUN, "E001")
     assert village.run_until(lambda: bool(village.completed()), 900.0)
 
@@ -168,7 +164,7 @@ def test_6_a_unit_that_was_away_learns_the_global_mode_from_the_others():
     village.run_for(10.0)
     village.start("E004")
     village.run_for(15.0)
-    assert village.agents["E004"]._modes.effective is OperationMode.FORCE_STOP
+    assert village.snapshot("E004").mode is OperationMode.FORCE_STOP
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -208,7 +204,7 @@ def test_w1_the_death_of_either_side_ends_the_deal_by_its_drivers_dead_man(victi
     assert village.run_until(lambda: village.modes() == ALL_WAIT, 60.0)
     assert village.run_until(lambda: village.deals[deal_id].state.is_over, 200.0)
     survivor = {"E001": "E002", "E002": "E001"}[victim]
-    assert village.run_until(lambda: not village.agents[survivor]._interlock.deals, 60.0)
+    assert village.run_until(lambda: not village.snapshot(survivor).slot_deals, 60.0)
 
 
 def test_a_partition_leaves_at_most_one_master_and_heals():
@@ -252,7 +248,7 @@ def test_orders_of_an_older_term_or_of_somebody_else_have_no_effect(
     request = ControlRequest(
         operation=ControlOperation.WAIT,
         grid_master_id=own if master == "own" else "E004" if own == "E003" else "E003",
-        term=agent._election.term + term_offset,
+        term=village.snapshot("E001").term + term_offset,
         deal_id=deal_id,
     )
     effects = agent.handle(Asked("E009|x", request), village.now_ns)
@@ -274,7 +270,7 @@ def test_what_was_counted_survives_the_process_but_for_the_last_twentieth():
     village = watched()
     deal_id = running_deal(village)
     village.run_for(120.0)
-    flowed_wh = village.agents["E001"]._converter.ledger.moved_wh(deal_id)
+    flowed_wh = village.snapshot("E001").shares[deal_id].moved_wh
     assert flowed_wh > 10.0
     village.kill("E001")
     village.start("E001")
@@ -425,7 +421,7 @@ def test_a_deal_by_hand_that_makes_no_sense_is_refused_at_once(
 
 def test_a_deal_by_hand_is_refused_without_a_grid_master_and_in_force_stop():
     village = Village(SOCS)
-    village.run_until(lambda: bool(village.agents["E003"]._state.battery), 5.0)
+    village.run_until(lambda: village.snapshot("E003").band != "", 5.0)
     village.lost = lambda _sender, _to: True
     village.run_for(30.0)
     (refused,) = [e for e in want(village) if isinstance(e, DealRefused)]
@@ -458,7 +454,7 @@ def test_a_unit_that_was_cut_off_for_long_deals_again(seed: int):
     village.lost = lambda _sender, _to: False
     done = len(village.completed())
     assert village.run_until(lambda: len(village.completed()) > done, 900.0)
-    terms = {agent._election.term for agent in village.agents.values()}
+    terms = {unit.term for unit in village.snapshots()}
     assert len(terms) == 1
     assert max(terms) < 6  # nobody who cannot win raises the term
 
@@ -481,14 +477,14 @@ def test_an_alarm_that_a_wait_clears_does_not_keep_its_unit_out():
 def test_9_4_a_second_process_of_the_same_name_is_a_fault_and_stops_the_converter():
     village = watched(seed=2)
     running_deal(village)
-    own = village.agents["E001"]._teller.last
+    own = village.status("E001")
     village.feed("E001", Received(own))  # our own word, come back
     foreign = replace(own, instance_id="another", sequence=7)
     village.feed("E001", Received(foreign))
     village.feed("E001", Received(foreign))  # perhaps the last word of an earlier process
-    assert "duplicate_unit_id" not in village.agents["E001"]._teller.last.fault_codes
+    assert "duplicate_unit_id" not in village.status("E001").fault_codes
     village.feed("E001", Received(replace(foreign, sequence=8)))
-    assert "duplicate_unit_id" in village.agents["E001"]._teller.last.fault_codes
+    assert "duplicate_unit_id" in village.status("E001").fault_codes
     village.run_for(30.0)
     assert village.modes() == ALL_WAIT
 
@@ -497,10 +493,11 @@ def test_w30_a_unit_whose_policy_differs_from_the_grid_masters_does_not_deal():
     village = watched(seed=2)
     running_deal(village)
     (master,) = masters(village)
-    agent = next(a for unit_id, a in village.agents.items() if unit_id != master)
-    status = replace(village.agents[master]._teller.last, policy_hash="f" * 64)
-    agent.handle(Received(status), village.now_ns)
-    assert agent._teller.last.not_dealing_reason == f"its policy differs from that of {master}"
+    other = next(unit_id for unit_id in village.agents if unit_id != master)
+    status = replace(village.status(master), policy_hash="f" * 64)
+    village.feed(other, Received(status))
+    reason = village.status(other).not_dealing_reason
+    assert reason == f"its policy differs from that of {master}"
 
 
 def test_11_a_unit_that_cannot_write_its_journal_ends_its_deals_and_leaves_office():
@@ -512,7 +509,7 @@ def test_11_a_unit_that_cannot_write_its_journal_ends_its_deals_and_leaves_offic
     village.feed(unit_id, JournalFailed("disk full"))
     assert village.run_until(lambda: village.deals[deal.deal_id].state.is_over, 60.0)
     assert "its journal cannot be written: disk full" in village.deals[deal.deal_id].reason
-    status = village.agents[unit_id]._teller.last
+    status = village.status(unit_id)
     assert status.fault_codes == ("journal_failed",)
     assert status.not_dealing_reason == "fault journal_failed"
     assert village.plants[unit_id].reading.mode is ConverterMode.WAIT

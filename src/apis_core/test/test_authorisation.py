@@ -25,8 +25,8 @@ class Held(Market):
 
     def _watch(self) -> None:
         super()._watch()
-        offices = [a._office for a in self.agents.values() if a._office is not None]
-        stage = offices[0]._reference.stage if offices else Stage.OFF
+        masters = [unit.grid_master for unit in self.snapshots() if unit.grid_master is not None]
+        stage = masters[0].reference_stage if masters else Stage.OFF
         self.starts += stage is Stage.ACTIVATING and self._stage is not stage
         self._stage = stage
         if stage is Stage.AUTHORISING and self.starts <= self.times:
@@ -97,6 +97,6 @@ def test_11_4_a_bus_that_never_ramps_up_is_a_fault_of_all():
     assert market.state(deal_id) is DealState.ABORTED
     assert "did not reach its voltage within 30 s" in market.deals[deal_id].reason
     market.run_for(1.0)
-    assert all("bus_start_failed" in a._faults.codes() for a in market.agents.values())
+    assert all("bus_start_failed" in unit.fault_codes for unit in market.snapshots())
     assert market.run_until(lambda: market.modes() == {M.WAIT}, 10.0)
     assert market.want("E004", "E003", 10.0) not in market.deals  # the bus is blocked for a while

@@ -6,6 +6,7 @@ from village import Village
 
 from apis_core.events import Answer, Asked
 from apis_core.messages import Deal, DealSubmission
+from apis_core.timing import Timing
 from apis_core.types import DealState, OperationMode
 
 SOCS = {"E001": 0.92, "E002": 0.50, "E003": 0.80, "E004": 0.80, "E005": 0.80}
@@ -20,7 +21,7 @@ class Apart(Village):
         self.lost = lambda sender, to: (sender in FEW) is not (to in FEW)
 
     def masters(self) -> set[str]:
-        return {u for u, a in self.agents.items() if a._election.is_master(self.now_ns)}
+        return set(self.leaders())
 
 
 def test_9_3_a_part_without_a_majority_does_not_deal():
@@ -32,7 +33,7 @@ def test_9_3_a_part_without_a_majority_does_not_deal():
 
 def test_9_3_available_a_minority_goes_on_after_the_bus_has_been_dead_for_long():
     village = Apart(availability=True)
-    dead_s = village.agents["E001"]._timing.dead_bus_ns / 1e9
+    dead_s = Timing.of(village.policy).dead_bus_ns / 1e9
     village.run_for(dead_s - 1.0)
     assert not village.masters() & FEW
     assert village.run_until(lambda: bool(village.completed()), 2_400.0)
@@ -55,7 +56,7 @@ def test_9_3_available_parts_that_hear_each_other_again_have_one_grid_master():
     assert village.run_until(lambda: len(village.masters()) == 1, 60.0)
     village.run_for(60.0)
     assert len(village.masters()) == 1
-    known = {a._election.grid_master_id(village.now_ns) for a in village.agents.values()}
+    known = {unit.grid_master_id for unit in village.snapshots()}
     assert known == village.masters()
 
 
@@ -76,23 +77,23 @@ def test_w3_a_silent_unit_is_suspect_first_and_lost_later():
     seen = set()
 
     def look(v):
-        last = v.agents["E001"]._teller.last
+        last = v.status("E001")
         seen.add((last.suspect_unit_ids, last.lost_unit_ids))
 
     village.watchers.append(look)
     village.run_for(40.0)
     assert ((), ()) in seen
     assert (("E005",), ()) in seen
-    assert village.agents["E001"]._teller.last.lost_unit_ids == ("E005",)
+    assert village.status("E001").lost_unit_ids == ("E005",)
     village.start("E005")
     village.run_for(10.0)
-    assert village.agents["E001"]._teller.last.lost_unit_ids == ()
+    assert village.status("E001").lost_unit_ids == ()
 
 
 def test_w3_no_deal_begins_with_a_unit_that_is_suspect():
     village = Village(dict(SOCS), operation_mode=OperationMode.SOFT_STOP)
     village.run_for(20.0)
-    (master_id,) = (u for u, a in village.agents.items() if a._office is not None)
+    (master_id,) = village.leaders()
     silent = next(unit_id for unit_id in ("E001", "E002") if unit_id != master_id)
     agent = village.agents[master_id]
     status, _ = agent._state.peers[silent]
@@ -115,14 +116,16 @@ def test_w3_a_unit_that_does_not_answer_is_booked_and_nobody_else():
     village = Village({"E001": 0.92, "E002": 0.50, "E003": 0.80})
     running = lambda: any(d.state is DealState.RUNNING for d in village.deals.values())  # noqa: E731
     assert village.run_until(running, 900.0)
-    (master_id,) = (u for u, a in village.agents.items() if a._office is not None)
+    (master_id,) = village.leaders()
     victim = next(u for u in ("E001", "E002") if u != master_id)
     village.kill(victim)
-    office = village.agents[master_id]
-    books = lambda: (victim, "no_answer", False) in office._faults._until_ns  # noqa: E731
-    assert village.run_until(books, 120.0)
-    others = [a for u, a in village.agents.items()]
-    assert not any("no_answer" in a._faults.codes() for a in others)
+
+    def is_booked() -> bool:
+        known = village.snapshot(master_id).faults
+        return (victim, "no_answer") in [(fault.unit_id, fault.code) for fault, _ in known]
+
+    assert village.run_until(is_booked, 120.0)
+    assert not any("no_answer" in unit.fault_codes for unit in village.snapshots())
     village.start(victim)
     village.run_for(5.0)
-    assert office._office is not None
+    assert village.leaders() == [master_id]

@@ -45,7 +45,7 @@ def test_11_2_after_a_fatal_fault_of_the_bus_an_operator_must_start_the_grid_aga
     market.finish()
     assert market.deals[deal_id].state is DealState.SCRAMMED
     market.run_for(market.policy.global_quarantine_ns / 1e9 + 60.0)
-    modes = {agent._modes.effective for agent in market.agents.values()}
+    modes = {unit.mode for unit in market.snapshots()}
     assert modes == {OperationMode.FORCE_STOP}
     order(market, NOBODY, OperationMode.SOFT_STOP)
     again = market.want("E001", "E002", 10.0)
@@ -59,18 +59,17 @@ def burns(market: Market, degc: float) -> None:
 
 def test_w38_a_fault_that_comes_back_again_and_again_stays_until_an_operator_says_run():
     market = Market()
-    agent = market.agents["E001"]
     for _ in range(4):
         burns(market, 70.0)
-        assert market.run_until(lambda: bool(agent._faults.codes()), 10.0)
+        assert market.run_until(lambda: bool(market.status("E001").fault_codes), 10.0)
         burns(market, 25.0)
-        market.run_until(lambda: not agent._faults.codes(), 600.0)
-    assert agent._faults.why_not().endswith("until an operator resets it")
+        market.run_until(lambda: not market.status("E001").fault_codes, 600.0)
+    assert market.snapshot("E001").why_not_dealing.endswith("until an operator resets it")
     order(market, "E002", RUN)  # to another unit
-    assert agent._faults.codes()
+    assert market.snapshot("E001").fault_codes
     order(market, "E001", RUN)
     market.run_for(1.0)
-    assert agent._faults.codes() == ()
+    assert market.snapshot("E001").fault_codes == ()
     again = market.want("E001", "E002", 10.0)
     assert market.finish()[again].state is DealState.COMPLETED
 
@@ -82,7 +81,7 @@ def test_11_2_a_grid_master_that_does_not_trust_itself_leaves_office_and_its_dea
     agent = market.agents[market.leader_id]
     broken = agent._raise_local("broken", "it lost count", market.now_ns, category)
     market._do(market.leader_id, [*broken, *agent._settle(market.now_ns)])
-    assert agent._office is None
+    assert market.snapshot(market.leader_id).grid_master is None
     market.run_for(40.0)
     assert market.master_id != market.leader_id
     ended = market.finish()[deal_id]

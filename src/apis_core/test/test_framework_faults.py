@@ -9,6 +9,7 @@ from village import IDLE, Village
 from apis_core.driver_refusals import DriverRefusals
 from apis_core.events import Answered, Command, JournalFailed, Raise, Received, Troubled
 from apis_core.messages import ConverterReply, Fault
+from apis_core.timing import Timing
 from apis_core.types import (
     ConverterError,
     ConverterMode,
@@ -26,19 +27,18 @@ def market():
 
 
 def codes(market, unit_id):
-    return market.agents[unit_id]._faults.codes()
+    return market.snapshot(unit_id).fault_codes
 
 
 def test_11_4_a_driver_that_does_not_answer_several_orders_is_a_fault(market):
-    agent = market.agents["E002"]
     attempts = market.policy.request_attempts
     for number in range(attempts + 1):
         assert codes(market, "E002") == ()  # also for many orders within a moment
         market.feed("E002", Answered(f"converter/x{number}", None))
-        market.now_ns += agent._timing.deal.answer_ns
+        market.now_ns += Timing.of(market.policy).deal.answer_ns
     market.feed("E002", Answered("converter/last", None))
     assert codes(market, "E002") == ("driver_unreachable",)
-    assert agent._faults.why_not() == "fault driver_unreachable"
+    assert market.snapshot("E002").why_not_dealing == "fault driver_unreachable"
 
 
 def test_11_4_an_answer_in_between_makes_it_begin_anew(market):
@@ -72,7 +72,7 @@ def test_11_4_trouble_of_a_unit_ends_its_deals_in_order_and_no_others(market, ev
 def test_11_4_a_grid_master_with_a_broken_journal_leaves_office(market):
     old_id = market.master_id
     market.feed(old_id, JournalFailed("the disk is full"))
-    assert market.agents[old_id]._office is None
+    assert market.snapshot(old_id).grid_master is None
     market.run_for(15.0)
     assert market.master_id != old_id
 

@@ -56,7 +56,7 @@ def test_13_a_direction_is_claimed_for_a_deal_and_given_back_after_it():
     assert cellar.run_until(lambda: CHARGE in cellar.host.holders, 300.0)
     while not cellar.completed():
         cellar.run_for(20.0)
-        if cellar.agents["E002"]._interlock.deals:
+        if cellar.snapshot("E002").slot_deals:
             assert cellar.host.holders == {CHARGE: "E002"}
     assert cellar.run_until(lambda: "E002 frees CHARGE" in cellar.host.log, 60.0)
 
@@ -91,8 +91,8 @@ def test_13_a_lock_that_fails_is_a_fault_of_the_framework():
     cellar = Cellar()
     cellar.host.failure = "no such folder"
     cellar.host.claim = lambda who, type_: BatteryClaimed(type_, False, "no such folder")
-    agent = cellar.agents["E002"]
-    assert cellar.run_until(lambda: "battery_lock_failed" in agent._faults.codes(), 300.0)
+    failed = lambda: "battery_lock_failed" in cellar.snapshot("E002").fault_codes  # noqa: E731
+    assert cellar.run_until(failed, 300.0)
     cellar.run_for(60.0)
     assert not cellar.deals
 

@@ -9,7 +9,6 @@ from dataclasses import replace
 import pytest
 from market import Market, once
 
-from apis_core.deal import DealMachine
 from apis_core.events import DealUnwanted
 from apis_core.messages import ControlReply, ConverterOperation, ConverterReply
 from apis_core.types import (
@@ -43,8 +42,8 @@ def hands_over(market: Market, step: int = 0):
     """Whether a hand-over has come so far."""
 
     def has_come() -> bool:
-        reference = market.office._reference
-        return reference.stage is Stage.HANDING_OVER and reference._step == step
+        master = market.grid_master
+        return master.reference_stage is Stage.HANDING_OVER and master.hand_over_step == step
 
     return has_come
 
@@ -89,7 +88,7 @@ def test_7_6_the_successor(large, side, expected):
     market.want("E004", "E003", 30.0)
     market.want("E006", "E005", 30.0)
     # a unit that is large from the start would have held the bus before
-    market.office._policy = replace(market.policy, large_capacity_unit_ids=large)
+    market.prefer(*large)
     market.must_balance()
     assert market.references[1] == expected
 
@@ -322,22 +321,24 @@ def test_7_6_an_heir_whose_deal_ends_meanwhile_does_not_take_the_others_down():
 # --- between two runs of a deal that lands -------------------------------------------------------
 
 
-def landing_beside(market: Market) -> DealMachine:
+def landing_beside(market: Market) -> str:
     """A deal on the reference E002 that is not alone on the bus."""
     lands = market.want("E001", "E002", 12.0)
     market.want("E004", "E003", 30.0)
-    return market.office._machines[lands]
+    return lands
 
 
 def test_7_2_a_large_unit_waits_while_the_reference_is_between_two_runs_of_its_deal():
     """Its share is 0 A then: were it the reference no more, it would go to WAIT."""
     market = Market(SIX, large_capacity_unit_ids=("E005",))
-    machine = landing_beside(market)
-    machine._is_frozen = True
+    deal_id = landing_beside(market)
+    master = market.agents[market.master_id]._office
+    assert master is not None
+    master._machines[deal_id]._is_frozen = True
     joins = market.want("E006", "E005", 20.0, after_s=10.0)
     assert market.references == ["E002"]
     assert market.state(joins) is DealState.QUEUED
-    machine._is_frozen = False
+    master._machines[deal_id]._is_frozen = False
     market.must_balance()
     assert market.references[:2] == ["E002", "E005"]
 
@@ -345,18 +346,19 @@ def test_7_2_a_large_unit_waits_while_the_reference_is_between_two_runs_of_its_d
 def test_7_2_a_share_that_ends_during_a_hand_over_is_seen_to_after_it():
     """A reference that is none any more takes no 0 A, and refuses an order of it."""
     market = Market(SIX, large_capacity_unit_ids=("E005",))
-    machine = landing_beside(market)
+    deal_id = landing_beside(market)
     lost = once(lambda _, request: request.operation is Op.WILL_TAKE_OVER, True)
     market.is_deaf = lambda *asked: lost(*asked) is True  # so that it takes 5 s more
     market.want("E006", "E005", 20.0, after_s=0.0)
     assert market.run_until(hands_over(market, 1), 30.0)
     market._stop(market.plants["E001"], StopCause.ENERGY_REACHED, "its limit was short")
     market.run_for(4.0)
-    assert market.office._reference.stage is Stage.HANDING_OVER
-    assert machine._samples["E001"].reading.mode is M.WAIT
-    assert not machine.is_between_runs
+    assert market.grid_master.reference_stage is Stage.HANDING_OVER
+    deal = market.grid_master.deals[deal_id]
+    assert deal.readings["E001"].mode is M.WAIT
+    assert not deal.is_between_runs
     assert market.run_until(lambda: market.references[-1] == "E005", 30.0)
-    assert machine.deal.reason == ""
+    assert market.grid_master.deals[deal_id].deal.reason == ""
 
 
 def test_7_2_a_second_run_that_loses_its_reference_does_not_burden_the_next_one():
@@ -364,9 +366,10 @@ def test_7_2_a_second_run_that_loses_its_reference_does_not_burden_the_next_one(
     also while the current of the deal that brought the new reference is still rising.
     """
     market = Market(SIX, large_capacity_unit_ids=("E005",))
-    machine = landing_beside(market)
+    deal_id = landing_beside(market)
     market._stop(market.plants["E001"], StopCause.ENERGY_REACHED, "its limit was short")
-    assert market.run_until(lambda: machine._runs == 2 and market.current_a("E001") < -0.9, 30.0)
+    runs = lambda: market.grid_master.deals[deal_id].runs  # noqa: E731
+    assert market.run_until(lambda: runs() == 2 and market.current_a("E001") < -0.9, 30.0)
     joining = market.want("E005", "E006", 20.0, after_s=0.0)
     rises_unseen = (Op.HOLD, "E006")
     market.is_deaf = lambda unit_id, request: (request.operation, unit_id) == rises_unseen
@@ -374,8 +377,8 @@ def test_7_2_a_second_run_that_loses_its_reference_does_not_burden_the_next_one(
     assert market.references[-1] == "E005"
     assert market.state(joining) is DealState.STARTING
     market.worst_reference_a = 0.0
-    share = market.agents["E001"]._converter._shares[machine.deal.deal_id]
-    share.limit_wh = market.agents["E001"]._converter.ledger.moved_wh(share.deal_id) + 0.7
+    converter = market.agents["E001"]._converter
+    converter._shares[deal_id].limit_wh = converter.shares[deal_id].moved_wh + 0.7
     assert market.run_until(lambda: market.state(joining) is not DealState.STARTING, 60.0)
     assert market.current_a("E001") < -0.9
     assert market.worst_reference_a < 1.2  # E005 gives its own 1 A, and not that of E001, too

@@ -55,7 +55,7 @@ def test_7_6_slots_are_free_before_the_bus_is_down():
     assert market.run_until(lambda: market.state(deal_id) is DealState.COMPLETED, 300.0)
     assert market.bus_v > 200.0
     assert market.plants["E002"].reading.mode is M.VOLTAGE_REFERENCE
-    assert not any(agent._interlock.is_used for agent in market.agents.values())
+    assert not any(unit.slot_directions for unit in market.snapshots())
     next_id = market.want("E004", "E003", 10.0, after_s=2.0)
     assert market.state(next_id) is DealState.QUEUED
     assert market.run_until(lambda: market.plants["E002"].reading.mode is M.WAIT, 10.0)
@@ -63,7 +63,7 @@ def test_7_6_slots_are_free_before_the_bus_is_down():
     assert market.deals[next_id].voltage_reference_id == "E003"
     market.run_for(30.0)
     assert market.modes() == {M.WAIT}
-    assert not any(agent._faults.codes() for agent in market.agents.values())
+    assert not any(unit.fault_codes for unit in market.snapshots())
 
 
 def test_7_6_a_new_grid_master_waits_for_a_bus_that_was_let_go(policy):

@@ -61,14 +61,14 @@ class Cluster(Village):
         return replace(self.policy, version=version, **changes)
 
     def versions(self) -> dict[str, int]:
-        return {unit_id: agent._state.policy.version for unit_id, agent in self.agents.items()}
+        return {unit.unit_id: unit.policy.version for unit in self.snapshots()}
 
     def all_at(self, version: int) -> bool:
         return set(self.versions().values()) == {version}
 
     @property
     def master_id(self) -> str:
-        (unit_id,) = (unit for unit, agent in self.agents.items() if agent._office is not None)
+        (unit_id,) = self.leaders()
         return unit_id
 
     def _deliver(self, sender, to, event) -> None:
@@ -124,9 +124,9 @@ def test_w30_a_newer_policy_comes_into_force_on_all_units():
     newer = cluster.newer(deal_current_a=1.0)
     cluster.feed(followers(cluster)[0], PolicyRead(newer))
     assert cluster.run_until(lambda: cluster.all_at(1), 60.0)
-    hashes = {agent._state.policy_hash for agent in cluster.agents.values()}
+    hashes = {unit.policy_hash for unit in cluster.snapshots()}
     assert hashes == {policy_hash(newer)}
-    assert {agent._interlock.capacity for agent in cluster.agents.values()} == {2}  # 2.3 A / 1 A
+    assert {unit.slot_capacity for unit in cluster.snapshots()} == {2}  # 2.3 A / 1 A
     cluster.make_trade()
     assert cluster.run_until(lambda: bool(cluster.completed()), 3_600.0)
     assert cluster.completed()[0].current_a == 1.0
@@ -182,7 +182,7 @@ def test_w30_a_file_that_changed_while_a_unit_was_away_is_offered_not_obeyed():
     cluster.withheld = {(OfferKind.ADOPT, unit_id) for unit_id in cluster.agents}
     ready = policy_hash(cluster.newer(version=1))
     assert cluster.run_until(
-        lambda: cluster.agents[away]._roll_out.coming_hash == ready, 60.0
+        lambda: cluster.snapshot(away).coming_policy_hash == ready, 60.0
     )  # written down, and not in force
     cluster.kill(away)
     newest = cluster.newer(version=2)
@@ -191,7 +191,7 @@ def test_w30_a_file_that_changed_while_a_unit_was_away_is_offered_not_obeyed():
     )
     cluster.start(away)
     assert cluster.versions()[away] == 0
-    assert cluster.agents[away]._roll_out.coming_hash == ready
+    assert cluster.snapshot(away).coming_policy_hash == ready
     cluster.withheld.clear()
     assert cluster.run_until(lambda: cluster.all_at(2), 180.0)
 
@@ -248,7 +248,7 @@ def test_w30_an_older_or_an_equal_version_is_no_news():
     cluster = Cluster()
     cluster.feed("E001", PolicyRead(replace(cluster.policy, deal_current_a=1.0)))
     cluster.run_for(60.0)
-    assert {agent._state.policy.deal_current_a for agent in cluster.agents.values()} == {2.0}
+    assert {unit.policy.deal_current_a for unit in cluster.snapshots()} == {2.0}
     (word,) = [line for line in cluster.trace if "its policy file" in line]
     assert word.endswith("its version is 0, it must be above 0, which holds")
     lines = len(cluster.trace)
@@ -298,9 +298,9 @@ def test_w30_a_unit_joins():
     cluster.plants["E004"] = replace(cluster.plants["E003"], soc_ratio=0.95)
     cluster.journals["E004"] = []
     cluster.start("E004")
-    is_known = lambda: cluster.agents["E004"]._election.grid_master_id(cluster.now_ns)  # noqa: E731
+    is_known = lambda: cluster.snapshot("E004").grid_master_id  # noqa: E731
     assert cluster.run_until(lambda: bool(is_known()), 30.0)
-    assert {agent._election._majority for agent in cluster.agents.values()} == {3}
+    assert {unit.majority for unit in cluster.snapshots()} == {3}
 
 
 @pytest.mark.parametrize("is_master", [True, False])
@@ -312,8 +312,8 @@ def test_w30_a_unit_leaves(is_master):
     assert cluster.run_until(lambda: cluster.all_at(1), 60.0)
     cluster.run_for(20.0)
     assert cluster.master_id in rest
-    assert cluster.agents[leaver]._teller.last.not_dealing_reason != ""
-    others = [cluster.agents[unit_id]._state.peers for unit_id in rest]
+    assert cluster.status(leaver).not_dealing_reason != ""
+    others = [cluster.snapshot(unit_id).peers for unit_id in rest]
     assert not any(leaver in peers for peers in others)
 
 
@@ -322,11 +322,10 @@ def test_w30_a_unit_leaves(is_master):
 
 def test_3_5_another_scenario_holds_at_once():
     cluster = Cluster()
-    agent = cluster.agents["E001"]
-    assert agent._state.band == "sufficient"
+    assert cluster.snapshot("E001").band == "sufficient"
     text = '{"00:00:00-24:00:00" : {"batteryStatus" : {"-" : "other"}}}'
     cluster.feed("E001", ScenarioRead(parse_scenario(text, "scenario.json")))
-    assert agent._state.band == "other"
+    assert cluster.snapshot("E001").band == "other"
 
 
 def test_3_5_another_hwconfig_holds_once_the_converter_rests():
@@ -335,11 +334,9 @@ def test_3_5_another_hwconfig_holds_once_the_converter_rests():
     assert cluster.run_until(lambda: ConverterMode.DISCHARGE in cluster.modes(), 600.0)
     cluster.feed("E001", HardwareRead(smaller))
     cluster.run_for(10.0)
-    agent = cluster.agents["E001"]
-    assert agent._state.hardware is cluster.hardware
-    assert cluster.run_until(lambda: agent._state.hardware is smaller, 1_200.0)
+    assert cluster.snapshot("E001").hardware is cluster.hardware
+    assert cluster.run_until(lambda: cluster.snapshot("E001").hardware is smaller, 1_200.0)
     assert cluster.modes() == {ConverterMode.WAIT}
-    assert agent._converter._hardware is smaller
 
 
 def test_3_5_a_file_that_is_wrong_keeps_the_old_one_and_is_a_warning():
@@ -348,7 +345,7 @@ def test_3_5_a_file_that_is_wrong_keeps_the_old_one_and_is_a_warning():
     cluster.feed("E001", ConfigurationRefused(message))
     assert cluster.raised == [f"WARN {message}"]
     cluster.run_for(10.0)
-    assert cluster.agents["E001"]._faults.codes() == ()  # nothing else follows
+    assert cluster.snapshot("E001").fault_codes == ()  # nothing else follows
 
 
 def _adopted(policy):

@@ -231,10 +231,10 @@ def test_2_1_the_status_tells_which_deals_flow():
     flowing = market.want("E001", "E002", 20.0)
     waiting = market.want("E004", "E002", 20.0)
     market.run_for(10.0)
-    status = market.agents["E002"]._teller.last
+    status = market.status("E002")
     assert status.flowing_deal_ids == (flowing,)
     assert set(status.deal_ids) == {flowing, waiting}
     plant = market.plants["E002"]
     plant.reading = replace(plant.reading, mode=M.WAIT)
     market.run_for(2.0)
-    assert market.agents["E002"]._teller.last.flowing_deal_ids == ()
+    assert market.status("E002").flowing_deal_ids == ()

@@ -44,9 +44,11 @@ from apis_core.messages import (
     ConverterReading,
     ConverterReply,
     Deal,
+    UnitStatus,
 )
 from apis_core.policy import Policy, parse_policy, replace_members
 from apis_core.scenario import parse_scenario
+from apis_core.snapshot import UnitSnapshot
 from apis_core.types import ConverterError, ConverterMode, DealState, StopCause
 from apis_core.units import SECOND_NS, ns_from_s, s_from_ns, wh_from_w
 
@@ -139,8 +141,9 @@ class Village:
         for deal in self.deals.values():
             self._deliver(unit_id, unit_id, Received(deal))
         for other_id, other in self.agents.items():  # their status is a retained topic, too
-            if other_id != unit_id and other._teller.last is not None:
-                self._deliver(other_id, unit_id, Received(other._teller.last))
+            status = other.snapshot(self.now_ns).status
+            if other_id != unit_id and status is not None:
+                self._deliver(other_id, unit_id, Received(status))
         self._telemetry(unit_id, agent)
         self._renewal(unit_id, agent)
 
@@ -184,6 +187,24 @@ class Village:
         agent = self.agents.get(unit_id)
         if agent is not None:
             self._do(unit_id, agent.handle(event, self.now_ns))
+
+    def snapshot(self, unit_id: str) -> UnitSnapshot:
+        """What a unit knows and does now."""
+        return self.agents[unit_id].snapshot(self.now_ns)
+
+    def snapshots(self) -> list[UnitSnapshot]:
+        """Of all units that live."""
+        return [agent.snapshot(self.now_ns) for agent in self.agents.values()]
+
+    def status(self, unit_id: str) -> UnitStatus:
+        """What a unit said last."""
+        status = self.snapshot(unit_id).status
+        assert status is not None
+        return status
+
+    def leaders(self) -> list[str]:
+        """Units that hold a lease as the grid master."""
+        return [u for u, agent in self.agents.items() if agent.is_grid_master(self.now_ns)]
 
     def completed(self) -> list[Deal]:
         """Deals that ended with the agreed energy."""

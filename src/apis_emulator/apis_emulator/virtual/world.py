@@ -278,11 +278,11 @@ class World(Timeline):
         if self._is_master(process, local_ns):
             self.invariants.believes(process.unit_id, self._is_still_master, self.now_s)
         if self.batteries is not None:
-            slots = process.agent._interlock.types  # what it says in public comes later
+            slots = process.agent.slot_directions
             self.invariants.shares(process.unit_id, slots, self.batteries)
 
     def _is_master(self, process: Process, local_ns: int) -> bool:
-        return process.agent._election.is_master(local_ns)  # no public word is as fresh
+        return process.agent.is_grid_master(local_ns)
 
     def _is_still_master(self, unit_id: UnitId) -> bool:
         process = self.processes.get(unit_id)
