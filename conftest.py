@@ -31,12 +31,16 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
     }
     if not first_failures:
         return
-    known = json.loads(FLAKY_FILE.read_text()) if FLAKY_FILE.is_file() else []
-    for test, first_failure in first_failures.items():
-        known.append({"test": test, "first_failure": first_failure})
-        terminalreporter.write_line(f"FLAKY: {test}", yellow=True)
     FLAKY_FILE.parent.mkdir(exist_ok=True)
-    FLAKY_FILE.write_text(json.dumps(known, indent=2) + "\n")
+    with FLAKY_FILE.open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # another part of the tests may end at the same time
+        file.seek(0)
+        known = json.loads(file.read() or "[]")
+        for test, first_failure in first_failures.items():
+            known.append({"test": test, "first_failure": first_failure})
+            terminalreporter.write_line(f"FLAKY: {test}", yellow=True)
+        file.truncate(0)
+        file.write(json.dumps(known, indent=2) + "\n")
 
 
 @contextmanager

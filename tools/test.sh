@@ -1,19 +1,27 @@
 #!/usr/bin/env bash
 # All tests; with arguments those that pytest understands by them.
-# What needs neither ROS nor a browser runs on all cores. Nodes, pages and whole grids wait more than they reckon: two files at once, each
-# worker in ROS domains of its own.
+# Two parts run side by side. What needs neither ROS nor a browser computes all the time, a little below the priority of the others. Nodes,
+# pages and whole grids wait more than they compute: two files at once, each worker in ROS domains of its own.
 # A test that fails is run once more. If it then passes, so does the run, but the last lines name it (FLAKY) and build/flaky.json says
 # how it failed: a fault to mend, in the test or in the product.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 [[ $# -gt 0 ]] && exec python -m pytest "$@"
-failed=0
+set -m # else what runs in the background would have SIGINT ignored, and all its children with it
 rm -f build/flaky.json
+mkdir -p build/log
 part() {
-  python -m pytest -q --reruns 1 --durations 15 "$@" || failed=1
+  nice -n "$1" python -m pytest -q --reruns 1 --durations 15 "${@:2}"
 }
-part -n auto -m "not ros and not browser"
-part -n 2 --dist loadfile -m "ros or browser"
+part 5 -n auto -m "not ros and not browser" >build/log/test-core.txt 2>&1 &
+computing=$!
+trap 'kill -- "-$computing" 2>/dev/null' EXIT
+failed=0
+echo "Nodes, pages and whole grids; all others at the same time, into build/log/test-core.txt"
+part 0 -n 2 --dist loadfile -m "ros or browser" || failed=1
+echo "All others:"
+wait "$computing" || failed=1
+cat build/log/test-core.txt
 if [[ -s build/flaky.json ]]; then
   python -c 'import json; [print("FLAKY:", flaky["test"]) for flaky in json.load(open("build/flaky.json"))]'
 fi

@@ -49,7 +49,7 @@ class BusWatch:
         """What is wrong, as (code, message for people).
 
         Args:
-            dealing_ids: Units of all deals whose currents flow steadily.
+            dealing_ids: Units of all deals whose currents flow steadily, each once.
             assumed_a: The most that each unit's deals bring it. [A]
             now_ns: Present time.
         """
@@ -80,7 +80,7 @@ class BusWatch:
         if not dealing_ids:
             return []
         known = {u: a for u in dealing_ids if (a := currents_a.get(u)) is not None}
-        if len(known) < len(set(dealing_ids)):
+        if len(known) < len(dealing_ids):
             return []  # nothing can be said; the deals of who stays silent end by that
         sum_a = sum(known.values())
         allowed_a = self._policy.leak_allowance_per_unit_a * len(known)

@@ -374,7 +374,9 @@ class GridMaster:
         self._look_ns = NEVER_NS  # until _go_on sees that there is something to look at
         steady = [machine for machine in on_bus if machine.phase is Phase.RUNNING]
         is_steady = len(steady) == len(on_bus) and self._reference.stage is Stage.UP
-        dealing_ids = {u for machine in steady for u in machine.deal.unit_ids} if is_steady else ()
+        # in an order that does not change from process to process: currents are added up in it
+        read = steady if is_steady else ()
+        dealing_ids = tuple(dict.fromkeys(u for m in read for u in m.deal.unit_ids))
         assumed_a: dict[UnitId, float] = {}
         for machine in on_bus:
             for unit_id in machine.deal.unit_ids:
