@@ -25,6 +25,7 @@ def on_stop(*_):
     if behaviour != "stubborn":
         stop.set()
 signal.signal(signal.SIGINT, on_stop)
+signal.signal(signal.SIGTERM, on_stop)
 print("ready", os.getpid(), flush=True)
 if behaviour == "leaves":  # an operator has shut it down
     sys.exit(0)

@@ -228,14 +228,17 @@ def test_a_second_ctrl_c_kills_at_once(start):
     assert all(wait_until_gone(pid) for pid in grid.child_pids)
 
 
-def test_killing_the_runner_leaves_no_orphan(start):
-    grid = start([("hardware", "stubborn", "WORLD"), ("unit", "stubborn", "UNIT")])
-    grid.read_until_ready(2)
+def test_when_the_runner_is_killed_every_child_is_asked_to_end_in_order(start):
+    """So that units and drivers say WAIT, and a recording is complete."""
+    roles = {"hardware": "WORLD", "driver": "DRIVER", "unit": "UNIT", "recorder": "RECORDER"}
+    grid = start([(name, "good", role) for name, role in roles.items()])
+    grid.read_until_ready(4)
 
     grid.process.kill()
     grid.end()
 
     assert all(wait_until_gone(pid) for pid in grid.child_pids)
+    assert set(grid.stopped) == roles.keys()
 
 
 def test_every_child_has_a_log_file(start):
@@ -372,14 +375,3 @@ def test_a_converter_that_nobody_could_tell_is_named_at_the_end(start):
 
     assert code == 1
     assert "driver: its converter could not be told WAIT and may still be on" in said
-
-
-def test_a_driver_says_wait_when_its_runner_is_killed(start):
-    grid = start([("driver", "good", "DRIVER"), ("unit", "good", "UNIT")])
-    grid.read_until_ready(2)
-
-    grid.process.kill()
-    grid.end()
-
-    assert all(wait_until_gone(pid) for pid in grid.child_pids)
-    assert grid.stopped == ["driver"]

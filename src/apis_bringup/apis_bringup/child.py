@@ -5,8 +5,8 @@ costs some 10 ms)::
 
     python -I -S child.py <pid of the runner> <signal> <program> <argument>...
 
-Even if the runner is killed with SIGKILL, the kernel then sends the child that signal: nothing is
-left over. A ``preexec_fn`` could do the same, but Python code between fork and exec may deadlock
+Even if the runner is killed with SIGKILL, the kernel then sends the child that signal, with which
+it ends in order. A ``preexec_fn`` could do the same, but Python code between fork and exec may deadlock
 in a process that has threads, and the runner has. `ros2 launch` starts its children through it,
 too.
 

@@ -91,13 +91,14 @@ class Running:
             os.killpg(self.pid, number)
 
 
-def popen(role: Role, command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
-    """Start a child in its own session, so that Ctrl-C reaches the runner alone."""
+def popen(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+    """Start a child in its own session, so that Ctrl-C reaches the runner alone.
+
+    When the runner is killed, the kernel asks the child to end, so that it can say WAIT first.
+    """
     wrapper = [sys.executable, "-I", "-S", str(Path(__file__).with_name("child.py"))]
-    # A driver first says WAIT to its converter; the others have nothing left to do.
-    last = signal.SIGINT if role is Role.DRIVER else signal.SIGKILL
     return subprocess.Popen(
-        [*wrapper, str(os.getpid()), str(int(last)), *command],
+        [*wrapper, str(os.getpid()), str(int(signal.SIGTERM)), *command],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -8,7 +8,6 @@ unit nodes stop while the hardware still answers.
 
 from __future__ import annotations
 
-import functools
 import os
 import queue
 import signal
@@ -150,7 +149,7 @@ class Runner:
             list(command), name=running.child.name, colour=running.colour, env=self._env
         )
         # honcho's seam for this
-        reader._child_ctor = functools.partial(popen, running.child.role)
+        reader._child_ctor = popen
         reader.run(self._events)
 
     def _is_busy(self, *roles: Role) -> bool:
