@@ -6,9 +6,9 @@ costs some 10 ms)::
     python -I -S child.py <pid of the runner> <signal> <program> <argument>...
 
 Even if the runner is killed with SIGKILL, the kernel then sends the child that signal, with which
-it ends in order. A ``preexec_fn`` could do the same, but Python code between fork and exec may deadlock
-in a process that has threads, and the runner has. `ros2 launch` starts its children through it,
-too.
+it ends in order. A ``preexec_fn`` could do the same, but Python code between fork and exec may
+deadlock in a process that has threads, and the runner has. `ros2 launch` starts its children
+through it, too.
 
 The child shares a lock on the file that the variable ``APIS_MEMBERS_FILE`` names, if there is one,
 until it ends: so that others know that something of this grid still runs (see run_lock.py).
