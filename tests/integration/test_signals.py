@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -18,6 +19,11 @@ ROOT = Path(__file__).resolve().parents[2]
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 IN_BACKGROUND = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]
 APISCTL = [sys.executable, "-m", "apis_bringup.cli"]
+ONE_UNIT = {
+    "cluster": "village",
+    "policy": "p.json",
+    "units": [{"id": "E001", "hardware": "h.json", "scenario": "s.json"}],
+}
 SAYS_SO = [sys.executable, "-c", "print('started', flush=True); import time; time.sleep(100)"]
 
 
@@ -77,6 +83,58 @@ def test_the_recorder(on_grid, begin, tmp_path, number):
     process.send_signal(number)
 
     assert process.wait(30) == 0
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    """A day of a grid of one unit, in which nothing is said but at its ends."""
+    from rclpy.qos import QoSProfile
+    from rclpy.serialization import serialize_message
+    from rosgraph_msgs.msg import Clock
+
+    from apis_viz.recorder.recording import GRID, RecordingWriter
+
+    file = tmp_path / "day.mcap"
+    with RecordingWriter(file, {GRID: json.dumps(ONE_UNIT)}, {"speed": "1"}) as writer:
+        writer.add_topic("/clock", "rosgraph_msgs/msg/Clock", QoSProfile(depth=1))
+        for second in (0, 86_400):
+            data = serialize_message(Clock())
+            writer.write("/clock", data, time_ns=(1_750_474_800 + second) * 10**9)
+    return file
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_replay(begin, domains, recording, number):
+    from apis_bringup.picture import free_port
+
+    env = {**os.environ, "ROS_DOMAIN_ID": str(domains[0])}
+    process = begin([*APISCTL, "replay", str(recording), "--port", str(free_port())], env)
+    while "replays 24.00 h" not in process.stdout.readline():
+        assert process.poll() is None
+
+    process.send_signal(number)
+
+    assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_player_and_the_interfaces_of_the_original(begin, domains, recording, tmp_path, number):
+    from apis_bringup.picture import free_port
+    from apis_viz.compat.main import PORTS
+
+    grid_file = tmp_path / "grid.json"
+    grid_file.write_text(json.dumps(ONE_UNIT))
+    own = {"player": {"file": recording}, "compat_http": {name: free_port() for name in PORTS}}
+    env = {**os.environ, "ROS_DOMAIN_ID": str(domains[0]), "PYTHONUNBUFFERED": "1"}
+    for program, parameters in own.items():
+        given = {"grid_file": grid_file, **parameters}.items()
+        words = [word for name, value in given for word in ("-p", f"{name}:={value}")]
+        script = f"import sys; from apis_viz.programs import {program}; sys.exit({program}())"
+        process = begin([sys.executable, "-c", script, "--ros-args", *words], env)
+
+        process.send_signal(number)
+
+        assert process.wait(30) == 0, program
 
 
 @pytest.mark.parametrize("number", SIGNALS)
