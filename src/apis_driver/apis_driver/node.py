@@ -27,8 +27,6 @@ import sys
 from collections.abc import Sequence
 from types import FrameType
 
-from apis_signing.ros_environment import is_ros_usable
-
 __all__ = ["main"]
 
 
@@ -41,9 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, note)
+    # It takes a second to import; a signal in that time is to end the process, not to break it.
+    from apis_signing.ros_environment import is_ros_usable
+
     if not is_ros_usable("driver"):
         return 2
-    # It takes a second to import; a signal in that time is to end the process, not to break it.
     from apis_driver.process import run
 
     return run(list(sys.argv[1:] if arguments is None else arguments), signals)

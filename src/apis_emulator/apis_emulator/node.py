@@ -6,8 +6,6 @@ import signal
 import sys
 from types import FrameType
 
-from apis_signing.ros_environment import is_ros_usable
-
 __all__ = ["main"]
 
 
@@ -20,9 +18,11 @@ def main(args: list[str] | None = None) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, note)
+    # It takes a second to import; a signal in that time is to end the process, not to break it.
+    from apis_signing.ros_environment import is_ros_usable
+
     if not is_ros_usable("emulator"):
         return 2
-    # It takes a second to import; a signal in that time is to end the process, not to break it.
     from apis_emulator.shell import run
 
     return run(args, signals)

@@ -26,8 +26,6 @@ import sys
 import time
 from collections.abc import Sequence
 
-from apis_signing.ros_environment import is_ros_usable
-
 __all__ = ["main"]
 
 
@@ -42,9 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, note)
+    # It takes a second to import; a signal in that time is to end the process, not to break it.
+    from apis_signing.ros_environment import is_ros_usable
+
     if not is_ros_usable("unit"):
         return 2
-    # It takes a second to import; a signal in that time is to end the process, not to break it.
     from apis_node.process import run
 
     return run(list(sys.argv[1:] if arguments is None else arguments), stop_asked_s)

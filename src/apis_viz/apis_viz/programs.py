@@ -10,8 +10,6 @@ import importlib
 import signal
 import sys
 
-from apis_signing.ros_environment import is_ros_usable
-
 __all__ = [
     "compat_http",
     "grid_window",
@@ -55,8 +53,10 @@ def recorder() -> int:
 def _run(program: str, module: str) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))
+    # Only now: loading takes a second or two, in which a signal must not end in a traceback.
+    from apis_signing.ros_environment import is_ros_usable
+
     if not is_ros_usable(program):
         return 2
-    # Only now: loading takes a second or two, in which a signal must not end in a traceback.
     code: int = importlib.import_module(module).main()
     return code

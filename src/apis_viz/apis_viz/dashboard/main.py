@@ -5,8 +5,6 @@ from __future__ import annotations
 import signal
 import sys
 
-from apis_signing.ros_environment import is_ros_usable
-
 __all__ = ["main"]
 
 
@@ -14,10 +12,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the dashboard; give the exit code."""
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda *_: sys.exit(0))
-    if not is_ros_usable("dashboard"):
-        return 2
     # Only now: loading the web server and ROS takes a second or two, in which a signal must not
     # end in a traceback.
+    from apis_signing.ros_environment import is_ros_usable
+
+    if not is_ros_usable("dashboard"):
+        return 2
     from apis_viz.dashboard.process import run
 
     return run(arguments)
