@@ -2,8 +2,8 @@
 
     python tests/faults/digests.py --rewrite      after a change of behaviour that is meant
 
-A change that is to leave the behaviour as it is leaves every trace as it is, to the byte. Where one
-differs, ``apisctl simtest --replay SEED --trace`` of both states shows where.
+A change that is to leave the behaviour as it is leaves every trace as it is, to the byte. Where
+one differs, ``apisctl simtest --replay SEED --trace`` of both states shows where.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def test_a_seed_that_failed_once(path: Path):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_all_seeds_on_record_compiled():
-    """On all cores and compiled, as `apisctl simtest` runs them: the same traces as interpreted."""
+    """On all cores and compiled, as `apisctl simtest` runs them."""
     folder = compiled.compiled_folder(make=True)
     assert folder is not None
 
