@@ -71,7 +71,7 @@ def make_deal(grid: Grid, wish: Wish, *, as_json: bool) -> int:
         raise usage_error(option, f"{value.get(option, wish.price):g}", right)
     with Graph(grid.cluster, grid.words) as graph, _ctrl_c() as stop:
         graph.every(0.1, lambda: None)  # futures do not notify
-        action = ActionClient(graph.node, Interchange, f"{wish.giver.lower()}/interchange")
+        action: Any = ActionClient(graph.node, Interchange, f"{wish.giver.lower()}/interchange")
         try:
             result = _carry_out(graph, action, wish, stop, grid, as_json)
         finally:

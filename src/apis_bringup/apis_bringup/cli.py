@@ -6,7 +6,7 @@ import os
 import sys
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -52,8 +52,8 @@ app.add_typer(world_app, name="world")
 app.add_typer(keys_app, name="keys")
 
 # Everything else joins the graph.
-WITHOUT_ROS = ("check", "completion", "emulator", "check-transcript", "check-vectors", "keys")
-WITHOUT_ROS += ("simtest", "study")
+WITHOUT_ROS: tuple[str, ...] = ("check", "completion", "emulator", "keys", "simtest", "study")
+WITHOUT_ROS += ("check-transcript", "check-vectors")
 STOPS_WITHIN_S = 90.0  # wall; what a run at speed 1 allows its processes, and some
 
 
@@ -187,7 +187,9 @@ def completion(
     shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(help="Your shell.")],
 ) -> None:
     """Print what makes a shell complete apisctl: source <(./apisctl completion bash)."""
-    from typer.completion import get_completion_script
+    from typer.completion import (  # type: ignore[attr-defined]
+        get_completion_script,
+    )
 
     script = get_completion_script(
         prog_name="apisctl", complete_var="_APISCTL_COMPLETE", shell=shell
@@ -424,7 +426,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # its encoding may not know every name
             stream.reconfigure(errors="backslashreplace")
-    usage_error_type = typer.BadParameter.__mro__[1]  # where click has it depends on the version
+    # where click has it depends on the version
+    usage_error_type: Any = typer.BadParameter.__mro__[1]
     try:
         sys.exit(app(prog_name="apisctl", standalone_mode=False) or 0)
     except usage_error_type as error:

@@ -118,7 +118,7 @@ def said(response: Any) -> list[str]:
 
 def _call(grid: Grid, kind: Any, name: str, request: Any) -> Any:
     with Graph(grid.cluster, grid.words) as graph:
-        client = graph.node.create_client(kind, name)
+        client: Any = graph.node.create_client(kind, name)
         try:
             # The graph does not tell of its changes: have the condition looked at now and then.
             graph.every(0.1, lambda: None)
@@ -131,7 +131,7 @@ def _call(grid: Grid, kind: Any, name: str, request: Any) -> Any:
             future = client.call_async(request)
             if not graph.wait_for(future.done, within_s=ANSWERS_WITHIN_S):
                 raise CommandError(f"the emulator has not answered in {ANSWERS_WITHIN_S:g} s")
-            response = future.result()
+            response: Any = future.result()
         finally:
             with graph.changed:
                 graph.node.destroy_client(client)

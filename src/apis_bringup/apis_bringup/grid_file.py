@@ -214,7 +214,9 @@ def _physics(text: str, source: str) -> Physics:
 def _with_physics(data: Any, files: NamedFiles) -> Any:
     """The grid with the values of its physics file, where it says nothing else itself."""
     emulator = data.get("emulator") if isinstance(data, Mapping) else None
-    name = emulator.get("physics") if isinstance(emulator, Mapping) else None
+    if not isinstance(emulator, Mapping):
+        return data
+    name = emulator.get("physics")
     if not isinstance(name, str) or not name:
         return data
     physics = files.parse(name, "emulator.physics", _physics)

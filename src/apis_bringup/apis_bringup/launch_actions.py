@@ -238,7 +238,8 @@ class _Node(Node):
 
     def stop(self, context: LaunchContext) -> Entities | None:
         """Interrupt it, terminate it and kill it when it takes too long."""
-        return super()._shutdown_process(context, send_sigint=True)
+        entities: Entities | None = super()._shutdown_process(context, send_sigint=True)
+        return entities
 
     def _shutdown_process(self, context: LaunchContext, *, send_sigint: bool) -> Entities:
         """What `launch` calls on every shutdown, of all processes at the same moment."""

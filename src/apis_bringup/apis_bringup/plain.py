@@ -6,7 +6,7 @@ import importlib
 import math
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone, tzinfo
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -18,7 +18,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 def message_class(type_name: str) -> type:
     """The Python class of a ROS type such as ``apis_interfaces/msg/Deal``."""
     package, kind, name = type_name.split("/")
-    return getattr(importlib.import_module(f"{package}.{kind}"), name)
+    return cast(type, getattr(importlib.import_module(f"{package}.{kind}"), name))
 
 
 def to_plain(value: Any) -> Any:

@@ -260,7 +260,7 @@ def node_parameters(
             "port": grid.web.port,
         },
     }
-    own = {
+    own: dict[str, dict[str, Any]] = {
         "metrics": {"port": extras.metrics_port},
         "recorder": {"file": str(extras.record), "overwrite": extras.overwrite},
     }
@@ -306,10 +306,9 @@ def bus_down_s(grid: GridDescription) -> float:
 
 def stop_limit_s(process: Process, grid: GridDescription, policy: Policy | None) -> float:
     """How long a process may take to stop before it is killed. [s, wall]"""
-    is_unit = process.role is Role.UNIT and policy is not None
-    speed = grid.emulator.speed
-    own_s = stop_limit_wall_s(policy, speed, bus_down_s(grid)) if is_unit else _DRAIN_S
-    return own_s + _LEAVE_S
+    if process.role is not Role.UNIT or policy is None:
+        return _DRAIN_S + _LEAVE_S
+    return stop_limit_wall_s(policy, grid.emulator.speed, bus_down_s(grid)) + _LEAVE_S
 
 
 def dashboard_url(grid: GridDescription) -> str:

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.qos import QoSProfile
 
 from apis_bringup.graph import Graph
 
@@ -23,7 +24,7 @@ class ResponseTimes:
 
     def __init__(self, graph: Graph) -> None:
         self._newest: dict[str, dict[str, str]] = {}
-        graph.subscribe(DiagnosticArray, "/diagnostics", self._hear, 100)
+        graph.subscribe(DiagnosticArray, "/diagnostics", self._hear, QoSProfile(depth=100))
 
     def records(self) -> list[dict[str, Any]]:
         """For every driver that was heard, by unit: budget, median and worst time, how many late.

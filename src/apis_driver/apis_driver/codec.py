@@ -24,7 +24,7 @@ from decimal import Context, Decimal
 from fractions import Fraction
 from importlib import resources
 from math import trunc
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -326,7 +326,8 @@ class _TextLoader(yaml.SafeLoader):
 
 
 _TextLoader.add_constructor(
-    "tag:yaml.org,2002:float", lambda loader, node: loader.construct_scalar(node)
+    "tag:yaml.org,2002:float",
+    lambda loader, node: loader.construct_scalar(cast(yaml.ScalarNode, node)),
 )
 
 

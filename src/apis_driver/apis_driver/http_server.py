@@ -209,7 +209,7 @@ class CompatServer:
         status, short = self._hardware.battery_status, self._battery()
         voltage_v = status.voltage_v if status else None
         current_a = status.current_a if status else None
-        has_power = voltage_v is not None and current_a is not None
+        power_w = None if voltage_v is None or current_a is None else voltage_v * current_a
         return known(
             {
                 **short,
@@ -217,7 +217,7 @@ class CompatServer:
                 "battery_comm_err": 0,
                 "battery_voltage": voltage_v,
                 "battery_current": current_a,
-                "charge_discharge_power": voltage_v * current_a if has_power else None,
+                "charge_discharge_power": power_w,
             }
         )
 

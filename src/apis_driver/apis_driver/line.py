@@ -163,9 +163,11 @@ class Line:
         while True:
             self._sleep_until(self._free_at_s, deadline_s)
             try:
-                answer = self._late_answer(question, alike, deadline_s, get_in_step)
-                if answer is None:
+                late: T | None = self._late_answer(question, alike, deadline_s, get_in_step)
+                if late is None:
                     answer = self._attempt(question, make_reader(), deadline_s, alike)
+                else:
+                    answer = late
             except PortError:
                 raise
             except _StillOwed as owed:

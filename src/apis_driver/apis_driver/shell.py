@@ -20,7 +20,7 @@ from collections import deque
 from concurrent.futures import Future as ThreadFuture
 from concurrent.futures import TimeoutError as ThreadTimeout
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.callback_groups import ReentrantCallbackGroup
@@ -345,7 +345,7 @@ class DriverNode(LifecycleNode):
                 self._waker.trigger()
 
             self.hardware.handle(order).add_done_callback(done)
-            reply = await future
+            reply = cast(ConverterReply, await future)
         if reply.reading is None:
             reply = replace(reply, reading=ConverterReading(stamp_ns=self._stamp_ns()))
         translate.fill_reply(response, reply, self._setup.unit_id)

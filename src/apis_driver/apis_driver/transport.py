@@ -305,7 +305,7 @@ def _gpio_line(settings: SerialSettings) -> Any:
     except ImportError as error:
         raise PortError("direction is gpio, but the Python package gpiod is missing") from error
     line = gpiod.LineSettings(direction=Direction.OUTPUT, output_value=Value.INACTIVE)
-    config = {settings.gpio_line: line}
+    config: dict[Any, Any] = {settings.gpio_line: line}
     try:
         return gpiod.request_lines(settings.gpio_chip, consumer="apis_driver", config=config)
     except (OSError, ValueError) as error:

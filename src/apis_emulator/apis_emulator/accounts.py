@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -136,7 +136,7 @@ class EnergyAccounts:
         return self._read_units()[unit_id]
 
     def _read(
-        self, index: int, unit_id: UnitId, columns: Mapping[str, np.ndarray]
+        self, index: int, unit_id: UnitId, columns: Mapping[str, np.ndarray[Any, Any]]
     ) -> dict[str, float]:
         values = {name: float(column[index]) for name, column in columns.items()}
         converter = self._plant.units[unit_id].converter

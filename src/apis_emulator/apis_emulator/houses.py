@@ -20,7 +20,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from apis_core.errors import ConfigError, Problem, ProtocolMisuse
 from apis_core.grid import GridDescription, House, UnitEntry
@@ -278,9 +278,9 @@ def _hardware(file: str) -> Hardware:
     return parse_hardware(read_text(file), file)
 
 
-def _collect(*parts: Callable[[], object]) -> list:
+def _collect(*parts: Callable[[], object]) -> list[Any]:
     """Results of all parts, or the configuration problems of all parts."""
-    results: list = []
+    results: list[Any] = []
     problems: list[Problem] = []
     for part in parts:
         try:

@@ -150,7 +150,7 @@ def _file(request: Any) -> Path:
 
 def _code_of(request: Any) -> int:
     by_file = (Control.OPERATION_LOAD, Control.OPERATION_SUMMARY)
-    return Done.ERROR_FILE if request.operation in by_file else Done.ERROR_OUT_OF_RANGE
+    return int(Done.ERROR_FILE if request.operation in by_file else Done.ERROR_OUT_OF_RANGE)
 
 
 def _one_line(error: ConfigError) -> str:

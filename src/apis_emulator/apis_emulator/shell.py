@@ -168,7 +168,7 @@ class EmulatorNode(Node):
             publisher.wait_for_all_acked(Duration(seconds=left_s))
         self.devices.close()
 
-    def _tamper(self, parameters: list[Parameter]) -> SetParametersResult:
+    def _tamper(self, parameters: list[Parameter[Any]]) -> SetParametersResult:
         try:
             tamper(self.devices, ((parameter.name, parameter.value) for parameter in parameters))
         except TamperingError as error:

@@ -113,7 +113,7 @@ class InterchangeServer:
                 price_point_per_wh=_known(request.price_point_per_wh),
             )
         )
-        result = await goal.result
+        result: Any = await goal.result
         del self._goals[deal_id]
         if result.error_code == result.ERROR_NONE:
             handle.succeed()

@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from random import SystemRandom
-from typing import Any
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.clock import Clock, ClockType
+from rclpy.clock import Clock, ClockType, ROSClock
 from rclpy.node import Node
 from rclpy.task import Future
 from sensor_msgs.msg import BatteryState
@@ -43,7 +43,7 @@ from apis_signing import OPEN, Words
 try:
     from rclpy.subscription_content_filter_options import ContentFilterOptions
 except ImportError:  # ROS 2 before Kilted: every unit hears every voice, and ignores most
-    ContentFilterOptions = None
+    ContentFilterOptions = None  # type: ignore[assignment,misc]
 
 __all__ = ["UnitShell"]
 
@@ -302,7 +302,7 @@ class UnitShell:
                 self.feed(events.Answered(call_id, None))
                 return
             try:
-                reply = from_ros(response, answer, self._instants())
+                reply: Any = from_ros(response, answer, self._instants())
             except Untranslatable as error:
                 self._log.warning(f"answer to {call_id} makes no sense: {error}")
                 reply = None
@@ -355,7 +355,7 @@ class UnitShell:
             if self._words.why_refused(message, topic, retained=profile in _RETAINED):
                 return
             try:
-                value = from_ros(message, type_, self._instants())
+                value: Any = from_ros(message, type_, self._instants())
             except Untranslatable as error:
                 self._log.warning(f"{type_.__name__} ignored: {error}")
                 return
@@ -382,7 +382,7 @@ class UnitShell:
             if why := self._words.why_refused(request, channel):
                 return _refuse(response, _NOT_COUNTED, why)
             try:
-                value = from_ros(request, type_, self._instants())
+                value: Any = from_ros(request, type_, self._instants())
             except Untranslatable as error:
                 return _refuse(response, _MALFORMED, str(error))
             if self._agent is None or self.is_stopped:
@@ -517,13 +517,13 @@ class UnitShell:
         self._interchange = InterchangeServer(
             node, self._settings.unit_id, self.feed, group, self._words
         )
-        self._converter = node.create_client(srv.ConverterCommand, "converter/command")
+        self._converter: Any = node.create_client(srv.ConverterCommand, "converter/command")
 
     def _make_timers(self) -> None:
         node = self._node
         self._timer = node.create_timer(1.0, self._wake, clock=self._steady, autostart=False)
         if self._is_simulated:
-            self._time = GraphTime(node.get_clock(), self._steady, self._set_timer)
+            self._time = GraphTime(cast(ROSClock, node.get_clock()), self._steady, self._set_timer)
         self._begin_timer = node.create_timer(0.05, self._begin, clock=self._steady)
         renewal_s = self._settings.driver_hold_s / _RENEWALS_PER_HOLD
         node.create_timer(renewal_s, self._renew, clock=self._steady)

@@ -90,9 +90,10 @@ def to_ros(value: Any, instants: Instants, now_ns: int, unit_id: str = "") -> An
         unit_id: Whose converter a reading in it is of, where the value itself names no unit.
     """
     unit_id = getattr(value, "unit_id", unit_id)
-    message = _PARTS[type(value)]()
-    for name, hint in _hints(type(value)).items():
-        target = _target(type(value), name)
+    kind: type = type(value)
+    message = _PARTS[kind]()
+    for name, hint in _hints(kind).items():
+        target = _target(kind, name)
         item = getattr(value, name)
         if name.endswith("_ns"):
             if target.endswith("_s"):
@@ -110,7 +111,7 @@ def to_ros(value: Any, instants: Instants, now_ns: int, unit_id: str = "") -> An
             setattr(message, target, list(item) if is_text_list else _plain(item))
     if isinstance(value, core.ConverterReading):
         message.unit_id = unit_id
-    if hasattr(message, "stamp") and "stamp_ns" not in _hints(type(value)):
+    if hasattr(message, "stamp") and "stamp_ns" not in _hints(kind):
         message.stamp = instants.to_stamp(now_ns)
     return message
 
@@ -121,9 +122,10 @@ def from_ros(message: Any, type_: type[Value], instants: Instants) -> Value:
     Raises:
         Untranslatable: A field holds what the protocol does not know.
     """
+    kind: type = type_
     arguments: dict[str, Any] = {}
-    for name, hint in _hints(type_).items():
-        target = _target(type_, name)
+    for name, hint in _hints(kind).items():
+        target = _target(kind, name)
         item = getattr(message, target)
         if name.endswith("_ns"):
             arguments[name] = (
@@ -146,7 +148,7 @@ def from_ros(message: Any, type_: type[Value], instants: Instants) -> Value:
                 None if item == 0 and NoneType in members else _enum(enum, item, target)
             )
         elif isinstance(item, float):
-            if not math.isnan(item) or (NoneType not in members and name not in _defaults(type_)):
+            if not math.isnan(item) or (NoneType not in members and name not in _defaults(kind)):
                 arguments[name] = _finite(item, target)
             elif NoneType in members:
                 arguments[name] = None

@@ -78,7 +78,7 @@ class NodeParameter:
 
     def descriptor(self) -> Any:
         """What ``ros2 param describe`` says of it."""
-        from rcl_interfaces.msg import (  # type: ignore[import-untyped]
+        from rcl_interfaces.msg import (
             FloatingPointRange,
             IntegerRange,
             ParameterDescriptor,

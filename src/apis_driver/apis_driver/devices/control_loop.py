@@ -276,10 +276,11 @@ def _maker(name: str) -> Callable[..., PowerStage]:
         return _simulated
     module, _, function = name.partition(":")
     try:
-        return getattr(importlib.import_module(module), function)
+        maker: Callable[..., PowerStage] = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError, ValueError) as error:
         right = f"it must be {SIMULATED}, or package.module:function ({error})"
         raise OutOfRange(f"stage is {name}; {right}") from error
+    return maker
 
 
 def _battery_wh(seen: Snapshot) -> float:

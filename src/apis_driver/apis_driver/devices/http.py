@@ -298,7 +298,7 @@ class EmulatorBattery(HttpBattery):
     Settings = EmulatorSettings
 
     def __init__(
-        self, settings: EmulatorSettings, transport: httpx.BaseTransport | None = None
+        self, settings: EmulatorSettings, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
         super().__init__(settings, transport)
         self._path = f"/get/emu/{settings.unit}"

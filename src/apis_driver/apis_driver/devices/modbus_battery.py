@@ -86,8 +86,9 @@ class ModbusBatterySettings(SerialSettings):
     def with_files_in(cls, folder: Path, values: Mapping[str, Any]) -> dict[str, Any]:
         """See :class:`apis_driver.device.DeviceSettings`."""
         table = values.get("registers")
-        is_file = isinstance(table, str) and is_table_file(table)
-        return {**values, "registers": str(folder / table)} if is_file else dict(values)
+        if isinstance(table, str) and is_table_file(table):
+            return {**values, "registers": str(folder / table)}
+        return dict(values)
 
     @property
     def tcp_address(self) -> tuple[str, int] | None:

@@ -14,13 +14,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from apis_core.driving import Refused
 from apis_core.grid import Bus, Lines, Physics, UnitEntry, street_position_m
 from apis_core.messages import ConverterOperation, ConverterOrder
 from apis_core.types import Alarm, ConverterMode
 from apis_emulator.compat.inputs import FloatArray
 from apis_emulator.compat.model import BATTERY_WH, WAITING, BadRequest, Emulation, Saved, Unit
 from apis_emulator.compat.template import MODES
-from apis_emulator.orders import Refused, command, read_converter
+from apis_emulator.orders import command, read_converter
 from apis_emulator.physics.converter import Converter
 from apis_emulator.physics.plant import Installation, Plant
 from apis_emulator.profiles.series import Series

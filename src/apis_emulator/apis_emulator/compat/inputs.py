@@ -64,7 +64,7 @@ def _between(values: FloatArray, hour: float) -> float:
     index = min(int(hour), len(values) - 1)
     share = hour - int(hour)
     after = min(index + 1, len(values) - 1)
-    return (1 - share) * values[index] + share * values[after]
+    return float((1 - share) * values[index] + share * values[after])
 
 
 def constant_after(values: Sequence[float]) -> FloatArray:

@@ -15,7 +15,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from apis_emulator.compat.accounts import Accounts
 from apis_emulator.compat.inputs import Inputs, r2
@@ -84,12 +84,12 @@ class Unit:
     @property
     def emu(self) -> dict[str, Any]:
         """The house."""
-        return self.document["emu"]
+        return cast("dict[str, Any]", self.document["emu"])
 
     @property
     def dcdc(self) -> dict[str, Any]:
         """The converter."""
-        return self.document["dcdc"]
+        return cast("dict[str, Any]", self.document["dcdc"])
 
     @property
     def is_full(self) -> bool:
@@ -99,7 +99,7 @@ class Unit:
     @property
     def mode(self) -> str:
         """The converter's mode."""
-        return self.dcdc["status"]["status"]
+        return str(self.dcdc["status"]["status"])
 
 
 @dataclass(slots=True)

@@ -51,7 +51,7 @@ def read_state(file: Path) -> Saved:
     if not content or sorted(content) != wanted:
         found = " ".join(content)[:60] or "empty"
         problems.append(Problem(name, "", found, "it must have the units E001, E002, ..."))
-    units = {}
+    units: dict[str, Any] = {}
     for number, unit_id in enumerate(sorted(content), start=1):
         unit = completed(content[unit_id], number)
         units[f"E{number:03}"] = unit

@@ -153,7 +153,11 @@ def _wrong_in(value: object, like: object, path: str) -> str:
             if wrong:
                 return wrong
         return ""
-    kind = bool if isinstance(like, bool) else str if isinstance(like, str) else (int, float)
-    is_right = isinstance(value, kind) and isinstance(value, bool) == isinstance(like, bool)
-    what = {bool: "true or false", str: "text"}.get(kind, "a number")  # type: ignore[call-overload]
+    if isinstance(like, bool):
+        is_right, what = isinstance(value, bool), "true or false"
+    elif isinstance(like, str):
+        is_right, what = isinstance(value, str), "text"
+    else:
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        is_right, what = is_number, "a number"
     return "" if is_right else f"{path} is {value!r}, it must be {what}"

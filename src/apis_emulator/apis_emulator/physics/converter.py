@@ -9,6 +9,8 @@ real-time loop has; here it only gets the vocabulary of the core.
 
 from __future__ import annotations
 
+from typing import cast
+
 import apis_control
 from apis_core.grid import Bus, ConverterLoss, ConverterRatings
 from apis_core.types import Alarm, ConverterMode, StopCause
@@ -54,12 +56,12 @@ class Converter(apis_control.Converter):
     @property
     def mode(self) -> ConverterMode:
         """What it does."""
-        return _MODES[_mode(self)]
+        return cast(ConverterMode, _MODES[_mode(self)])
 
-    @property
+    @property  # type: ignore[override]
     def alarm(self) -> Alarm:
         """What it says of its own health."""
-        return _ALARMS[_alarm(self)]
+        return cast(Alarm, _ALARMS[_alarm(self)])
 
     @alarm.setter
     def alarm(self, alarm: Alarm) -> None:
@@ -68,4 +70,4 @@ class Converter(apis_control.Converter):
     @property
     def stop_cause(self) -> StopCause:
         """Why it left its last active mode by itself."""
-        return _CAUSES[_cause(self)]
+        return cast(StopCause, _CAUSES[_cause(self)])

@@ -142,7 +142,7 @@ def hourly_year(year: Year, days: FloatArray) -> FloatArray:
         day = day + (~np.asarray(instants.is_leap_year) & (day >= _LEAP_DAY))
     else:
         day = day - (np.asarray(instants.is_leap_year) & (day >= _LEAP_DAY))
-    return days[day - 1, np.asarray(instants.hour)]
+    return np.asarray(days[day - 1, np.asarray(instants.hour)], dtype=np.float64)
 
 
 def _rows(file: str) -> Iterable[tuple[int, list[str]]]:

@@ -58,9 +58,13 @@ def load_power_w(
     half_hours = rng.standard_normal(MINUTES // 30 + 1)
     noise = np.interp(np.arange(MINUTES) / 30.0, np.arange(len(half_hours)), half_hours)
     smooth_w = SMOOTH_SHARE * mean_w * shape * np.maximum(1.0 + NOISE_SIGMA * noise, 0.2)
-    load_w = smooth_w + _appliances_w(rng, shape, (1.0 - SMOOTH_SHARE) * energy_wh_per_year)
+    load_w: FloatArray = smooth_w + _appliances_w(
+        rng, shape, (1.0 - SMOOTH_SHARE) * energy_wh_per_year
+    )
     total_wh = load_w.sum() / 60.0
-    return load_w * (energy_wh_per_year / total_wh) if total_wh > 0.0 else load_w
+    if total_wh > 0.0:
+        load_w *= energy_wh_per_year / total_wh
+    return load_w
 
 
 def _appliances_w(rng: np.random.Generator, shape: FloatArray, energy_wh: float) -> FloatArray:
@@ -87,4 +91,4 @@ def _h0_quarters(year: int) -> FloatArray:
     # the filters back.
     with warnings.catch_warnings():
         profiles = bdew.ElecSlp(year).get_profiles("h0_dyn")
-    return profiles["h0_dyn"].to_numpy(dtype=np.float64)
+    return np.asarray(profiles["h0_dyn"], dtype=np.float64)

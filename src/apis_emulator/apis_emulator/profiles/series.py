@@ -38,7 +38,7 @@ class Series:
     def __init__(self, values: FloatArray | Samples, *, step_s: float, origin_s: float) -> None:
         # Single precision halves a year of minutes to 2 MB; a view gives out plain floats, far
         # faster than numpy scalars.
-        self._values = memoryview(values.astype(np.float32, copy=False))
+        self._values = memoryview(values.astype(np.float32, copy=False))  # type: ignore[arg-type]
         self._step_s = step_s
         self._origin_s = origin_s
 

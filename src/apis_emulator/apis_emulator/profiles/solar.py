@@ -96,7 +96,7 @@ class Sky:
             plane, cell_degc, panel.peak_w, TEMPERATURE_COEFFICIENT_PER_K
         )
         kept_ratio = 1.0 - pvlib.pvsystem.pvwatts_losses() / 100.0
-        return np.asarray(dc_w) * kept_ratio * CONVERSION_RATIO
+        return np.asarray(np.asarray(dc_w) * kept_ratio * CONVERSION_RATIO, dtype=np.float64)
 
     def share(self, unit_id: str) -> FloatArray:
         """Ratio of the clear sky's power that the clouds over one house leave, every minute."""

@@ -177,7 +177,7 @@ class HttpDevice:
             if value in ("", None):
                 raise _BadRequest(f"No {name}")
         code = self._mode_code(mode)
-        settings = (
+        settings: tuple[Any, ...] = (
             table()["4-4"].request,
             {"dvg": numbers["dvg"], "drg": numbers["drg"]},
             table()["6-4"].request,

@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     folder = None if options.interpreted else _machine_code(options)
     if folder is not None:
-        command = [sys.executable, "-m", __spec__.name, *arguments, "--interpreted"]
+        command = [sys.executable, "-m", "apis_emulator.virtual", *arguments, "--interpreted"]
         if is_own:
             sys.stdout.flush()
             os.execve(sys.executable, command, compiled.environment(folder))

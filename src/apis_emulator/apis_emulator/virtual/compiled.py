@@ -116,7 +116,7 @@ def _state() -> str:
     """Hash of all that the machine code depends on."""
     digest = hashlib.sha256(repr((sys.version, _version("mypy"))).encode())
     for package in (apis_core, apis_emulator):
-        root = Path(package.__file__).parent
+        root = Path(str(package.__file__)).parent
         for file in sorted(root.rglob("*.py")):
             digest.update(str(file.relative_to(root)).encode() + file.read_bytes())
     return digest.hexdigest()[:32]

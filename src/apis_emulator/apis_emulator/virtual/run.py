@@ -147,8 +147,8 @@ def _must_rest(world: World, *, is_calm: bool) -> None:
             raise Violation(6, f"{unit_id} holds {held} after {QUIET_S:g} s of Soft stop")
     if world.batteries is not None:
         for unit_id in world.ids:
-            if held := world.batteries.ours(unit_id):
-                names = " and ".join(sorted(type.name.lower() for type in held))
+            if claimed := world.batteries.ours(unit_id):
+                names = " and ".join(sorted(type.name.lower() for type in claimed))
                 raise Violation(6, f"{unit_id} still claims its battery, to {names}")
     world.invariants.check_books(undisturbed=is_calm)
     world.invariants.check_policies(world.statuses.values())

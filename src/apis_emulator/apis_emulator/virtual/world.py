@@ -272,8 +272,8 @@ class World(Timeline):
         effects = process.agent.handle(event, local_ns)
         if effects:
             self._do(process, effects)
-            if not process.is_alive:
-                return
+            if not process.is_alive:  # it died in between
+                return  # type: ignore[unreachable]
         self._arm(process)
         if self._is_master(process, local_ns):
             self.invariants.believes(process.unit_id, self._is_still_master, self.now_s)

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from apis_interfaces.msg import ConverterState, OperationMode
@@ -150,7 +151,7 @@ class ByHand:
                 may_go_on = not self._not_manual()
             if may_go_on:
                 request = self._request(unit_id, Request.OPERATION_HOLD)
-                self._orders.renew(unit_id, request, lambda u=unit_id: self._forget(u))
+                self._orders.renew(unit_id, request, partial(self._forget, unit_id))
 
     def why_not(self, unit_id: str, wish: Wish) -> str:
         """What forbids an order now; empty = nothing. The watch's lock must be held."""

@@ -45,7 +45,7 @@ class Orders:
         watch.after_each(lambda _: self._changed.notify_all())
         self._modes = node.create_publisher(OperationMode, "operation_mode", ORDERS)
         self._faults = node.create_publisher(Fault, "faults", EVENTS)
-        self._clients = {
+        self._clients: dict[tuple[type, str], Any] = {
             (kind, unit_id): node.create_client(kind, f"{unit_id.lower()}/{name}")
             for kind, name in (
                 (UnitMaintenance, "maintenance"),
@@ -53,7 +53,7 @@ class Orders:
             )
             for unit_id in watch.unit_ids
         }
-        self._actions = {
+        self._actions: dict[str, Any] = {
             unit_id: ActionClient(node, Interchange, f"{unit_id.lower()}/interchange")
             for unit_id in watch.unit_ids
         }
@@ -78,7 +78,7 @@ class Orders:
             return [u for u in meant if u not in heard or getattr(heard[u], field) != mode]
 
         with self._changed:
-            if meant and self._changed.wait_for(lambda: not laggards(), OBEYED_WITHIN_S):
+            if bool(meant) and self._changed.wait_for(lambda: not laggards(), OBEYED_WITHIN_S):
                 return ""
             return f"not confirmed yet by {', '.join(laggards()) or 'any unit'}"
 

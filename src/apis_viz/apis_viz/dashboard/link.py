@@ -23,7 +23,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 try:
     from rclpy.subscription_content_filter_options import ContentFilterOptions
 except ImportError:  # rclpy older than Kilted's
-    ContentFilterOptions = None
+    ContentFilterOptions = None  # type: ignore[assignment,misc]
 
 # a turn of the other executor looks at all that is on the graph, and costs several times as much
 try:
@@ -279,7 +279,7 @@ class GraphLink:
                 self._take((record,))
 
         # Every unit answers every question, most of them with no: those stay where they are.
-        only = {}
+        only: dict[str, Any] = {}
         if ContentFilterOptions is not None:
             only["content_filter_options"] = ContentFilterOptions("type > 0", [])
         self._subscriptions.append(

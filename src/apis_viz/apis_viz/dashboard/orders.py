@@ -74,13 +74,13 @@ class Orders:
         self._calls: list[_Call] = []
         self._goals: list[_Goal] = []
         # at once and not at first use: an emergency stop cannot wait for discovery
-        self._converters = {
+        self._converters: dict[str, Any] = {
             unit_id: node.create_client(ConverterCommand, f"{unit_id.lower()}/converter/command")
             for unit_id in unit_ids
         }
         self._maintenance: dict[str, Any] = {}
         self._emulator: dict[type, Any] = {}
-        self._interchange: dict[str, ActionClient] = {}
+        self._interchange: dict[str, Any] = {}
 
     @property
     def is_waiting(self) -> bool:

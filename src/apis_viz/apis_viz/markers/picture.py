@@ -42,7 +42,8 @@ def save_picture(
 
 def draw(figure: Figure, markers: Sequence[Marker]) -> None:
     """Draw markers into a figure; raises ValueError for a type of marker that it does not know."""
-    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0), projection="3d", facecolor=BACKGROUND)
+    # its type, Axes3D, is not what add_axes is declared to return
+    axes: Any = figure.add_axes((0.0, 0.0, 1.0, 1.0), projection="3d", facecolor=BACKGROUND)
     axes.set_axis_off()
     axes.view_init(elev=ELEVATION_DEG, azim=AZIMUTH_DEG)
     axes.computed_zorder = False  # it sorts by the middle of all points; see _depth
@@ -133,7 +134,7 @@ def _origin(marker: Marker) -> np.ndarray[Any, Any]:
 
 def _points(marker: Marker) -> np.ndarray[Any, Any]:
     points = np.array([(point.x, point.y, point.z) for point in marker.points])
-    return points + _origin(marker)
+    return np.asarray(points + _origin(marker))
 
 
 def _faces(marker: Marker) -> list[np.ndarray[Any, Any]]:

@@ -45,7 +45,9 @@ def _build(node: Node, files: WindowFiles, own: dict[str, Any], stack: ExitStack
         raise WindowError(
             f"cannot listen on {own['host']}:{own['port']} ({reason}); choose another port"
         ) from error
-    server.set_app(_with_head(server.get_app()))
+    app = server.get_app()
+    assert app is not None  # start_wsgi_server has set it
+    server.set_app(_with_head(app))
     stack.callback(thread.join)
     stack.callback(server.server_close)
     stack.callback(server.shutdown)

@@ -108,7 +108,7 @@ class RecordingWriter:
         )
         try:
             self._writer.add_metadata("rosbag2", {"serialized_metadata": as_yaml(information)})
-            self._writer.finish()
+            self._writer.finish()  # type: ignore[no-untyped-call]
         finally:
             self._stream.close()
         if self._is_folder_ours:
@@ -230,8 +230,8 @@ def read_recording(file: Path) -> Recorded:
         raise RecordingError(f"{file} has messages from after 2038, which ROS cannot tell")
     left_out = {
         channel.topic: why
-        for channel in summary.channels.values()
-        if (why := _why_left_out(channel, summary.schemas.get(channel.schema_id)))
+        for channel in (summary.channels.values() if summary else ())
+        if summary and (why := _why_left_out(channel, summary.schemas.get(channel.schema_id)))
     }
     return Recorded(
         file,

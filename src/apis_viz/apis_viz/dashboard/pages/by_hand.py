@@ -87,7 +87,12 @@ def add_by_hand(page: Page) -> None:
     button.on("press", lambda: order(lambda: desk.press(page.who, settings())))
     button.on("held", desk.still_held)
     button.on("release", desk.release)
-    ui.context.client.on_disconnect(lambda: desk.by_hand.who == page.who.name and desk.release())
+
+    def let_go() -> None:
+        if desk.by_hand.who == page.who.name:
+            desk.release()
+
+    ui.context.client.on_disconnect(let_go)
     shown: list[str] = []
 
     def show(view: GridView) -> None:

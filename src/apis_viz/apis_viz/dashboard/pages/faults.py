@@ -162,7 +162,7 @@ def add_broken_hardware(page: Page) -> None:
                 if not lines:
                     parts.tag("li", "Nothing is broken.")
                 for line in lines:
-                    fault_id, _, what = line.partition(": ")
+                    fault_id, what = line.partition(": ")[::2]
                     with ui.element("li"):
                         parts.tag("span", f"{fault_id}: {what.replace('_', ' ')}")
                         ui.button(

@@ -46,11 +46,8 @@ def add(desk: Desk) -> None:
             )
 
             def show_past(view: GridView) -> None:
-                present = (
-                    set(_of(view, unit_id).status.fault_codes)
-                    if _of(view, unit_id).status
-                    else set()
-                )
+                status = _of(view, unit_id).status
+                present = set(status.fault_codes) if status else set()
                 found = desk.history.events(unit_id=unit_id, limit=40)
                 rows = [event_state(event, site.zone) for event in found]
                 seen: set[str] = set()
@@ -117,7 +114,8 @@ def _head(page: Page, unit_id: str) -> None:
         status = unit.status
         note.text = f"goes by {MODE_WORDS[status.effective_mode]}" if status else "not heard of"
         for mode, button in buttons.items():
-            pressed = str(bool(status) and status.local_mode is mode).lower()
+            is_pressed = status is not None and status.local_mode is mode
+            pressed = str(is_pressed).lower()
             if button.props.get("aria-pressed") != pressed:
                 button.props(f"aria-pressed={pressed}")
         state = meters_state(unit, view)
