@@ -69,8 +69,8 @@ from apis_core.messages import (
     SubmitReply,
     UnitStatus,
 )
-from apis_core.obedience import Obedience
 from apis_core.operation_mode import OperationModes
+from apis_core.order_handler import OrderHandler
 from apis_core.policy import Policy, parse_policy, policy_hash
 from apis_core.policy_file import policy_file
 from apis_core.roll_out import RollOut
@@ -207,7 +207,7 @@ class Agent:
             converter=self._converter,
             faults=self._faults,
         )
-        self._obedience = Obedience(self._state)
+        self._order_handler = OrderHandler(self._state)
         self._check = SelfCheck(self._state, self._raise_local)
         coming = _written_policy(memory.coming_policy_text)
         self._roll_out = RollOut(self._state, coming, timing.status_ns, now_ns)
@@ -216,7 +216,7 @@ class Agent:
         is_first = not memory.policy_text
         self._first_policy = [Record(PolicyAdopted(policy_file(policy)))] if is_first else []
         self._next_hardware: Hardware | None = None  # holds as soon as this unit rests
-        self._teller = StatusTeller(self._state, self._obedience, self._roll_out, now_ns)
+        self._teller = StatusTeller(self._state, self._order_handler, self._roll_out, now_ns)
         self._deals: dict[str, Deal] = {}  # last records heard, of deals that are not over
         self._over: dict[str, None] = {}  # the last that are; a late word does not revive them
         self._told_to = (NOBODY, 0)  # the grid master and the term that know our faults
@@ -313,7 +313,7 @@ class Agent:
             self._office.wake_ns if self._office else NEVER_NS,
             self._trader.wake_ns,
             self._teller.due_ns,
-            self._obedience.wake_ns,
+            self._order_handler.wake_ns,
             self._roll_out.wake_ns,
             self._force_stop_due_ns,
             self._leave_due_ns,
@@ -349,7 +349,7 @@ class Agent:
             case Received(message):
                 effects = self._receive(message, now_ns)
             case Asked(call_id, ControlRequest() as request):
-                effects = self._obedience.obey(call_id, request, now_ns)
+                effects = self._order_handler.obey(call_id, request, now_ns)
             case Asked(call_id, DealSubmission(deal=deal)):
                 effects = self._take_submission(call_id, deal, now_ns)
             case Answered(call_id, reply):
@@ -370,7 +370,7 @@ class Agent:
                 standing = self._state.standing(now_ns, _BY_HAND)
                 effects = self._trader.want(event, standing, now_ns)
             case DealUnwanted(deal_id):
-                self._obedience.ask_to_end(deal_id, "the operator ends the deal", now_ns)
+                self._order_handler.ask_to_end(deal_id, "the operator ends the deal", now_ns)
                 effects = []
             case PolicyRead(policy):
                 effects = self._roll_out.offer(policy)
@@ -445,8 +445,8 @@ class Agent:
             effects += self._office.tick(now_ns)
         if self._converter.has_shares and self._state.is_cut_off(now_ns):
             effects += self._converter.stop("it hears neither grid master nor majority", now_ns)
-        effects += self._obedience.drop_expired_slots(now_ns)
-        effects += self._obedience.end_overdue(now_ns)
+        effects += self._order_handler.drop_expired_slots(now_ns)
+        effects += self._order_handler.end_overdue(now_ns)
         effects += self._trader.tick(self._state.standing(now_ns), now_ns)
         effects += self._roll_out.tick(
             now_ns,
@@ -477,7 +477,7 @@ class Agent:
             self._force_stop_due_ns = NEVER_NS
         elif self._force_stop_due_ns == NEVER_NS and not self._converter.is_stopping:
             self._force_stop_due_ns = now_ns + self._timing.force_stop_ns
-        effects += self._obedience.close_deals()
+        effects += self._order_handler.close_deals()
         leader_id = self._election.grid_master_id(now_ns)
         effects += self._trader.follow(leader_id, self._election.term, now_ns)
         if self._state.is_stopping and self._is_ready_to_end(now_ns):
@@ -745,7 +745,7 @@ class Agent:
         effects += self._office.hear_fault(fault, now_ns) if self._office else []
         for action in actions_for(fault):
             if action is Action.ASK_TO_END:
-                self._obedience.ask_to_end_all(f"{fault.code}: {fault.message}", now_ns)
+                self._order_handler.ask_to_end_all(f"{fault.code}: {fault.message}", now_ns)
             elif action is Action.LEAVE_OFFICE:
                 effects += self._election.step_down(now_ns)
             elif action is Action.MODE_STOP_LOCAL:
@@ -781,7 +781,10 @@ class Agent:
         # first orderly, so that a bus that others use is handed over; then by our own will
         self._leave_due_ns = now_ns + self._timing.leave_ns
         for deal in self._interlock.deals:
-            self._obedience.ending[deal.deal_id] = ("the process is stopping", self._leave_due_ns)
+            self._order_handler.ending[deal.deal_id] = (
+                "the process is stopping",
+                self._leave_due_ns,
+            )
         return effects
 
     def _is_ready_to_end(self, now_ns: int) -> bool:

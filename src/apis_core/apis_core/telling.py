@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from apis_core.messages import UnitStatus
-from apis_core.obedience import Obedience
+from apis_core.order_handler import OrderHandler
 from apis_core.roll_out import RollOut
 from apis_core.unit_state import UnitState
 
@@ -15,7 +15,7 @@ class StatusTeller:
 
     Args:
         state: The unit's state.
-        obedience: Knows the deals that are to end.
+        order_handler: Knows the deals that are to end.
         roll_out: Knows the policy that is to come.
         now_ns: When the first is due.
 
@@ -25,12 +25,12 @@ class StatusTeller:
     """
 
     def __init__(
-        self, state: UnitState, obedience: Obedience, roll_out: RollOut, now_ns: int
+        self, state: UnitState, order_handler: OrderHandler, roll_out: RollOut, now_ns: int
     ) -> None:
         self.due_ns = now_ns
         self.last: UnitStatus | None = None
         self._state = state
-        self._obedience = obedience
+        self._order_handler = order_handler
         self._roll_out = roll_out
         self._sequence = 0
         self._gist: tuple[object, ...] = ()
@@ -48,7 +48,7 @@ class StatusTeller:
 
     def _gist_now(self, now_ns: int, is_grid_master: bool) -> tuple[object, ...]:
         """The fields of the status whose change is published at once; drifting values are not."""
-        state, ending = self._state, self._obedience.ending
+        state, ending = self._state, self._order_handler.ending
         modes, election, converter = state.modes, state.election, state.converter
         reading = converter.reading
         return (
@@ -71,7 +71,7 @@ class StatusTeller:
         )
 
     def _status(self, now_ns: int, is_grid_master: bool) -> UnitStatus:
-        state, ending = self._state, self._obedience.ending
+        state, ending = self._state, self._order_handler.ending
         return UnitStatus(
             unit_id=state.unit_id,
             instance_id=state.instance_id,

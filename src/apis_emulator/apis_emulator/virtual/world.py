@@ -17,7 +17,7 @@ from apis_core.messages import (
     OperationModeOrder,
     UnitStatus,
 )
-from apis_core.obedience import WRITE_RATIO
+from apis_core.order_handler import WRITE_RATIO
 from apis_core.timing import Timing
 from apis_core.types import NOBODY, DealType, OperationMode, UnitId
 from apis_core.units import NEVER_NS, SECOND_NS

@@ -11,7 +11,7 @@ from apis_core.types import ControlError, ControlOperation, ConverterMode, Opera
 from apis_core.unit_state import UnitState
 from apis_core.units import NEVER_NS
 
-__all__ = ["WRITE_RATIO", "Obedience"]
+__all__ = ["WRITE_RATIO", "OrderHandler"]
 
 WRITE_RATIO = 0.05  # of the agreed energy between two entries of the journal
 _BEGINS = (  # what a unit that is stopping does not do any more
@@ -23,7 +23,7 @@ _BEGINS = (  # what a unit that is stopping does not do any more
 )
 
 
-class Obedience:
+class OrderHandler:
     """Carries out the orders of the grid master on one unit.
 
     Args:
