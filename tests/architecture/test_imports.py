@@ -126,7 +126,7 @@ LAYERS = (
         "trader",
     ),
     # one unit
-    ("memory", "unit_state", "order_handler", "roll_out", "self_check", "telling"),
+    ("memory", "unit_state", "order_handler", "roll_out", "self_check", "status_publisher"),
     ("agent",),
     ("__init__",),
 )

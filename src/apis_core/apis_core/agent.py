@@ -77,7 +77,7 @@ from apis_core.roll_out import RollOut
 from apis_core.scenario import Scenario
 from apis_core.self_check import SelfCheck
 from apis_core.snapshot import UnitSnapshot
-from apis_core.telling import StatusTeller
+from apis_core.status_publisher import StatusPublisher
 from apis_core.timing import BUS_DOWN_S, Timing
 from apis_core.trader import Trader
 from apis_core.types import (
@@ -216,7 +216,9 @@ class Agent:
         is_first = not memory.policy_text
         self._first_policy = [Record(PolicyAdopted(policy_file(policy)))] if is_first else []
         self._next_hardware: Hardware | None = None  # holds as soon as this unit rests
-        self._teller = StatusTeller(self._state, self._order_handler, self._roll_out, now_ns)
+        self._status_publisher = StatusPublisher(
+            self._state, self._order_handler, self._roll_out, now_ns
+        )
         self._deals: dict[str, Deal] = {}  # last records heard, of deals that are not over
         self._over: dict[str, None] = {}  # the last that are; a late word does not revive them
         self._told_to = (NOBODY, 0)  # the grid master and the term that know our faults
@@ -274,7 +276,7 @@ class Agent:
         state = self._state
         return UnitSnapshot(
             unit_id=self._unit_id,
-            status=self._teller.last,
+            status=self._status_publisher.last,
             term=self._election.term,
             majority=self._election.majority,
             grid_master_id=self._election.grid_master_id(now_ns),
@@ -312,7 +314,7 @@ class Agent:
             self._faults.wake_ns,
             self._office.wake_ns if self._office else NEVER_NS,
             self._trader.wake_ns,
-            self._teller.due_ns,
+            self._status_publisher.due_ns,
             self._order_handler.wake_ns,
             self._roll_out.wake_ns,
             self._force_stop_due_ns,
@@ -484,7 +486,7 @@ class Agent:
             self._is_stopped = True
             return [*effects, *self._election.resign(now_ns), Stopped()]
         effects += self._tell_faults_again(now_ns)
-        status = self._teller.news(now_ns, is_grid_master=self._office is not None)
+        status = self._status_publisher.due_status(now_ns, is_grid_master=self._office is not None)
         if status is not None:
             effects.append(Broadcast(status))
             effects += self._office.hear_status(status, now_ns) if self._office else []
@@ -492,8 +494,8 @@ class Agent:
 
     def _take_office(self, now_ns: int) -> list[Effect]:
         statuses = self._state.fresh_statuses(now_ns)
-        if self._teller.last is not None:
-            statuses[self._unit_id] = self._teller.last
+        if self._status_publisher.last is not None:
+            statuses[self._unit_id] = self._status_publisher.last
         self._office = GridMaster(
             unit_id=self._unit_id,
             term=self._election.term,

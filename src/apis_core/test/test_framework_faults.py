@@ -180,7 +180,7 @@ def test_5_1_no_unit_deals_before_its_driver_has_answered_once(late_id):
     """Readings come, but the driver's service is not found yet: its deal would be aborted."""
     village = Unanswering({late_id})
     village.run_for(10.0)
-    status = village.agents[late_id]._teller.last
+    status = village.agents[late_id]._status_publisher.last
     assert status.not_dealing_reason == "its driver has not answered yet"
     village.run_for(50.0)
     assert village.deals == {}

@@ -7,10 +7,10 @@ from apis_core.order_handler import OrderHandler
 from apis_core.roll_out import RollOut
 from apis_core.unit_state import UnitState
 
-__all__ = ["StatusTeller"]
+__all__ = ["StatusPublisher"]
 
 
-class StatusTeller:
+class StatusPublisher:
     """Decides when the status of one unit is published, and composes it.
 
     Args:
@@ -33,20 +33,20 @@ class StatusTeller:
         self._order_handler = order_handler
         self._roll_out = roll_out
         self._sequence = 0
-        self._gist: tuple[object, ...] = ()
+        self._change_key: tuple[object, ...] = ()
 
-    def news(self, now_ns: int, *, is_grid_master: bool) -> UnitStatus | None:
+    def due_status(self, now_ns: int, *, is_grid_master: bool) -> UnitStatus | None:
         """The status, if it is due or something changed that others act upon."""
-        gist = self._gist_now(now_ns, is_grid_master)
-        if gist == self._gist and now_ns < self.due_ns:
+        change_key = self._change_key_now(now_ns, is_grid_master)
+        if change_key == self._change_key and now_ns < self.due_ns:
             return None
-        self._gist = gist
+        self._change_key = change_key
         self._sequence += 1
         self.due_ns = now_ns + self._state.timing.status_ns
         self.last = self._status(now_ns, is_grid_master)
         return self.last
 
-    def _gist_now(self, now_ns: int, is_grid_master: bool) -> tuple[object, ...]:
+    def _change_key_now(self, now_ns: int, is_grid_master: bool) -> tuple[object, ...]:
         """The fields of the status whose change is published at once; drifting values are not."""
         state, ending = self._state, self._order_handler.ending
         modes, election, converter = state.modes, state.election, state.converter
