@@ -115,7 +115,7 @@ LAYERS = (
         "voltage_proof",
         "voltage_reference",
         "deal_desk",
-        "inheritance",
+        "recovery",
         "converter",
         "snapshot",
         "grid_master",

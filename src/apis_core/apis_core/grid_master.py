@@ -20,7 +20,6 @@ from apis_core.deal import DealMachine, Phase
 from apis_core.deal_desk import DEALING_MODES, DealDesk, why_not_take
 from apis_core.events import Effect, Note, Raise
 from apis_core.fault_matrix import Action, actions_for
-from apis_core.inheritance import Inheritance
 from apis_core.messages import (
     ControlReply,
     ConverterReading,
@@ -29,6 +28,7 @@ from apis_core.messages import (
     UnitStatus,
 )
 from apis_core.policy import Policy
+from apis_core.recovery import DealRecovery
 from apis_core.snapshot import DealSnapshot, GridMasterSnapshot
 from apis_core.succession import better_reference, first_reference, successor
 from apis_core.timing import Timing
@@ -109,7 +109,7 @@ class GridMaster:
         self._statuses = dict(statuses)
         self._heard_ns = dict(heard_ns)
         self._desk = DealDesk(unit_id)
-        self._inheritance = Inheritance(
+        self._recovery = DealRecovery(
             unit_id=unit_id,
             term=term,
             timing=timing,
@@ -125,7 +125,7 @@ class GridMaster:
     def wake_ns(self) -> int:
         """When :meth:`tick` wants to be called."""
         return min(
-            self._inheritance.wake_ns,
+            self._recovery.wake_ns,
             self._reference.wake_ns,
             self._look_ns,
             *(machine.wake_ns for machine in self._machines.values()),
@@ -172,7 +172,7 @@ class GridMaster:
     def begin(self, now_ns: int) -> list[Effect]:
         """Take office: go on with the deals that run, wind up what else is left on the units."""
         effects = self._adopt_running(now_ns)
-        return [*effects, *self._wind_up_leftovers(self._statuses.values(), now_ns)]
+        return [*effects, *self._release_orphans(self._statuses.values(), now_ns)]
 
     # --- events ----------------------------------------------------------------------------------
 
@@ -223,7 +223,7 @@ class GridMaster:
         before = self._statuses.get(status.unit_id)
         self._statuses[status.unit_id] = status
         self._heard_ns[status.unit_id] = now_ns
-        self._inheritance.hear_status(status, now_ns)
+        self._recovery.hear_status(status, now_ns)
         self._watch.hear(status.unit_id, status.converter, now_ns)
         effects: list[Effect] = []
         has_changed = before is not None and _works_otherwise(before, status)
@@ -244,13 +244,13 @@ class GridMaster:
             elif has_changed:
                 effects += self._after(machine, machine.look_now(now_ns))
         # what one says may decide what becomes of a deal on another
-        is_open = self._inheritance.is_open(now_ns)
+        is_open = self._recovery.is_open(now_ns)
         statuses = self._statuses.values() if is_open else (status,)
         return [
             *effects,
             *self._adopt_running(now_ns),
-            *self._wind_up_leftovers(statuses, now_ns),
-            *self._close_inherited(now_ns),
+            *self._release_orphans(statuses, now_ns),
+            *self._close_orphans(now_ns),
             *self._go_on(now_ns),
         ]
 
@@ -261,7 +261,7 @@ class GridMaster:
         """
         is_older = deal.term < self.term and not self._desk.has_published(deal.deal_id)
         if is_older or deal.state.is_over:
-            self._inheritance.hear_deal(deal)
+            self._recovery.hear_deal(deal)
 
     def hear_fault(self, fault: Fault, now_ns: int) -> list[Effect]:
         """A fault ends the deals that it concerns.
@@ -298,10 +298,10 @@ class GridMaster:
     def tick(self, now_ns: int) -> list[Effect]:
         """Do what is due: for the deals, for the bus, and for what was inherited."""
         effects: list[Effect] = []
-        if self._inheritance.is_due(now_ns):
+        if self._recovery.is_due(now_ns):
             effects += self._adopt_running(now_ns)
-            effects += self._wind_up_leftovers(list(self._statuses.values()), now_ns)
-        effects += self._close_inherited(now_ns)
+            effects += self._release_orphans(list(self._statuses.values()), now_ns)
+        effects += self._close_orphans(now_ns)
         if now_ns >= self._reference.wake_ns:
             effects += self._reference.tick(now_ns)
         if now_ns >= self._look_ns:
@@ -516,9 +516,9 @@ class GridMaster:
             reference.is_watched = False  # until a deal wants to know its current again
         if self._is_given_up or in_transition or reference.stage not in (Stage.OFF, Stage.UP):
             return []
-        if self._inheritance.flows_on(self._machines, now_ns):
+        if self._recovery.has_foreign_current(self._machines, now_ns):
             return []
-        if reference.stage is Stage.OFF and self._inheritance.winds_down(now_ns):
+        if reference.stage is Stage.OFF and self._recovery.winds_down(now_ns):
             return []
         if self._turn is None:
             machine = self._first_that_fits()
@@ -580,7 +580,7 @@ class GridMaster:
         """Go on with deals of an older grid master, if the bus is as their records say."""
         if self._reference.stage not in (Stage.OFF, Stage.UP):
             return []
-        unit_id, running = self._inheritance.take_running(now_ns, self._reference.unit_id)
+        unit_id, running = self._recovery.take_running(now_ns, self._reference.unit_id)
         if not running:
             return []
         names = " and ".join(deal.deal_id for deal in running)
@@ -594,7 +594,7 @@ class GridMaster:
             machine = DealMachine(taken, self._policy, self._timing.deal, now_ns)
             self._machines[deal.deal_id] = machine
             heard_ns = self._heard_ns
-            if not self._inheritance.has_heard(deal.grid_master_id):
+            if not self._recovery.has_heard(deal.grid_master_id):
                 heard_ns = {u: ns for u, ns in heard_ns.items() if u != deal.grid_master_id}
             effects += self._after(machine, machine.adopt(now_ns, heard_ns))
         return effects
@@ -660,16 +660,16 @@ class GridMaster:
             deal_id=deal_id,
         )
 
-    def _wind_up_leftovers(self, statuses: Iterable[UnitStatus], now_ns: int) -> list[Effect]:
+    def _release_orphans(self, statuses: Iterable[UnitStatus], now_ns: int) -> list[Effect]:
         effects: list[Effect] = []
         for status in statuses:
             reference_id = self._reference.unit_id
-            effects += self._inheritance.wind_up(status, self._machines, reference_id, now_ns)
+            effects += self._recovery.release_orphans(status, self._machines, reference_id, now_ns)
         return effects
 
-    def _close_inherited(self, now_ns: int) -> list[Effect]:
+    def _close_orphans(self, now_ns: int) -> list[Effect]:
         """Say that an older grid master's deals are over, once no unit has them."""
-        closed = self._inheritance.close(now_ns)
+        closed = self._recovery.close(now_ns)
         return [effect for record in closed for effect in self._desk.publish(record)]
 
 

@@ -144,8 +144,8 @@ def test_w5_a_silent_units_current_is_waited_for_no_longer_than_its_hold_time(po
     stray = replace(status("E006", M.DISCHARGE, "f"), flowing_deal_ids=("f",))
     master, _ = begins(policy, E006=stray)
     hold_ns = Timing.of(policy).deal.hold_ns
-    assert master._inheritance.flows_on(("d", "e"), NOW_NS + hold_ns - 1)
-    assert not master._inheritance.flows_on(("d", "e"), NOW_NS + hold_ns)
+    assert master._recovery.has_foreign_current(("d", "e"), NOW_NS + hold_ns - 1)
+    assert not master._recovery.has_foreign_current(("d", "e"), NOW_NS + hold_ns)
 
 
 def test_w5_what_has_flowed_before_stays_counted(policy):

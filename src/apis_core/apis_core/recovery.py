@@ -21,12 +21,12 @@ from apis_core.types import (
 )
 from apis_core.units import NEVER_NS
 
-__all__ = ["Inheritance"]
+__all__ = ["DealRecovery"]
 
 _PATIENCE_HOLDS = 10
 
 
-class Inheritance:
+class DealRecovery:
     """Continues or closes the deals of older grid masters, for the grid master of one term.
 
     Args:
@@ -103,7 +103,7 @@ class Inheritance:
             self._heard.add(status.unit_id)
         self._spoke_ns[status.unit_id] = now_ns
 
-    def flows_on(self, own_deal_ids: Collection[str], now_ns: int) -> bool:
+    def has_foreign_current(self, own_deal_ids: Collection[str], now_ns: int) -> bool:
         """Whether a current of a deal that this grid master does not run may still be on the bus.
 
         Nobody can tell then what another current would add up to. One of a unit that is silent has
@@ -159,7 +159,7 @@ class Inheritance:
             del self._deals[deal.deal_id]
         return (unit_id, running) if running else (NOBODY, [])
 
-    def wind_up(
+    def release_orphans(
         self,
         status: UnitStatus,
         own_deal_ids: Mapping[str, object],
