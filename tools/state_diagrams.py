@@ -16,12 +16,12 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 
-from apis_core.calls import Calls
 from apis_core.deal import DealMachine, Phase
 from apis_core.election import Election, Role
 from apis_core.events import Broadcast, Call, Effect
 from apis_core.landing import Sample
 from apis_core.messages import ControlReply, ConverterReading, Deal, GridMasterClaim, LeaseGrant
+from apis_core.pending_orders import PendingOrders
 from apis_core.policy import parse_policy
 from apis_core.timing import Timing
 from apis_core.types import ControlError, ControlOperation, ConverterMode, StopCause
@@ -194,7 +194,9 @@ def explore_buses() -> Edges:
         health = random.choice([0.9, 0.97, 1.0])
         falls_silent = random.random() < 0.1  # at the end
         observer.cause = ""
-        machine = machine_class(Calls("reference", "E009", 1, timing), policy, timing, random)
+        machine = machine_class(
+            PendingOrders("reference", "E009", 1, timing), policy, timing, random
+        )
         now_ns, bus_v = SECOND_NS, 0.0
         pending: list[Call] = []
         for _ in range(80):

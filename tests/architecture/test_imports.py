@@ -107,7 +107,7 @@ LAYERS = (
     # machines
     (
         "landing",
-        "calls",
+        "pending_orders",
         "election",
         "timing",
         "bus_watch",

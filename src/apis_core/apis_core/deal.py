@@ -25,7 +25,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from enum import Enum, auto
 
-from apis_core.calls import Calls, DealTiming
 from apis_core.events import Effect
 from apis_core.landing import (
     Sample,
@@ -35,6 +34,7 @@ from apis_core.landing import (
     resting_limit_wh,
 )
 from apis_core.messages import ControlReply, ConverterReading, Deal
+from apis_core.pending_orders import DealTiming, PendingOrders
 from apis_core.policy import Policy
 from apis_core.types import (
     NOBODY,
@@ -142,7 +142,7 @@ class DealMachine:
         self._policy = policy
         self._timing = timing
         self._told: tuple[Phase, Deal] | None = None
-        self._calls = Calls(deal.deal_id, deal.grid_master_id, deal.term, timing)
+        self._orders = PendingOrders(deal.deal_id, deal.grid_master_id, deal.term, timing)
         self._outcome = DealState.COMPLETED
         self._heard_ns: dict[UnitId, int] = {}  # the last sign of life of each unit
         self._polled_ns = now_ns  # when all units were asked last
@@ -258,7 +258,7 @@ class DealMachine:
 
     def asked_unit(self, call_id: str) -> UnitId:
         """Whom an order of ours went to; nobody if it is answered or given up."""
-        call = self._calls.find(call_id)
+        call = self._orders.find(call_id)
         return call.unit_id if call is not None else NOBODY
 
     def share_a(self, unit_id: UnitId) -> float:
@@ -354,7 +354,7 @@ class DealMachine:
 
     def leave_reference(self, now_ns: int) -> list[Effect]:
         """Its unit stays the reference for other deals: take only our share off it."""
-        if self.phase is not Phase.LEAVING or self.reference_id in self._calls.busy():
+        if self.phase is not Phase.LEAVING or self.reference_id in self._orders.awaited_units():
             return []
         return self._ask(self.reference_id, _Op.WAIT, now_ns)
 
@@ -366,7 +366,7 @@ class DealMachine:
 
     def answered(self, call_id: str, reply: ControlReply | None, now_ns: int) -> list[Effect]:
         """A unit answered an order of ours, or never will (None)."""
-        call = self._calls.take(call_id)
+        call = self._orders.pop(call_id)
         if call is None:
             return []  # late: already given up
         unit_id, operation = call.unit_id, call.operation
@@ -430,7 +430,7 @@ class DealMachine:
     def tick(self, now_ns: int) -> list[Effect]:
         """Do what is due: give up late answers, poll, end a phase that took too long."""
         effects: list[Effect] = []
-        for call_id in self._calls.overdue(now_ns):
+        for call_id in self._orders.overdue(now_ns):
             effects += self.answered(call_id, None, now_ns)
         effects += self._look_for_silence(now_ns)
         if now_ns >= self._deadline_ns:
@@ -539,7 +539,7 @@ class DealMachine:
         """One unit after the other: the next begins once the last one's current flows."""
         if self._started:
             last_id = self._started[-1]
-            if last_id in self._calls.busy() or not self._flows(last_id):
+            if last_id in self._orders.awaited_units() or not self._flows(last_id):
                 return []
         if not self._to_start:
             self._compensate_anew(now_ns)
@@ -606,7 +606,7 @@ class DealMachine:
             self._run(now_ns)
             return []
         unit_id = self._adjusted_id
-        if unit_id in self._calls.busy() or not self._flows(unit_id):
+        if unit_id in self._orders.awaited_units() or not self._flows(unit_id):
             return []
         if abs(error_a) > _METER_ERROR_A:
             # no meter is so wrong: another deal's current has changed meanwhile
@@ -713,7 +713,7 @@ class DealMachine:
             self._is_frozen = True
             return self._ask(self.reference_id, _Op.CURRENT, now_ns, grid_current_a=0.0)
         meter = self._samples.get(self.meter_id)
-        is_freezing = self.reference_id in self._calls.busy(_Op.CURRENT)
+        is_freezing = self.reference_id in self._orders.awaited_units(_Op.CURRENT)
         if meter is None or meter.heard_ns < landed_ns or is_freezing:
             return []
         flows_a = abs(meter.reading.grid_current_a or 0.0)
@@ -822,7 +822,7 @@ class DealMachine:
     def _release_rest(self, now_ns: int) -> list[Effect]:
         # who is silent is told once, and not waited for
         silent = {unit for unit in self._asked if self._is_silent(unit, now_ns)}
-        if self.phase is not Phase.RELEASING or self._calls.busy(_Op.RELEASE) - silent:
+        if self.phase is not Phase.RELEASING or self._orders.awaited_units(_Op.RELEASE) - silent:
             return []
         done = self._released | (silent if self._release_tries else set())
         left = [unit for unit in reversed(self._asked) if unit not in done]
@@ -873,7 +873,7 @@ class DealMachine:
             self._next_poll_ns = now_ns + timing.quick_poll_ns
         else:
             self._next_poll_ns = max(self._polled_ns + timing.poll_ns, now_ns)
-            if self._calls.busy():
+            if self._orders.awaited_units():
                 self._next_poll_ns = min(self._next_poll_ns, now_ns + timing.lost_ns)
 
     def _due_for_poll(self, now_ns: int) -> Sequence[UnitId]:
@@ -882,13 +882,13 @@ class DealMachine:
         if is_turn or self.phase is not Phase.RUNNING or self.lands_soon:
             self._polled_ns = now_ns
             return self.deal.unit_ids
-        busy = self._calls.busy()
+        busy = self._orders.awaited_units()
         return tuple(unit_id for unit_id in self.deal.unit_ids if unit_id in busy)
 
     def _poll(self, now_ns: int) -> list[Effect]:
         due = self._due_for_poll(now_ns)
         # an answer that is lost must not leave the limits as they are for long
-        busy = self._calls.busy(since_ns=now_ns - self._timing.lost_ns + 1)
+        busy = self._orders.awaited_units(since_ns=now_ns - self._timing.lost_ns + 1)
         effects: list[Effect] = []
         if self.phase is Phase.STOPPING:
             effects += self._go_on_stopping(now_ns)
@@ -924,7 +924,7 @@ class DealMachine:
         return []
 
     def _arm(self) -> None:
-        wakes_ns = [self._calls.wake_ns, self._next_poll_ns, self._deadline_ns]
+        wakes_ns = [self._orders.wake_ns, self._next_poll_ns, self._deadline_ns]
         if self.phase in _HOLDING:
             heard_ns = min(self._last_heard_ns(unit_id) for unit_id in self.deal.unit_ids)
             wakes_ns.append(heard_ns + self._timing.silence_ns)
@@ -940,7 +940,7 @@ class DealMachine:
         grid_current_a: float | None = None,
         energy_limit_wh: float | None = None,
     ) -> list[Effect]:
-        call = self._calls.ask(
+        call = self._orders.ask(
             unit_id,
             operation,
             self.deal.deal_id,

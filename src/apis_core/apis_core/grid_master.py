@@ -15,7 +15,6 @@ from dataclasses import replace
 from random import Random
 
 from apis_core.bus_watch import BusWatch
-from apis_core.calls import Calls
 from apis_core.deal import DealMachine, Phase
 from apis_core.deal_desk import DEALING_MODES, DealDesk, why_not_take
 from apis_core.events import Effect, Note, Raise
@@ -27,6 +26,7 @@ from apis_core.messages import (
     Fault,
     UnitStatus,
 )
+from apis_core.pending_orders import PendingOrders
 from apis_core.policy import Policy
 from apis_core.recovery import DealRecovery
 from apis_core.snapshot import DealSnapshot, GridMasterSnapshot
@@ -91,8 +91,8 @@ class GridMaster:
         self._unit_id = unit_id
         self._policy = policy
         self._timing = timing
-        calls = Calls(CALL_NAME, unit_id, term, timing.deal)
-        self._reference = VoltageReference(calls, policy, timing.deal, random)
+        orders = PendingOrders(CALL_NAME, unit_id, term, timing.deal)
+        self._reference = VoltageReference(orders, policy, timing.deal, random)
         self._watch = BusWatch(policy, 2 * timing.deal.poll_ns + timing.deal.answer_ns)
         self._look_ns = NEVER_NS  # at the bus as a whole
         self._held_by: UnitId = NOBODY  # the reference, as the deals know it

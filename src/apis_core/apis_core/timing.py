@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from apis_core.calls import DealTiming
 from apis_core.election import ElectionTiming
+from apis_core.pending_orders import DealTiming
 from apis_core.policy import Policy
 from apis_core.units import SECOND_NS, ns_from_s, s_from_ns
 

@@ -18,10 +18,10 @@ from __future__ import annotations
 from enum import Enum, auto
 from random import Random
 
-from apis_core.calls import Calls, DealTiming, Pending
 from apis_core.events import Effect
 from apis_core.landing import Sample
 from apis_core.messages import ControlReply
+from apis_core.pending_orders import DealTiming, PendingOrder, PendingOrders
 from apis_core.policy import Policy
 from apis_core.types import NOBODY, ControlError, ControlOperation, ConverterMode, UnitId
 from apis_core.units import NEVER_NS, SECOND_NS, s_from_ns
@@ -57,7 +57,7 @@ class VoltageReference:
     """Orders units to hold the voltage of the bus, one at a time.
 
     Args:
-        calls: For orders of this machine.
+        orders: Of this machine, that are unanswered.
         policy: Of the cluster.
         timing: Times of running a deal.
         random: For the voltages to try; injected so that a seed fixes them.
@@ -74,7 +74,9 @@ class VoltageReference:
         sample: Its newest answer.
     """
 
-    def __init__(self, calls: Calls, policy: Policy, timing: DealTiming, random: Random) -> None:
+    def __init__(
+        self, orders: PendingOrders, policy: Policy, timing: DealTiming, random: Random
+    ) -> None:
         self.stage = Stage.OFF
         self.unit_id: UnitId = NOBODY
         self.deal_id = ""
@@ -86,7 +88,7 @@ class VoltageReference:
         self.sample: Sample | None = None
         self.voltage_v = policy.grid_voltage_v
         self.wake_ns = NEVER_NS
-        self._calls = calls
+        self._orders = orders
         self._policy = policy
         self._timing = timing
         self._random = random
@@ -197,7 +199,7 @@ class VoltageReference:
 
     def answered(self, call_id: str, reply: ControlReply | None, now_ns: int) -> list[Effect]:
         """A unit answered an order of ours, or never will (None)."""
-        call = self._calls.take(call_id)
+        call = self._orders.pop(call_id)
         if call is None:
             return []
         if reply is None:
@@ -211,7 +213,7 @@ class VoltageReference:
     def tick(self, now_ns: int) -> list[Effect]:
         """Do what is due: give up late answers, poll, end a stage that took too long."""
         effects: list[Effect] = []
-        for call_id in self._calls.overdue(now_ns):
+        for call_id in self._orders.overdue(now_ns):
             effects += self.answered(call_id, None, now_ns)
         if now_ns >= self._deadline_ns:
             effects += self._too_late(now_ns)
@@ -222,7 +224,7 @@ class VoltageReference:
 
     # --- inside ----------------------------------------------------------------------------------
 
-    def _react(self, call: Pending, reply: ControlReply, now_ns: int) -> list[Effect]:
+    def _react(self, call: PendingOrder, reply: ControlReply, now_ns: int) -> list[Effect]:
         unit_id, operation = call.unit_id, call.operation
         if self.stage is Stage.ENDING:
             if operation is _Op.WAIT and reply.error is ControlError.NONE:
@@ -278,7 +280,7 @@ class VoltageReference:
             self._next_poll_ns = min(self._next_poll_ns, now_ns + self._timing.fresh_poll_ns)
         return []
 
-    def _weigh(self, call: Pending, reply: ControlReply, now_ns: int) -> list[Effect]:
+    def _weigh(self, call: PendingOrder, reply: ControlReply, now_ns: int) -> list[Effect]:
         """A meter was read while the bus is to stay at a voltage that is tried."""
         if self._proof is None or call.asked_ns < self._set_ns:
             return []
@@ -351,7 +353,7 @@ class VoltageReference:
     def _do_step(self, now_ns: int) -> list[Effect]:
         self._is_doubtful = False
         self._enter(Stage.HANDING_OVER, now_ns, 2 * self._timing.answer_ns)
-        if self._calls.busy():
+        if self._orders.awaited_units():
             return []  # two orders on their way to one unit may overtake each other
         return self._ask_step(now_ns)
 
@@ -374,7 +376,7 @@ class VoltageReference:
         self, unit_id: UnitId, operation: _Op, reply: ControlReply, now_ns: int
     ) -> list[Effect]:
         if operation is not self._operation:  # asked before the hand-over began
-            return [] if self._calls.busy() else self._ask_step(now_ns)
+            return [] if self._orders.awaited_units() else self._ask_step(now_ns)
         if reply.error is ControlError.NO_ANSWER:
             self._is_doubtful = True
             return []  # asked again until the deadline
@@ -424,7 +426,7 @@ class VoltageReference:
         self._deadline_ns = NEVER_NS
         match self.stage:
             case Stage.ACTIVATING | Stage.RAMPING_UP | Stage.AUTHORISING:
-                silent = " or ".join(sorted(self._calls.busy() or {self.unit_id}))
+                silent = " or ".join(sorted(self._orders.awaited_units() or {self.unit_id}))
                 self.failure = f"{silent} does not answer"
                 self.is_unproven = True
             case Stage.HANDING_OVER:
@@ -438,7 +440,7 @@ class VoltageReference:
 
     def _poll(self, now_ns: int) -> list[Effect]:
         self._plan_poll(now_ns)
-        busy = self._calls.busy()
+        busy = self._orders.awaited_units()
         match self.stage:
             case Stage.ACTIVATING if self.unit_id not in busy:
                 return self._order(now_ns)
@@ -502,7 +504,7 @@ class VoltageReference:
         self._next_poll_ns = NEVER_NS if is_quiet else now_ns + period_ns
 
     def _arm(self) -> None:
-        self.wake_ns = min(self._calls.wake_ns, self._deadline_ns, self._next_poll_ns)
+        self.wake_ns = min(self._orders.wake_ns, self._deadline_ns, self._next_poll_ns)
 
     def _ask(
         self,
@@ -512,7 +514,7 @@ class VoltageReference:
         now_ns: int,
         voltage_v: float | None = None,
     ) -> list[Effect]:
-        call = self._calls.ask(unit_id, operation, deal_id, now_ns, grid_voltage_v=voltage_v)
+        call = self._orders.ask(unit_id, operation, deal_id, now_ns, grid_voltage_v=voltage_v)
         self._arm()
         return [call]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from apis_core.calls import DealTiming
 from apis_core.deal import DealMachine, Phase
 from apis_core.events import Call
 from apis_core.landing import Sample
 from apis_core.messages import ControlReply, ConverterReading, Deal
+from apis_core.pending_orders import DealTiming
 from apis_core.types import ControlOperation, ConverterMode, StopCause
 from apis_core.units import SECOND_NS
 
@@ -94,7 +94,7 @@ class Run:
         """Let time pass until the machine wants to be called."""
         self.now_ns = max(self.now_ns, self.machine.wake_ns)
         self.take(self.machine.tick(self.now_ns))
-        calls = self.machine._calls._pending
+        calls = self.machine._orders._pending
         self.open = [call for call in self.open if call.call_id in calls]  # given up
 
     def to(self, phase: Phase) -> Run:
@@ -155,7 +155,7 @@ class Run:
     def forget(self) -> None:
         """Polls that are under way are of no interest."""
         self.open.clear()
-        self.machine._calls._pending.clear()
+        self.machine._orders._pending.clear()
 
     def abort(self, reason: str) -> None:
         self.take(self.machine.abort(reason, self.now_ns))

@@ -539,7 +539,7 @@ def test_a_late_answer_changes_nothing(run):
 def test_news_of_a_unit_makes_a_deal_on_the_bus_look_at_once(run, phase, looks):
     run.to(phase)
     run.open.clear()
-    run.machine._calls._pending.clear()
+    run.machine._orders._pending.clear()
     assert bool(run.machine.look_now(run.now_ns)) is looks
 
 
@@ -551,14 +551,14 @@ def test_9_5_a_unit_is_not_asked_again_before_it_has_answered(run):
 
 
 def test_9_5_a_unit_whose_answer_is_lost_is_asked_again_before_its_time_is_up(run):
-    run.machine._timing = run.machine._calls._timing = replace(TIMING, answer_ns=20 * S)
+    run.machine._timing = run.machine._orders._timing = replace(TIMING, answer_ns=20 * S)
     run.to(Phase.RUNNING)
     run.wait()
     lost = list(run.open)
     run.open.clear()
     while not run.open:
         run.wait()
-    assert run.now_ns - run.machine._calls.find(lost[0].call_id).asked_ns <= 10 * S
+    assert run.now_ns - run.machine._orders.find(lost[0].call_id).asked_ns <= 10 * S
     assert run.orders == [(GIVER, Op.HOLD), (TAKER, Op.HOLD)]
 
 

@@ -246,7 +246,7 @@ def test_9_6_a_unit_that_turned_off_is_looked_at_at_once(office):
     office.locked(deal())
     machine = office.master._machines["d"]
     machine.start("E002", office.now_ns)
-    machine._calls._pending.clear()
+    machine._orders._pending.clear()
     office.calls.clear()
     discharge = ConverterMode.DISCHARGE
     office.take(office.master.hear_status(status("E001", discharge), office.now_ns))

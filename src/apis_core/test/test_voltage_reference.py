@@ -8,9 +8,9 @@ from random import Random
 
 import pytest
 
-from apis_core.calls import Calls, DealTiming
 from apis_core.events import Call
 from apis_core.messages import ControlReply, ConverterReading
+from apis_core.pending_orders import DealTiming, PendingOrders
 from apis_core.types import ControlError, ControlOperation, ConverterMode
 from apis_core.units import NEVER_NS, SECOND_NS
 from apis_core.voltage_proof import trial_voltages_v
@@ -43,8 +43,8 @@ class Bus:
     def __init__(self, policy, seed=1, timing=TIMING) -> None:
         self.now_ns = 1_000 * S
         self.answer_takes_ns = S // 100
-        calls = Calls("reference", "E009", 3, timing)
-        self.machine = VoltageReference(calls, policy, timing, Random(seed))
+        orders = PendingOrders("reference", "E009", 3, timing)
+        self.machine = VoltageReference(orders, policy, timing, Random(seed))
         self.open: list[Call] = []
         self.bus_v = 0.0
         self.follows = True

@@ -1,6 +1,6 @@
 """Orders of the grid master that units have not answered yet, kept for one of its machines.
 
-A deal and the voltage reference are such machines; each has a :class:`Calls` of its own.
+A deal and the voltage reference are such machines; each has a :class:`PendingOrders` of its own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from apis_core.messages import ControlRequest
 from apis_core.types import ControlOperation, UnitId
 from apis_core.units import NEVER_NS, SECOND_NS
 
-__all__ = ["Calls", "DealTiming", "Pending"]
+__all__ = ["DealTiming", "PendingOrder", "PendingOrders"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class DealTiming:
 
 
 @dataclass(frozen=True, slots=True)
-class Pending:
+class PendingOrder:
     """An order that is unanswered."""
 
     unit_id: UnitId
@@ -56,7 +56,7 @@ class Pending:
     until_ns: int
 
 
-class Calls:
+class PendingOrders:
     """Gives orders ids, and knows which are still to be answered.
 
     Args:
@@ -71,7 +71,7 @@ class Calls:
         self._grid_master_id = grid_master_id
         self._term = term
         self._timing = timing
-        self._pending: dict[str, Pending] = {}
+        self._pending: dict[str, PendingOrder] = {}
         self._count = 0
 
     @property
@@ -81,7 +81,9 @@ class Calls:
             return NEVER_NS
         return min([call.until_ns for call in self._pending.values()])
 
-    def busy(self, operation: ControlOperation | None = None, *, since_ns: int = 0) -> set[UnitId]:
+    def awaited_units(
+        self, operation: ControlOperation | None = None, *, since_ns: int = 0
+    ) -> set[UnitId]:
         """Units that owe an answer (to that kind of order; to one no older than that)."""
         return {
             call.unit_id
@@ -100,7 +102,7 @@ class Calls:
         """An order. ``fields`` are further ones of :class:`ControlRequest`."""
         self._count += 1
         call_id = f"{self._name}/{self._term}/{self._count}"
-        self._pending[call_id] = Pending(
+        self._pending[call_id] = PendingOrder(
             unit_id, operation, now_ns, now_ns + self._timing.answer_ns
         )
         request = ControlRequest(
@@ -113,11 +115,11 @@ class Calls:
         )
         return Call(call_id, unit_id, request)
 
-    def find(self, call_id: str) -> Pending | None:
+    def find(self, call_id: str) -> PendingOrder | None:
         """An order that is unanswered; None = it is not."""
         return self._pending.get(call_id)
 
-    def take(self, call_id: str) -> Pending | None:
+    def pop(self, call_id: str) -> PendingOrder | None:
         """The order that is answered; None = it was given up already."""
         return self._pending.pop(call_id, None)
 
