@@ -114,7 +114,7 @@ LAYERS = (
         "deal",
         "voltage_proof",
         "voltage_reference",
-        "deal_desk",
+        "deal_registry",
         "recovery",
         "converter",
         "snapshot",

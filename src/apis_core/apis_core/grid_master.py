@@ -16,7 +16,7 @@ from random import Random
 
 from apis_core.bus_watch import BusWatch
 from apis_core.deal import DealMachine, Phase
-from apis_core.deal_desk import DEALING_MODES, DealDesk, why_not_take
+from apis_core.deal_registry import DEALING_MODES, DealRegistry, why_not_take
 from apis_core.events import Effect, Note, Raise
 from apis_core.fault_matrix import Action, actions_for
 from apis_core.messages import (
@@ -108,7 +108,7 @@ class GridMaster:
         self._blocked_until_ns = now_ns  # after a fault of the whole cluster
         self._statuses = dict(statuses)
         self._heard_ns = dict(heard_ns)
-        self._desk = DealDesk(unit_id)
+        self._registry = DealRegistry(unit_id)
         self._recovery = DealRecovery(
             unit_id=unit_id,
             term=term,
@@ -181,11 +181,11 @@ class GridMaster:
 
         It is answered when both units have locked a slot, or one of them will not.
         """
-        if deal.deal_id in self._machines or self._desk.has_published(deal.deal_id):
-            return self._desk.answer(call_id, SubmitError.NONE, "")  # sent twice
+        if deal.deal_id in self._machines or self._registry.has_published(deal.deal_id):
+            return self._registry.answer(call_id, SubmitError.NONE, "")  # sent twice
         error, message = self._why_not(deal, mode, now_ns)
         if error is not SubmitError.NONE:
-            return self._desk.answer(call_id, error, message)
+            return self._registry.answer(call_id, error, message)
         accepted = replace(
             deal,
             term=self.term,
@@ -196,7 +196,7 @@ class GridMaster:
         )
         machine = DealMachine(accepted, self._policy, self._timing.deal, now_ns)
         self._machines[deal.deal_id] = machine
-        self._desk.answer_later(deal.deal_id, call_id)
+        self._registry.answer_later(deal.deal_id, call_id)
         return [*self._after(machine, machine.acquire(now_ns)), *self._go_on(now_ns)]
 
     def answered(self, call_id: str, reply: ControlReply | None, now_ns: int) -> list[Effect]:
@@ -259,7 +259,7 @@ class GridMaster:
 
         After a change of the policy that was said in the same term.
         """
-        is_older = deal.term < self.term and not self._desk.has_published(deal.deal_id)
+        is_older = deal.term < self.term and not self._registry.has_published(deal.deal_id)
         if is_older or deal.state.is_over:
             self._recovery.hear_deal(deal)
 
@@ -617,9 +617,9 @@ class GridMaster:
         machine.has_been_told()
         record = machine.record()
         deal_id = record.deal_id
-        effects = [*effects, *self._desk.answer_now(deal_id, machine.refusal)]
-        if self._desk.has_published(deal_id) or machine.refusal is None:
-            effects = [*effects, *self._desk.publish(record)]
+        effects = [*effects, *self._registry.answer_now(deal_id, machine.refusal)]
+        if self._registry.has_published(deal_id) or machine.refusal is None:
+            effects = [*effects, *self._registry.publish(record)]
         if machine.silent_id != NOBODY:
             effects = [*effects, *self._book_silence(machine.silent_id, deal_id)]
             machine.silent_id = NOBODY
@@ -670,7 +670,7 @@ class GridMaster:
     def _close_orphans(self, now_ns: int) -> list[Effect]:
         """Say that an older grid master's deals are over, once no unit has them."""
         closed = self._recovery.close(now_ns)
-        return [effect for record in closed for effect in self._desk.publish(record)]
+        return [effect for record in closed for effect in self._registry.publish(record)]
 
 
 def _works_otherwise(before: UnitStatus, now: UnitStatus) -> bool:

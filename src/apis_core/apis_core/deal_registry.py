@@ -13,7 +13,7 @@ from apis_core.negotiation import why_no_deal_size
 from apis_core.policy import Policy
 from apis_core.types import ControlError, DealState, OperationMode, SubmitError, UnitId
 
-__all__ = ["DEALING_MODES", "DealDesk", "why_not_take"]
+__all__ = ["DEALING_MODES", "DealRegistry", "why_not_take"]
 
 DEALING_MODES = (OperationMode.RUN, OperationMode.SOFT_STOP)
 
@@ -46,7 +46,7 @@ def why_not_take(deal: Deal, mode: OperationMode, policy: Policy) -> tuple[Submi
     return SubmitError.NONE, ""
 
 
-class DealDesk:
+class DealRegistry:
     """Answers submissions and publishes deals, for the grid master of one term.
 
     Args:
