@@ -102,7 +102,14 @@ LAYERS = (
     # what happens and what is wanted
     ("events", "faults"),
     # rules: pure functions
-    ("topology", "succession", "negotiation", "safety", "voltage_optimisation", "fault_matrix"),
+    (
+        "topology",
+        "reference_selection",
+        "negotiation",
+        "safety",
+        "voltage_optimisation",
+        "fault_matrix",
+    ),
     ("driving",),
     # machines
     (

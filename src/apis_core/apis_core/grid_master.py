@@ -29,8 +29,8 @@ from apis_core.messages import (
 from apis_core.pending_orders import PendingOrders
 from apis_core.policy import Policy
 from apis_core.recovery import DealRecovery
+from apis_core.reference_selection import better_reference, first_reference, next_reference
 from apis_core.snapshot import DealSnapshot, GridMasterSnapshot
-from apis_core.succession import better_reference, first_reference, successor
 from apis_core.timing import Timing
 from apis_core.topology import why_not_activate
 from apis_core.types import (
@@ -497,12 +497,12 @@ class GridMaster:
         if not running or self._is_given_up:
             return []  # the rest are ending, or about to run
         reference = self._reference
-        heir = successor(running, reference.unit_id, self._policy, reference.unwilling_ids)
-        if heir is None:
+        chosen = next_reference(running, reference.unit_id, self._policy, reference.unwilling_ids)
+        if chosen is None:
             reference.failure = f"nobody takes the bus over from {reference.unit_id}"
             return self._give_in(now_ns)
-        note = Note(f"hands the bus over from {reference.unit_id} to {heir[0]}")
-        return [note, *reference.hand_over(*heir, now_ns)]
+        note = Note(f"hands the bus over from {reference.unit_id} to {chosen[0]}")
+        return [note, *reference.hand_over(*chosen, now_ns)]
 
     def _next_turn(self, now_ns: int) -> list[Effect]:
         """Start the currents of one deal, if nothing else is in transition."""

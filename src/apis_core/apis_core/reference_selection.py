@@ -13,7 +13,7 @@ from apis_core.messages import Deal
 from apis_core.policy import Policy
 from apis_core.types import NOBODY, Side, UnitId
 
-__all__ = ["better_reference", "first_reference", "successor"]
+__all__ = ["better_reference", "first_reference", "next_reference"]
 
 
 def first_reference(deal: Deal, policy: Policy) -> UnitId:
@@ -35,7 +35,7 @@ def better_reference(deal: Deal, present_id: UnitId, policy: Policy) -> UnitId:
     return next((unit_id for unit_id in _sides(deal, policy) if unit_id in large), NOBODY)
 
 
-def successor(
+def next_reference(
     deals: Collection[Deal],
     present_id: UnitId,
     policy: Policy,

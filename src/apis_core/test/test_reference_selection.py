@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from apis_core.messages import Deal
-from apis_core.succession import better_reference, first_reference, successor
+from apis_core.reference_selection import better_reference, first_reference, next_reference
 from apis_core.types import Side
 
 
@@ -61,24 +61,24 @@ def test_7_2_a_large_unit_that_joins_takes_the_bus_over(policy, present, large, 
 def test_7_6_first_class_the_unit_that_holds_the_bus_already(policy):
     policy = replace(policy, large_capacity_unit_ids=("A",))
     deals = [deal("A", "B", 9), deal("C", "R", 1)]
-    assert successor(deals, "R", policy) == ("R", "CR")
+    assert next_reference(deals, "R", policy) == ("R", "CR")
 
 
 def test_7_6_second_class_a_large_unit(policy):
     policy = replace(policy, large_capacity_unit_ids=("A",))
-    assert successor([deal("C", "D", 9), deal("A", "B", 1)], "R", policy) == ("A", "AB")
+    assert next_reference([deal("C", "D", 9), deal("A", "B", 1)], "R", policy) == ("A", "AB")
 
 
 @pytest.mark.parametrize(("side", "expected"), [(Side.CHARGE, "D"), (Side.DISCHARGE, "C")])
 def test_7_6_third_class_the_policys_side_of_the_newest_deal(policy, side, expected):
     policy = replace(policy, large_capacity_unit_ids=(), voltage_reference_side=side)
-    assert successor([deal("C", "D", 9), deal("A", "B", 1)], "R", policy) == (expected, "CD")
+    assert next_reference([deal("C", "D", 9), deal("A", "B", 1)], "R", policy) == (expected, "CD")
 
 
 def test_7_6_who_would_not_is_not_asked_again(policy):
     policy = replace(policy, large_capacity_unit_ids=())
     deals = [deal("C", "D", 9), deal("A", "B", 1)]
-    assert successor(deals, "R", policy, {"D"}) == ("C", "CD")
-    assert successor(deals, "R", policy, {"C", "D"}) == ("B", "AB")
-    assert successor(deals, "R", policy, {"A", "B", "C", "D"}) is None
-    assert successor([], "R", policy) is None
+    assert next_reference(deals, "R", policy, {"D"}) == ("C", "CD")
+    assert next_reference(deals, "R", policy, {"C", "D"}) == ("B", "AB")
+    assert next_reference(deals, "R", policy, {"A", "B", "C", "D"}) is None
+    assert next_reference([], "R", policy) is None
