@@ -133,7 +133,14 @@ LAYERS = (
         "trader",
     ),
     # one unit
-    ("memory", "unit_state", "order_handler", "roll_out", "self_check", "status_publisher"),
+    (
+        "persisted_state",
+        "unit_state",
+        "order_handler",
+        "roll_out",
+        "self_check",
+        "status_publisher",
+    ),
     ("agent",),
     ("__init__",),
 )

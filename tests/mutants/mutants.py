@@ -19,7 +19,7 @@ from apis_core import (
     gateway,
     grid_master,
     ledger,
-    memory,
+    persisted_state,
     self_check,
 )
 from apis_core.types import ConverterMode
@@ -78,7 +78,7 @@ def _original(owner: Any, name: str) -> Callable[..., Any]:
 _reference_order = _original(converter.ConverterKeeper, "_reference_order")
 _abort = _original(deal.DealMachine, "abort")
 _take_counts = _original(deal.DealMachine, "_take_counts")
-_memory_add = _original(memory.Memory, "add")
+_persisted_state_add = _original(persisted_state.PersistedState, "add")
 _change_mode = orders._change_mode
 _share_out = ledger._share_out
 
@@ -100,7 +100,7 @@ def _counts_go_back(self: Any, unit_id: str, sample: Any) -> None:
 
 def _forget_voices(self: Any, entry: Any) -> None:
     if type(entry).__name__ != "LeaseGranted":
-        _memory_add(self, entry)
+        _persisted_state_add(self, entry)
 
 
 def _wait_goes_unheard(plant: Any, unit_id: str, unit: Any, order: Any) -> None:
@@ -167,7 +167,7 @@ MUTANTS = (
     ),
     _mutant(
         "a restarted unit has forgotten its voices",
-        (memory.Memory, "add", _forget_voices),
+        (persisted_state.PersistedState, "add", _forget_voices),
         seed=1,
         profile="crash",
     ),

@@ -12,14 +12,14 @@ require_library("pydantic", pydantic.VERSION, "2.5")
 
 from apis_core.agent import Agent, AgentSettings  # noqa: E402
 from apis_core.errors import ApisError, ConfigError, Problem, ProtocolMisuse  # noqa: E402
-from apis_core.memory import Memory  # noqa: E402
+from apis_core.persisted_state import PersistedState  # noqa: E402
 
 __all__ = [
     "Agent",
     "AgentSettings",
     "ApisError",
     "ConfigError",
-    "Memory",
+    "PersistedState",
     "Problem",
     "ProtocolMisuse",
 ]

@@ -52,7 +52,6 @@ from apis_core.grid_master import GridMaster
 from apis_core.hardware import Hardware
 from apis_core.interlock import Interlock
 from apis_core.ledger import Receipt
-from apis_core.memory import RESTARTED, Memory
 from apis_core.messages import (
     ControlReply,
     ControlRequest,
@@ -71,6 +70,7 @@ from apis_core.messages import (
 )
 from apis_core.operation_mode import OperationModes
 from apis_core.order_handler import OrderHandler
+from apis_core.persisted_state import RESTARTED, PersistedState
 from apis_core.policy import Policy, parse_policy, policy_hash
 from apis_core.policy_file import policy_file
 from apis_core.roll_out import RollOut
@@ -137,20 +137,20 @@ class Agent:
 
     Args:
         settings: See :class:`AgentSettings`.
-        memory: From the journal; a fresh one if there is none.
+        persisted_state: From the journal; a fresh one if there is none.
         random: Source of back-off, jitter and deal ids; injected so that a seed fixes them.
         now_ns: Present time.
     """
 
     def __init__(
-        self, settings: AgentSettings, memory: Memory, random: Random, now_ns: int
+        self, settings: AgentSettings, persisted_state: PersistedState, random: Random, now_ns: int
     ) -> None:
         hardware = settings.hardware
         if settings.unit_id not in settings.policy.member_unit_ids:
             raise ProtocolMisuse(f"{settings.unit_id} is not a member of its policy")
         self._unit_id = settings.unit_id
         self._limits_ns = settings.network_floor_ns, settings.bus_down_ns
-        policy = _policy_of(settings, memory)
+        policy = _policy_of(settings, persisted_state)
         self._random = random
         self._timing = timing = Timing.of(policy, *self._limits_ns)
         self._election = Election(
@@ -160,8 +160,8 @@ class Agent:
             timing=timing.election,
             random=random,
             now_ns=now_ns,
-            term=memory.term,
-            granted_to=memory.granted_to,
+            term=persisted_state.term,
+            granted_to=persisted_state.granted_to,
             may_stand=_may_stand(self._unit_id, policy),
             rank=_rank(self._unit_id, policy),
             policy_hash=policy_hash(policy),
@@ -169,9 +169,9 @@ class Agent:
         )
         self._modes = OperationModes(
             unit_id=self._unit_id,
-            global_mode=memory.global_mode or policy.operation_mode,
-            version=memory.global_mode_version,
-            local_mode=memory.local_mode,
+            global_mode=persisted_state.global_mode or policy.operation_mode,
+            version=persisted_state.global_mode_version,
+            local_mode=persisted_state.local_mode,
         )
         self._interlock = Interlock(_slots(policy, hardware))
         self._converter = ConverterKeeper(
@@ -209,11 +209,11 @@ class Agent:
         )
         self._order_handler = OrderHandler(self._state)
         self._check = SelfCheck(self._state, self._raise_local)
-        coming = _written_policy(memory.coming_policy_text)
+        coming = _written_policy(persisted_state.coming_policy_text)
         self._roll_out = RollOut(self._state, coming, timing.status_ns, now_ns)
         self._offered = self._roll_out.offer(settings.policy)  # told at the start
         # A later start must not take a changed file for what was agreed on.
-        is_first = not memory.policy_text
+        is_first = not persisted_state.policy_text
         self._first_policy = [Record(PolicyAdopted(policy_file(policy)))] if is_first else []
         self._next_hardware: Hardware | None = None  # holds as soon as this unit rests
         self._status_publisher = StatusPublisher(
@@ -232,8 +232,8 @@ class Agent:
         # deals that an earlier process had open: it died in the middle of them, so they are over
         # for this unit
         self._left_over = tuple(
-            memory.counted.get(deal_id, Receipt(deal_id, 0.0, 0.0))
-            for deal_id in memory.open_deals
+            persisted_state.counted.get(deal_id, Receipt(deal_id, 0.0, 0.0))
+            for deal_id in persisted_state.open_deals
         )
 
     # --- what the shell uses ---------------------------------------------------------------------
@@ -820,13 +820,13 @@ def _written_policy(text: str) -> Policy | None:
         return None
 
 
-def _policy_of(settings: AgentSettings, memory: Memory) -> Policy:
+def _policy_of(settings: AgentSettings, persisted_state: PersistedState) -> Policy:
     """The policy with which a unit begins.
 
     A policy that the grid master rolled out is as good as a file; a file that is newer than that
     is offered to the others first. One that does not know this unit is of no use to it.
     """
-    written = _written_policy(memory.policy_text)
+    written = _written_policy(persisted_state.policy_text)
     if written is None or written.version == settings.policy.version:
         return settings.policy
     return written if settings.unit_id in written.member_unit_ids else settings.policy

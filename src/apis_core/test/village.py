@@ -35,7 +35,6 @@ from apis_core.events import (
     Wake,
 )
 from apis_core.hardware import parse_hardware
-from apis_core.memory import Memory
 from apis_core.messages import (
     Alarm,
     BatteryReading,
@@ -46,6 +45,7 @@ from apis_core.messages import (
     Deal,
     UnitStatus,
 )
+from apis_core.persisted_state import PersistedState
 from apis_core.policy import Policy, parse_policy, replace_members
 from apis_core.scenario import parse_scenario
 from apis_core.snapshot import UnitSnapshot
@@ -128,12 +128,15 @@ class Village:
 
     def start(self, unit_id: str) -> None:
         """Start (or restart) a unit's process from its journal."""
-        memory = Memory()
+        persisted_state = PersistedState()
         for record in self.journals[unit_id]:
-            memory.add(record.entry)
+            persisted_state.add(record.entry)
         self._starts += 1
         agent = Agent(
-            self.make_settings(unit_id), memory, Random(self.random.getrandbits(32)), self.now_ns
+            self.make_settings(unit_id),
+            persisted_state,
+            Random(self.random.getrandbits(32)),
+            self.now_ns,
         )
         self.agents[unit_id] = agent
         self.stopped.discard(unit_id)

@@ -1,7 +1,7 @@
 """What one unit must not forget: an append-only journal in SQLite.
 
 An entry is on disk (WAL, synchronised) before the effect behind it happens. At start the entries
-are folded into the core's :class:`~apis_core.memory.Memory`.
+are folded into the core's :class:`~apis_core.persisted_state.PersistedState`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from apis_core import events
 from apis_core.errors import ApisError, ConfigError, Problem
 from apis_core.events import Entry
 from apis_core.ledger import Receipt
-from apis_core.memory import Memory
 from apis_core.messages import Deal
+from apis_core.persisted_state import PersistedState
 from apis_core.types import DealState, Meter, OperationMode
 
 __all__ = ["Journal", "JournalError"]
@@ -56,9 +56,9 @@ class Journal:
             right = f"cannot be used as a journal ({error}); it must be a writable file"
             raise ConfigError([Problem(str(path), "", "", right)]) from error
 
-    def recall(self) -> Memory:
+    def recall(self) -> PersistedState:
         """Everything written so far, folded."""
-        memory = Memory()
+        persisted_state = PersistedState()
         try:
             rows = self._db.execute("SELECT id, kind, body FROM entries ORDER BY id").fetchall()
         except sqlite3.Error as error:
@@ -66,11 +66,11 @@ class Journal:
             raise ConfigError([Problem(str(self._path), "", "", right)]) from error
         for number, kind, body in rows:
             try:
-                memory.add(_entry(kind, json.loads(body)))
+                persisted_state.add(_entry(kind, json.loads(body)))
             except (KeyError, TypeError, ValueError) as error:
                 right = f"entry {number} ({kind}) is not one of ours: {error}; move the file away"
                 raise ConfigError([Problem(str(self._path), "", "", right)]) from error
-        return memory
+        return persisted_state
 
     def write(self, entry: Entry, stamp_ns: int) -> None:
         """Append an entry; it is on disk when this returns.

@@ -23,8 +23,8 @@ from apis_core.events import (
     PolicyPrepared,
 )
 from apis_core.ledger import Receipt
-from apis_core.memory import Memory
 from apis_core.messages import Deal
+from apis_core.persisted_state import PersistedState
 from apis_core.types import DealState, Meter, OperationMode
 from apis_node.journal import Journal, JournalError
 
@@ -62,7 +62,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "journal.sqlite3"
 
 
-def recalled(path: Path) -> Memory:
+def recalled(path: Path) -> PersistedState:
     journal = Journal(path)
     try:
         return journal.recall()
@@ -81,7 +81,7 @@ def complaint(path: Path) -> str:
 
 
 def test_a_new_journal_remembers_nothing(path):
-    assert recalled(path) == Memory()
+    assert recalled(path) == PersistedState()
     assert path.is_file()
 
 
@@ -97,29 +97,29 @@ COUNTED, COUNTED_LATER = Receipt("d", 5.0, 4.5), Receipt("d", 10.0, 9.0)
 @pytest.mark.parametrize(
     ("entries", "expected"),
     [
-        ([LeaseGranted(3, "E002")], Memory(term=3, granted_to="E002")),
+        ([LeaseGranted(3, "E002")], PersistedState(term=3, granted_to="E002")),
         (
             [LeaseGranted(3, "E002"), LeaseGranted(4, "E001")],
-            Memory(term=4, granted_to="E001"),
+            PersistedState(term=4, granted_to="E001"),
         ),
         (
             [LocalModeSet(OperationMode.FORCE_STOP)],
-            Memory(local_mode=OperationMode.FORCE_STOP),
+            PersistedState(local_mode=OperationMode.FORCE_STOP),
         ),
         (
             [LocalModeSet(OperationMode.SOFT_STOP), LocalModeSet(OperationMode.UNSET)],
-            Memory(local_mode=OperationMode.UNSET),
+            PersistedState(local_mode=OperationMode.UNSET),
         ),
         (
             [GlobalModeSet(OperationMode.RUN, 1), GlobalModeSet(OperationMode.MANUAL, 2)],
-            Memory(global_mode=OperationMode.MANUAL, global_mode_version=2),
+            PersistedState(global_mode=OperationMode.MANUAL, global_mode_version=2),
         ),
-        ([PolicyPrepared("a")], Memory(coming_policy_text="a")),
-        ([PolicyPrepared("a"), PolicyAdopted("b")], Memory(policy_text="b")),
-        ([DealOpened(FULL_DEAL)], Memory(open_deals={"d": FULL_DEAL})),
+        ([PolicyPrepared("a")], PersistedState(coming_policy_text="a")),
+        ([PolicyPrepared("a"), PolicyAdopted("b")], PersistedState(policy_text="b")),
+        ([DealOpened(FULL_DEAL)], PersistedState(open_deals={"d": FULL_DEAL})),
         (
             [DealOpened(FULL_DEAL), DealCounted(COUNTED), DealCounted(COUNTED_LATER)],
-            Memory(open_deals={"d": FULL_DEAL}, counted={"d": COUNTED_LATER}),
+            PersistedState(open_deals={"d": FULL_DEAL}, counted={"d": COUNTED_LATER}),
         ),
         (
             [
@@ -129,7 +129,7 @@ COUNTED, COUNTED_LATER = Receipt("d", 5.0, 4.5), Receipt("d", 10.0, 9.0)
                 DealClosed(Receipt("a", 10.0, 9.0, "was enough")),
                 DealClosed(Receipt("never opened", 0.0, 0.0)),
             ],
-            Memory(open_deals={"b": deal("b")}),
+            PersistedState(open_deals={"b": deal("b")}),
         ),
     ],
 )
@@ -139,10 +139,10 @@ def test_what_was_written_is_recalled_at_once_and_after_a_restart(path, entries,
         journal.write(entry, number)
     assert journal.recall() == expected
     journal.close()
-    memory = recalled(path)
-    assert memory == expected
-    assert type(memory.local_mode) is OperationMode
-    for held in memory.open_deals.values():
+    persisted_state = recalled(path)
+    assert persisted_state == expected
+    assert type(persisted_state.local_mode) is OperationMode
+    for held in persisted_state.open_deals.values():
         assert (type(held.state), type(held.meter)) == (DealState, Meter)
 
 
@@ -152,7 +152,7 @@ def test_a_reopened_journal_is_written_on(path):
         assert journal.recall().term == term - 1
         journal.write(LeaseGranted(term, f"E00{term}"), term)
         journal.close()
-    assert recalled(path) == Memory(term=3, granted_to="E003")
+    assert recalled(path) == PersistedState(term=3, granted_to="E003")
 
 
 def test_an_entry_is_on_disk_for_others_when_write_returns(path):

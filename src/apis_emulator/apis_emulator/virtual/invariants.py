@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from apis_core.ledger import Receipt
-from apis_core.memory import RESTARTED
 from apis_core.messages import (
     ConverterOperation,
     ConverterOrder,
@@ -14,6 +13,7 @@ from apis_core.messages import (
     Deal,
     UnitStatus,
 )
+from apis_core.persisted_state import RESTARTED
 from apis_core.types import ConverterError, ConverterMode, DealState, DealType, UnitId
 from apis_emulator.physics.converter import Converter
 from apis_emulator.physics.plant import STIFF_STEP_S, Plant

@@ -8,7 +8,6 @@ from typing import Any
 
 from apis_core import events as ev
 from apis_core.agent import Agent, AgentSettings
-from apis_core.memory import Memory
 from apis_core.messages import (
     Deal,
     DealSubmission,
@@ -18,6 +17,7 @@ from apis_core.messages import (
     UnitStatus,
 )
 from apis_core.order_handler import WRITE_RATIO
+from apis_core.persisted_state import PersistedState
 from apis_core.timing import Timing
 from apis_core.types import NOBODY, DealType, OperationMode, UnitId
 from apis_core.units import NEVER_NS, SECOND_NS
@@ -68,7 +68,9 @@ class World(Timeline):
         self._mode_version = 0
         self._policy_version = self.rules.policy.version
         self._policies = dict.fromkeys(self.ids, self.rules.policy)  # each unit's file
-        self._journals: dict[UnitId, Memory] = {unit_id: Memory() for unit_id in self.ids}
+        self._journals: dict[UnitId, PersistedState] = {
+            unit_id: PersistedState() for unit_id in self.ids
+        }
         policy = self.rules.policy
         timing = Timing.of(policy, NETWORK_FLOOR_NS)
         self._submit_limit_ns, self._answer_limit_ns = timing.submit_ns, timing.deal.answer_ns
@@ -134,7 +136,7 @@ class World(Timeline):
             case FaultKind.WIPE:
                 self.crash(fault.units[0])
                 self.say(fault.units[0], "its journal is lost")
-                self._journals[fault.units[0]] = Memory()
+                self._journals[fault.units[0]] = PersistedState()
                 self.invariants.forgot(fault.units[0])
                 self.at(end_ns, self._start, fault.units[0])
             case FaultKind.JUMP:
@@ -232,7 +234,7 @@ class World(Timeline):
         self._starts += 1
         random = self._random
         old = self._journals[unit_id]
-        memory = replace(old, open_deals=dict(old.open_deals), counted=dict(old.counted))
+        persisted_state = replace(old, open_deals=dict(old.open_deals), counted=dict(old.counted))
         settings = AgentSettings(
             unit_id=unit_id,
             instance_id=f"{unit_id}#{self._starts}",
@@ -245,10 +247,10 @@ class World(Timeline):
         )
         clock_ns = random.randrange(1_000 * SECOND_NS, 1_000_000 * SECOND_NS)
         rate = 1.0 + self.profile.drift_ratio * random.uniform(-1.0, 1.0)
-        agent = Agent(settings, memory, Random(random.getrandbits(64)), clock_ns)
+        agent = Agent(settings, persisted_state, Random(random.getrandbits(64)), clock_ns)
         process = Process(unit_id, agent, self.now_ns, clock_ns, rate)
         self.processes[unit_id] = process
-        self.say(unit_id, f"process starts, term {memory.term}")
+        self.say(unit_id, f"process starts, term {persisted_state.term}")
         self._do(process, agent.start(clock_ns))
         if not process.is_alive:
             return

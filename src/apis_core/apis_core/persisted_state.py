@@ -19,13 +19,13 @@ from apis_core.ledger import Receipt
 from apis_core.messages import Deal
 from apis_core.types import NOBODY, OperationMode, UnitId
 
-__all__ = ["RESTARTED", "Memory"]
+__all__ = ["RESTARTED", "PersistedState"]
 
 RESTARTED = "the unit was restarted"  # why a deal is closed that an earlier process left open
 
 
 @dataclass(slots=True)
-class Memory:
+class PersistedState:
     """What the journal of an earlier process of this unit says, folded into the present state."""
 
     term: int = 0
