@@ -75,7 +75,7 @@ def _original(owner: Any, name: str) -> Callable[..., Any]:
     return function
 
 
-_reference_order = _original(converter.ConverterKeeper, "_reference_order")
+_reference_order = _original(converter.ConverterManager, "_reference_order")
 _abort = _original(deal.DealMachine, "abort")
 _take_counts = _original(deal.DealMachine, "_take_counts")
 _persisted_state_add = _original(persisted_state.PersistedState, "add")
@@ -134,7 +134,7 @@ MUTANTS = (
     ),
     _mutant(
         "the bus is handed over without droop",
-        (converter.ConverterKeeper, "_reference_order", _without_droop),
+        (converter.ConverterManager, "_reference_order", _without_droop),
         (orders, "_must_be_free", lambda *_: None),
         seed=1,
         profile="calm",
@@ -193,7 +193,7 @@ MUTANTS = (
     ),
     _mutant(
         "nobody looks whether the bus is free",
-        (converter.ConverterKeeper, "_bus_in_the_way", lambda *_: ""),
+        (converter.ConverterManager, "_bus_in_the_way", lambda *_: ""),
         (orders, "_must_be_free", lambda *_: None),
         seed=12,
         profile="partition",

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from random import Random
 
-from apis_core.converter import ConverterKeeper
+from apis_core.converter import ConverterManager
 from apis_core.election import Election
 from apis_core.errors import ConfigError, ProtocolMisuse
 from apis_core.events import (
@@ -174,7 +174,7 @@ class Agent:
             local_mode=persisted_state.local_mode,
         )
         self._interlock = Interlock(_slots(policy, hardware))
-        self._converter = ConverterKeeper(
+        self._converter = ConverterManager(
             unit_id=self._unit_id,
             hardware=hardware,
             policy=policy,

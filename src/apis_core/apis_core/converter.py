@@ -2,10 +2,10 @@
 
 Each deal that uses the converter has a *share* of its current, ordered by the grid master, and the
 converter carries their sum. A share lasts no longer than its hold time: if the grid master does
-not renew it, the keeper takes it off, and with the last one it stops the converter (a voltage
+not renew it, the manager takes it off, and with the last one it stops the converter (a voltage
 reference a little later than a current, so that no current is left on a dead bus). Below that, the
-driver has a dead man of its own on a steady clock, which :meth:`ConverterKeeper.renew` feeds only
-while the keeper lives and some share lasts.
+driver has a dead man of its own on a steady clock, which :meth:`ConverterManager.renew` feeds only
+while the manager lives and some share lasts.
 
 On the voltage reference a share orders no current: the bus decides what flows. It says how to book
 it.
@@ -42,7 +42,7 @@ from apis_core.types import (
 )
 from apis_core.units import NEVER_NS, SECOND_NS, wh_from_w
 
-__all__ = ["ConverterKeeper", "ShareSnapshot"]
+__all__ = ["ConverterManager", "ShareSnapshot"]
 
 _NO_CURRENT_A = 0.125  # a reference that carries less may be switched off
 _SAME_WH = 1e-6
@@ -93,7 +93,7 @@ class ShareSnapshot:
     limit_wh: float | None
 
 
-class ConverterKeeper:
+class ConverterManager:
     """The unit's only path to its own converter: it orders, reads and stops it.
 
     Args:
@@ -127,13 +127,17 @@ class ConverterKeeper:
         self._retry_ns = retry_ns
         self._late_ns = late_ns
         self._shares: dict[str, _Share] = {}
-        self._landed: set[str] = set()  # whose shares ended at their limits while others went on
+        # whose shares ended at their limits while others went on
+        self._limit_reached_ids: set[str] = set()
         self._is_reference = False  # ordered to be; the reading follows
         self._base_wh: float | None = None  # the counters when the driver's limit began to count
         # the same before the last change of mode was ordered, and the mode of that time
-        self._base_before: tuple[float | None, ConverterMode] = (None, ConverterMode.UNKNOWN)
+        self._previous_counter_base: tuple[float | None, ConverterMode] = (
+            None,
+            ConverterMode.UNKNOWN,
+        )
         # the newest share that was voided, while its reference waits for its end
-        self._voided: _Share | None = None
+        self._revoked_share: _Share | None = None
         self._stop_reason = ""  # being stopped by ourselves; all shares are void
         self._stopped_because = ""  # the last such reason, until the next order
         self._stop_now_ns = (
@@ -146,7 +150,7 @@ class ConverterKeeper:
         self._down_until_ns = 0  # the same while it goes down at the end
         self._winds_down = False  # it has obeyed that, and no deal needs it on its way
         # shares that are taken off, until a reading shows that the driver has lowered the current
-        self._leaving: dict[str, _Share] = {}
+        self._shares_ramping_down: dict[str, _Share] = {}
         self._lowering: set[str] = set()  # commands to lower it that are unanswered
         self._lower_again_ns = NEVER_NS
         self._open_orders: set[str] = set()  # commands that are unanswered
@@ -200,7 +204,7 @@ class ConverterKeeper:
             return False  # with one under way it may be on by now
         if self._winds_down and not self._shares:
             return False  # what is left to do is the driver's, within its hold time
-        return not self._shares or deal_id in self._shares or deal_id in self._leaving
+        return not self._shares or deal_id in self._shares or deal_id in self._shares_ramping_down
 
     @property
     def deal_ids(self) -> tuple[str, ...]:
@@ -300,7 +304,7 @@ class ConverterKeeper:
             self.ledger.open(deal_id, type_, current_a)
             self.ledger.limit(deal_id, limit_wh)
             self._stopped_because = ""
-            self._landed.discard(deal_id)
+            self._limit_reached_ids.discard(deal_id)
             if not is_joining:
                 return self._carry(request, answer)
         is_first = operation is _Op.VOLTAGE_REFERENCE
@@ -312,8 +316,9 @@ class ConverterKeeper:
         """Feed the driver's dead man, if the converter is rightly on."""
         share = self._newest if self._shares else None
         until_ns = max((share.until_ns for share in self._shares.values()), default=0)
-        if self._voided is not None:  # a reference that is to go, but not before the current
-            share, until_ns = self._voided, self._stop_now_ns
+        if self._revoked_share is not None:
+            # a reference that is to go, but not before the current
+            share, until_ns = self._revoked_share, self._stop_now_ns
         if share is None or now_ns >= until_ns or self.is_off:
             return []
         self._refine_limits()
@@ -329,9 +334,9 @@ class ConverterKeeper:
 
     def close(self, deal_id: str) -> Receipt:
         """Forget a deal that the converter has left; returns what it moved."""
-        self._landed.discard(deal_id)
+        self._limit_reached_ids.discard(deal_id)
         self._shares.pop(deal_id, None)  # one whose converter never came on for it
-        self._leaving.pop(deal_id, None)
+        self._shares_ramping_down.pop(deal_id, None)
         return self.ledger.close(deal_id)
 
     def take_rules(self, policy: Policy, hardware: Hardware, retry_ns: int, late_ns: int) -> None:
@@ -355,7 +360,9 @@ class ConverterKeeper:
         if self._stop_reason or (self.is_off and not self._shares):
             return []
         self._stop_reason = self._stopped_because = reason
-        self._voided = max(self._shares.values(), key=lambda share: share.term, default=None)
+        self._revoked_share = max(
+            self._shares.values(), key=lambda share: share.term, default=None
+        )
         self._drop_all()
         delay_ns = 0 if at_once else self.policy.scram_reference_delay_ns
         self._stop_now_ns = now_ns + delay_ns
@@ -411,14 +418,14 @@ class ConverterKeeper:
             # an order to become it, or to be it no more, may have come to nothing
             self._is_reference = reading.mode is ConverterMode.VOLTAGE_REFERENCE
             if self._base_wh is None and not self._is_reference:
-                base_wh, mode = self._base_before
+                base_wh, mode = self._previous_counter_base
                 if mode is not reading.mode or base_wh is None:  # obeyed, but the answer was lost
                     base_wh = _counters_wh(reading)
                 self._base_wh = base_wh
-        if self._leaving and self._is_lowered:
+        if self._shares_ramping_down and self._is_lowered:
             self._let_leave()
         if self.is_off and self._stop_reason:
-            self._stop_reason, self._voided = "", None
+            self._stop_reason, self._revoked_share = "", None
             self._next_stop_ns = self._stop_now_ns = NEVER_NS
             if not self._open_orders and not self.has_answered:
                 self._next_stop_ns = now_ns + self._retry_ns
@@ -442,7 +449,7 @@ class ConverterKeeper:
             # on the way its counters may have moved on: now the limit can be told
             share = self._newest
             effects += self._command(self._order(ConverterOperation.HOLD, share))
-        if self._leaving and not self._lowering:
+        if self._shares_ramping_down and not self._lowering:
             self._lower_again_ns = now_ns + self._retry_ns
         waiting = self._answers.pop(call_id, None)
         if waiting is None:
@@ -477,10 +484,10 @@ class ConverterKeeper:
         if self.is_off and self._stopped_because:
             reading = replace(reading, stop_detail=self._stopped_because)
         share = self._shares.get(deal_id)
-        if share is None and deal_id in self._landed:
+        if share is None and deal_id in self._limit_reached_ids:
             reading = replace(reading, stop_cause=StopCause.ENERGY_REACHED)
         elif share is None:
-            share = self._leaving.get(deal_id)
+            share = self._shares_ramping_down.get(deal_id)
         return ControlReply(
             error=error,
             message=message,
@@ -662,7 +669,7 @@ class ConverterKeeper:
             if self._is_reference:
                 self.ledger.freeze(key)  # what flows through it now is the others'
             elif share is not None and not self.is_off:
-                self._leaving[key] = share
+                self._shares_ramping_down[key] = share
         if not self._shares:
             self._is_reference = False
             # as an order of our own it is obeyed whatever terms the driver has seen
@@ -698,10 +705,10 @@ class ConverterKeeper:
 
     def _let_leave(self) -> None:
         """What has left is counted no more."""
-        for deal_id in self._leaving:
+        for deal_id in self._shares_ramping_down:
             if deal_id not in self._shares:
                 self.ledger.freeze(deal_id)
-        self._leaving.clear()
+        self._shares_ramping_down.clear()
         self._lower_again_ns = NEVER_NS
 
     def _drop(self, deal_id: str) -> None:
@@ -741,7 +748,7 @@ class ConverterKeeper:
         ]
         effects: list[Effect] = []
         for deal_id in full[: len(self._shares) - 1]:
-            self._landed.add(deal_id)
+            self._limit_reached_ids.add(deal_id)
             effects = self._leave(deal_id, None)
         return effects
 
@@ -806,7 +813,7 @@ class ConverterKeeper:
         if holds_bus and carries and now_ns < self._stop_now_ns:
             self._next_stop_ns = min(self._next_stop_ns, self._stop_now_ns)
             return self.read()
-        self._voided = None
+        self._revoked_share = None
         return self._command(TO_WAIT)
 
     def _command(
@@ -819,7 +826,7 @@ class ConverterKeeper:
             self._answers[call_id] = answer
         if order.operation is ConverterOperation.MODE:
             if self._base_wh is not None:
-                self._base_before = self._base_wh, self.reading.mode
+                self._previous_counter_base = self._base_wh, self.reading.mode
             self._base_wh = None
             if order.mode is not ConverterMode.WAIT:
                 self._mode_orders.add(call_id)

@@ -48,25 +48,25 @@ class SelfCheck:
 
     def _check_obedience(self, now_ns: int) -> list[Effect]:
         """Whether the converter does what it was told, and that for somebody."""
-        state, keeper = self._state, self._state.converter
-        is_going = keeper.is_stopping or keeper.is_ramping_down(now_ns)
+        state, converter = self._state, self._state.converter
+        is_going = converter.is_stopping or converter.is_ramping_down(now_ns)
         if state.modes.effective is OperationMode.MANUAL or is_going:
             self._debounce.keep_only(())
             return []
-        reading = keeper.reading
+        reading = converter.reading
         seen = dynamic_violation(
             reading,
             state.hardware,
             state.policy,
-            is_voltage_masked=keeper.is_voltage_masked(now_ns),
+            is_voltage_masked=converter.is_voltage_masked(now_ns),
         )
-        amiss = [seen, mode_violation(reading.mode, keeper.types)]
+        amiss = [seen, mode_violation(reading.mode, converter.types)]
         violations = [violation for violation in amiss if violation is not None]
         self._debounce.keep_only([code for code, _ in violations])
         effects: list[Effect] = []
         for code, message in violations:
             if self._debounce.is_real(code, reading.stamp_ns, now_ns):
                 effects += self._raise_fault(code, message, now_ns)
-                if not keeper.types:
-                    effects += keeper.stop(message, now_ns)
+                if not converter.types:
+                    effects += converter.stop(message, now_ns)
         return effects

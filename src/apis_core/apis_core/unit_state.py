@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from apis_core.converter import ConverterKeeper
+from apis_core.converter import ConverterManager
 from apis_core.driver_refusals import DriverRefusals
 from apis_core.election import Election
 from apis_core.faults import FaultBook
@@ -64,7 +64,7 @@ class UnitState:
     election: Election
     modes: OperationModes
     interlock: Interlock
-    converter: ConverterKeeper
+    converter: ConverterManager
     faults: FaultBook
     refusals: DriverRefusals = field(default_factory=DriverRefusals)
     battery: BatteryReading | None = None

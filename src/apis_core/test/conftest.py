@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from apis_core.converter import ConverterKeeper
+from apis_core.converter import ConverterManager
 from apis_core.hardware import Hardware, parse_hardware
 from apis_core.policy import Policy, parse_policy
 from apis_core.scenario import Section, parse_scenario
@@ -39,11 +39,11 @@ def section() -> Section:
 
 
 @pytest.fixture
-def keeper(policy: Policy, hardware: Hardware) -> ConverterKeeper:
+def manager(policy: Policy, hardware: Hardware) -> ConverterManager:
     """Of unit E001, whose converter has not been read yet."""
     from keeping import DRIVER_HOLD_S, RETRY_NS
 
-    return ConverterKeeper(
+    return ConverterManager(
         unit_id="E001",
         hardware=hardware,
         policy=policy,

@@ -1,4 +1,4 @@
-"""What tests of the converter's keeper share: orders, deals and readings of unit E001."""
+"""What tests of the converter's manager share: orders, deals and readings of unit E001."""
 
 from __future__ import annotations
 
@@ -61,18 +61,18 @@ def orders(effects):
     return [effect.order for effect in effects if isinstance(effect, Command)]
 
 
-def run(keeper, mode, now_ns=0, *, type_=None, **changes):
-    """Bring the keeper's converter into an active mode by a lawful order."""
+def run(manager, mode, now_ns=0, *, type_=None, **changes):
+    """Bring the manager's converter into an active mode by a lawful order."""
     operation = {
         M.CHARGE: Op.CHARGE,
         M.DISCHARGE: Op.DISCHARGE,
         M.VOLTAGE_REFERENCE: Op.VOLTAGE_REFERENCE,
     }[mode]
     type_ = type_ or (DISCHARGE if mode is M.DISCHARGE else CHARGE)
-    keeper.hear_reading(reading(), now_ns)
-    (command,) = keeper.obey("ask", order(operation, **changes), deal(type_), now_ns)
+    manager.hear_reading(reading(), now_ns)
+    (command,) = manager.obey("ask", order(operation, **changes), deal(type_), now_ns)
     counters = {"grid_charged_wh": 0.0, "grid_discharged_wh": 0.0}
     reply = ConverterReply(reading=reading(mode, stamp_ns=now_ns + 1, **counters))
-    answer = keeper.answered(command.call_id, reply, None, now_ns)[-1]
+    answer = manager.answered(command.call_id, reply, None, now_ns)[-1]
     assert answer.reply.error is ControlError.NONE
-    assert keeper.reading.mode is mode
+    assert manager.reading.mode is mode

@@ -14,13 +14,13 @@ DEBOUNCE_NS = 5 * S
 
 
 class Watched:
-    """A converter's keeper and who looks at its readings."""
+    """A converter's manager and who looks at its readings."""
 
-    def __init__(self, keeper, policy, hardware) -> None:
-        self.keeper = keeper
+    def __init__(self, manager, policy, hardware) -> None:
+        self.manager = manager
         self.faults: list[str] = []
         state = SimpleNamespace(
-            converter=keeper,
+            converter=manager,
             policy=policy,
             hardware=hardware,
             modes=SimpleNamespace(effective=OperationMode.RUN),
@@ -34,13 +34,13 @@ class Watched:
         return []
 
     def see(self, seen, now_ns):
-        self.keeper.hear_reading(seen, now_ns)
+        self.manager.hear_reading(seen, now_ns)
         return self.check.look(now_ns)
 
 
 @pytest.fixture
-def watched(keeper, policy, hardware) -> Watched:
-    return Watched(keeper, policy, hardware)
+def watched(manager, policy, hardware) -> Watched:
+    return Watched(manager, policy, hardware)
 
 
 def ramping_down(now_ns, began_ns):
@@ -54,22 +54,22 @@ def ramping_down(now_ns, began_ns):
 
 def test_10_4_a_reference_that_was_told_wait_may_take_its_time_to_ramp_down(watched):
     """Longer than what is wrong may last: 5.8 s from 350 V."""
-    run(watched.keeper, M.VOLTAGE_REFERENCE)
+    run(watched.manager, M.VOLTAGE_REFERENCE)
     began_ns = 100 * S
-    watched.keeper.obey("ask", order(Op.WAIT), deal(CHARGE), began_ns)
+    watched.manager.obey("ask", order(Op.WAIT), deal(CHARGE), began_ns)
     held = {"grid_voltage_v": 350.0, "grid_voltage_setpoint_v": 350.0, "grid_current_a": 0.0}
     late = reading(M.VOLTAGE_REFERENCE, began_ns - 1, **held)  # on its way since before
     assert watched.see(late, began_ns) == []
     for tenths in range(80):
         now_ns = began_ns + tenths * S // 10
         assert watched.see(ramping_down(now_ns, began_ns), now_ns) == []
-    assert watched.keeper.is_off
+    assert watched.manager.is_off
     assert watched.faults == []
 
 
 def test_10_3_a_reference_that_does_not_go_to_wait_at_all_is_a_fault(watched):
-    run(watched.keeper, M.VOLTAGE_REFERENCE)
-    watched.keeper.obey("ask", order(Op.WAIT), deal(CHARGE), 100 * S)
+    run(watched.manager, M.VOLTAGE_REFERENCE)
+    watched.manager.obey("ask", order(Op.WAIT), deal(CHARGE), 100 * S)
     for second in range(100, 150):
         stuck = reading(
             M.VOLTAGE_REFERENCE,
@@ -80,12 +80,12 @@ def test_10_3_a_reference_that_does_not_go_to_wait_at_all_is_a_fault(watched):
         )
         watched.see(stuck, second * S)
     assert watched.faults[0] == "on_without_deal"
-    assert watched.keeper.is_stopping  # and is told WAIT again and again
+    assert watched.manager.is_stopping  # and is told WAIT again and again
 
 
 def test_10_3_a_current_that_does_not_cease_is_a_fault_after_the_usual_time(watched):
-    run(watched.keeper, M.DISCHARGE)
-    watched.keeper.obey("ask", order(Op.WAIT), deal(DISCHARGE), 100 * S)
+    run(watched.manager, M.DISCHARGE)
+    watched.manager.obey("ask", order(Op.WAIT), deal(DISCHARGE), 100 * S)
     for tenths in range(52):
         now_ns = 100 * S + tenths * S // 10
         flowing = {"grid_current_a": -2.0, "grid_current_setpoint_a": 2.0, "grid_voltage_v": 350.0}
