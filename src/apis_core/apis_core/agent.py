@@ -334,7 +334,7 @@ class Agent:
         """Handle an event of a unit that shares its battery: a deal waits for the claim."""
         asks = None
         if isinstance(event, Wake):
-            asks = self._trader.asks(self._state.standing(now_ns), now_ns)
+            asks = self._trader.asks(self._state.trading_conditions(now_ns), now_ns)
         needs, effects = gateway.needs(event, asks)
         if needs:
             return effects
@@ -369,8 +369,8 @@ class Agent:
             case RenewalDue():
                 effects = self._converter.renew(now_ns)
             case DealWanted():
-                standing = self._state.standing(now_ns, _BY_HAND)
-                effects = self._trader.want(event, standing, now_ns)
+                conditions = self._state.trading_conditions(now_ns, _BY_HAND)
+                effects = self._trader.want(event, conditions, now_ns)
             case DealUnwanted(deal_id):
                 self._order_handler.ask_to_end(deal_id, "the operator ends the deal", now_ns)
                 effects = []
@@ -449,7 +449,7 @@ class Agent:
             effects += self._converter.stop("it hears neither grid master nor majority", now_ns)
         effects += self._order_handler.drop_expired_slots(now_ns)
         effects += self._order_handler.end_overdue(now_ns)
-        effects += self._trader.tick(self._state.standing(now_ns), now_ns)
+        effects += self._trader.tick(self._state.trading_conditions(now_ns), now_ns)
         effects += self._roll_out.tick(
             now_ns,
             is_grid_master=self._office is not None,
@@ -585,9 +585,13 @@ class Agent:
             case UnitStatus():
                 return self._hear_status(message, now_ns)
             case InterchangeRequest():
-                return self._trader.hear_request(message, self._state.standing(now_ns), now_ns)
+                return self._trader.hear_request(
+                    message, self._state.trading_conditions(now_ns), now_ns
+                )
             case InterchangeAccept():
-                return self._trader.hear_accept(message, self._state.standing(now_ns), now_ns)
+                return self._trader.hear_accept(
+                    message, self._state.trading_conditions(now_ns), now_ns
+                )
             case Fault():
                 return self._hear_fault(message, now_ns)
             case PolicyOffer():

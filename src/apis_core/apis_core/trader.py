@@ -47,7 +47,7 @@ from apis_core.types import (
 )
 from apis_core.units import NEVER_NS
 
-__all__ = ["Standing", "Trader"]
+__all__ = ["Trader", "TradingConditions"]
 
 _MAX_BACK_OFF = 8.0  # times the housekeeping period
 _LOST = SubmitReply(
@@ -56,7 +56,7 @@ _LOST = SubmitReply(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class TradingConditions:
     """How the unit stands at this moment; what a decision goes by.
 
     Attributes:
@@ -119,9 +119,9 @@ class Trader:
         window_ns = self._negotiation.until_ns if self._negotiation else NEVER_NS
         return min(self._due_ns, window_ns)
 
-    def asks(self, standing: Standing, now_ns: int) -> DealType | None:
+    def asks(self, conditions: TradingConditions, now_ns: int) -> DealType | None:
         """The direction in which it would ask for a deal now; None = it would not."""
-        offer = self._wish(standing) if now_ns >= self._due_ns else None
+        offer = self._wish(conditions) if now_ns >= self._due_ns else None
         return offer.type if offer is not None else None
 
     def look_now(self, now_ns: int) -> None:
@@ -133,13 +133,13 @@ class Trader:
         if now_ns - self._asked_ns >= self._timing.housekeeping_ns * self._back_off:
             self._due_ns = min(self._due_ns, now_ns)
 
-    def tick(self, standing: Standing, now_ns: int) -> list[Effect]:
+    def tick(self, conditions: TradingConditions, now_ns: int) -> list[Effect]:
         """Close a window that has run out; look at the scenario when it is time."""
-        effects = self._conclude(standing, now_ns)
+        effects = self._conclude(conditions, now_ns)
         if now_ns >= self._due_ns:
-            self._asks_next_leader |= standing.grid_master_id == NOBODY
+            self._asks_next_leader |= conditions.grid_master_id == NOBODY
             self._due_ns = self._next_ns(now_ns)
-            effects += self._ask(standing, now_ns)
+            effects += self._ask(conditions, now_ns)
         return effects
 
     def follow(self, grid_master_id: UnitId, term: int, now_ns: int) -> list[Effect]:
@@ -168,12 +168,12 @@ class Trader:
         return effects
 
     def hear_request(
-        self, request: InterchangeRequest, standing: Standing, now_ns: int
+        self, request: InterchangeRequest, conditions: TradingConditions, now_ns: int
     ) -> list[Effect]:
         """Answer a request; also with a no, so that nobody waits for us."""
         if request.unit_id == self._unit_id or request.unit_id not in self._policy.member_unit_ids:
             return []
-        offer = self._offer_for(request, standing)
+        offer = self._offer_for(request, conditions)
         reason = offer if isinstance(offer, str) else ""
         if isinstance(offer, Offer):
             energy_wh = min(offer.energy_wh, request.energy_wh)
@@ -191,20 +191,20 @@ class Trader:
             current_a=self._policy.deal_current_a,
             price_point_per_wh=offer.price_point_per_wh,
             pair_unit_id=offer.pair_unit_id,
-            efficient_grid_voltage_v=standing.efficient_grid_voltage_v,
+            efficient_grid_voltage_v=conditions.efficient_grid_voltage_v,
         )
         return [Send(request.unit_id, accept)]
 
     def hear_accept(
-        self, accept: InterchangeAccept, standing: Standing, now_ns: int
+        self, accept: InterchangeAccept, conditions: TradingConditions, now_ns: int
     ) -> list[Effect]:
         """Take an answer to our request."""
         if self._negotiation is None:
             return []
         self._negotiation.hear(accept)
-        return self._conclude(standing, now_ns)
+        return self._conclude(conditions, now_ns)
 
-    def want(self, wanted: DealWanted, standing: Standing, now_ns: int) -> list[Effect]:
+    def want(self, wanted: DealWanted, conditions: TradingConditions, now_ns: int) -> list[Effect]:
         """An operator wants a deal; what can be refused here is refused at once."""
         charges = wanted.type is DealType.CHARGE
         deal = Deal(
@@ -220,7 +220,7 @@ class Trader:
             price_point_per_wh=wanted.price_point_per_wh,
             meter=self._policy.meter,
         )
-        error, reason = self._why_not_wanted(deal, standing)
+        error, reason = self._why_not_wanted(deal, conditions)
         if not reason:
             until_ns = now_ns + self._timing.reservation_ns
             reason = self._interlock.reserve(deal.deal_id, wanted.type, deal.energy_wh, until_ns)
@@ -228,7 +228,7 @@ class Trader:
             return [DealRefused(deal.deal_id, error, reason)]
         self._wanted[deal.deal_id] = deal
         submission = DealSubmission(deal=deal)
-        return [Call(f"submit/{deal.deal_id}", standing.grid_master_id, submission)]
+        return [Call(f"submit/{deal.deal_id}", conditions.grid_master_id, submission)]
 
     def submission_answered(self, deal_id: str, reply: SubmitReply | None) -> list[Effect]:
         """The grid master took our deal, refused it, or will never answer (None)."""
@@ -247,7 +247,9 @@ class Trader:
 
     # --- inside ----------------------------------------------------------------------------------
 
-    def _why_not_wanted(self, deal: Deal, standing: Standing) -> tuple[InterchangeError, str]:
+    def _why_not_wanted(
+        self, deal: Deal, conditions: TradingConditions
+    ) -> tuple[InterchangeError, str]:
         others = [unit for unit in self._policy.member_unit_ids if unit != self._unit_id]
         if deal.accept_unit_id not in others:
             right = f"it must be one of {', '.join(others)}"
@@ -257,9 +259,9 @@ class Trader:
         )
         if name:
             return InterchangeError.INVALID, f"{name} is {getattr(deal, name):g}, {right}"
-        if standing.grid_master_id == NOBODY:
+        if conditions.grid_master_id == NOBODY:
             return InterchangeError.NO_GRID_MASTER, "there is no grid master"
-        return InterchangeError.REFUSED, standing.why_not
+        return InterchangeError.REFUSED, conditions.why_not
 
     def _wanted_answered(self, deal: Deal, reply: SubmitReply | None) -> list[Effect]:
         if reply is not None and reply.error is SubmitError.NONE:
@@ -273,18 +275,18 @@ class Trader:
         jitter = 0.5 + self._random.random()
         return now_ns + round(self._timing.housekeeping_ns * self._back_off * jitter)
 
-    def _wish(self, standing: Standing) -> Offer | None:
+    def _wish(self, conditions: TradingConditions) -> Offer | None:
         """What the scenario wants to ask for, if this unit may ask."""
         is_busy = self._negotiation is not None or self._submitted is not None
-        section, expected_wh = standing.section, standing.expected_wh
-        if is_busy or standing.why_not or section is None or expected_wh is None:
+        section, expected_wh = conditions.section, conditions.expected_wh
+        if is_busy or conditions.why_not or section is None or expected_wh is None:
             return None
         offer = evaluate_request(section, expected_wh)
         is_enough = offer is not None and offer.energy_wh >= self._policy.deal_energy_min_wh
         return offer if is_enough else None
 
-    def _ask(self, standing: Standing, now_ns: int) -> list[Effect]:
-        offer = self._wish(standing)
+    def _ask(self, conditions: TradingConditions, now_ns: int) -> list[Effect]:
+        offer = self._wish(conditions)
         if offer is None:
             return []
         request = InterchangeRequest(
@@ -295,20 +297,22 @@ class Trader:
             current_a=self._policy.deal_current_a,
             price_point_per_wh=offer.price_point_per_wh,
             pair_unit_id=offer.pair_unit_id,
-            efficient_grid_voltage_v=standing.efficient_grid_voltage_v,
+            efficient_grid_voltage_v=conditions.efficient_grid_voltage_v,
             window_ns=self._timing.window_ns,
         )
         if self._reserve(request.request_id, offer, offer.energy_wh, now_ns):
             return []
         until_ns = now_ns + self._timing.window_ns
         self._asked_ns = now_ns
-        self._negotiation = Negotiation(request, until_ns, set(standing.live_peer_ids))
-        return [Broadcast(request), *self._conclude(standing, now_ns)]
+        self._negotiation = Negotiation(request, until_ns, set(conditions.live_peer_ids))
+        return [Broadcast(request), *self._conclude(conditions, now_ns)]
 
-    def _offer_for(self, request: InterchangeRequest, standing: Standing) -> Offer | str:
-        if standing.why_not or standing.section is None or standing.expected_wh is None:
-            return standing.why_not or "does not know its state of charge"
-        offer = evaluate_accept(standing.section, standing.expected_wh, request, self._unit_id)
+    def _offer_for(
+        self, request: InterchangeRequest, conditions: TradingConditions
+    ) -> Offer | str:
+        if conditions.why_not or conditions.section is None or conditions.expected_wh is None:
+            return conditions.why_not or "does not know its state of charge"
+        offer = evaluate_accept(conditions.section, conditions.expected_wh, request, self._unit_id)
         if isinstance(offer, Offer) and offer.energy_wh < self._policy.deal_energy_min_wh:
             return f"has only {offer.energy_wh:g} Wh to {offer.type.name.lower()}"
         return offer
@@ -318,19 +322,19 @@ class Trader:
         until_ns = now_ns + self._timing.reservation_ns
         return self._interlock.reserve(deal_id, offer.type, committed_wh, until_ns)
 
-    def _conclude(self, standing: Standing, now_ns: int) -> list[Effect]:
+    def _conclude(self, conditions: TradingConditions, now_ns: int) -> list[Effect]:
         negotiation = self._negotiation
         if negotiation is None or not negotiation.is_over(now_ns):
             return []
         self._negotiation = None
-        strategy = standing.section.selection if standing.section else SelectionStrategy.AMOUNT
+        strategy = conditions.section.selection if conditions.section else SelectionStrategy.AMOUNT
         deal = negotiation.conclude(strategy, self._policy)
-        if isinstance(deal, str) or standing.why_not:
+        if isinstance(deal, str) or conditions.why_not:
             self._interlock.release(negotiation.request.request_id)
-            return self._come_to_nothing(standing.why_not or str(deal))
+            return self._come_to_nothing(conditions.why_not or str(deal))
         self._submitted = deal
         submission = DealSubmission(deal=deal)
-        return [Call(f"submit/{deal.deal_id}", standing.grid_master_id, submission)]
+        return [Call(f"submit/{deal.deal_id}", conditions.grid_master_id, submission)]
 
     def _come_to_nothing(self, reason: str) -> list[Effect]:
         """A request led to no deal: ask less often, and say why once."""

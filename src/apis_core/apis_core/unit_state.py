@@ -19,7 +19,7 @@ from apis_core.operation_mode import OperationModes
 from apis_core.policy import Policy
 from apis_core.scenario import Scenario, Section, band_of, section_at
 from apis_core.timing import Timing
-from apis_core.trader import Standing
+from apis_core.trader import TradingConditions
 from apis_core.types import NOBODY, ConverterMode, OperationMode, UnitId
 
 __all__ = ["UnitState"]
@@ -231,9 +231,11 @@ class UnitState:
             return f"its policy differs from that of {grid_master_id}"
         return ""
 
-    def standing(self, now_ns: int, modes: tuple[OperationMode, ...] = _RUN) -> Standing:
+    def trading_conditions(
+        self, now_ns: int, modes: tuple[OperationMode, ...] = _RUN
+    ) -> TradingConditions:
         """The facts by which the trader decides, at this moment."""
-        return Standing(
+        return TradingConditions(
             why_not=self.why_not_dealing(now_ns, modes),
             section=self.section,
             expected_wh=self.expected_wh,

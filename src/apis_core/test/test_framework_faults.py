@@ -149,10 +149,10 @@ def test_11_4_a_unit_whose_driver_does_not_obey_soon_begins_no_deals(market):
     for round_ in range(6):
         deal_id = market.want("E002", unit_id, 10.0 + round_, after_s=20.0)
         assert deal_id not in market.deals or market.deals[deal_id].state is not DealState.RUNNING
-        standing = market.agents[unit_id]._state.standing(
+        conditions = market.agents[unit_id]._state.trading_conditions(
             market.now_ns, (OperationMode.SOFT_STOP,)
         )
-        reasons.append(standing.why_not)
+        reasons.append(conditions.why_not)
     aborted = [deal for deal in market.deals.values() if deal.state is DealState.ABORTED]
     assert len(aborted) <= 3
     assert "its driver does not obey: is not active" in reasons

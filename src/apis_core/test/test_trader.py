@@ -12,7 +12,7 @@ from apis_core.events import Broadcast, Call, DealRefused, DealWanted, Note, Sen
 from apis_core.interlock import Interlock
 from apis_core.messages import InterchangeAccept, InterchangeRequest, SubmitReply
 from apis_core.timing import Timing
-from apis_core.trader import Standing, Trader
+from apis_core.trader import Trader, TradingConditions
 from apis_core.types import NOBODY, DealType, InterchangeError, SubmitError
 from apis_core.units import SECOND_NS
 
@@ -36,7 +36,7 @@ class Desk:
             random=Random(1),
             now_ns=NOW_NS,
         )
-        self.standing = Standing(
+        self.conditions = TradingConditions(
             why_not="",
             section=section,
             expected_wh=expected_wh,
@@ -47,22 +47,22 @@ class Desk:
         self.now_ns = NOW_NS
 
     def stands(self, **changes) -> Desk:
-        self.standing = replace(self.standing, **changes)
+        self.conditions = replace(self.conditions, **changes)
         return self
 
     def tick(self) -> list:
         self.now_ns = max(self.now_ns, self.trader.wake_ns)
-        return self.trader.tick(self.standing, self.now_ns)
+        return self.trader.tick(self.conditions, self.now_ns)
 
     def ask(self) -> InterchangeRequest:
         (effect,) = self.tick()
         return effect.message
 
     def hear(self, accept) -> list:
-        return self.trader.hear_accept(accept, self.standing, self.now_ns)
+        return self.trader.hear_accept(accept, self.conditions, self.now_ns)
 
     def hear_request(self, request) -> InterchangeAccept:
-        (effect,) = self.trader.hear_request(request, self.standing, self.now_ns)
+        (effect,) = self.trader.hear_request(request, self.conditions, self.now_ns)
         assert isinstance(effect, Send)
         assert effect.to == request.unit_id
         return effect.message
@@ -109,7 +109,7 @@ def giving(policy, section) -> Desk:
 
 
 def test_5_2_it_asks_when_its_time_comes_and_reserves_a_slot(wanting):
-    assert wanting.trader.tick(wanting.standing, NOW_NS) == []
+    assert wanting.trader.tick(wanting.conditions, NOW_NS) == []
     asked = wanting.ask()
     assert (asked.type, asked.energy_wh, asked.unit_id) == (CHARGE, 880.0, "E002")
     assert wanting.interlock.committed_wh == 50.0  # no deal is larger
@@ -149,7 +149,7 @@ def test_it_does_not_ask_while_a_request_or_a_submission_is_open(wanting):
     trader = wanting.trader
     due_ns = trader._due_ns
     trader._negotiation = replace(trader._negotiation, until_ns=due_ns + 1)
-    assert trader.tick(wanting.standing, due_ns) == []
+    assert trader.tick(wanting.conditions, due_ns) == []
 
 
 def test_w36_the_window_closes_when_all_live_units_have_answered(wanting):
@@ -164,7 +164,7 @@ def test_5_2_the_window_closes_at_its_end(wanting):
     asked = wanting.ask()
     wanting.hear(yes(asked))
     wanting.now_ns += 2 * S
-    effects = wanting.trader.tick(wanting.standing, wanting.now_ns)
+    effects = wanting.trader.tick(wanting.conditions, wanting.now_ns)
     assert [type(effect) for effect in effects] == [Call]
 
 
@@ -242,7 +242,7 @@ def test_w36_in_vain_it_asks_less_often_and_after_a_deal_as_before(wanting):
 
 @pytest.mark.parametrize("asker", ["E002", "E009"])
 def test_5_2_our_own_request_and_that_of_a_stranger_are_not_answered(giving, asker):
-    assert giving.trader.hear_request(request(unit_id=asker), giving.standing, NOW_NS) == []
+    assert giving.trader.hear_request(request(unit_id=asker), giving.conditions, NOW_NS) == []
 
 
 def test_5_2_a_request_is_accepted_with_all_there_is_and_a_slot_is_reserved(giving):
@@ -291,7 +291,7 @@ def wanted(**changes) -> DealWanted:
     ("type_", "giver", "taker"), [(CHARGE, "E001", "E002"), (DISCHARGE, "E002", "E001")]
 )
 def test_5_3_a_deal_by_hand_goes_straight_to_the_grid_master(wanting, type_, giver, taker):
-    (call,) = wanting.trader.want(wanted(type=type_), wanting.standing, NOW_NS)
+    (call,) = wanting.trader.want(wanted(type=type_), wanting.conditions, NOW_NS)
     deal = call.request.deal
     assert (deal.discharge_unit_id, deal.charge_unit_id) == (giver, taker)
     assert (deal.energy_wh, deal.current_a) == (20.0, 1.0)
@@ -299,12 +299,12 @@ def test_5_3_a_deal_by_hand_goes_straight_to_the_grid_master(wanting, type_, giv
 
 
 def test_5_3_without_a_current_it_is_the_policys(wanting):
-    (call,) = wanting.trader.want(wanted(current_a=None), wanting.standing, NOW_NS)
+    (call,) = wanting.trader.want(wanted(current_a=None), wanting.conditions, NOW_NS)
     assert call.request.deal.current_a == 2.0
 
 
 @pytest.mark.parametrize(
-    ("changes", "standing", "error"),
+    ("changes", "conditions", "error"),
     [
         ({"peer_unit_id": "E009"}, {}, InterchangeError.INVALID),
         ({"peer_unit_id": "E002"}, {}, InterchangeError.INVALID),
@@ -314,9 +314,11 @@ def test_5_3_without_a_current_it_is_the_policys(wanting):
         ({}, {"why_not": "is in force stop"}, InterchangeError.REFUSED),
     ],
 )
-def test_5_3_what_is_wrong_with_a_deal_by_hand_is_said_at_once(wanting, changes, standing, error):
+def test_5_3_what_is_wrong_with_a_deal_by_hand_is_said_at_once(
+    wanting, changes, conditions, error
+):
     (refused,) = wanting.trader.want(
-        wanted(**changes), wanting.stands(**standing).standing, NOW_NS
+        wanted(**changes), wanting.stands(**conditions).conditions, NOW_NS
     )
     assert isinstance(refused, DealRefused)
     assert refused.error is error
@@ -325,7 +327,7 @@ def test_5_3_what_is_wrong_with_a_deal_by_hand_is_said_at_once(wanting, changes,
 @pytest.mark.parametrize("is_locked", [False, True])
 @pytest.mark.parametrize("reply", [None, SubmitReply(error=SubmitError.INVALID, message="no")])
 def test_5_3_a_deal_by_hand_that_is_refused_later(wanting, reply, is_locked):
-    (call,) = wanting.trader.want(wanted(), wanting.standing, NOW_NS)
+    (call,) = wanting.trader.want(wanted(), wanting.conditions, NOW_NS)
     if is_locked:
         wanting.interlock.acquire(call.request.deal, CHARGE, NOW_NS + 60 * S)
     (refused,) = wanting.trader.submission_answered("h", reply)
@@ -339,7 +341,7 @@ def test_5_3_a_deal_by_hand_that_is_refused_later(wanting, reply, is_locked):
 def test_5_1_a_charge_that_comes_into_another_band_is_acted_on_at_once(wanting):
     wanting.trader.look_now(NOW_NS)
     assert wanting.trader.wake_ns == NOW_NS
-    (effect,) = wanting.trader.tick(wanting.standing, NOW_NS)
+    (effect,) = wanting.trader.tick(wanting.conditions, NOW_NS)
     assert isinstance(effect, Broadcast)
 
 
@@ -349,7 +351,7 @@ def test_5_1_a_charge_at_the_edge_of_a_band_asks_no_oftener(wanting):
     for second in range(600):
         now_ns = wanting.now_ns = NOW_NS + second * S
         wanting.trader.look_now(now_ns)
-        for effect in wanting.trader.tick(wanting.standing, now_ns):
+        for effect in wanting.trader.tick(wanting.conditions, now_ns):
             if isinstance(effect, Broadcast):
                 asked_ns.append(now_ns)
                 wanting.hear(no(effect.message, "E001"))
@@ -364,7 +366,7 @@ def test_5_1_one_negotiation_at_a_time_also_then(wanting):
     wanting.trader.look_now(wanting.now_ns + 60 * S)
     trader = wanting.trader
     trader._negotiation = replace(trader._negotiation, until_ns=wanting.now_ns + 120 * S)
-    assert trader.tick(wanting.standing, wanting.now_ns + 60 * S) == []
+    assert trader.tick(wanting.conditions, wanting.now_ns + 60 * S) == []
 
 
 # --- when the grid master is lost ----------------------------------------------------------------
