@@ -191,7 +191,7 @@ class Agent:
         self._gateway = (
             Gateway(self._unit_id, self._interlock) if settings.shares_battery else None
         )
-        self._office: GridMaster | None = None
+        self._grid_master: GridMaster | None = None
         self._trader = self._make_trader(policy, now_ns)
         self._state = UnitState(
             unit_id=self._unit_id,
@@ -280,7 +280,7 @@ class Agent:
             term=self._election.term,
             majority=self._election.majority,
             grid_master_id=self._election.grid_master_id(now_ns),
-            grid_master=self._office.snapshot() if self._office is not None else None,
+            grid_master=self._grid_master.snapshot() if self._grid_master is not None else None,
             mode=self._modes.effective,
             policy=state.policy,
             policy_hash=state.policy_hash,
@@ -312,7 +312,7 @@ class Agent:
             self._converter.wake_ns,
             self._interlock.wake_ns,
             self._faults.wake_ns,
-            self._office.wake_ns if self._office else NEVER_NS,
+            self._grid_master.wake_ns if self._grid_master else NEVER_NS,
             self._trader.wake_ns,
             self._status_publisher.due_ns,
             self._order_handler.wake_ns,
@@ -406,7 +406,7 @@ class Agent:
             case StopAsked():
                 effects = self._stop(now_ns)
         for effect in effects:
-            if isinstance(effect, Raise):  # what our office finds out concerns ourselves, too
+            if isinstance(effect, Raise):  # what we find out as grid master
                 self._faults.add(effect.fault, now_ns)
                 effects = [*effects, *self._stop_grid(effect.fault)]
         return [*effects, *self._settle(now_ns)]
@@ -416,12 +416,12 @@ class Agent:
         if not isinstance(event, Received):
             return False
         if isinstance(event.message, Deal):
-            if self._hear_deal(event.message) and self._office is not None:
-                self._office.hear_deal(event.message)
+            if self._hear_deal(event.message) and self._grid_master is not None:
+                self._grid_master.hear_deal(event.message)
                 self._wake_ns = None  # what is left behind has an end, too
             return True
         status = event.message
-        if not isinstance(status, UnitStatus) or self._office is not None:
+        if not isinstance(status, UnitStatus) or self._grid_master is not None:
             return False
         known = self._state.peers.get(status.unit_id)
         if known is None or status.policy_hash != known[0].policy_hash:
@@ -443,8 +443,8 @@ class Agent:
             *self._election.tick(now_ns, reachable, may_be_few=may_be_few),
             *self._converter.tick(now_ns),
         ]
-        if self._office is not None:
-            effects += self._office.tick(now_ns)
+        if self._grid_master is not None:
+            effects += self._grid_master.tick(now_ns)
         if self._converter.has_shares and self._state.is_cut_off(now_ns):
             effects += self._converter.stop("it hears neither grid master nor majority", now_ns)
         effects += self._order_handler.drop_expired_slots(now_ns)
@@ -452,8 +452,8 @@ class Agent:
         effects += self._trader.tick(self._state.trading_conditions(now_ns), now_ns)
         effects += self._roll_out.tick(
             now_ns,
-            is_grid_master=self._office is not None,
-            is_bus_free=self._office is not None and self._office.is_idle,
+            is_grid_master=self._grid_master is not None,
+            is_bus_free=self._grid_master is not None and self._grid_master.is_idle,
         )
         if now_ns >= self._leave_due_ns:
             self._leave_due_ns = NEVER_NS
@@ -466,14 +466,17 @@ class Agent:
     def _settle(self, now_ns: int) -> list[Effect]:
         """What follows from any event.
 
-        The office that comes or goes, deals that can be closed, news about ourselves.
+        The lease that comes or goes, deals that can be closed, news about ourselves.
         """
         effects = self._take_rules(now_ns)
         is_master = self._election.is_master(now_ns)
-        if is_master and (self._office is None or self._office.term != self._election.term):
+        if is_master and (
+            self._grid_master is None or self._grid_master.term != self._election.term
+        ):
             effects += self._take_office(now_ns)
         elif not is_master:
-            self._office = None  # what it ran ends by the units' hold times, or by its successor
+            # what it ran ends by the units' hold times, or by its successor
+            self._grid_master = None
         stops = self._modes.effective in _ENDS_DEALS
         if not (stops and self._interlock.deals):
             self._force_stop_due_ns = NEVER_NS
@@ -486,17 +489,19 @@ class Agent:
             self._is_stopped = True
             return [*effects, *self._election.resign(now_ns), Stopped()]
         effects += self._tell_faults_again(now_ns)
-        status = self._status_publisher.due_status(now_ns, is_grid_master=self._office is not None)
+        status = self._status_publisher.due_status(
+            now_ns, is_grid_master=self._grid_master is not None
+        )
         if status is not None:
             effects.append(Broadcast(status))
-            effects += self._office.hear_status(status, now_ns) if self._office else []
+            effects += self._grid_master.hear_status(status, now_ns) if self._grid_master else []
         return effects
 
     def _take_office(self, now_ns: int) -> list[Effect]:
         statuses = self._state.fresh_statuses(now_ns)
         if self._status_publisher.last is not None:
             statuses[self._unit_id] = self._status_publisher.last
-        self._office = GridMaster(
+        self._grid_master = GridMaster(
             unit_id=self._unit_id,
             term=self._election.term,
             policy=self._state.policy,
@@ -507,7 +512,7 @@ class Agent:
             heard_ns={u: heard for u, (_, heard) in self._state.peers.items()},
             now_ns=now_ns,
         )
-        return self._office.begin(now_ns)
+        return self._grid_master.begin(now_ns)
 
     # --- configuration ---------------------------------------------------------------------------
 
@@ -527,7 +532,7 @@ class Agent:
         if policy is None and hardware is None:
             return []
         rests = not self._interlock.is_used and self._converter.is_off
-        if not rests or (self._office is not None and not self._office.is_idle):
+        if not rests or (self._grid_master is not None and not self._grid_master.is_idle):
             return []
         state = self._state
         state.hardware, self._next_hardware = hardware or state.hardware, None
@@ -565,7 +570,7 @@ class Agent:
             self._modes.global_mode = policy.operation_mode
         self._trader = self._make_trader(policy, now_ns)
         self._check = SelfCheck(state, self._raise_local)
-        self._office = None  # opened anew, if it is ours
+        self._grid_master = None  # opened anew, if it is ours
         self._roll_out.has_adopted()
         return [*effects, Note(f"goes by version {policy.version} of the policy")]
 
@@ -595,7 +600,7 @@ class Agent:
             case Fault():
                 return self._hear_fault(message, now_ns)
             case PolicyOffer():
-                is_master = self._office is not None
+                is_master = self._grid_master is not None
                 return self._roll_out.hear(message, now_ns, is_grid_master=is_master)
         return []
 
@@ -607,12 +612,12 @@ class Agent:
         self._state.peers[status.unit_id] = (status, now_ns)
         self._roll_out.hear_status(status)
         effects = self._modes.hear_status(status)
-        if self._office is not None:
-            effects += self._office.hear_status(status, now_ns)
+        if self._grid_master is not None:
+            effects += self._grid_master.hear_status(status, now_ns)
         return effects
 
     def _hear_namesake(self, status: UnitStatus, now_ns: int) -> list[Effect]:
-        """Our own status came to the office when it was sent; another process's is a fault.
+        """Our own status came to our grid master when it was sent; another process's is a fault.
 
         One word may be the last of an earlier process of ours. Who speaks twice is alive.
         """
@@ -656,9 +661,9 @@ class Agent:
         is_news = self._faults.add(fault, now_ns)
         if is_news and fault.extent is FaultExtent.LOCAL and fault.unit_id == self._unit_id:
             return self._act_upon(fault, now_ns)  # somebody else has seen that we are amiss
-        if self._office is None:
+        if self._grid_master is None:
             return []
-        return [*self._office.hear_fault(fault, now_ns), *self._stop_grid(fault)]
+        return [*self._grid_master.hear_fault(fault, now_ns), *self._stop_grid(fault)]
 
     def _answered(
         self, call_id: str, reply: ControlReply | SubmitReply | ConverterReply | None, now_ns: int
@@ -678,7 +683,7 @@ class Agent:
             return self._trader.submission_answered(call_id.removeprefix("submit/"), reply)
         if reply is not None and not isinstance(reply, ControlReply):
             raise ProtocolMisuse(f"{call_id} is answered by a {type(reply).__name__}")
-        return self._office.answered(call_id, reply, now_ns) if self._office else []
+        return self._grid_master.answered(call_id, reply, now_ns) if self._grid_master else []
 
     def _note_silence(self, is_silent: bool, now_ns: int) -> list[Effect]:
         """A driver that leaves several orders unanswered, and that for long, is a fault."""
@@ -701,7 +706,7 @@ class Agent:
         return self._raise_local("driver_disobeys", message, now_ns)
 
     def _take_submission(self, call_id: str, deal: Deal, now_ns: int) -> list[Effect]:
-        if self._office is None or self._state.is_stopping:
+        if self._grid_master is None or self._state.is_stopping:
             other = self._election.grid_master_id(now_ns)
             other = NOBODY if other == self._unit_id else other
             message = f"{self._unit_id} is not the grid master; ask {other or 'again later'}"
@@ -720,7 +725,7 @@ class Agent:
                 error=SubmitError.NOT_DEALING, message=reason, grid_master_id=self._unit_id
             )
             return [Answer(call_id, reply)]
-        return self._office.submit(call_id, deal, self._modes.global_mode, now_ns)
+        return self._grid_master.submit(call_id, deal, self._modes.global_mode, now_ns)
 
     # --- faults ----------------------------------------------------------------------------------
 
@@ -748,11 +753,11 @@ class Agent:
     def _act_upon(self, fault: Fault, now_ns: int) -> list[Effect]:
         """What a fault of this unit asks it to do."""
         effects: list[Effect] = []
-        effects += self._office.hear_fault(fault, now_ns) if self._office else []
+        effects += self._grid_master.hear_fault(fault, now_ns) if self._grid_master else []
         for action in actions_for(fault):
             if action is Action.ASK_TO_END:
                 self._order_handler.ask_to_end_all(f"{fault.code}: {fault.message}", now_ns)
-            elif action is Action.LEAVE_OFFICE:
+            elif action is Action.STEP_DOWN:
                 effects += self._election.step_down(now_ns)
             elif action is Action.MODE_STOP_LOCAL:
                 order = OperationModeOrder(unit_id=self._unit_id, mode=OperationMode.FORCE_STOP)
@@ -769,7 +774,7 @@ class Agent:
 
     def _stop_grid(self, fault: Fault) -> list[Effect]:
         """The grid master stops all, if a fault is so bad; the others learn it from its status."""
-        if self._office is None or Action.MODE_STOP not in actions_for(fault):
+        if self._grid_master is None or Action.MODE_STOP not in actions_for(fault):
             return []
         order = OperationModeOrder(unit_id=NOBODY, mode=OperationMode.FORCE_STOP)
         return self._modes.hear_order(order)
@@ -782,8 +787,8 @@ class Agent:
         self._state.is_stopping = True
         self._stop_due_ns = now_ns + self._timing.stop_ns
         effects: list[Effect] = [Note("is stopping")]
-        if self._office is not None:
-            effects += self._office.leave(f"{self._unit_id} is stopping", now_ns)
+        if self._grid_master is not None:
+            effects += self._grid_master.step_down(f"{self._unit_id} is stopping", now_ns)
         # first orderly, so that a bus that others use is handed over; then by our own will
         self._leave_due_ns = now_ns + self._timing.leave_ns
         for deal in self._interlock.deals:
@@ -794,7 +799,7 @@ class Agent:
         return effects
 
     def _is_ready_to_end(self, now_ns: int) -> bool:
-        runs_deals = self._office is not None and not self._office.can_be_left
+        runs_deals = self._grid_master is not None and not self._grid_master.can_hand_off
         waits_for_deals = runs_deals or bool(self._interlock.deals)
         is_off = self.converter_mode in (ConverterMode.WAIT, ConverterMode.UNKNOWN)
         return now_ns >= self._stop_due_ns or (is_off and not waits_for_deals)

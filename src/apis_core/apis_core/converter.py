@@ -63,7 +63,7 @@ class _Share:
     """What one deal has of the converter's current.
 
     Attributes:
-        current_a: >= 0; 0 = it only keeps the reference in office. [A]
+        current_a: >= 0; 0 = it only stays the reference. [A]
         limit_wh: What the deal has moved when its share ends by itself; None = never. [Wh]
         counted_by: How this unit's meter counts for the deal; None = the other unit's does.
     """

@@ -27,7 +27,7 @@ class Action(Enum):
     LOG = auto()  # tell people
     QUARANTINE = auto()  # no new deals, of the unit or of all, for the sustaining time
     ASK_TO_END = auto()  # have the grid master end the unit's deals; what it does not, we do
-    LEAVE_OFFICE = auto()  # be grid master no longer, if it is; its deals go on under the next
+    STEP_DOWN = auto()  # be grid master no longer, if it is; its deals go on under the next
     MODE_STOP_LOCAL = auto()  # the unit's mode to Force stop
     SCRAM = auto()  # end all deals, the currents first and the voltage last
     MODE_STOP = auto()  # the global mode to Force stop
@@ -37,7 +37,7 @@ _A = Action
 _Actions = tuple[Action, ...]
 
 _END = (_A.ASK_TO_END,)
-_END_AND_LEAVE = (_A.ASK_TO_END, _A.LEAVE_OFFICE)
+_END_AND_LEAVE = (_A.ASK_TO_END, _A.STEP_DOWN)
 _SCRAM = (_A.SCRAM,)
 
 # At level ERROR, and at FATAL or a level that is not known.

@@ -137,7 +137,7 @@ class GridMaster:
         return not self._machines and self._reference.stage is Stage.OFF
 
     @property
-    def can_be_left(self) -> bool:
+    def can_hand_off(self) -> bool:
         """Whether the next grid master can go on from here, and without this unit."""
         if any(machine.phase is not Phase.RUNNING for machine in self._machines.values()):
             return False
@@ -282,8 +282,8 @@ class GridMaster:
                 effects += self._end(machine, reason, now_ns, scram=is_global)
         return [*effects, *self._go_on(now_ns)]
 
-    def leave(self, reason: str, now_ns: int) -> list[Effect]:
-        """Prepare to leave office: others' deals that run go on under the next grid master.
+    def step_down(self, reason: str, now_ns: int) -> list[Effect]:
+        """Prepare to step down: others' deals that run go on under the next grid master.
 
         Those of this unit end, and what does not run yet.
         """

@@ -141,7 +141,7 @@ class RollOut:
 
         Args:
             now_ns: Present time.
-            is_grid_master: Whether this unit is in office.
+            is_grid_master: Whether this unit is the grid master.
             is_bus_free: As such: whether it runs no deal and the bus is off.
         """
         if not is_grid_master:

@@ -422,7 +422,7 @@ def test_w5_a_grid_master_lost_at_a_deals_end_leaves_the_other_running(phase):
     assert market.finish()[kept].state is DealState.COMPLETED
 
 
-# --- an orderly change of office -----------------------------------------------------------------
+# --- an orderly change of grid master ------------------------------------------------------------
 
 
 def test_w42_a_grid_master_that_stops_leaves_the_deals_to_the_next_one():

@@ -18,9 +18,9 @@ FRAMEWORK GLOBAL | scram                    | same
 LOGIC     GLOBAL | scram                    | same
 USER      GLOBAL | scram                    | same
 UNKNOWN   GLOBAL |                          | scram
-HARDWARE  LOCAL  | ask_to_end               | ask_to_end, leave_office, mode_stop_local
-FRAMEWORK LOCAL  | ask_to_end, leave_office | same
-LOGIC     LOCAL  | ask_to_end, leave_office | same
+HARDWARE  LOCAL  | ask_to_end            | ask_to_end, step_down, mode_stop_local
+FRAMEWORK LOCAL  | ask_to_end, step_down | same
+LOGIC     LOCAL  | ask_to_end, step_down | same
 USER      LOCAL  | ask_to_end               | same
 UNKNOWN   LOCAL  |                          | ask_to_end
 """
@@ -88,6 +88,6 @@ def test_11_1_the_table_and_the_book_agree_on_who_makes_no_deals(category, exten
 @pytest.mark.parametrize(("category", "extent", "level"), CELLS)
 def test_11_3_only_a_fault_of_all_touches_all(category, extent, level):
     for_all = {Action.SCRAM, Action.MODE_STOP}
-    for_one = {Action.ASK_TO_END, Action.LEAVE_OFFICE, Action.MODE_STOP_LOCAL}
+    for_one = {Action.ASK_TO_END, Action.STEP_DOWN, Action.MODE_STOP_LOCAL}
     actions = set(actions_for(fault(category, extent, level)))
     assert not actions & (for_all if extent is FaultExtent.LOCAL else for_one)

@@ -112,7 +112,7 @@ def test_5_4_a_unit_that_gives_no_slot_is_told_to_the_submitter_and_nobody_else(
     assert office.replies["c"].error is expected
     assert office.replies["c"].message == "E001: no"
     assert office.published == {}
-    assert office.master.can_be_left
+    assert office.master.can_hand_off
 
 
 def test_a_deal_that_is_sent_twice_is_taken_once(office):
@@ -185,10 +185,10 @@ def test_a_global_fault_is_a_scram(office):
 def test_w32_all_deals_can_be_ended_orderly(office):
     office.locked(deal())
     office.locked(deal("e", "E004", "E003"))
-    office.take(office.master.leave("E003 is stopping", office.now_ns))
+    office.take(office.master.step_down("E003 is stopping", office.now_ns))
     office.end()
     assert {office.state("d"), office.state("e")} == {DealState.ABORTED}
-    assert office.master.can_be_left
+    assert office.master.can_hand_off
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_11_2_a_unit_that_has_left_in_order_owes_no_answer(office, who_stops, bo
     """Who has said that it is stopping may be gone; so may all others when the grid stops."""
     office.locked(deal())
     if who_stops == "E003":
-        office.take(office.master.leave("E003 is stopping", office.now_ns))
+        office.take(office.master.step_down("E003 is stopping", office.now_ns))
     elif who_stops:
         stops = replace(
             status(who_stops),

@@ -332,7 +332,7 @@ def test_7_2_a_large_unit_waits_while_the_reference_is_between_two_runs_of_its_d
     """Its share is 0 A then: were it the reference no more, it would go to WAIT."""
     market = Market(SIX, large_capacity_unit_ids=("E005",))
     deal_id = landing_beside(market)
-    master = market.agents[market.master_id]._office
+    master = market.agents[market.master_id]._grid_master
     assert master is not None
     master._machines[deal_id]._is_frozen = True
     joins = market.want("E006", "E005", 20.0, after_s=10.0)

@@ -107,7 +107,7 @@ def break_words(wish: BreakWish) -> str:
 ACTION_WORDS = {
     Action.QUARANTINE: "{who} new deals for a while",
     Action.ASK_TO_END: "its deals end",
-    Action.LEAVE_OFFICE: "it is grid master no longer",
+    Action.STEP_DOWN: "it is grid master no longer",
     Action.MODE_STOP_LOCAL: "it goes to Force stop",
     Action.SCRAM: "all deals end at once",
     Action.MODE_STOP: "the cluster goes to Force stop",
