@@ -164,7 +164,7 @@ class DealMachine:
         self._obeyed_ns: dict[UnitId, int] = {}  # when each unit last did as it was told
         self._earlier: dict[UnitId, Sample] = {}  # the ones before
         self._last_reference: Sample | None = None  # while compensating
-        self._stray_a = 0.0  # in the reference's current before we began
+        self._reference_offset_a = 0.0  # in the reference's current before we began
         self._fresh_ns = now_ns  # older readings of the reference say nothing
         self._trials = 0
         self._runs = 0
@@ -283,16 +283,19 @@ class DealMachine:
         if self.phase is not phase:
             self._enter(phase, now_ns)
 
-    def start(self, reference_id: UnitId, now_ns: int, stray_a: float = 0.0) -> list[Effect]:
+    def start(
+        self, reference_id: UnitId, now_ns: int, reference_offset_a: float = 0.0
+    ) -> list[Effect]:
         """The bus is up, held by that unit, and it is this deal's turn: make it flow.
 
         Args:
             reference_id: The unit.
             now_ns: Present time.
-            stray_a: By how much its current is off already. A deal makes up for its own meters
-                only: what it did for others would be wrong as soon as one of them ends. [A]
+            reference_offset_a: By how much its current is off already. A deal makes up for its
+                own meters only: what it did for others would be wrong as soon as one of them
+                ends. [A]
         """
-        self._stray_a = stray_a
+        self._reference_offset_a = reference_offset_a
         self.deal = replace(self.deal, voltage_reference_id=reference_id)
         first = tuple(reversed(self.current_ids))  # what starts first stops last
         self._to_start = [reference_id, *first] if self.has_reference else [*first]
@@ -412,7 +415,7 @@ class DealMachine:
         if current_a is None:
             return []
         is_steady = last_a is not None and abs(current_a - last_a) <= _STEADY_A
-        error_a = current_a - target_a - self._stray_a
+        error_a = current_a - target_a - self._reference_offset_a
         effects = self._compensate(error_a, is_steady, now_ns)
         self._arm()
         return effects

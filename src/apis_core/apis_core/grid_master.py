@@ -544,13 +544,15 @@ class GridMaster:
             note = Note(f"hands the bus over from {reference.unit_id} to {better}")
             machine.await_bus(better, Phase.ACTIVATING, now_ns)
             return [note, *reference.hand_over(better, deal_id, now_ns, joins=True)]
-        stray_a = self._stray_a()
-        if stray_a is None:
+        reference_offset_a = self._reference_offset_a()
+        if reference_offset_a is None:
             return reference.watch(now_ns)
-        started = self._after(machine, machine.start(reference.unit_id, now_ns, stray_a))
+        started = self._after(
+            machine, machine.start(reference.unit_id, now_ns, reference_offset_a)
+        )
         return [*started, *reference.watch(now_ns)]
 
-    def _stray_a(self) -> float | None:
+    def _reference_offset_a(self) -> float | None:
         """By how much the reference's current is off, with nothing in transition. [A]
 
         None = it has not been read since the others' currents have settled, or they have not.
