@@ -438,9 +438,9 @@ class Agent:
     def _tick(self, now_ns: int) -> list[Effect]:
         self._faults.tick(now_ns)
         reachable = self._state.reachable(now_ns)
-        may_be_few = self._state.may_be_few(now_ns)
+        minority_allowed = self._state.minority_allowed(now_ns)
         effects = [
-            *self._election.tick(now_ns, reachable, may_be_few=may_be_few),
+            *self._election.tick(now_ns, reachable, minority_allowed=minority_allowed),
             *self._converter.tick(now_ns),
         ]
         if self._grid_master is not None:

@@ -26,7 +26,7 @@ __all__ = ["Election", "ElectionTiming", "Role"]
 
 _EARLY = 0.9  # share of a granted lease that the holder itself believes in
 _MAX_DOUBLINGS = 3  # of the back-off after candidacies that came to nothing
-_FEW = 2  # of a deal
+MINORITY_SIZE = 2  # the least: the two units of a deal
 _REMEMBERED_CLAIMS = 64  # of which late grants still count
 _START_LEASES = 2  # so long after its start a process waits for members that are starting, too
 _CANDIDACY = 0.75  # of a lease; without a majority by then the voters are given back
@@ -154,7 +154,7 @@ class Election:
         return term == self.term and grid_master_id == self.grid_master_id(now_ns) != NOBODY
 
     def tick(
-        self, now_ns: int, reachable: int | None = None, *, may_be_few: bool = False
+        self, now_ns: int, reachable: int | None = None, *, minority_allowed: bool = False
     ) -> list[Effect]:
         """Do what is due: stand, renew, give up.
 
@@ -163,8 +163,8 @@ class Election:
             reachable: Members heard from lately, this unit among them; None = all. One that does
                 not hear a majority cannot win, and raising its term in vain would only keep it
                 from following the others' grid master once it hears them again.
-            may_be_few: Two or more that hear no majority may elect a grid master of their own,
-                with the voices of all of them.
+            minority_allowed: Two or more that hear no majority may elect a grid master of their
+                own, with the votes of all of them.
         """
         if now_ns < self.wake_ns:
             return []
@@ -185,7 +185,12 @@ class Election:
             return []
         if self._waits_for_all(reachable, now_ns):
             return []
-        if not can_win and may_be_few and reachable is not None and reachable >= _FEW:
+        if (
+            not can_win
+            and minority_allowed
+            and reachable is not None
+            and reachable >= MINORITY_SIZE
+        ):
             self._quorum, can_win = reachable, True
         is_free = self._lease_holder(now_ns) in (NOBODY, self._unit_id)
         if self._may_stand_now and can_win and is_free:

@@ -135,7 +135,7 @@ class UnitState:
         elif self.bus_dead_since_ns is None:
             self.bus_dead_since_ns = now_ns
 
-    def may_be_few(self, now_ns: int) -> bool:
+    def minority_allowed(self, now_ns: int) -> bool:
         """Whether a part without a majority may go on: the policy lets it, and nothing flows."""
         since_ns = self.bus_dead_since_ns
         if not self.policy.availability or since_ns is None:
