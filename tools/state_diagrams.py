@@ -18,8 +18,8 @@ from random import Random
 
 from apis_core.deal import DealMachine, Phase
 from apis_core.election import Election, Role
+from apis_core.energy_limit import Sample
 from apis_core.events import Broadcast, Call, Effect
-from apis_core.landing import Sample
 from apis_core.messages import ControlReply, ConverterReading, Deal, GridMasterClaim, LeaseGrant
 from apis_core.pending_orders import PendingOrders
 from apis_core.policy import parse_policy

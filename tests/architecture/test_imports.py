@@ -113,7 +113,7 @@ LAYERS = (
     ("driving",),
     # machines
     (
-        "landing",
+        "energy_limit",
         "pending_orders",
         "election",
         "timing",

@@ -16,9 +16,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from apis_core.driving import TO_WAIT
+from apis_core.energy_limit import OwnMeterLimit
 from apis_core.events import Answer, Command, Effect, Note
 from apis_core.hardware import Hardware
-from apis_core.landing import OwnMeter
 from apis_core.ledger import Ledger, Receipt
 from apis_core.messages import (
     ControlReply,
@@ -75,7 +75,7 @@ class _Share:
     grid_master_id: UnitId
     until_ns: int
     limit_wh: float | None = None
-    counted_by: OwnMeter | None = None
+    counted_by: OwnMeterLimit | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -298,7 +298,7 @@ class ConverterManager:
                 grid_master_id=request.grid_master_id,
                 until_ns=now_ns + request.hold_ns,
                 limit_wh=limit_wh,
-                counted_by=self._own_meter(deal, type_),
+                counted_by=self._own_meter_limit(deal, type_),
             )
             self._winds_down = False
             self.ledger.open(deal_id, type_, current_a)
@@ -719,11 +719,11 @@ class ConverterManager:
         self._shares.clear()
         self._is_reference = False
 
-    def _own_meter(self, deal: Deal, type_: DealType) -> OwnMeter | None:
+    def _own_meter_limit(self, deal: Deal, type_: DealType) -> OwnMeterLimit | None:
         counts = (
             DealType.CHARGE if self.policy.reference_side is Side.CHARGE else DealType.DISCHARGE
         )
-        return OwnMeter(deal.energy_wh, deal.meter) if type_ is counts else None
+        return OwnMeterLimit(deal.energy_wh, deal.meter) if type_ is counts else None
 
     def _refine_limits(self) -> None:
         """Of the deals that our own meter counts, we know best where they end."""

@@ -25,14 +25,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from enum import Enum, auto
 
-from apis_core.events import Effect
-from apis_core.landing import (
+from apis_core.energy_limit import (
     Sample,
     first_limit_wh,
     flowing_limit_wh,
     is_comparable,
     resting_limit_wh,
 )
+from apis_core.events import Effect
 from apis_core.messages import ControlReply, ConverterReading, Deal
 from apis_core.pending_orders import DealTiming, PendingOrders
 from apis_core.policy import Policy
@@ -157,7 +157,8 @@ class DealMachine:
         self._to_stop: list[UnitId] = []  # that may still carry a current, in order
         self._stopping_ids: list[UnitId] = []  # of these, who has been told
         self._shares_a: dict[UnitId, float] = {}  # ordered, once compensated
-        self._landed_ns: dict[UnitId, int] = {}  # when a share was seen to have ended by itself
+        # when a share was seen to have ended by itself
+        self._limit_reached_ns: dict[UnitId, int] = {}
         self._is_frozen = False  # the reference books nothing for us
         self._since_ns: dict[UnitId, int] = {}  # answers to older orders say nothing any more
         self._samples: dict[UnitId, Sample] = {}
@@ -220,7 +221,7 @@ class DealMachine:
         return self.phase is Phase.RUNNING and self._is_frozen
 
     @property
-    def lands_soon(self) -> bool:
+    def is_near_limit(self) -> bool:
         """Whether its currents are about to end by themselves."""
         near_wh = wh_from_w(self._flow_w, _NEAR_POLLS * self._timing.poll_ns)
         left_wh = self.deal.energy_wh - self.deal.moved_wh
@@ -553,7 +554,7 @@ class DealMachine:
         type_ = DealType.CHARGE if unit_id == self.deal.charge_unit_id else DealType.DISCHARGE
         self._started.append(unit_id)
         self._since_ns[unit_id] = now_ns
-        self._landed_ns.pop(unit_id, None)
+        self._limit_reached_ns.pop(unit_id, None)
         if unit_id == self.reference_id:
             self._is_frozen = False
         limit_wh = self._limit_wh(unit_id, is_at_rest=True)
@@ -658,8 +659,8 @@ class DealMachine:
             is_on = self._samples[unit_id].reply.deal_current_a > 0.0
             if is_on or reading.mode is ConverterMode.VOLTAGE_REFERENCE:
                 continue
-            if unit_id != self.reference_id and self._has_landed(unit_id):
-                effects = self._land(unit_id, now_ns)
+            if unit_id != self.reference_id and self._has_reached_limit(unit_id):
+                effects = self._on_limit_reached(unit_id, now_ns)
                 if effects or self.phase is not Phase.RUNNING:
                     return effects
                 continue
@@ -697,11 +698,11 @@ class DealMachine:
         sample = self._samples.get(unit_id)
         return sample.reply.soc_ratio if sample else None
 
-    def _has_landed(self, unit_id: UnitId) -> bool:
+    def _has_reached_limit(self, unit_id: UnitId) -> bool:
         """Whether a unit's share ended by itself at its energy limit."""
         return self._samples[unit_id].reading.stop_cause is StopCause.ENERGY_REACHED
 
-    def _land(self, unit_id: UnitId, now_ns: int) -> list[Effect]:
+    def _on_limit_reached(self, unit_id: UnitId, now_ns: int) -> list[Effect]:
         """A share has reached its limit, but what counts is not complete."""
         if self.is_handed_over:
             return []  # who the reference is, and who holds a current, will be known after it
@@ -710,17 +711,17 @@ class DealMachine:
             self._deadline_ns = min(self._deadline_ns, now_ns + self._timing.hold_ns)
             self._late_because = f"{self.meter_id} went on when {unit_id} had given what it was to"
             return []
-        landed_ns = self._landed_ns.setdefault(unit_id, now_ns)
+        limit_reached_ns = self._limit_reached_ns.setdefault(unit_id, now_ns)
         if not self.is_alone and self.has_reference and not self._is_frozen:
             # the others' energy still runs through the reference: it is none of ours
             self._is_frozen = True
             return self._ask(self.reference_id, _Op.CURRENT, now_ns, grid_current_a=0.0)
         meter = self._samples.get(self.meter_id)
         is_freezing = self.reference_id in self._orders.awaited_units(_Op.CURRENT)
-        if meter is None or meter.heard_ns < landed_ns or is_freezing:
+        if meter is None or meter.heard_ns < limit_reached_ns or is_freezing:
             return []
         flows_a = abs(meter.reading.grid_current_a or 0.0)
-        if meter.asked_ns < landed_ns and flows_a > _NO_CURRENT_A:
+        if meter.asked_ns < limit_reached_ns and flows_a > _NO_CURRENT_A:
             return []
         # the rest, if the limit was short, is reckoned from meters that stand still
         self._runs += 1
@@ -732,12 +733,12 @@ class DealMachine:
         own, meter = self._samples.get(unit_id), self._samples.get(self.meter_id)
         if unit_id == self.reference_id:
             return None
-        is_lander = unit_id in (self.meter_id, self.current_ids[0])
+        is_limited = unit_id in (self.meter_id, self.current_ids[0])
         if (own is None or meter is None) and not is_at_rest:
             return None  # an earlier grid master started it and knew better where it ends
         if own is None or meter is None:
             return first_limit_wh(self.deal, own.grid_wh if own else 0.0)
-        if not is_lander or not is_comparable(self.deal, own, meter):
+        if not is_limited or not is_comparable(self.deal, own, meter):
             return first_limit_wh(self.deal, own.grid_wh)
         if is_at_rest:
             return resting_limit_wh(self.deal, own, meter)
@@ -872,7 +873,7 @@ class DealMachine:
         timing = self._timing
         if self.phase in (Phase.STARTING, Phase.COMPENSATING, Phase.STOPPING):
             self._next_poll_ns = now_ns + timing.fresh_poll_ns  # what comes next waits for it
-        elif self.lands_soon:  # near the end the limits want to be as fresh as can be
+        elif self.is_near_limit:  # near the end the limits want to be as fresh as can be
             self._next_poll_ns = now_ns + timing.quick_poll_ns
         else:
             self._next_poll_ns = max(self._polled_ns + timing.poll_ns, now_ns)
@@ -882,7 +883,7 @@ class DealMachine:
     def _due_for_poll(self, now_ns: int) -> Sequence[UnitId]:
         """The units to poll now: all at their turn, else those whose answer is missing."""
         is_turn = now_ns >= self._polled_ns + self._timing.poll_ns
-        if is_turn or self.phase is not Phase.RUNNING or self.lands_soon:
+        if is_turn or self.phase is not Phase.RUNNING or self.is_near_limit:
             self._polled_ns = now_ns
             return self.deal.unit_ids
         busy = self._orders.awaited_units()

@@ -534,8 +534,8 @@ class GridMaster:
             self._held_by = unit_id
             witness_id = next(u for u in machine.deal.unit_ids if u != unit_id)
             return reference.start(unit_id, deal_id, now_ns, witness_id)
-        landing = {u for m in self._machines.values() if m.lands_soon for u in m.current_ids}
-        if not landing.isdisjoint(machine.deal.unit_ids):
+        near_limit = {u for m in self._machines.values() if m.is_near_limit for u in m.current_ids}
+        if not near_limit.isdisjoint(machine.deal.unit_ids):
             return []  # a converter that ends in this instant could not begin anew
         better = better_reference(machine.deal, reference.unit_id, self._policy)
         if better != NOBODY and better not in reference.unwilling_ids:

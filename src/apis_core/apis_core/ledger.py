@@ -32,7 +32,7 @@ _NO_CURRENT_A = 0.25
 _MOST_RATIO = 1.1  # of what a deal was ordered, beside one whose share has ended
 _FULL_WH = 1e-9
 _MOST_LOSS = 0.3  # of a converter that carries a deal
-_PATIENCE_NS = 3 * SECOND_NS  # a deal that starts or lands is told of sooner than that
+_PATIENCE_NS = 3 * SECOND_NS  # a deal that starts or reaches its limit is told of sooner than that
 _LONGEST_NS = 60 * SECOND_NS  # between two readings; a clock that jumps moves no energy
 
 

@@ -139,8 +139,8 @@ def mode_violation(
     Args:
         mode: Of the converter.
         types: This unit's directions in the deals that have a share of its current.
-        is_transitional: One of them is about to start or has landed, so that the converter may be
-            off.
+        is_transitional: One of them is about to start or has reached its limit, so that the
+            converter may be off.
         is_reference: Whether it is ordered to hold the voltage of the bus; None = either way.
     """
     if not types:

@@ -18,8 +18,8 @@ from __future__ import annotations
 from enum import Enum, auto
 from random import Random
 
+from apis_core.energy_limit import Sample
 from apis_core.events import Effect
-from apis_core.landing import Sample
 from apis_core.messages import ControlReply
 from apis_core.pending_orders import DealTiming, PendingOrder, PendingOrders
 from apis_core.policy import Policy

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from apis_core.deal import DealMachine, Phase
+from apis_core.energy_limit import Sample
 from apis_core.events import Call
-from apis_core.landing import Sample
 from apis_core.messages import ControlReply, ConverterReading, Deal
 from apis_core.pending_orders import DealTiming
 from apis_core.types import ControlOperation, ConverterMode, StopCause

@@ -6,7 +6,7 @@ import pytest
 from deal_run import GIVER, TAKER, TIMING, WAIT, Op, Run, S
 
 from apis_core.deal import Phase
-from apis_core.landing import Sample
+from apis_core.energy_limit import Sample
 from apis_core.messages import ControlReply, ConverterReading
 from apis_core.types import ControlError, ConverterMode, DealState, DealType, StopCause
 

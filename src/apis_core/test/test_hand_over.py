@@ -318,20 +318,20 @@ def test_7_6_an_heir_whose_deal_ends_meanwhile_does_not_take_the_others_down():
     assert (ended[kept].state, ended[kept].reason) == (DealState.COMPLETED, "")
 
 
-# --- between two runs of a deal that lands -------------------------------------------------------
+# --- between two runs of a deal near its limit ---------------------------------------------------
 
 
-def landing_beside(market: Market) -> str:
+def near_limit_beside(market: Market) -> str:
     """A deal on the reference E002 that is not alone on the bus."""
-    lands = market.want("E001", "E002", 12.0)
+    deal_id = market.want("E001", "E002", 12.0)
     market.want("E004", "E003", 30.0)
-    return lands
+    return deal_id
 
 
 def test_7_2_a_large_unit_waits_while_the_reference_is_between_two_runs_of_its_deal():
     """Its share is 0 A then: were it the reference no more, it would go to WAIT."""
     market = Market(SIX, large_capacity_unit_ids=("E005",))
-    deal_id = landing_beside(market)
+    deal_id = near_limit_beside(market)
     master = market.agents[market.master_id]._grid_master
     assert master is not None
     master._machines[deal_id]._is_frozen = True
@@ -346,7 +346,7 @@ def test_7_2_a_large_unit_waits_while_the_reference_is_between_two_runs_of_its_d
 def test_7_2_a_share_that_ends_during_a_hand_over_is_seen_to_after_it():
     """A reference that is none any more takes no 0 A, and refuses an order of it."""
     market = Market(SIX, large_capacity_unit_ids=("E005",))
-    deal_id = landing_beside(market)
+    deal_id = near_limit_beside(market)
     lost = once(lambda _, request: request.operation is Op.WILL_TAKE_OVER, True)
     market.is_deaf = lambda *asked: lost(*asked) is True  # so that it takes 5 s more
     market.want("E006", "E005", 20.0, after_s=0.0)
@@ -366,7 +366,7 @@ def test_7_2_a_second_run_that_loses_its_reference_does_not_burden_the_next_one(
     also while the current of the deal that brought the new reference is still rising.
     """
     market = Market(SIX, large_capacity_unit_ids=("E005",))
-    deal_id = landing_beside(market)
+    deal_id = near_limit_beside(market)
     market._stop(market.plants["E001"], StopCause.ENERGY_REACHED, "its limit was short")
     runs = lambda: market.grid_master.deals[deal_id].runs  # noqa: E731
     assert market.run_until(lambda: runs() == 2 and market.current_a("E001") < -0.9, 30.0)

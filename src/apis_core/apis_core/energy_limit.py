@@ -18,7 +18,7 @@ from apis_core.types import Meter
 from apis_core.units import wh_from_w
 
 __all__ = [
-    "OwnMeter",
+    "OwnMeterLimit",
     "Sample",
     "first_limit_wh",
     "flowing_limit_wh",
@@ -80,7 +80,7 @@ class Sample:
 
 
 @dataclass(slots=True)
-class OwnMeter:
+class OwnMeterLimit:
     """Where a unit's own share ends that its own meter counts.
 
     Its loss depends on the load, and that changes with the other deals on the same converter; so

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apis_core.landing import Sample, flowing_limit_wh, is_comparable, resting_limit_wh
+from apis_core.energy_limit import Sample, flowing_limit_wh, is_comparable, resting_limit_wh
 from apis_core.messages import ControlReply, ConverterReading, Deal
 from apis_core.types import Meter
 from apis_core.units import SECOND_NS, wh_from_w
