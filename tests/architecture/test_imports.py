@@ -89,7 +89,7 @@ LAYERS = (
     # configuration
     (
         "jsonc",
-        "wording",
+        "error_messages",
         "validation",
         "branches",
         "policy_rules",

@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from apis_core.error_messages import problems_from_pydantic, suggestion
 from apis_core.errors import Problem
 from apis_core.types import UnitId
 from apis_core.validation import Flag, Positive
-from apis_core.wording import problems_of, suggestion
 
 __all__ = ["TOPOLOGY_KEY", "Branch", "branches_part", "read_branches", "restrict_branches"]
 
@@ -69,7 +69,7 @@ def read_branches(
         topology = _Topology.model_validate({} if part is None else _without_empty_names(part))
     except ValidationError as error:
         schema = _Topology.model_json_schema()
-        return None, problems_of(error, source, schema, prefix=(TOPOLOGY_KEY,)), []
+        return None, problems_from_pydantic(error, source, schema, prefix=(TOPOLOGY_KEY,)), []
     if not topology.enabled:
         return None, [], []
     found = list(_inconsistencies(topology, member_unit_ids))

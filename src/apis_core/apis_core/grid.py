@@ -24,9 +24,9 @@ from pydantic import (
     model_validator,
 )
 
+from apis_core.error_messages import problems_from_pydantic
 from apis_core.errors import ConfigError, Problem
 from apis_core.validation import Flag, Number, UnitIdText, Whole
-from apis_core.wording import problems_of
 
 __all__ = [
     "MAX_UNITS",
@@ -504,7 +504,7 @@ def parse_grid(data: object, source: str) -> GridDescription:
             content["units"] = _Generated.model_validate(units).entries()
         except ValidationError as error:
             schema = _Generated.model_json_schema()
-            problems += problems_of(error, source, schema, prefix=("units",))
+            problems += problems_from_pydantic(error, source, schema, prefix=("units",))
             content["units"] = [_PLACEHOLDER]  # so that the rest of the file is looked at
     elif isinstance(units, list):
         content["units"] = _placed(units)
@@ -512,7 +512,7 @@ def parse_grid(data: object, source: str) -> GridDescription:
     try:
         grid = GridDescription.model_validate(content)
     except ValidationError as error:
-        problems += problems_of(error, source, GridDescription.model_json_schema())
+        problems += problems_from_pydantic(error, source, GridDescription.model_json_schema())
     if problems:
         raise ConfigError(problems)
     return grid
@@ -531,7 +531,9 @@ def parse_physics(data: object, source: str) -> Physics:
     try:
         return Physics.model_validate({} if data is None else data)
     except ValidationError as error:
-        raise ConfigError(problems_of(error, source, Physics.model_json_schema())) from None
+        raise ConfigError(
+            problems_from_pydantic(error, source, Physics.model_json_schema())
+        ) from None
 
 
 def with_unit_count(grid: GridDescription, count: int) -> GridDescription:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
+from apis_core.error_messages import NUMBER_LIMIT
 from apis_core.messages import Deal, InterchangeAccept, InterchangeRequest
 from apis_core.policy import Policy
 from apis_core.scenario import Rule, Rules, Section, band_of
 from apis_core.types import NOBODY, DealType, SelectionStrategy, UnitId
-from apis_core.wording import NUMBER_LIMIT
 
 __all__ = [
     "MOST_CURRENT_A",

@@ -17,11 +17,11 @@ from typing import Annotated, Any
 from annotated_types import Ge, MinLen
 from pydantic import ConfigDict, Field
 
+from apis_core.error_messages import NUMBER_LIMIT, shorten, suggestion
 from apis_core.errors import ConfigError, Problem
 from apis_core.jsonc import parse_object
 from apis_core.types import SelectionStrategy
 from apis_core.validation import Key, Number, UnitIdText, read_fields
-from apis_core.wording import NUMBER_LIMIT, shown, suggestion
 
 __all__ = [
     "Band",
@@ -186,7 +186,7 @@ class _Reader:
             right = "must be HH:mm:ss-HH:mm:ss within one day, the earlier time first"
             self._wrong(key, "", right)
         if not isinstance(data, Mapping):
-            self._wrong(key, shown(data), "must be an object { ... }")
+            self._wrong(key, shorten(data), "must be an object { ... }")
             data = {}
         reading = read_fields(_SectionKeys, data, self.source)
         self.problems.extend(replace(p, key=f"{key}.{p.key}") for p in reading.problems)
@@ -221,7 +221,7 @@ class _Reader:
                 right = (
                     "must be LOWER-UPPER in Wh, such as 2880-3600, or 4320- or -2880 at the ends"
                 )
-                self._wrong(f"{key}.{text}", shown(name), right)
+                self._wrong(f"{key}.{text}", shorten(name), right)
             else:
                 bands.append(Band(name, lower_wh, upper_wh))
         # No lower bound comes before 0: "-0" is a band that covers nothing above 0.

@@ -18,16 +18,16 @@ from typing import Annotated, Any, TypeAlias, TypeVar, get_type_hints
 from annotated_types import Ge, Gt, Le
 from pydantic import AfterValidator, BeforeValidator, Field, Strict, TypeAdapter, ValidationError
 
-from apis_core.errors import Problem
-from apis_core.units import SECOND_NS
-from apis_core.wording import (
+from apis_core.error_messages import (
     NUMBER_LIMIT,
     WHOLE_LIMIT,
-    described,
-    problems_of,
-    shown,
+    expected,
+    problems_from_pydantic,
+    shorten,
     suggestion,
 )
+from apis_core.errors import Problem
+from apis_core.units import SECOND_NS
 
 __all__ = [
     "REQUIRED",
@@ -118,7 +118,7 @@ class Reading:
             names = signature(holds).parameters
             if self.values.keys() >= names.keys() and not holds(*(self.values[n] for n in names)):
                 value = _look_up(self.data, key)
-                yield Problem(self.source, key, "" if value is _ABSENT else shown(value), right)
+                yield Problem(self.source, key, "" if value is _ABSENT else shorten(value), right)
 
 
 @cache
@@ -154,7 +154,7 @@ def read_fields(
         if value is _ABSENT:
             value = key.default
         if value is REQUIRED:
-            right = f"required: {described(adapter.json_schema())}"
+            right = f"required: {expected(adapter.json_schema())}"
             reading.problems.append(Problem(source, key.path, "", right))
         elif value is None:
             reading.values[name] = None
@@ -163,7 +163,9 @@ def read_fields(
                 reading.values[name] = adapter.validate_python(value)
             except ValidationError as error:
                 schema = adapter.json_schema()
-                reading.problems.extend(problems_of(error, source, schema, prefix=(key.path,)))
+                reading.problems.extend(
+                    problems_from_pydantic(error, source, schema, prefix=(key.path,))
+                )
     return reading
 
 
@@ -188,9 +190,9 @@ def _unknown_keys(data: Mapping[str, Any], source: str, known: list[str]) -> Ite
                 if isinstance(value, Mapping):
                     yield from walk(value, path + ".")
                 elif value is not None:
-                    yield Problem(source, path, shown(value), "must be an object { ... }")
+                    yield Problem(source, path, shorten(value), "must be an object { ... }")
             elif path not in known:
-                yield Problem(source, path, shown(value), f"unknown key{_nearest(path)}")
+                yield Problem(source, path, shorten(value), f"unknown key{_nearest(path)}")
 
     def _nearest(path: str) -> str:
         parent, _, leaf = path.rpartition(".")

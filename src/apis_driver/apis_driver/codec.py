@@ -29,8 +29,8 @@ from typing import Any, Literal, TypeAlias, cast
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from apis_core.error_messages import problems_from_pydantic
 from apis_core.errors import ConfigError, Problem
-from apis_core.wording import problems_of
 from apis_driver.errors import ImplausibleReply, OutOfRange, WrongLength
 from apis_signing.files import read_text
 
@@ -356,7 +356,9 @@ def parse_table(text: str, source: str) -> RegisterTable:
     try:
         spec = _TableSpec.model_validate(data)
     except ValidationError as error:
-        raise ConfigError(problems_of(error, source, _TableSpec.model_json_schema())) from error
+        raise ConfigError(
+            problems_from_pydantic(error, source, _TableSpec.model_json_schema())
+        ) from error
     numbers = {name: Number.of(name, field) for name, field in spec.fields.items()}
 
     def block(name: str, fields: Iterable[str]) -> Block:

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from apis_core.error_messages import problems_from_pydantic, suggestion
 from apis_core.errors import ConfigError, Problem
-from apis_core.wording import problems_of, suggestion
 from apis_driver.device import BatteryDevice, DcdcDevice
 from apis_driver.errors import OutOfRange
 
@@ -128,7 +128,7 @@ def read_settings(
         return kind.model_validate(values)
     except ValidationError as error:
         schema = kind.model_json_schema()
-        raise ConfigError(problems_of(error, source, schema, prefix=(key,))) from error
+        raise ConfigError(problems_from_pydantic(error, source, schema, prefix=(key,))) from error
 
 
 def _make(group: str, settings: Mapping[str, Any], source: str, key: str) -> Any:

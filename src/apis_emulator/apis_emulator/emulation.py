@@ -11,11 +11,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from apis_core.error_messages import problems_from_pydantic
 from apis_core.errors import ConfigError, Problem
 from apis_core.grid import Cable, GridDescription, InjectedFault, Lines, UnitEntry
 from apis_core.jsonc import parse_object
 from apis_core.types import StopCause, UnitId
-from apis_core.wording import problems_of
 from apis_emulator.accounts import EnergyAccounts
 from apis_emulator.driver import Driver
 from apis_emulator.faults import (
@@ -201,7 +201,9 @@ class Emulation:
         try:
             entry = UnitEntry.model_validate(content)
         except ValidationError as error:
-            raise ConfigError(problems_of(error, "unit", UnitEntry.model_json_schema())) from None
+            raise ConfigError(
+                problems_from_pydantic(error, "unit", UnitEntry.model_json_schema())
+            ) from None
         if entry.id in self.plant.units:
             raise ConfigError([Problem("unit", "id", entry.id, "is there already")])
         lines = self._grid.emulator.lines
@@ -226,7 +228,9 @@ class Emulation:
             cable = Cable.model_validate({"units": (to, entry.id), **size})
         except ValidationError as error:
             schema = Cable.model_json_schema()
-            raise ConfigError(problems_of(error, "unit", schema, prefix=("line",))) from None
+            raise ConfigError(
+                problems_from_pydantic(error, "unit", schema, prefix=("line",))
+            ) from None
         return wires([known[to], entry], lines.model_copy(update={"cables": (cable,)}))
 
     def _string_lines(self) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from apis_core.error_messages import problems_from_pydantic
 from apis_core.errors import ConfigError
 from apis_core.grid import InjectedFault
-from apis_core.wording import problems_of
 from apis_emulator.emulation import ConvertersOn, Emulation
 from apis_emulator.pacer import Pacer
 from apis_interfaces.srv import EmulatorControl, InjectFault
@@ -89,7 +89,7 @@ class Operator:
         except ConfigError as error:
             response.error_code, response.error_msg = Injected.ERROR_OUT_OF_RANGE, _one_line(error)
         except ValidationError as error:
-            problems = problems_of(error, "fault", InjectedFault.model_json_schema())
+            problems = problems_from_pydantic(error, "fault", InjectedFault.model_json_schema())
             response.error_code = Injected.ERROR_OUT_OF_RANGE
             response.error_msg = "; ".join(map(str, problems))
         response.active_faults = self._active_faults()

@@ -10,9 +10,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from apis_core.error_messages import problems_from_pydantic
 from apis_core.errors import ConfigError, Problem
 from apis_core.jsonc import parse_object
-from apis_core.wording import problems_of
 from apis_emulator.physics.plant import Plant
 from apis_signing.files import read_text
 
@@ -113,4 +113,6 @@ def read_state(file: Path) -> StateRecord:
     try:
         return StateRecord.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(problems_of(error, name, StateRecord.model_json_schema())) from error
+        raise ConfigError(
+            problems_from_pydantic(error, name, StateRecord.model_json_schema())
+        ) from error

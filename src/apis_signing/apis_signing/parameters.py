@@ -16,8 +16,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from apis_core.error_messages import expected, shorten, suggestion
 from apis_core.errors import ConfigError, Problem
-from apis_core.wording import described, shown, suggestion
 
 __all__ = ["NodeParameter", "declare_parameters", "text_argument"]
 
@@ -65,7 +65,7 @@ class NodeParameter:
             )
         if not is_right:
             right = f"must be {_KINDS[kind]}{self._range_text}: {self.about}"
-            raise ConfigError([Problem(source, self.name, shown(value), right)])
+            raise ConfigError([Problem(source, self.name, shorten(value), right)])
         assert isinstance(value, (bool, int, float, str))
         return value
 
@@ -167,7 +167,7 @@ def text_argument(kind: Any) -> Callable[[str], str]:
         try:
             return adapter.validate_python(text)
         except ValidationError:
-            wanted = described(adapter.json_schema())
+            wanted = expected(adapter.json_schema())
             raise argparse.ArgumentTypeError(f"{text!r}: must be {wanted}") from None
 
     return checked
@@ -189,7 +189,7 @@ def _unknown(
             continue
         if first in groups:
             right = f"must be a group of parameters: {groups[first]}"
-            problems.append(Problem(source, first, shown(given[name].value), right))
+            problems.append(Problem(source, first, shorten(given[name].value), right))
             continue
         names = [*known, *groups, _USE_SIM_TIME]
         what = name if any("." in one for one in known) else first

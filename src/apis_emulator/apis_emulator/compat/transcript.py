@@ -23,8 +23,8 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from apis_core.error_messages import problems_from_pydantic
 from apis_core.errors import ConfigError, Problem
-from apis_core.wording import problems_of
 from apis_emulator.compat.inputs import FloatArray, Inputs, constant_after
 from apis_emulator.compat.interface import Interface
 from apis_emulator.compat.model import ACCELERATION, MAX_UNITS, Emulation, whole_if_it_is
@@ -136,7 +136,7 @@ def read_transcript(file: Path) -> Transcript:
         return Transcript.model_validate(content)
     except ValidationError as error:
         schema = Transcript.model_json_schema()
-        raise ConfigError(problems_of(error, name, schema)) from error
+        raise ConfigError(problems_from_pydantic(error, name, schema)) from error
 
 
 class Played:

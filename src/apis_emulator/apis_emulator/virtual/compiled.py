@@ -27,7 +27,15 @@ _UNFINISHED = ".part"  # of a folder that somebody is compiling
 # Configuration is read once, and by pydantic: nothing to gain. Cases and outcomes pass between
 # processes, which compiled values cannot.
 _CONFIGURATION = ("branches", "grid", "hardware", "jsonc", "policy", "policy_rules", "scenario")
-_LEFT_OUT = {*_CONFIGURATION, "validation", "wording", "compiled", "run", "__init__", "__main__"}
+_LEFT_OUT = {
+    *_CONFIGURATION,
+    "validation",
+    "error_messages",
+    "compiled",
+    "run",
+    "__init__",
+    "__main__",
+}
 _OF_THE_SIMULATOR = ("driver.py", "orders.py", "virtual/*.py")
 _SETTINGS = "[mypy]\nignore_missing_imports = True\nfollow_imports = silent\n"
 

@@ -11,7 +11,14 @@ from pydantic import ValidationError
 
 from apis_core.errors import Problem
 
-__all__ = ["NUMBER_LIMIT", "WHOLE_LIMIT", "described", "problems_of", "shown", "suggestion"]
+__all__ = [
+    "NUMBER_LIMIT",
+    "WHOLE_LIMIT",
+    "expected",
+    "problems_from_pydantic",
+    "shorten",
+    "suggestion",
+]
 
 JsonSchema: TypeAlias = Mapping[str, Any]
 
@@ -27,7 +34,7 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def shown(value: object) -> str:
+def shorten(value: object) -> str:
     """A value as it stands in a file, cut to a length that a line can bear."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     text = text.encode("utf-8", "backslashreplace").decode()  # half a surrogate pair
@@ -42,7 +49,7 @@ def _key_path(parts: Iterable[str | int]) -> str:
     return text.removeprefix(".")
 
 
-def problems_of(
+def problems_from_pydantic(
     error: ValidationError, source: str, schema: JsonSchema, *, prefix: tuple[str | int, ...] = ()
 ) -> list[Problem]:
     """Our problems of pydantic's errors.
@@ -58,16 +65,16 @@ def problems_of(
         loc = item["loc"]
         if item["type"] == "too_short" and len(item["input"]) >= item["ctx"]["min_length"]:
             continue  # pydantic counts only the entries that are right, and those have been told
-        key, value = _key_path((*prefix, *loc)), shown(item["input"])
+        key, value = _key_path((*prefix, *loc)), shorten(item["input"])
         if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
             siblings = _schema_at(schema, loc[:-1]).get("properties", {})
             right = f"unknown key{suggestion(str(loc[-1]), siblings)}"
         elif item["type"] in ("missing", "missing_argument"):
-            value, right = "", f"required: {described(_schema_at(schema, loc))}"
+            value, right = "", f"required: {expected(_schema_at(schema, loc))}"
         elif item["type"] == "value_error":
             right = str(item["ctx"]["error"])
         else:
-            wanted = described(_schema_at(schema, loc))
+            wanted = expected(_schema_at(schema, loc))
             right = f"must be {wanted}{_limit_text(item)}" if wanted else item["msg"]
         found.append(Problem(source, key, value, right))
     return found
@@ -94,7 +101,7 @@ def _resolved(schema: JsonSchema, definitions: Mapping[str, Any]) -> JsonSchema:
     return definitions[name] if name else schema
 
 
-def described(schema: JsonSchema) -> str:
+def expected(schema: JsonSchema) -> str:
     """What a schema asks for, for people."""
     kind = schema.get("type")
     if kind == "object":
@@ -109,8 +116,8 @@ def described(schema: JsonSchema) -> str:
         return ("a whole number" if kind == "integer" else "a number") + _range_text(schema)
     if kind == "array":
         if heads := schema.get("prefixItems"):
-            return f"a list: {', '.join(map(described, heads))}"
-        of = described(schema.get("items", {}))
+            return f"a list: {', '.join(map(expected, heads))}"
+        of = expected(schema.get("items", {}))
         return (
             "a list" + (" of at least one" if schema.get("minItems") else "") + (of and f": {of}")
         )
