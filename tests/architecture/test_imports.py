@@ -110,7 +110,7 @@ LAYERS = (
         "voltage_optimisation",
         "fault_matrix",
     ),
-    ("driving",),
+    ("driver_contract",),
     # machines
     (
         "energy_limit",

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from apis_core.driving import TO_WAIT
+from apis_core.driver_contract import TO_WAIT
 from apis_core.energy_limit import OwnMeterLimit
 from apis_core.events import Answer, Command, Effect, Note
 from apis_core.hardware import Hardware

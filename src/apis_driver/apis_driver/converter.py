@@ -6,7 +6,7 @@ import math
 from collections import deque
 from dataclasses import replace
 
-from apis_core.driving import Complaint
+from apis_core.driver_contract import Complaint
 from apis_core.messages import ConverterReading
 from apis_core.types import ConverterMode
 from apis_driver.counting import EnergyCounter

@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from collections import deque
 
-from apis_core.driving import FROM_NOBODY, Complaint, Refused, is_wait
+from apis_core.driver_contract import FROM_NOBODY, Complaint, Refused, is_wait
 from apis_core.hardware import Hardware
 from apis_core.messages import (
     ClaimKind,
@@ -130,7 +130,7 @@ class Governor:
     @property
     def giver_id(self) -> str:
         """The grid master of the order in force; empty = no order, or it names none."""
-        return "" if self.is_off or self._held.is_condemned else self._held.giver_id
+        return "" if self.is_off or self._held.is_expired else self._held.giver_id
 
     @property
     def complaints(self) -> deque[Complaint]:
@@ -155,7 +155,7 @@ class Governor:
             stop_detail=self._stopper.detail,
             term=self._held.term,
             deal_id=self._held.deal_id,
-            hold_remaining_s=self._held.left_s(self._times.now_s()) if is_on else 0.0,
+            hold_remaining_s=self._held.remaining_s(self._times.now_s()) if is_on else 0.0,
         )
         return self._converter.fill(reading)
 
@@ -275,7 +275,7 @@ class Governor:
         self._watch_permit(now_s)
         if not mode.is_active or self._stopper.is_under_way:
             return
-        self._stopper.follow_current_below(self._held.left_s(now_s))
+        self._stopper.follow_current_below(self._held.remaining_s(now_s))
         if ordered is ConverterMode.WAIT or mode is not ordered:
             code = self._converter.status.mode_code
             why = f"it is in {mode.name} ({code}), ordered is {ordered.name}"
@@ -288,12 +288,12 @@ class Governor:
     def _watch_below(self) -> None:
         """The dead man below Python may have said WAIT."""
         if not self._stopper.is_under_way and self._stopper.has_fired_below():
-            self._held.is_condemned = True
+            self._held.is_expired = True
             self._stopper.stop(StopCause.HOLD_EXPIRED, self._held.expiry)
 
     def _expire(self, now_s: float) -> None:
         """Nobody has renewed the order. A voltage lets the currents go first."""
-        self._held.is_condemned = True
+        self._held.is_expired = True
         carries = self._converter.carries_current
         is_reference = self._converter.mode is ConverterMode.VOLTAGE_REFERENCE
         grace_s = self._settings.reference_grace_s

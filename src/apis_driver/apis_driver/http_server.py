@@ -27,7 +27,7 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from apis_core.driving import TO_WAIT
+from apis_core.driver_contract import TO_WAIT
 from apis_core.messages import ConverterOperation, ConverterOrder, ConverterReply
 from apis_core.types import ConverterError, ConverterMode
 from apis_driver.arrival import Arrival

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from apis_core.driving import ENERGISED_BUS_V, HeldOrder, Refused, Settable, is_wait
+from apis_core.driver_contract import ENERGISED_BUS_V, OrderLease, Refused, SetpointLimits, is_wait
 from apis_core.hardware import Hardware
 from apis_core.messages import ConverterOperation, ConverterOrder
 from apis_core.types import Alarm, ConverterError, ConverterMode, StopCause
@@ -38,14 +38,14 @@ class Orders:
         self._settings = settings
         self._hardware = hardware
         self._times = times
-        self.held = HeldOrder()
+        self.held = OrderLease()
 
     @property
-    def _settable(self) -> Settable:
+    def _setpoint_limits(self) -> SetpointLimits:
         """What the converter can be told, and may be by the hwConfig."""
         rating, hardware = self._converter.device.rating, self._hardware
         most_a = rating.grid_current_max_a
-        return Settable(
+        return SetpointLimits(
             voltage_min_v=rating.grid_voltage_min_v,
             voltage_max_v=rating.grid_voltage_max_v,
             current_max_a=min(most_a, hardware.grid_current_capacity_a) if hardware else most_a,
@@ -83,8 +83,8 @@ class Orders:
                 self._stopper.look(deadline_s)
         finally:
             if order.operation is ConverterOperation.MODE and not is_wait(order):
-                settable = self._settable  # counted from the reading on that its reply has
-                limit_wh, next_a = settable.energy_limit_wh(order), settable.next_current_a(order)
+                limits = self._setpoint_limits  # counted from the reading on that its reply has
+                limit_wh, next_a = limits.energy_limit_wh(order), limits.next_current_a(order)
                 self._converter.counter.begin(limit_wh, next_a)
 
     def _wait(self, deadline_s: float) -> None:
@@ -96,7 +96,7 @@ class Orders:
 
     def _adjust(self, order: ConverterOrder, deadline_s: float) -> None:
         """An order to a converter that is on, and stays in its mode."""
-        converter, settable = self._converter, self._settable
+        converter, limits = self._converter, self._setpoint_limits
         if not converter.mode.is_active or self._stopper.is_under_way:
             state = "on its way to WAIT" if self._stopper.is_under_way else "WAIT"
             raise Refused(
@@ -108,15 +108,15 @@ class Orders:
                     ConverterError.WRONG_MODE,
                     f"mode is {converter.mode.name}; only a VOLTAGE_REFERENCE obeys this",
                 )
-            droop_ratio = settable.droop_ratio(order)
+            droop_ratio = limits.droop_ratio(order)
             voltage_v = converter.setpoints.grid_voltage_v
             if order.grid_voltage_v is not None or voltage_v is None:
-                voltage_v = settable.voltage_v(order)
+                voltage_v = limits.voltage_v(order)
             converter.set_voltage(voltage_v, droop_ratio, deadline_s)
             return
-        limit_wh, next_a = settable.energy_limit_wh(order), settable.next_current_a(order)
+        limit_wh, next_a = limits.energy_limit_wh(order), limits.next_current_a(order)
         if order.operation is ConverterOperation.CURRENT:
-            converter.set_current(settable.current_a(order, converter.mode), deadline_s)
+            converter.set_current(limits.current_a(order, converter.mode), deadline_s)
         if limit_wh is not None:  # none = keep the one that there is
             converter.counter.set_limit(limit_wh, next_a)
 
@@ -125,15 +125,15 @@ class Orders:
     def _change_mode(
         self, order: ConverterOrder, permit: SharingPermit | None, deadline_s: float
     ) -> None:
-        converter, settable, settings = self._converter, self._settable, self._settings
-        mode = settable.mode(order)
-        current_a = settable.current_a(order, mode)
-        settable.energy_limit_wh(order), settable.next_current_a(order)  # refused before any step
+        converter, limits, settings = self._converter, self._setpoint_limits, self._settings
+        mode = limits.mode(order)
+        current_a = limits.current_a(order, mode)
+        limits.energy_limit_wh(order), limits.next_current_a(order)  # refused before any step
         droop_ratio = 0.0
         if mode is ConverterMode.VOLTAGE_REFERENCE:
-            voltage_v, droop_ratio = settable.voltage_v(order), settable.droop_ratio(order)
+            voltage_v, droop_ratio = limits.voltage_v(order), limits.droop_ratio(order)
         elif order.grid_voltage_v is not None:
-            voltage_v = settable.voltage_v(order)
+            voltage_v = limits.voltage_v(order)
         elif mode is ConverterMode.DISCHARGE:
             voltage_v = settings.discharge_ceiling_v
         else:

@@ -31,7 +31,7 @@ from rclpy.task import Future
 from sensor_msgs.msg import BatteryState
 
 from apis_control import Timing as LoopTiming
-from apis_core.driving import TO_WAIT, Complaint, protective_stop
+from apis_core.driver_contract import TO_WAIT, Complaint, protective_stop
 from apis_core.errors import DeviceError
 from apis_core.hardware import Hardware
 from apis_core.messages import ConverterReading, ConverterReply

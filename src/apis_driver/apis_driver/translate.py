@@ -11,7 +11,7 @@ from typing import Any
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import BatteryState
 
-from apis_core.driving import Complaint
+from apis_core.driver_contract import Complaint
 from apis_core.messages import (
     ClaimKind,
     ConverterOperation,

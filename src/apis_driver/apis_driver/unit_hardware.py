@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
-from apis_core.driving import Complaint
+from apis_core.driver_contract import Complaint
 from apis_core.errors import DeviceError
 from apis_core.hardware import Hardware
 from apis_core.messages import (

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from apis_core.driving import HeldOrder, Refused, is_wait
+from apis_core.driver_contract import OrderLease, Refused, is_wait
 from apis_core.messages import (
     ClaimKind,
     ConverterOperation,
@@ -39,7 +39,7 @@ class Driver:
     def __init__(self, plant: Plant) -> None:
         self._plant = plant
         self.broken = BrokenHardware()
-        self._held = {unit_id: HeldOrder() for unit_id in plant.units}
+        self._held = {unit_id: OrderLease() for unit_id in plant.units}
         self._is_ending = False
 
     def handle(
@@ -78,7 +78,7 @@ class Driver:
             unit_id,
             term=held.term,
             deal_id=held.deal_id,
-            hold_remaining_s=held.left_s(now_s) if is_active else 0.0,
+            hold_remaining_s=held.remaining_s(now_s) if is_active else 0.0,
             stamp_ns=stamp_ns,
         )
         offsets = self.broken.offsets.get(unit_id)
@@ -86,7 +86,7 @@ class Driver:
 
     def add_unit(self, unit_id: UnitId) -> None:
         """The plant has one more unit."""
-        self._held[unit_id] = HeldOrder()
+        self._held[unit_id] = OrderLease()
 
     def remove_unit(self, unit_id: UnitId) -> None:
         """The plant is about to lose a unit."""
@@ -98,7 +98,7 @@ class Driver:
             converter = self._plant.units[unit_id].converter
             if not converter.is_active or converter.is_stopping or now_s < held.deadline_s:
                 continue
-            held.is_condemned = True
+            held.is_expired = True
             if (
                 converter.is_reference
                 and now_s < held.deadline_s + REFERENCE_GRACE_S

@@ -4,7 +4,7 @@ hold times: see driver.py.
 
 from __future__ import annotations
 
-from apis_core.driving import ENERGISED_BUS_V, Refused, Settable
+from apis_core.driver_contract import ENERGISED_BUS_V, Refused, SetpointLimits
 from apis_core.messages import (
     ConverterOperation,
     ConverterOrder,
@@ -31,7 +31,7 @@ def command(plant: Plant, unit_id: UnitId, order: ConverterOrder) -> None:
             _change_mode(plant, unit_id, unit, order)
         case ConverterOperation.CURRENT:
             _must_run(unit.converter)
-            current_a = _settable(unit.converter).current_a(order, unit.converter.mode)
+            current_a = _setpoint_limits(unit.converter).current_a(order, unit.converter.mode)
             _set_limit(unit.converter, order)
             unit.converter.current_setpoint_a = current_a
         case ConverterOperation.VOLTAGE:
@@ -90,16 +90,16 @@ def read_converter(
 
 
 def _change_mode(plant: Plant, unit_id: UnitId, unit: Unit, order: ConverterOrder) -> None:
-    converter, settable = unit.converter, _settable(unit.converter)
-    mode = settable.mode(order)
+    converter, limits = unit.converter, _setpoint_limits(unit.converter)
+    mode = limits.mode(order)
     if mode is ConverterMode.WAIT:
         plant.stop(unit_id)
         converter.acknowledge()
         return
-    current_a, limit_wh = settable.current_a(order, mode), settable.energy_limit_wh(order)
-    next_a = settable.next_current_a(order)
+    current_a, limit_wh = limits.current_a(order, mode), limits.energy_limit_wh(order)
+    next_a = limits.next_current_a(order)
     if mode is ConverterMode.VOLTAGE_REFERENCE:
-        voltage_v, droop_ratio = settable.voltage_v(order), settable.droop_ratio(order)
+        voltage_v, droop_ratio = limits.voltage_v(order), limits.droop_ratio(order)
         _must_be_free(plant, unit_id, droop_ratio)
         converter.start(mode, bus_v=unit.bus_v, energy_limit_wh=limit_wh)
         converter.voltage_setpoint_v = voltage_v
@@ -144,9 +144,9 @@ def _must_be_able(plant: Plant, unit_id: UnitId, unit: Unit, mode: ConverterMode
         raise Refused(ConverterError.REFUSED, "the battery is full; charging is not permitted")
 
 
-def _settable(converter: Converter) -> Settable:
+def _setpoint_limits(converter: Converter) -> SetpointLimits:
     ratings = converter.ratings
-    return Settable(
+    return SetpointLimits(
         voltage_min_v=ratings.voltage_min_v,
         voltage_max_v=ratings.voltage_max_v,
         current_max_a=ratings.rated_current_a,
@@ -164,16 +164,16 @@ def _must_run(converter: Converter) -> None:
 
 def _set_limit(converter: Converter, order: ConverterOrder) -> None:
     """On HOLD and CURRENT no limit means: keep the one that is there."""
-    settable = _settable(converter)
-    limit_wh, next_a = settable.energy_limit_wh(order), settable.next_current_a(order)
+    limits = _setpoint_limits(converter)
+    limit_wh, next_a = limits.energy_limit_wh(order), limits.next_current_a(order)
     if limit_wh is not None:
         converter.energy_limit_wh, converter.next_current_a = limit_wh, next_a
 
 
 def _set_voltage(converter: Converter, order: ConverterOrder) -> None:
     """Voltage and droop; no voltage means: keep."""
-    settable = _settable(converter)
-    droop_ratio = settable.droop_ratio(order)
+    limits = _setpoint_limits(converter)
+    droop_ratio = limits.droop_ratio(order)
     if order.grid_voltage_v is not None:
-        converter.voltage_setpoint_v = settable.voltage_v(order)
+        converter.voltage_setpoint_v = limits.voltage_v(order)
     converter.droop_ratio = droop_ratio

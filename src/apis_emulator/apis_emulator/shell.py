@@ -25,7 +25,7 @@ from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock as ClockMessage
 from sensor_msgs.msg import BatteryState
 
-from apis_core.driving import FROM_NOBODY, Complaint, protective_stop
+from apis_core.driver_contract import FROM_NOBODY, Complaint, protective_stop
 from apis_core.errors import ConfigError, Problem
 from apis_core.grid import GridDescription, parse_grid
 from apis_core.messages import ConverterReading, ConverterReply

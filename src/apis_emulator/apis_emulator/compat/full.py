@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from apis_core.driving import Refused
+from apis_core.driver_contract import Refused
 from apis_core.grid import Bus, Lines, Physics, UnitEntry, street_position_m
 from apis_core.messages import ConverterOperation, ConverterOrder
 from apis_core.types import Alarm, ConverterMode

@@ -17,10 +17,10 @@ __all__ = [
     "FROM_NOBODY",
     "TO_WAIT",
     "Complaint",
-    "HeldOrder",
     "LedTerm",
+    "OrderLease",
     "Refused",
-    "Settable",
+    "SetpointLimits",
     "in_range",
     "is_wait",
     "protective_stop",
@@ -94,7 +94,7 @@ def protective_stop(reading: ConverterReading) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settable:
+class SetpointLimits:
     """What a converter can be told; each method is a setting of an order, checked.
 
     Attributes:
@@ -192,7 +192,7 @@ class LedTerm:
 
 
 @dataclass(slots=True)
-class HeldOrder:
+class OrderLease:
     """What is remembered of the orders that a converter has obeyed.
 
     Attributes:
@@ -202,7 +202,7 @@ class HeldOrder:
         giver_id: Grid master that gave the one in force; empty = none is, or it did not say.
         hold_s: For how long it holds. [s]
         deadline_s: Until when; inf = nothing is held. On a steady clock. [s]
-        is_condemned: The hold has run out: no renewal helps any more.
+        is_expired: The hold has run out: no renewal helps any more.
     """
 
     led: LedTerm = field(default_factory=LedTerm)
@@ -211,7 +211,7 @@ class HeldOrder:
     giver_id: str = ""
     hold_s: float = 0.0
     deadline_s: float = math.inf
-    is_condemned: bool = False
+    is_expired: bool = False
 
     @property
     def _least_term(self) -> int:
@@ -223,7 +223,7 @@ class HeldOrder:
         """Why it stops when nobody has renewed it, for people."""
         return f"the order was not renewed within its hold time of {self.hold_s:g} s"
 
-    def left_s(self, now_s: float) -> float:
+    def remaining_s(self, now_s: float) -> float:
         """What is left of the hold time; 0 = nothing, or nothing is held. [s]"""
         return max(self.deadline_s - now_s, 0.0) if math.isfinite(self.deadline_s) else 0.0
 
@@ -248,7 +248,7 @@ class HeldOrder:
             return
         if why := self.led.why_not(order):
             raise Refused(ConverterError.REFUSED, why)
-        if self.is_condemned and order.operation is not ConverterOperation.MODE:
+        if self.is_expired and order.operation is not ConverterOperation.MODE:
             raise Refused(
                 ConverterError.WRONG_MODE, "its hold time has run out; it is going to WAIT"
             )
@@ -263,4 +263,4 @@ class HeldOrder:
         if not is_wait(order) and order.hold_s is not None:
             self.hold_s = order.hold_s
             self.deadline_s = now_s + order.hold_s
-            self.is_condemned = False
+            self.is_expired = False
