@@ -83,8 +83,8 @@ class Ledger:
 
     _accounts: dict[str, _Account] = field(default_factory=dict)
     _last: ConverterReading | None = None
-    _is_explained: bool = True  # the last reading, by the deals of that time
-    _explained_ns: int = 0  # the stamp of the last that was
+    _matches_orders: bool = True  # the last reading, by the deals of that time
+    _matched_ns: int = 0  # the stamp of the last that was
 
     def open(self, deal_id: str, type: DealType, current_a: float) -> None:
         """Begin to count for a deal, or change the current that decides its share.
@@ -116,11 +116,11 @@ class Ledger:
         if account is None or not account.current_a:
             return
         others = [a for a in self._running if a is not account]
-        if not self._is_explained and self._last and _is_explained(self._last, others):
+        if not self._matches_orders and self._last and _matches_orders(self._last, others):
             account.grid_moved_wh -= account.assumed_grid_wh
             account.battery_moved_wh -= account.assumed_battery_wh
-            self._is_explained = True
-            _believe(self._accounts.values())
+            self._matches_orders = True
+            _confirm_assumed(self._accounts.values())
         account.current_a = 0.0
 
     def count(self, reading: ConverterReading) -> None:
@@ -132,16 +132,16 @@ class Ledger:
             return
         last, self._last = self._last, reading
         running = self._running
-        self._is_explained = not running or _is_explained(reading, running)
-        if self._is_explained:
-            self._explained_ns = reading.stamp_ns
+        self._matches_orders = not running or _matches_orders(reading, running)
+        if self._matches_orders:
+            self._matched_ns = reading.stamp_ns
         if last is None or not self._accounts:
             return
-        if self._is_explained:
+        if self._matches_orders:
             for account in running:
                 account.has_flowed = True
-            _believe(self._accounts.values())
-        is_seen = reading.stamp_ns - self._explained_ns <= _PATIENCE_NS
+            _confirm_assumed(self._accounts.values())
+        is_seen = reading.stamp_ns - self._matched_ns <= _PATIENCE_NS
         period_ns = min(max(reading.stamp_ns - last.stamp_ns, 0), _LONGEST_NS)
         for type_, grid_wh, battery_wh, per_grid in (
             (
@@ -159,11 +159,17 @@ class Ledger:
         ):
             part = [account for account in running if account.type is type_]
             wh_per_a = wh_from_w(reading.grid_voltage_v or 0.0, period_ns)
-            if not is_seen and wh_per_a and _assume(part, grid_wh, battery_wh, wh_per_a, per_grid):
+            if (
+                not is_seen
+                and wh_per_a
+                and _book_as_ordered(part, grid_wh, battery_wh, wh_per_a, per_grid)
+            ):
                 continue
             if grid_wh > 0.0 or battery_wh > 0.0:
                 if reading.mode is ConverterMode.VOLTAGE_REFERENCE:
-                    grid_wh, battery_wh = _without_strangers(part, grid_wh, battery_wh, wh_per_a)
+                    grid_wh, battery_wh = _exclude_foreign_current(
+                        part, grid_wh, battery_wh, wh_per_a
+                    )
                 _share_out(part, grid_wh, battery_wh)
 
     @property
@@ -189,7 +195,7 @@ class Ledger:
         return receipt
 
 
-def _is_explained(reading: ConverterReading, running: Collection[_Account]) -> bool:
+def _matches_orders(reading: ConverterReading, running: Collection[_Account]) -> bool:
     """Whether a voltage reference carries what its deals together should bring it."""
     current_a = reading.grid_current_a
     if reading.mode is not ConverterMode.VOLTAGE_REFERENCE or current_a is None:
@@ -198,13 +204,13 @@ def _is_explained(reading: ConverterReading, running: Collection[_Account]) -> b
     return abs(current_a - sum(a.signed_a for a in running)) <= _ALIKE_RATIO * smallest_a
 
 
-def _believe(accounts: Iterable[_Account]) -> None:
+def _confirm_assumed(accounts: Iterable[_Account]) -> None:
     """What was assumed has proved true."""
     for account in accounts:
         account.assumed_grid_wh = account.assumed_battery_wh = 0.0
 
 
-def _assume(
+def _book_as_ordered(
     running: Collection[_Account],
     grid_wh: float,
     battery_wh: float,
@@ -233,7 +239,7 @@ def _assume(
     return True
 
 
-def _without_strangers(
+def _exclude_foreign_current(
     running: Sequence[_Account], grid_wh: float, battery_wh: float, wh_per_a: float
 ) -> tuple[float, float]:
     """The count of a reference without the part that its open deals cannot have moved.

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from apis_core.driver_contract import ENERGISED_BUS_V
 from apis_viz.dashboard.site import Site
 from apis_viz.dashboard.source import ConverterWish
 from apis_viz.model import GridView
@@ -25,7 +26,6 @@ BUTTON_S = 1.0  # the browser says "still held" a few times a second; silence me
 RAMP_UP_S = 60.0  # of the grid's own time
 CURRENTS_OFF_S = 3.0
 NEAR_V = 10.0
-DEAD_BUS_V = 320.0  # above this another source holds the bus
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def why_not(settings: Mapping[str, Setting], view: GridView, site: Site) -> list
     if active and len(holders) != 1:
         found.append("Exactly one converter must hold the voltage.")
     bus_v = view.bus.voltage_v
-    if bus_v is not None and bus_v > DEAD_BUS_V:
+    if bus_v is not None and bus_v > ENERGISED_BUS_V:
         found.append(f"The bus is at {bus_v:.0f} V already: another source holds it.")
     policy = site.policy
     balance_a = 0.0
