@@ -98,7 +98,7 @@ def _counts_go_back(self: Any, unit_id: str, sample: Any) -> None:
         self.deal = replace(self.deal, moved_wh=moved_wh * 0.999)
 
 
-def _forget_voices(self: Any, entry: Any) -> None:
+def _forget_votes(self: Any, entry: Any) -> None:
     if type(entry).__name__ != "LeaseGranted":
         _persisted_state_add(self, entry)
 
@@ -160,14 +160,14 @@ MUTANTS = (
         hours=0.9,
     ),
     _mutant(
-        "a member gives two voices in a term",
+        "a member gives two votes in a term",
         (election.Election, "_why_not", lambda *_: ""),
         seed=5,
         profile="partition",
     ),
     _mutant(
-        "a restarted unit has forgotten its voices",
-        (persisted_state.PersistedState, "add", _forget_voices),
+        "a restarted unit has forgotten its votes",
+        (persisted_state.PersistedState, "add", _forget_votes),
         seed=1,
         profile="crash",
     ),

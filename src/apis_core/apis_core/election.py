@@ -66,14 +66,14 @@ class Election:
         random: Source of the back-off; injected so that a seed fixes it.
         now_ns: Present time.
         term: Highest term known from the journal.
-        granted_to: To whom this unit gave its voice in that term. Its lease may still run: it is
+        granted_to: To whom this unit gave its vote in that term. Its lease may still run: it is
             honoured in full from now.
         may_stand: Whether this unit may become the grid master at all (strategy `fixed` names
             another one).
         rank: Of this unit among those that may stand. In a cluster that starts the first stands
             first, so that one election is enough.
         policy_hash: Sent along with claims.
-        policy_version: The same; whose policy is older gets no voice.
+        policy_version: The same; whose policy is older gets no vote.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Election:
         self._granted_to = granted_to
         self._granted_instance = ""  # the process that got it; not known after a restart
         self._granted_until_ns = now_ns + timing.lease_ns if granted_to != NOBODY else now_ns
-        # without a memory it may have given its voice in a process before this one
+        # without a memory it may have given its vote in a process before this one
         self._blank_until_ns = now_ns if term else now_ns + timing.lease_ns
         # While a cluster starts nobody leads, and who has not been heard may be about to start.
         self._is_starting = True
@@ -235,7 +235,7 @@ class Election:
         return [*effects, Broadcast(grant)]
 
     def hear_grant(self, grant: LeaseGrant, now_ns: int) -> list[Effect]:
-        """Count a voice for us; learn of newer terms."""
+        """Count a vote for us; learn of newer terms."""
         if grant.grid_master_id != self._unit_id or grant.unit_id not in self._members:
             return []
         if grant.known_term > self.term and self.role in (Role.CANDIDATE, Role.MASTER):

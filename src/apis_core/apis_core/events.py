@@ -253,7 +253,7 @@ Event: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class LeaseGranted:
-    """This unit gave its voice in a term.
+    """This unit gave its vote in a term.
 
     It will not give another one in it, also after a restart.
     """

@@ -67,7 +67,7 @@ class DealRecovery:
         self._take_until_ns = now_ns + timing.silent_ns  # who lives has been heard by then
         # Who has said in this term how it is. What was said before may be out of date: an older
         # grid master that was cut off may have ended the deal meanwhile. A unit that has given its
-        # voice in this term does nothing for it any more.
+        # vote in this term does nothing for it any more.
         self._heard = {key for key, status in statuses.items() if status.term >= term}
         self._spoke_ns = dict.fromkeys(statuses, now_ns)
 

@@ -157,7 +157,7 @@ class RollOut:
         if not is_grid_master:
             if self._newest is not None:
                 return [self._word(OfferKind.OFFER, self._newest)]
-            # one that is behind us has no voice of ours, and is a grid master all the same
+            # one that is behind us has no vote of ours, and is a grid master all the same
             is_ahead = any(s.is_grid_master and u in behind for u, s in fresh.items())
             own = _Edition.of(state.policy)
             return [self._word(OfferKind.OFFER, own)] if is_ahead else []

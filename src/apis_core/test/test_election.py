@@ -117,19 +117,19 @@ def test_9_3_grants_that_come_when_the_lease_is_over_make_no_grid_master():
 
 
 @pytest.mark.parametrize(
-    "voice",
+    "vote",
     [
         grant("E009"),  # no member
         grant(to="E003"),  # not for us
         grant(term=0, known_term=0),  # of an older term
         grant(sequence=77),  # of a claim that we did not send
         grant(granted=False),
-        grant("E001"),  # our own voice is counted already
+        grant("E001"),  # our own vote is counted already
     ],
 )
-def test_9_3_a_voice_that_does_not_count(voice):
+def test_9_3_a_vote_that_does_not_count(vote):
     one, now_ns = candidate()
-    one.hear_grant(voice, now_ns + 1)
+    one.hear_grant(vote, now_ns + 1)
     assert one.role is Role.CANDIDATE
 
 
@@ -137,7 +137,7 @@ def test_w6_losing_is_silent_and_teaches_the_newer_term():
     one, now_ns = candidate()
     assert one.hear_grant(grant(granted=False, known_term=7), now_ns + 1) == []
     assert (one.role, one.term) == (Role.FOLLOWER, 7)
-    assert one.hear_grant(grant(), now_ns + 2) == []  # an old voice no longer counts
+    assert one.hear_grant(grant(), now_ns + 2) == []  # an old vote no longer counts
     assert one.role is Role.FOLLOWER
 
 
@@ -297,7 +297,7 @@ def test_a_unit_that_ends_says_so_if_it_led_and_stands_no_more(leads: bool, expe
     assert one.wake_ns == NEVER_NS
     assert not one.is_master(now_ns + S)
     assert one.tick(now_ns + 999 * S) == []
-    assert answer(one.hear_claim(claim(term=9), now_ns + 9 * S)).granted  # but has a voice
+    assert answer(one.hear_claim(claim(term=9), now_ns + 9 * S)).granted  # but has a vote
 
 
 def test_9_1_fixed_a_unit_that_may_not_stand_never_does():

@@ -42,7 +42,7 @@ from apis_signing import OPEN, Words
 
 try:
     from rclpy.subscription_content_filter_options import ContentFilterOptions
-except ImportError:  # ROS 2 before Kilted: every unit hears every voice, and ignores most
+except ImportError:  # ROS 2 before Kilted: every unit hears every vote, and ignores most
     ContentFilterOptions = None  # type: ignore[assignment,misc]
 
 __all__ = ["UnitShell"]
@@ -486,7 +486,7 @@ class UnitShell:
             (messages.OperationModeOrder, "operation_mode"),
         ):
             self._listen(type_, self._topic(name), qos.EVENT)
-        # in an election of twenty units, each would else hear four hundred voices for others
+        # in an election of twenty units, each would else hear four hundred votes for others
         for_us = {}
         if ContentFilterOptions is not None:
             own = [f"'{self._settings.unit_id}'"]

@@ -252,9 +252,9 @@ class Invariants:
     # --- orders ----------------------------------------------------------------------------------
 
     def granted(self, unit_id: UnitId, term: int) -> None:
-        """A unit has written down that it gave its voice in a term."""
+        """A unit has written down that it gave its vote in a term."""
         if term < self._node_terms[unit_id]:
-            raise Violation(3, f"{unit_id} gave its voice in term {term}, after a later one")
+            raise Violation(3, f"{unit_id} gave its vote in term {term}, after a later one")
         self._node_terms[unit_id] = term
 
     def commanded(self, unit_id: UnitId, order: ConverterOrder) -> None:
