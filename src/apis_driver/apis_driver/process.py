@@ -96,6 +96,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
 
 
 def _spin(node: DriverNode, signals: list[int]) -> None:
+    # the executor of events knows no guard conditions, by which the converter's thread wakes it
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     while not node.is_ended:

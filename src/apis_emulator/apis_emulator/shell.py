@@ -45,13 +45,8 @@ from apis_emulator.servers.tampering import TamperingError, parameters_of, tampe
 from apis_interfaces.msg import BusState, ConverterState, Fault, GridMasterClaim, HouseState
 from apis_interfaces.srv import ConverterCommand, EmulatorControl, InjectFault
 from apis_signing import Words, read_keys
+from apis_signing.executor import NodeExecutor
 from apis_signing.parameters import NodeParameter, declare_parameters
-
-# a turn of the other executor looks at all that is on the graph, and costs several times as much
-try:
-    from rclpy.experimental import EventsExecutor as EmulatorExecutor
-except ImportError:  # ROS 2 before Kilted
-    from rclpy.executors import SingleThreadedExecutor as EmulatorExecutor
 
 __all__ = ["EmulatorNode", "run"]
 
@@ -438,7 +433,7 @@ def run(args: list[str] | None, signals: list[int]) -> int:
 
 
 def _spin(node: EmulatorNode, signals: list[int]) -> None:
-    executor: Executor = EmulatorExecutor()
+    executor: Executor = NodeExecutor()
     executor.add_node(node)
     due_s = time.monotonic()
     while not node.is_ended:

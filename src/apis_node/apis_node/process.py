@@ -29,14 +29,8 @@ from apis_node.configuration import WatchedFile, watched_files
 from apis_node.journal import Journal
 from apis_node.shell import UnitShell, journal_path
 from apis_signing import Keys, Words, read_keys
+from apis_signing.executor import NodeExecutor
 from apis_signing.parameters import NodeParameter, declare_parameters, text_argument
-
-# what twenty units have on the graph is some thousand things; it does not look at all of them at
-# every turn
-try:
-    from rclpy.experimental import EventsExecutor as UnitExecutor
-except ImportError:  # ROS 2 before Kilted
-    from rclpy.executors import SingleThreadedExecutor as UnitExecutor
 
 __all__ = ["run"]
 
@@ -77,7 +71,7 @@ def run(arguments: list[str], stop_asked_s: list[float]) -> int:
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     except Exception as error:  # rclpy has several kinds for arguments that it cannot read
         return _refuse(str(error))
-    executor: Executor = UnitExecutor()
+    executor: Executor = NodeExecutor()
     nodes: list[Node] = []
     shells: list[UnitShell] = []
     journals: list[Journal] = []

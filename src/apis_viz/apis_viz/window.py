@@ -18,7 +18,6 @@ from typing import Any
 import rclpy
 from pydantic import ValidationError
 from rclpy.exceptions import ParameterException
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
@@ -26,6 +25,7 @@ from apis_core.errors import ConfigError
 from apis_core.grid import GridDescription
 from apis_core.policy import Policy, parse_policy
 from apis_signing import OPEN, Words, words_of_operator
+from apis_signing.executor import NodeExecutor
 from apis_signing.files import read_text
 from apis_signing.parameters import NodeParameter, declare_parameters
 
@@ -81,7 +81,7 @@ def run_window(
     except Exception as error:  # rclpy has several kinds for arguments that it cannot read
         print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    executor = SingleThreadedExecutor()
+    executor = NodeExecutor()
     try:
         with ExitStack() as stack:
             node = Node(name)

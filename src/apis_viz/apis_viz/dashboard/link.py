@@ -25,14 +25,9 @@ try:
 except ImportError:  # rclpy older than Kilted's
     ContentFilterOptions = None  # type: ignore[assignment,misc]
 
-# a turn of the other executor looks at all that is on the graph, and costs several times as much
-try:
-    from rclpy.experimental import EventsExecutor as GraphExecutor
-except ImportError:  # rclpy older than Kilted's
-    from rclpy.executors import SingleThreadedExecutor as GraphExecutor
-
 from apis_interfaces import msg, srv
 from apis_signing import is_signed, words_of_operator
+from apis_signing.executor import NodeExecutor
 from apis_signing.parameters import declare_parameters
 from apis_viz import translate
 from apis_viz.dashboard.orders import Orders
@@ -92,7 +87,7 @@ class GraphLink:
         self._broken: tuple[str, ...] = ()
         self._node = Node(ISSUER, namespace=f"/apis/{site.cluster}", context=context)
         declare_parameters(self._node, PARAMETERS)
-        self._executor: Executor = GraphExecutor(context=context)
+        self._executor: Executor = NodeExecutor(context=context)
         self._executor.add_node(self._node)
         self._thread = threading.Thread(target=self._spin, name="graph")
         self._mode_publisher = self._node.create_publisher(
