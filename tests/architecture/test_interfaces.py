@@ -41,15 +41,15 @@ SAME = (
     Same(types.FaultLevel, "msg/Fault.msg", "LEVEL_"),
     Same(messages.ClaimKind, "msg/GridMasterClaim.msg", "KIND_"),
     Same(messages.OfferKind, "msg/PolicyOffer.msg", "KIND_"),
-    Same(types.DealType, "msg/InterchangeRequest.msg", "TYPE_"),
-    Same(types.DealType, "msg/InterchangeAccept.msg", "TYPE_", only_ros=frozenset({"DECLINE"})),
+    Same(types.Direction, "msg/InterchangeRequest.msg", "TYPE_"),
+    Same(types.Direction, "msg/InterchangeAccept.msg", "TYPE_", only_ros=frozenset({"DECLINE"})),
     Same(types.OperationMode, "msg/OperationMode.msg", "MODE_"),
     Same(messages.ConverterOperation, "srv/ConverterCommand.srv", "OPERATION_"),
     Same(types.ConverterError, "srv/ConverterCommand.srv", "ERROR_", NO_ANSWER),
     Same(types.SubmitError, "srv/SubmitDeal.srv", "ERROR_", NO_ANSWER),
     Same(types.ControlOperation, "srv/UnitControl.srv", "OPERATION_"),
     Same(types.ControlError, "srv/UnitControl.srv", "ERROR_", NO_ANSWER),
-    Same(types.DealType, "action/Interchange.action", "TYPE_"),
+    Same(types.Direction, "action/Interchange.action", "TYPE_"),
 )
 
 

@@ -83,7 +83,7 @@ from apis_core.trader import Trader
 from apis_core.types import (
     NOBODY,
     ConverterMode,
-    DealType,
+    Direction,
     FaultCategory,
     FaultExtent,
     FaultLevel,
@@ -263,9 +263,9 @@ class Agent:
         return self._converter.reading.mode
 
     @property
-    def slot_directions(self) -> set[DealType]:
+    def slot_directions(self) -> set[Direction]:
         """Directions in which its slots are taken or reserved."""
-        return self._interlock.types
+        return self._interlock.directions
 
     def is_grid_master(self, now_ns: int) -> bool:
         """Whether it may give orders as the grid master now."""
@@ -290,7 +290,7 @@ class Agent:
             peers=dict(state.peers),
             open_deals=dict(self._deals),
             slot_deals=self._interlock.deals,
-            slot_directions=frozenset(self._interlock.types),
+            slot_directions=frozenset(self._interlock.directions),
             slot_capacity=self._interlock.capacity,
             shares=self._converter.shares,
             fault_codes=self._faults.codes(),

@@ -35,7 +35,7 @@ from apis_core.types import (
     ControlOperation,
     ConverterError,
     ConverterMode,
-    DealType,
+    Direction,
     Side,
     StopCause,
     UnitId,
@@ -52,8 +52,8 @@ _MASK_NS = 30 * SECOND_NS
 _TOGETHER_NS = 3 * SECOND_NS // 2
 
 _Op = ControlOperation
-_MODE_OF = {DealType.CHARGE: ConverterMode.CHARGE, DealType.DISCHARGE: ConverterMode.DISCHARGE}
-_TYPE_OF = {_Op.CHARGE: DealType.CHARGE, _Op.DISCHARGE: DealType.DISCHARGE}
+_MODE_OF = {Direction.CHARGE: ConverterMode.CHARGE, Direction.DISCHARGE: ConverterMode.DISCHARGE}
+_DIRECTION_OF = {_Op.CHARGE: Direction.CHARGE, _Op.DISCHARGE: Direction.DISCHARGE}
 _TAKES_VOLTAGE = (_Op.VOLTAGE_REFERENCE, _Op.VOLTAGE)
 _OF_THE_REFERENCE = (_Op.VOLTAGE, _Op.WILL_HAND_OVER, _Op.DID_HAND_OVER, _Op.DID_TAKE_OVER)
 
@@ -69,7 +69,7 @@ class _Share:
     """
 
     deal_id: str
-    type: DealType
+    direction: Direction
     current_a: float
     term: int
     grid_master_id: UnitId
@@ -239,9 +239,9 @@ class ConverterManager:
         return max(self._shares.values(), key=lambda share: share.term)
 
     @property
-    def types(self) -> set[DealType]:
+    def directions(self) -> set[Direction]:
         """Directions in which deals use the converter now."""
-        return {share.type for share in self._shares.values()}
+        return {share.direction for share in self._shares.values()}
 
     @property
     def wake_ns(self) -> int:
@@ -264,8 +264,8 @@ class ConverterManager:
             deal: That holds the slot; None for a WAIT of the whole unit.
             now_ns: Present time.
         """
-        type_ = deal.type_of(self._unit_id) if deal is not None else None
-        refusal = self._why_not(request, type_)
+        direction = deal.direction_of(self._unit_id) if deal is not None else None
+        refusal = self._why_not(request, direction)
         if refusal is not None:
             return [Answer(call_id, replace(refusal, reading=self.reading))]
         answer = (call_id, request)
@@ -282,7 +282,7 @@ class ConverterManager:
             return self._hold(share, request, answer)
         if operation is _Op.DID_HAND_OVER:
             return self._hand_over(request, answer)
-        if operation not in _OF_THE_REFERENCE and deal is not None and type_ is not None:
+        if operation not in _OF_THE_REFERENCE and deal is not None and direction is not None:
             is_joining = operation in (_Op.VOLTAGE_REFERENCE, _Op.WILL_TAKE_OVER)
             current_a = request.grid_current_a
             if current_a is None:
@@ -292,16 +292,16 @@ class ConverterManager:
                 limit_wh = share.limit_wh
             self._shares[deal_id] = _Share(
                 deal_id=deal_id,
-                type=type_,
+                direction=direction,
                 current_a=current_a,
                 term=request.term,
                 grid_master_id=request.grid_master_id,
                 until_ns=now_ns + request.hold_ns,
                 limit_wh=limit_wh,
-                counted_by=self._own_meter_limit(deal, type_),
+                counted_by=self._own_meter_limit(deal, direction),
             )
             self._winds_down = False
-            self.ledger.open(deal_id, type_, current_a)
+            self.ledger.open(deal_id, direction, current_a)
             self.ledger.limit(deal_id, limit_wh)
             self._stopped_because = ""
             self._limit_reached_ids.discard(deal_id)
@@ -500,7 +500,9 @@ class ConverterManager:
 
     # --- inside: what may be ordered -------------------------------------------------------------
 
-    def _why_not(self, request: ControlRequest, type: DealType | None) -> ControlReply | None:
+    def _why_not(
+        self, request: ControlRequest, direction: Direction | None
+    ) -> ControlReply | None:
         def refuse(error: ControlError, message: str) -> ControlReply:
             return ControlReply(error=error, message=message)
 
@@ -511,7 +513,7 @@ class ConverterManager:
             return None
         if request.hold_ns <= 0:
             return refuse(ControlError.OUT_OF_RANGE, "hold_s must be above 0 s")
-        if operation in _TYPE_OF and type is not _TYPE_OF[operation]:
+        if operation in _DIRECTION_OF and direction is not _DIRECTION_OF[operation]:
             return refuse(
                 ControlError.OTHER_DIRECTION, f"its part in the deal is not to {operation.name}"
             )
@@ -587,7 +589,7 @@ class ConverterManager:
         if self._is_reference:
             return self._command(ConverterOrder(operation=ConverterOperation.READ), answer)
         total_a = self._total_a
-        mode = _MODE_OF[share.type]
+        mode = _MODE_OF[share.direction]
         if self.reading.mode is mode and self._base_wh is not None:
             order = self._order(ConverterOperation.CURRENT, share)
             return self._command(replace(order, grid_current_a=total_a), answer)
@@ -659,7 +661,7 @@ class ConverterManager:
             return self._command(TO_WAIT, answer)
         share = self._newest
         total_a = self._total_a
-        return self._change_mode(_MODE_OF[share.type], request, total_a, answer)
+        return self._change_mode(_MODE_OF[share.direction], request, total_a, answer)
 
     def _leave(self, deal_id: str, answer: tuple[str, ControlRequest] | None) -> list[Effect]:
         """Take a share off (all of them if no deal is named)."""
@@ -719,11 +721,11 @@ class ConverterManager:
         self._shares.clear()
         self._is_reference = False
 
-    def _own_meter_limit(self, deal: Deal, type_: DealType) -> OwnMeterLimit | None:
+    def _own_meter_limit(self, deal: Deal, direction: Direction) -> OwnMeterLimit | None:
         counts = (
-            DealType.CHARGE if self.policy.reference_side is Side.CHARGE else DealType.DISCHARGE
+            Direction.CHARGE if self.policy.reference_side is Side.CHARGE else Direction.DISCHARGE
         )
-        return OwnMeterLimit(deal.energy_wh, deal.meter) if type_ is counts else None
+        return OwnMeterLimit(deal.energy_wh, deal.meter) if direction is counts else None
 
     def _refine_limits(self) -> None:
         """Of the deals that our own meter counts, we know best where they end."""

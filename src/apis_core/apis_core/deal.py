@@ -42,7 +42,7 @@ from apis_core.types import (
     ControlOperation,
     ConverterMode,
     DealState,
-    DealType,
+    Direction,
     Side,
     StopCause,
     UnitId,
@@ -64,8 +64,8 @@ _LEAD_NS = SECOND_NS // 2  # the current that relieves the reference ends so muc
 _NEAR_POLLS = 3  # so many polls before its end the deal is polled quickly
 
 _Op = ControlOperation
-_MODES = {DealType.CHARGE: ConverterMode.CHARGE, DealType.DISCHARGE: ConverterMode.DISCHARGE}
-_ORDERS = {DealType.CHARGE: _Op.CHARGE, DealType.DISCHARGE: _Op.DISCHARGE}
+_MODES = {Direction.CHARGE: ConverterMode.CHARGE, Direction.DISCHARGE: ConverterMode.DISCHARGE}
+_ORDERS = {Direction.CHARGE: _Op.CHARGE, Direction.DISCHARGE: _Op.DISCHARGE}
 
 
 class Phase(Enum):
@@ -137,7 +137,7 @@ class DealMachine:
         self.silent_id: UnitId = NOBODY
         self.is_alone = False
         self.is_handed_over = False
-        self.stops_first = DealType.DISCHARGE
+        self.stops_first = Direction.DISCHARGE
         self.wake_ns = NEVER_NS
         self._policy = policy
         self._timing = timing
@@ -240,14 +240,14 @@ class DealMachine:
     @property
     def has_reference(self) -> bool:
         """Whether the bus is held by one of its own units."""
-        return self.deal.type_of(self.reference_id) is not None
+        return self.deal.direction_of(self.reference_id) is not None
 
     @property
     def current_ids(self) -> tuple[UnitId, ...]:
         """The units that hold a current, in the order in which they stop."""
         deal = self.deal
         sides = [deal.discharge_unit_id, deal.charge_unit_id]
-        if self.stops_first is DealType.CHARGE:
+        if self.stops_first is Direction.CHARGE:
             sides.reverse()
         return tuple(unit_id for unit_id in sides if unit_id != self.reference_id)
 
@@ -265,7 +265,7 @@ class DealMachine:
     def share_a(self, unit_id: UnitId) -> float:
         """Signed current that the deal brings to a unit. [A, + = from the bus into the unit]"""
         current_a = self._shares_a.get(unit_id, self.deal.current_a)
-        return current_a if self.deal.type_of(unit_id) is DealType.CHARGE else -current_a
+        return current_a if self.deal.direction_of(unit_id) is Direction.CHARGE else -current_a
 
     # --- what the grid master wants --------------------------------------------------------------
 
@@ -551,7 +551,9 @@ class DealMachine:
         return self._order_current(self._to_start.pop(0), now_ns)
 
     def _order_current(self, unit_id: UnitId, now_ns: int) -> list[Effect]:
-        type_ = DealType.CHARGE if unit_id == self.deal.charge_unit_id else DealType.DISCHARGE
+        direction = (
+            Direction.CHARGE if unit_id == self.deal.charge_unit_id else Direction.DISCHARGE
+        )
         self._started.append(unit_id)
         self._since_ns[unit_id] = now_ns
         self._limit_reached_ns.pop(unit_id, None)
@@ -560,7 +562,7 @@ class DealMachine:
         limit_wh = self._limit_wh(unit_id, is_at_rest=True)
         return self._ask(
             unit_id,
-            _ORDERS[type_],
+            _ORDERS[direction],
             now_ns,
             grid_current_a=abs(self.share_a(unit_id)),
             energy_limit_wh=limit_wh,
@@ -573,13 +575,13 @@ class DealMachine:
             return False
         if unit_id == self.reference_id:
             return reading.mode is ConverterMode.VOLTAGE_REFERENCE
-        type_ = self.deal.type_of(unit_id)
-        if type_ is None or reading.mode is not _MODES[type_]:
+        direction = self.deal.direction_of(unit_id)
+        if direction is None or reading.mode is not _MODES[direction]:
             return False
         setpoint_a, current_a = reading.grid_current_setpoint_a, reading.grid_current_a
         if setpoint_a is None or current_a is None:
             return True  # a converter that does not say
-        goal_a = setpoint_a if type_ is DealType.CHARGE else -setpoint_a
+        goal_a = setpoint_a if direction is Direction.CHARGE else -setpoint_a
         return abs(current_a - goal_a) <= _NO_CURRENT_A
 
     def _compensate_anew(self, now_ns: int) -> None:
@@ -624,7 +626,7 @@ class DealMachine:
             )
         self._trials += 1
         # too much runs into the reference: give less, or take more
-        sign = -1.0 if self.deal.type_of(unit_id) is DealType.DISCHARGE else 1.0
+        sign = -1.0 if self.deal.direction_of(unit_id) is Direction.DISCHARGE else 1.0
         self._shares_a[unit_id] = max(abs(self.share_a(unit_id)) + sign * error_a, 1e-3)
         self._since_ns[unit_id] = now_ns
         self._compensate_anew(now_ns)

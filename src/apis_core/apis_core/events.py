@@ -27,7 +27,7 @@ from apis_core.messages import (
 )
 from apis_core.policy import Policy
 from apis_core.scenario import Scenario
-from apis_core.types import DealType, InterchangeError, OperationMode, UnitId
+from apis_core.types import Direction, InterchangeError, OperationMode, UnitId
 
 __all__ = [
     "Answer",
@@ -147,7 +147,7 @@ class DealWanted:
 
     deal_id: str
     peer_unit_id: UnitId
-    type: DealType
+    type: Direction
     energy_wh: float
     current_a: float | None = None
     price_point_per_wh: float | None = None
@@ -211,7 +211,7 @@ class BatteryClaimed:
         failure: Why it could not even be tried; empty = it could.
     """
 
-    type: DealType
+    type: Direction
     is_granted: bool
     failure: str = ""
 
@@ -396,14 +396,14 @@ class ClaimBattery:
     Answered by :class:`BatteryClaimed` before any other event.
     """
 
-    type: DealType
+    type: Direction
 
 
 @dataclass(frozen=True, slots=True)
 class FreeBattery:
     """Give a direction of the shared battery back."""
 
-    type: DealType
+    type: Direction
 
 
 @dataclass(frozen=True, slots=True)

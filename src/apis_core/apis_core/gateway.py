@@ -21,7 +21,7 @@ from apis_core.events import (
 )
 from apis_core.interlock import Interlock
 from apis_core.messages import ControlRequest, InterchangeRequest
-from apis_core.types import ControlOperation, DealType, UnitId
+from apis_core.types import ControlOperation, Direction, UnitId
 
 __all__ = ["Gateway"]
 
@@ -37,22 +37,22 @@ class Gateway:
     def __init__(self, unit_id: UnitId, interlock: Interlock) -> None:
         self._unit_id = unit_id
         self._interlock = interlock
-        self._held: set[DealType] = set()
-        self._waiting: dict[DealType, list[Event]] = {}
+        self._held: set[Direction] = set()
+        self._waiting: dict[Direction, list[Event]] = {}
 
-    def needs(self, event: Event, asks: DealType | None) -> tuple[bool, list[Effect]]:
+    def needs(self, event: Event, asks: Direction | None) -> tuple[bool, list[Effect]]:
         """Whether an event needs a claim that is not there, and what is to be done for it.
 
         Args:
             event: That has just come; it is kept until the answer.
             asks: The direction in which this unit would ask for a deal, if that is due now.
         """
-        type_ = self._direction_of(event, asks)
-        if type_ is None or type_ in self._held:
+        direction = self._direction_of(event, asks)
+        if direction is None or direction in self._held:
             return False, []
-        is_first = type_ not in self._waiting
-        self._waiting.setdefault(type_, []).append(event)
-        return True, [ClaimBattery(type_)] if is_first else []
+        is_first = direction not in self._waiting
+        self._waiting.setdefault(direction, []).append(event)
+        return True, [ClaimBattery(direction)] if is_first else []
 
     def answered(self, answer: BatteryClaimed) -> list[Event]:
         """The events that have waited for it. What is refused, the interlock refuses in turn."""
@@ -64,16 +64,20 @@ class Gateway:
     def give_back(self) -> list[Effect]:
         """Free the directions in which no slot is taken any more."""
         self._interlock.barred = None
-        unused = [type_ for type_ in DealType if type_ in self._held - self._interlock.types]
+        unused = [
+            direction
+            for direction in Direction
+            if direction in self._held - self._interlock.directions
+        ]
         self._held -= set(unused)
-        return [FreeBattery(type_) for type_ in unused]
+        return [FreeBattery(direction) for direction in unused]
 
-    def _direction_of(self, event: Event, asks: DealType | None) -> DealType | None:
+    def _direction_of(self, event: Event, asks: Direction | None) -> Direction | None:
         match event:
             case Received(InterchangeRequest() as request) if request.unit_id != self._unit_id:
                 return request.type.opposite
             case Asked(_, ControlRequest(operation=ControlOperation.ACQUIRE, deal=deal)):
-                return deal.type_of(self._unit_id) if deal is not None else None
+                return deal.direction_of(self._unit_id) if deal is not None else None
             case DealWanted():
                 return event.type
             case Wake():

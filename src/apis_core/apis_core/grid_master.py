@@ -36,7 +36,7 @@ from apis_core.topology import why_not_activate
 from apis_core.types import (
     NOBODY,
     DealState,
-    DealType,
+    Direction,
     FaultCategory,
     FaultExtent,
     FaultLevel,
@@ -141,7 +141,7 @@ class GridMaster:
         """Whether the next grid master can go on from here, and without this unit."""
         if any(machine.phase is not Phase.RUNNING for machine in self._machines.values()):
             return False
-        is_ours = any(m.deal.type_of(self._unit_id) for m in self._machines.values())
+        is_ours = any(m.deal.direction_of(self._unit_id) for m in self._machines.values())
         stage = Stage.UP if self._machines else Stage.OFF
         return (
             not is_ours
@@ -230,7 +230,7 @@ class GridMaster:
         if has_changed and status.unit_id == self._reference.unit_id:
             effects += self._reference.look_now(now_ns)
         for machine in list(self._machines.values()):
-            if machine.deal.type_of(status.unit_id) is None:
+            if machine.deal.direction_of(status.unit_id) is None:
                 continue
             machine.hear_unit(status.unit_id, now_ns)
             reason = ""
@@ -277,7 +277,7 @@ class GridMaster:
             self._blocked_until_ns = max(self._blocked_until_ns, until_ns)
         effects: list[Effect] = []
         for machine in list(self._machines.values()):
-            if is_global or machine.deal.type_of(fault.unit_id) is not None:
+            if is_global or machine.deal.direction_of(fault.unit_id) is not None:
                 reason = f"{fault.code}: {fault.message}"
                 effects += self._end(machine, reason, now_ns, scram=is_global)
         return [*effects, *self._go_on(now_ns)]
@@ -290,7 +290,7 @@ class GridMaster:
         self._is_leaving = True
         effects: list[Effect] = []
         for machine in list(self._machines.values()):
-            is_own = machine.deal.type_of(self._unit_id) is not None
+            is_own = machine.deal.direction_of(self._unit_id) is not None
             if is_own or machine.phase is not Phase.RUNNING:
                 effects += self._end(machine, reason, now_ns)
         return [*effects, *self._go_on(now_ns)]
@@ -356,7 +356,7 @@ class GridMaster:
 
     def _users_of(self, unit_id: UnitId) -> list[DealMachine]:
         """Deals on the bus in which a unit takes part."""
-        return [m for m in self._on_bus() if m.deal.type_of(unit_id) is not None]
+        return [m for m in self._on_bus() if m.deal.direction_of(unit_id) is not None]
 
     def _reference_target_a(self) -> float:
         """What the deals together should bring the reference. [A, + = from the bus]"""
@@ -459,7 +459,7 @@ class GridMaster:
         for machine in self._machines.values():
             machine.is_alone = on_bus == [machine]
             # whose current goes first relieves the reference, and does not burden it
-            machine.stops_first = DealType.DISCHARGE if net_a >= 0.0 else DealType.CHARGE
+            machine.stops_first = Direction.DISCHARGE if net_a >= 0.0 else Direction.CHARGE
         users = self._users_of(unit_id)
         if users and reference.stage is Stage.UP:
             ids = [machine.deal.deal_id for machine in users]
@@ -485,7 +485,7 @@ class GridMaster:
         if not on_bus:
             return [*effects, *reference.end(now_ns)]
         next_ = self._machines.get(self._turn or "")
-        is_about_to = next_ is not None and next_.deal.type_of(reference.unit_id) is not None
+        is_about_to = next_ is not None and next_.deal.direction_of(reference.unit_id) is not None
         is_used = self._users_of(reference.unit_id) or is_about_to
         if reference.stage is Stage.UP and not is_used:
             effects += self._pass_on(now_ns)
@@ -588,7 +588,7 @@ class GridMaster:
         names = " and ".join(deal.deal_id for deal in running)
         effects: list[Effect] = [Note(f"goes on with {names}; {unit_id} holds the bus")]
         if self._reference.stage is Stage.OFF:
-            own = next(deal for deal in running if deal.type_of(unit_id) is not None)
+            own = next(deal for deal in running if deal.direction_of(unit_id) is not None)
             self._reference.adopt(unit_id, own.deal_id, now_ns)
             self._held_by = unit_id
         for deal in running:

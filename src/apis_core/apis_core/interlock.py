@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from apis_core.messages import Deal
-from apis_core.types import ControlError, DealType
+from apis_core.types import ControlError, Direction
 from apis_core.units import NEVER_NS
 
 __all__ = ["Interlock", "Slot"]
@@ -21,13 +21,13 @@ class Slot:
     """The right of one deal to use the unit's converter.
 
     Attributes:
-        type: Direction of this unit.
+        direction: Direction of this unit.
         energy_wh: Energy that is still to move. [Wh]
         until_ns: When it falls back unless renewed.
         deal: The deal that holds it; None = only reserved.
     """
 
-    type: DealType
+    direction: Direction
     energy_wh: float
     until_ns: int
     deal: Deal | None = None
@@ -43,7 +43,7 @@ class Interlock:
     """
 
     capacity: int
-    barred: DealType | None = None
+    barred: Direction | None = None
     _slots: dict[str, Slot] = field(default_factory=dict)
 
     @property
@@ -59,9 +59,9 @@ class Interlock:
         return bool(self._slots)
 
     @property
-    def types(self) -> set[DealType]:
+    def directions(self) -> set[Direction]:
         """Directions in which slots are taken or reserved."""
-        return {slot.type for slot in self._slots.values()}
+        return {slot.direction for slot in self._slots.values()}
 
     @property
     def deals(self) -> tuple[Deal, ...]:
@@ -82,43 +82,43 @@ class Interlock:
         """Energy that reservations and deals will still bring (+) or take (-). [Wh]"""
         return sum(
             (
-                slot.energy_wh if slot.type is DealType.CHARGE else -slot.energy_wh
+                slot.energy_wh if slot.direction is Direction.CHARGE else -slot.energy_wh
                 for slot in self._slots.values()
             ),
             0.0,
         )
 
-    def why_not(self, type: DealType) -> str:
+    def why_not(self, direction: Direction) -> str:
         """Why no further slot of that direction can be had; empty = it can."""
-        if type is self.barred:
-            return f"another unit of its battery has deals to {type.name.lower()}"
-        if any(slot.type is not type for slot in self._slots.values()):
-            return f"has a deal or a reservation to {type.opposite.name.lower()}"
+        if direction is self.barred:
+            return f"another unit of its battery has deals to {direction.name.lower()}"
+        if any(slot.direction is not direction for slot in self._slots.values()):
+            return f"has a deal or a reservation to {direction.opposite.name.lower()}"
         if len(self._slots) >= self.capacity:
             return f"all {self.capacity} slots are taken"
         return ""
 
-    def reserve(self, deal_id: str, type: DealType, energy_wh: float, until_ns: int) -> str:
+    def reserve(self, deal_id: str, direction: Direction, energy_wh: float, until_ns: int) -> str:
         """Take a slot for a negotiation; returns why not, empty = taken."""
         if deal_id in self._slots:
             return "has heard this request before"
-        reason = self.why_not(type)
+        reason = self.why_not(direction)
         if not reason:
-            self._slots[deal_id] = Slot(type, energy_wh, until_ns)
+            self._slots[deal_id] = Slot(direction, energy_wh, until_ns)
         return reason
 
-    def acquire(self, deal: Deal, type: DealType, until_ns: int) -> tuple[ControlError, str]:
+    def acquire(self, deal: Deal, direction: Direction, until_ns: int) -> tuple[ControlError, str]:
         """Take a slot for a deal, or turn its reservation into one. Doing so twice is no error."""
         slot = self._slots.get(deal.deal_id)
-        if slot is None or slot.type is not type:
-            if type is self.barred:
-                return ControlError.OTHER_DIRECTION, self.why_not(type)
+        if slot is None or slot.direction is not direction:
+            if direction is self.barred:
+                return ControlError.OTHER_DIRECTION, self.why_not(direction)
             others = [slot for key, slot in self._slots.items() if key != deal.deal_id]
-            if any(slot.type is not type for slot in others):
-                return ControlError.OTHER_DIRECTION, self.why_not(type)
+            if any(slot.direction is not direction for slot in others):
+                return ControlError.OTHER_DIRECTION, self.why_not(direction)
             if len(others) >= self.capacity:
-                return ControlError.NO_SLOT, self.why_not(type)
-        self._slots[deal.deal_id] = Slot(type, deal.energy_wh, until_ns, deal)
+                return ControlError.NO_SLOT, self.why_not(direction)
+        self._slots[deal.deal_id] = Slot(direction, deal.energy_wh, until_ns, deal)
         return ControlError.NONE, ""
 
     def held(self, deal_id: str) -> Slot | None:

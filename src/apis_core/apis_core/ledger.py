@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 
 from apis_core.errors import ProtocolMisuse
 from apis_core.messages import ConverterReading
-from apis_core.types import ConverterMode, DealType
+from apis_core.types import ConverterMode, Direction
 from apis_core.units import SECOND_NS, wh_from_w
 
 __all__ = ["Ledger", "Receipt"]
@@ -55,7 +55,7 @@ class Receipt:
 
 @dataclass(slots=True)
 class _Account:
-    type: DealType
+    direction: Direction
     current_a: float
     limit_wh: float | None = None
     grid_moved_wh: float = 0.0
@@ -67,7 +67,7 @@ class _Account:
     @property
     def signed_a(self) -> float:
         """What it brings the converter. [A, + = from the bus]"""
-        return self.current_a if self.type is DealType.CHARGE else -self.current_a
+        return self.current_a if self.direction is Direction.CHARGE else -self.current_a
 
     @property
     def room_wh(self) -> float:
@@ -86,12 +86,12 @@ class Ledger:
     _matches_orders: bool = True  # the last reading, by the deals of that time
     _matched_ns: int = 0  # the stamp of the last that was
 
-    def open(self, deal_id: str, type: DealType, current_a: float) -> None:
+    def open(self, deal_id: str, direction: Direction, current_a: float) -> None:
         """Begin to count for a deal, or change the current that decides its share.
 
         Args:
             deal_id: The deal.
-            type: This unit's direction in it.
+            direction: This unit's direction in it.
             current_a: Its current on this converter, >= 0; with 0 nothing more is counted. [A]
         """
         if not current_a >= 0.0:
@@ -100,7 +100,7 @@ class Ledger:
             )
         account = self._accounts.get(deal_id)
         if account is None:
-            self._accounts[deal_id] = _Account(type, current_a)
+            self._accounts[deal_id] = _Account(direction, current_a)
         elif current_a == 0.0:
             self.freeze(deal_id)
         else:
@@ -143,21 +143,21 @@ class Ledger:
             _confirm_assumed(self._accounts.values())
         is_seen = reading.stamp_ns - self._matched_ns <= _PATIENCE_NS
         period_ns = min(max(reading.stamp_ns - last.stamp_ns, 0), _LONGEST_NS)
-        for type_, grid_wh, battery_wh, per_grid in (
+        for direction, grid_wh, battery_wh, per_grid in (
             (
-                DealType.CHARGE,
+                Direction.CHARGE,
                 _growth(last.grid_charged_wh, reading.grid_charged_wh),
                 _growth(last.battery_charged_wh, reading.battery_charged_wh),
                 _usual_ratio(reading.grid_charged_wh, reading.battery_charged_wh),
             ),
             (
-                DealType.DISCHARGE,
+                Direction.DISCHARGE,
                 _growth(last.grid_discharged_wh, reading.grid_discharged_wh),
                 _growth(last.battery_discharged_wh, reading.battery_discharged_wh),
                 _usual_ratio(reading.grid_discharged_wh, reading.battery_discharged_wh),
             ),
         ):
-            part = [account for account in running if account.type is type_]
+            part = [account for account in running if account.direction is direction]
             wh_per_a = wh_from_w(reading.grid_voltage_v or 0.0, period_ns)
             if (
                 not is_seen

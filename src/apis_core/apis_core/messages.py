@@ -19,7 +19,7 @@ from apis_core.types import (
     ConverterError,
     ConverterMode,
     DealState,
-    DealType,
+    Direction,
     FaultCategory,
     FaultExtent,
     FaultLevel,
@@ -149,7 +149,7 @@ class InterchangeRequest:
 
     request_id: str
     unit_id: UnitId
-    type: DealType
+    type: Direction
     energy_wh: float
     current_a: float
     price_point_per_wh: float | None = None
@@ -164,7 +164,7 @@ class InterchangeAccept:
 
     request_id: str
     unit_id: UnitId
-    type: DealType | None
+    type: Direction | None
     reason: str = ""
     energy_wh: float | None = None
     current_a: float | None = None
@@ -209,12 +209,12 @@ class Deal:
         low, high = sorted((self.discharge_unit_id, self.charge_unit_id))
         return low, high
 
-    def type_of(self, unit_id: UnitId) -> DealType | None:
+    def direction_of(self, unit_id: UnitId) -> Direction | None:
         """The direction of a unit in this deal; None if it has no part in it."""
         if unit_id == self.charge_unit_id:
-            return DealType.CHARGE
+            return Direction.CHARGE
         if unit_id == self.discharge_unit_id:
-            return DealType.DISCHARGE
+            return Direction.DISCHARGE
         return None
 
 

@@ -13,7 +13,7 @@ from apis_core.error_messages import NUMBER_LIMIT
 from apis_core.messages import Deal, InterchangeAccept, InterchangeRequest
 from apis_core.policy import Policy
 from apis_core.scenario import Rule, Rules, Section, band_of
-from apis_core.types import NOBODY, DealType, SelectionStrategy, UnitId
+from apis_core.types import NOBODY, Direction, SelectionStrategy, UnitId
 
 __all__ = [
     "MOST_CURRENT_A",
@@ -37,13 +37,13 @@ class Offer:
     """What the scenario would ask for or give.
 
     Attributes:
-        type: Own direction.
+        direction: Own direction.
         energy_wh: Whole watt-hours, > 0. [Wh]
         price_point_per_wh: Limit of the own side; None = any price. [point/Wh]
         pair_unit_id: The only partner that will do; NOBODY = anyone.
     """
 
-    type: DealType
+    direction: Direction
     energy_wh: float
     price_point_per_wh: float | None
     pair_unit_id: UnitId
@@ -57,10 +57,10 @@ def evaluate_request(section: Section, remaining_wh: float) -> Offer | None:
         remaining_wh: Energy in the battery, with deals under way already added or taken off. [Wh]
     """
     rules = section.request.get(band_of(section, remaining_wh) or "")
-    for type_ in (DealType.CHARGE, DealType.DISCHARGE):
-        rule = _rule_of(rules, type_)
+    for direction in (Direction.CHARGE, Direction.DISCHARGE):
+        rule = _rule_of(rules, direction)
         if rule is not None:  # only one direction is ever used, as in the original
-            return _offer(type_, rule, remaining_wh)
+            return _offer(direction, rule, remaining_wh)
     return None
 
 
@@ -109,7 +109,7 @@ def choose_accept(
     ]
     if strategy is SelectionStrategy.POINT_AND_AMOUNT:
         candidates = [accept for accept in candidates if _price_suits(request, accept)]
-        sign = 1.0 if request.type is DealType.CHARGE else -1.0
+        sign = 1.0 if request.type is Direction.CHARGE else -1.0
         # an accept without a price takes whatever the requester's limit is
         limit = request.price_point_per_wh or 0.0
         return min(
@@ -204,7 +204,7 @@ class Negotiation:
         energy_wh = deal_energy_wh(self.request.energy_wh, accept.energy_wh, policy)
         if energy_wh == 0.0:
             return f"{accept.unit_id} offers {accept.energy_wh:g} Wh, too little for a deal"
-        charges = self.request.type is DealType.CHARGE
+        charges = self.request.type is Direction.CHARGE
         asked, answered = self.request.unit_id, accept.unit_id
         price = accept.price_point_per_wh if not charges else self.request.price_point_per_wh
         return Deal(
@@ -220,22 +220,22 @@ class Negotiation:
         )
 
 
-def _rule_of(rules: Rules | None, type_: DealType) -> Rule | None:
+def _rule_of(rules: Rules | None, direction: Direction) -> Rule | None:
     if rules is None:
         return None
-    return rules.charge if type_ is DealType.CHARGE else rules.discharge
+    return rules.charge if direction is Direction.CHARGE else rules.discharge
 
 
-def _offer(type_: DealType, rule: Rule, remaining_wh: float) -> Offer | None:
+def _offer(direction: Direction, rule: Rule, remaining_wh: float) -> Offer | None:
     missing_wh = rule.limit_wh - remaining_wh
-    energy_wh = float(int(missing_wh if type_ is DealType.CHARGE else -missing_wh))
+    energy_wh = float(int(missing_wh if direction is Direction.CHARGE else -missing_wh))
     if energy_wh <= 0.0:
         return None
-    return Offer(type_, energy_wh, rule.price_point_per_wh, rule.pair_unit_id or NOBODY)
+    return Offer(direction, energy_wh, rule.price_point_per_wh, rule.pair_unit_id or NOBODY)
 
 
 def _price_suits(request: InterchangeRequest, accept: InterchangeAccept) -> bool:
     limit, price = request.price_point_per_wh, accept.price_point_per_wh
     if limit is None or price is None:
         return True
-    return price <= limit if request.type is DealType.CHARGE else price >= limit
+    return price <= limit if request.type is Direction.CHARGE else price >= limit

@@ -167,8 +167,8 @@ class OrderHandler:
             return [Answer(call_id, self._report(request.deal_id, error, message))]
 
         deal = request.deal
-        type_ = deal.type_of(state.unit_id) if deal is not None else None
-        if deal is None or type_ is None or deal.deal_id != request.deal_id:
+        direction = deal.direction_of(state.unit_id) if deal is not None else None
+        if deal is None or direction is None or deal.deal_id != request.deal_id:
             return answer(ControlError.OUT_OF_RANGE, f"has no part in deal {request.deal_id}")
         capacity_a = state.hardware.grid_current_capacity_a
         if not 0.0 < deal.current_a <= capacity_a:
@@ -186,7 +186,7 @@ class OrderHandler:
             return answer(ControlError.NOT_DEALING, reason)
         was_held = state.interlock.held(deal.deal_id) is not None
         until_ns = now_ns + max(request.hold_ns, state.timing.deal.hold_ns)
-        error, message = state.interlock.acquire(deal, type_, until_ns)
+        error, message = state.interlock.acquire(deal, direction, until_ns)
         if error is not ControlError.NONE or was_held:
             return answer(error, message)
         return [Record(DealOpened(deal)), *answer(ControlError.NONE, "")]

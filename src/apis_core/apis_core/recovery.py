@@ -265,7 +265,7 @@ class DealRecovery:
 
     def _is_held(self, unit_id: UnitId, deals: list[Deal]) -> bool:
         """Whether a unit says in this term that it holds the bus, for one of those deals."""
-        if unit_id not in self._heard or all(deal.type_of(unit_id) is None for deal in deals):
+        if unit_id not in self._heard or all(deal.direction_of(unit_id) is None for deal in deals):
             return False
         return self._statuses[unit_id].converter.mode is ConverterMode.VOLTAGE_REFERENCE
 

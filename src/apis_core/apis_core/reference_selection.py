@@ -54,7 +54,7 @@ def next_reference(
     """
     newest_first = sorted(deals, key=lambda deal: (deal.started_ns, deal.deal_id), reverse=True)
     for deal in newest_first:
-        if deal.type_of(present_id) is not None and present_id not in excluded_ids:
+        if deal.direction_of(present_id) is not None and present_id not in excluded_ids:
             return present_id, deal.deal_id
     able = [
         (unit_id, deal.deal_id)

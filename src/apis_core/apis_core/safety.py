@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from apis_core.hardware import Hardware
 from apis_core.messages import ConverterReading
 from apis_core.policy import Policy
-from apis_core.types import Alarm, ConverterMode, DealType
+from apis_core.types import Alarm, ConverterMode, Direction
 
 __all__ = ["Debounce", "dynamic_violation", "mode_violation", "static_violation"]
 
-_MODE_OF = {DealType.CHARGE: ConverterMode.CHARGE, DealType.DISCHARGE: ConverterMode.DISCHARGE}
+_MODE_OF = {Direction.CHARGE: ConverterMode.CHARGE, Direction.DISCHARGE: ConverterMode.DISCHARGE}
 
 
 @dataclass(slots=True)
@@ -127,7 +127,7 @@ def dynamic_violation(
 
 def mode_violation(
     mode: ConverterMode,
-    types: Collection[DealType],
+    directions: Collection[Direction],
     *,
     is_transitional: bool = True,
     is_reference: bool | None = None,
@@ -138,22 +138,22 @@ def mode_violation(
 
     Args:
         mode: Of the converter.
-        types: This unit's directions in the deals that have a share of its current.
+        directions: This unit's directions in the deals that have a share of its current.
         is_transitional: One of them is about to start or has reached its limit, so that the
             converter may be off.
         is_reference: Whether it is ordered to hold the voltage of the bus; None = either way.
     """
-    if not types:
+    if not directions:
         fits = mode is ConverterMode.WAIT
         return None if fits else ("on_without_deal", f"it is in {mode.name} for no deal")
     if mode is ConverterMode.WAIT:
         return None if is_transitional else ("off_in_deal", "it is in WAIT while its deals run")
     if mode is ConverterMode.VOLTAGE_REFERENCE and is_reference is not False:
         return None
-    wanted = {_MODE_OF[type_] for type_ in types}
+    wanted = {_MODE_OF[direction] for direction in directions}
     if wanted == {mode} and not is_reference:
         return None
-    names = " and ".join(sorted(type_.name for type_ in types))
+    names = " and ".join(sorted(direction.name for direction in directions))
     if is_reference:
         names += " and to hold the voltage"
     return "mode_against_deal", f"it is in {mode.name}, its deals want it to {names}"

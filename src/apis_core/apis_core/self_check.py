@@ -60,13 +60,13 @@ class SelfCheck:
             state.policy,
             is_voltage_masked=converter.is_voltage_masked(now_ns),
         )
-        amiss = [seen, mode_violation(reading.mode, converter.types)]
+        amiss = [seen, mode_violation(reading.mode, converter.directions)]
         violations = [violation for violation in amiss if violation is not None]
         self._debounce.keep_only([code for code, _ in violations])
         effects: list[Effect] = []
         for code, message in violations:
             if self._debounce.is_real(code, reading.stamp_ns, now_ns):
                 effects += self._raise_fault(code, message, now_ns)
-                if not converter.types:
+                if not converter.directions:
                     effects += converter.stop(message, now_ns)
         return effects

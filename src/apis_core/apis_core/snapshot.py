@@ -13,7 +13,7 @@ from apis_core.deal import Phase
 from apis_core.hardware import Hardware
 from apis_core.messages import ConverterReading, Deal, Fault, UnitStatus
 from apis_core.policy import Policy
-from apis_core.types import DealType, OperationMode, UnitId
+from apis_core.types import Direction, OperationMode, UnitId
 from apis_core.voltage_reference import Stage
 
 __all__ = ["DealSnapshot", "GridMasterSnapshot", "UnitSnapshot"]
@@ -102,7 +102,7 @@ class UnitSnapshot:
     peers: Mapping[UnitId, tuple[UnitStatus, int]]
     open_deals: Mapping[str, Deal]
     slot_deals: tuple[Deal, ...]
-    slot_directions: frozenset[DealType]
+    slot_directions: frozenset[Direction]
     slot_capacity: int
     shares: Mapping[str, ShareSnapshot]
     fault_codes: tuple[str, ...]

@@ -39,7 +39,7 @@ from apis_core.scenario import Section
 from apis_core.timing import Timing
 from apis_core.types import (
     NOBODY,
-    DealType,
+    Direction,
     InterchangeError,
     SelectionStrategy,
     SubmitError,
@@ -119,10 +119,10 @@ class Trader:
         window_ns = self._negotiation.until_ns if self._negotiation else NEVER_NS
         return min(self._due_ns, window_ns)
 
-    def asks(self, conditions: TradingConditions, now_ns: int) -> DealType | None:
+    def asks(self, conditions: TradingConditions, now_ns: int) -> Direction | None:
         """The direction in which it would ask for a deal now; None = it would not."""
         offer = self._wish(conditions) if now_ns >= self._due_ns else None
-        return offer.type if offer is not None else None
+        return offer.direction if offer is not None else None
 
     def look_now(self, now_ns: int) -> None:
         """The charge has come into another band: look at the scenario now, not when it is time.
@@ -186,7 +186,7 @@ class Trader:
         accept = InterchangeAccept(
             request_id=request.request_id,
             unit_id=self._unit_id,
-            type=offer.type,
+            type=offer.direction,
             energy_wh=offer.energy_wh,
             current_a=self._policy.deal_current_a,
             price_point_per_wh=offer.price_point_per_wh,
@@ -206,7 +206,7 @@ class Trader:
 
     def want(self, wanted: DealWanted, conditions: TradingConditions, now_ns: int) -> list[Effect]:
         """An operator wants a deal; what can be refused here is refused at once."""
-        charges = wanted.type is DealType.CHARGE
+        charges = wanted.type is Direction.CHARGE
         deal = Deal(
             deal_id=wanted.deal_id,
             request_unit_id=self._unit_id,
@@ -292,7 +292,7 @@ class Trader:
         request = InterchangeRequest(
             request_id=f"{self._unit_id}-{self._random.getrandbits(64):016x}",
             unit_id=self._unit_id,
-            type=offer.type,
+            type=offer.direction,
             energy_wh=offer.energy_wh,
             current_a=self._policy.deal_current_a,
             price_point_per_wh=offer.price_point_per_wh,
@@ -314,13 +314,13 @@ class Trader:
             return conditions.why_not or "does not know its state of charge"
         offer = evaluate_accept(conditions.section, conditions.expected_wh, request, self._unit_id)
         if isinstance(offer, Offer) and offer.energy_wh < self._policy.deal_energy_min_wh:
-            return f"has only {offer.energy_wh:g} Wh to {offer.type.name.lower()}"
+            return f"has only {offer.energy_wh:g} Wh to {offer.direction.name.lower()}"
         return offer
 
     def _reserve(self, deal_id: str, offer: Offer, energy_wh: float, now_ns: int) -> str:
         committed_wh = min(energy_wh, self._policy.deal_energy_max_wh)
         until_ns = now_ns + self._timing.reservation_ns
-        return self._interlock.reserve(deal_id, offer.type, committed_wh, until_ns)
+        return self._interlock.reserve(deal_id, offer.direction, committed_wh, until_ns)
 
     def _conclude(self, conditions: TradingConditions, now_ns: int) -> list[Effect]:
         negotiation = self._negotiation

@@ -17,7 +17,7 @@ __all__ = [
     "ConverterError",
     "ConverterMode",
     "DealState",
-    "DealType",
+    "Direction",
     "FaultCategory",
     "FaultExtent",
     "FaultLevel",
@@ -82,16 +82,16 @@ class StopCause(IntEnum):
     TRIP = 3
 
 
-class DealType(IntEnum):
+class Direction(IntEnum):
     """A unit's own direction in a request, an accept or a deal."""
 
     CHARGE = 1
     DISCHARGE = 2
 
     @property
-    def opposite(self) -> DealType:
+    def opposite(self) -> Direction:
         """The other side's direction."""
-        return DealType.DISCHARGE if self is DealType.CHARGE else DealType.CHARGE
+        return Direction.DISCHARGE if self is Direction.CHARGE else Direction.CHARGE
 
 
 class DealState(IntEnum):

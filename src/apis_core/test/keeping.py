@@ -11,10 +11,10 @@ from apis_core.messages import (
     ConverterReply,
     Deal,
 )
-from apis_core.types import ControlError, ControlOperation, ConverterMode, DealType
+from apis_core.types import ControlError, ControlOperation, ConverterMode, Direction
 from apis_core.units import SECOND_NS as S
 
-CHARGE, DISCHARGE = DealType.CHARGE, DealType.DISCHARGE
+CHARGE, DISCHARGE = Direction.CHARGE, Direction.DISCHARGE
 Op, M = ControlOperation, ConverterMode
 HOLD_NS = 20 * S
 RETRY_NS = 1 * S
@@ -43,9 +43,11 @@ def order(operation, **changes):
     return ControlRequest(operation=operation, **{**fields, **needs, **changes})
 
 
-def deal(type_=CHARGE, deal_id="d", **changes):
+def deal(direction=CHARGE, deal_id="d", **changes):
     """A deal in which E001 has that direction; None = it has no part in it."""
-    sides = {CHARGE: ("E002", "E001"), DISCHARGE: ("E001", "E002"), None: ("E002", "E003")}[type_]
+    sides = {CHARGE: ("E002", "E001"), DISCHARGE: ("E001", "E002"), None: ("E002", "E003")}[
+        direction
+    ]
     fields = {"energy_wh": 50.0, "current_a": 2.0, **changes}
     return Deal(
         deal_id=deal_id,
@@ -61,16 +63,16 @@ def orders(effects):
     return [effect.order for effect in effects if isinstance(effect, Command)]
 
 
-def run(manager, mode, now_ns=0, *, type_=None, **changes):
+def run(manager, mode, now_ns=0, *, direction=None, **changes):
     """Bring the manager's converter into an active mode by a lawful order."""
     operation = {
         M.CHARGE: Op.CHARGE,
         M.DISCHARGE: Op.DISCHARGE,
         M.VOLTAGE_REFERENCE: Op.VOLTAGE_REFERENCE,
     }[mode]
-    type_ = type_ or (DISCHARGE if mode is M.DISCHARGE else CHARGE)
+    direction = direction or (DISCHARGE if mode is M.DISCHARGE else CHARGE)
     manager.hear_reading(reading(), now_ns)
-    (command,) = manager.obey("ask", order(operation, **changes), deal(type_), now_ns)
+    (command,) = manager.obey("ask", order(operation, **changes), deal(direction), now_ns)
     counters = {"grid_charged_wh": 0.0, "grid_discharged_wh": 0.0}
     reply = ConverterReply(reading=reading(mode, stamp_ns=now_ns + 1, **counters))
     answer = manager.answered(command.call_id, reply, None, now_ns)[-1]

@@ -20,7 +20,7 @@ from apis_core.messages import (
     Deal,
 )
 from apis_core.snapshot import GridMasterSnapshot
-from apis_core.types import ConverterMode, DealState, DealType, OperationMode
+from apis_core.types import ConverterMode, DealState, Direction, OperationMode
 from apis_core.units import s_from_ns
 
 SOCS = {"E001": 0.9, "E002": 0.5, "E003": 0.5, "E004": 0.9}
@@ -60,7 +60,7 @@ class Market(Village):
             DealWanted(
                 deal_id=deal_id,
                 peer_unit_id=taker,
-                type=DealType.DISCHARGE,
+                type=Direction.DISCHARGE,
                 energy_wh=energy_wh,
                 current_a=1.0,
             ),

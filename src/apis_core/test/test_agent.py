@@ -25,7 +25,7 @@ from apis_core.types import (
     ControlOperation,
     ConverterMode,
     DealState,
-    DealType,
+    Direction,
     InterchangeError,
     OperationMode,
     StopCause,
@@ -381,7 +381,7 @@ def test_a_queued_deal_that_ends_leaves_the_running_one_alone():
 
 def want(village: Village, **changes: object) -> list[Effect]:
     """An operator asks E003 for a deal by hand; what its agent wants at once."""
-    wanted = {"deal_id": "hand", "peer_unit_id": "E002", "type": DealType.DISCHARGE}
+    wanted = {"deal_id": "hand", "peer_unit_id": "E002", "type": Direction.DISCHARGE}
     event = DealWanted(**{**wanted, "energy_wh": 30.0, **changes})  # type: ignore[arg-type]
     effects = village.agents["E003"].handle(event, village.now_ns)
     village._do("E003", effects)

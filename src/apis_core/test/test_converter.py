@@ -38,7 +38,7 @@ from apis_core.units import SECOND_NS as S
 
 
 @pytest.mark.parametrize(
-    ("request_", "type_", "error"),
+    ("request_", "direction", "error"),
     [
         (order(Op.CHARGE, hold_ns=0), CHARGE, ControlError.OUT_OF_RANGE),
         (order(Op.VOLTAGE_REFERENCE, hold_ns=-1), CHARGE, ControlError.OUT_OF_RANGE),
@@ -63,10 +63,10 @@ from apis_core.units import SECOND_NS as S
         (order(Op.CURRENT, grid_current_a=0.0), CHARGE, ControlError.OUT_OF_RANGE),
     ],
 )
-def test_8_4_an_order_that_makes_no_sense_is_refused(manager, request_, type_, error):
+def test_8_4_an_order_that_makes_no_sense_is_refused(manager, request_, direction, error):
     now = reading()
     manager.hear_reading(now, 0)
-    (answer,) = manager.obey("ask", request_, deal(type_), 0)
+    (answer,) = manager.obey("ask", request_, deal(direction), 0)
     assert isinstance(answer, Answer)
     assert answer.call_id == "ask"
     assert answer.reply.error is error
@@ -130,7 +130,7 @@ COMMON = ConverterOrder(
 
 
 @pytest.mark.parametrize(
-    ("request_", "type_", "expected"),
+    ("request_", "direction", "expected"),
     [
         (
             order(Op.CHARGE, energy_limit_wh=60.0),
@@ -158,9 +158,9 @@ COMMON = ConverterOrder(
         (order(Op.HOLD), CHARGE, READ),  # nothing is on that could be held
     ],
 )
-def test_8_4_what_the_driver_is_told(manager, request_, type_, expected):
+def test_8_4_what_the_driver_is_told(manager, request_, direction, expected):
     manager.hear_reading(reading(), 0)
-    assert orders(manager.obey("ask", request_, deal(type_), 0)) == [expected]
+    assert orders(manager.obey("ask", request_, deal(direction), 0)) == [expected]
 
 
 HOLD = replace(COMMON, operation=ConverterOperation.HOLD)

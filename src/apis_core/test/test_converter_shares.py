@@ -29,11 +29,11 @@ from apis_core.units import SECOND_NS as S
 CURRENT, MODE = ConverterOperation.CURRENT, ConverterOperation.MODE
 
 
-def add(manager, deal_id, current_a=1.0, type_=CHARGE, **changes):
+def add(manager, deal_id, current_a=1.0, direction=CHARGE, **changes):
     """One more deal joins; the order to the driver."""
-    operation = Op.CHARGE if type_ is CHARGE else Op.DISCHARGE
+    operation = Op.CHARGE if direction is CHARGE else Op.DISCHARGE
     request = order(operation, deal_id=deal_id, grid_current_a=current_a, **changes)
-    (command,) = manager.obey("ask", request, deal(type_, deal_id), 0)
+    (command,) = manager.obey("ask", request, deal(direction, deal_id), 0)
     return command
 
 
@@ -326,16 +326,17 @@ def test_7_6_a_deal_that_leaves_the_reference_leaves_it_on_for_the_other(manager
 
 
 @pytest.mark.parametrize(
-    ("type_", "mode", "voltage_v"), [(CHARGE, M.CHARGE, 350.0), (DISCHARGE, M.DISCHARGE, 380.0)]
+    ("direction", "mode", "voltage_v"),
+    [(CHARGE, M.CHARGE, 350.0), (DISCHARGE, M.DISCHARGE, 380.0)],
 )
 def test_7_6_1_an_old_reference_goes_back_to_the_currents_of_its_deals(
-    manager, type_, mode, voltage_v
+    manager, direction, mode, voltage_v
 ):
-    run(manager, M.VOLTAGE_REFERENCE, type_=type_)
-    manager.obey("ask", order(Op.CURRENT, grid_current_a=0.0), deal(type_), 0)
-    add(manager, "e", 1.0, type_)
-    add(manager, "f", 0.5, type_)
-    (told,) = orders(manager.obey("ask", order(Op.DID_HAND_OVER), deal(type_), 0))
+    run(manager, M.VOLTAGE_REFERENCE, direction=direction)
+    manager.obey("ask", order(Op.CURRENT, grid_current_a=0.0), deal(direction), 0)
+    add(manager, "e", 1.0, direction)
+    add(manager, "f", 0.5, direction)
+    (told,) = orders(manager.obey("ask", order(Op.DID_HAND_OVER), deal(direction), 0))
     assert (told.operation, told.mode) == (MODE, mode)
     assert (told.grid_current_a, told.grid_voltage_v, told.droop_ratio) == (1.5, voltage_v, 0.0)
     assert manager.deal_ids == ("e", "f")

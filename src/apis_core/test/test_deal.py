@@ -13,7 +13,7 @@ from apis_core.types import (
     ControlError,
     ConverterMode,
     DealState,
-    DealType,
+    Direction,
     Meter,
     Side,
     StopCause,
@@ -55,10 +55,10 @@ def test_7_the_whole_way_of_a_deal(run):
 @pytest.mark.parametrize(
     ("reference", "stops_first", "started"),
     [
-        (TAKER, DealType.DISCHARGE, [(TAKER, Op.CHARGE), (GIVER, Op.DISCHARGE)]),
-        (GIVER, DealType.DISCHARGE, [(GIVER, Op.DISCHARGE), (TAKER, Op.CHARGE)]),
-        ("E004", DealType.DISCHARGE, [(TAKER, Op.CHARGE), (GIVER, Op.DISCHARGE)]),
-        ("E004", DealType.CHARGE, [(GIVER, Op.DISCHARGE), (TAKER, Op.CHARGE)]),
+        (TAKER, Direction.DISCHARGE, [(TAKER, Op.CHARGE), (GIVER, Op.DISCHARGE)]),
+        (GIVER, Direction.DISCHARGE, [(GIVER, Op.DISCHARGE), (TAKER, Op.CHARGE)]),
+        ("E004", Direction.DISCHARGE, [(TAKER, Op.CHARGE), (GIVER, Op.DISCHARGE)]),
+        ("E004", Direction.CHARGE, [(GIVER, Op.DISCHARGE), (TAKER, Op.CHARGE)]),
     ],
 )
 def test_7_3_the_units_start_in_the_order_that_relieves_the_reference(

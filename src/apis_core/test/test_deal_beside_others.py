@@ -8,7 +8,7 @@ from deal_run import GIVER, TAKER, TIMING, WAIT, Op, Run, S
 from apis_core.deal import Phase
 from apis_core.energy_limit import Sample
 from apis_core.messages import ControlReply, ConverterReading
-from apis_core.types import ControlError, ConverterMode, DealState, DealType, StopCause
+from apis_core.types import ControlError, ConverterMode, DealState, Direction, StopCause
 
 OTHER = "E004"  # holds the bus, and has no part in the deal
 
@@ -159,7 +159,7 @@ def test_7_4_a_taker_that_is_left_alone_by_the_giver_does_not_draw_on_the_refere
 
 @pytest.mark.parametrize(
     ("stops_first", "stopped"),
-    [(DealType.DISCHARGE, [GIVER, TAKER]), (DealType.CHARGE, [TAKER, GIVER])],
+    [(Direction.DISCHARGE, [GIVER, TAKER]), (Direction.CHARGE, [TAKER, GIVER])],
 )
 def test_7_4_whose_current_goes_first_relieves_the_reference(run, stops_first, stopped):
     beside(run)

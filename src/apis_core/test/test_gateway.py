@@ -8,9 +8,9 @@ import pytest
 from village import Village
 
 from apis_core.events import BatteryClaimed, ClaimBattery, FreeBattery
-from apis_core.types import DealType, OperationMode
+from apis_core.types import Direction, OperationMode
 
-CHARGE, DISCHARGE = DealType.CHARGE, DealType.DISCHARGE
+CHARGE, DISCHARGE = Direction.CHARGE, Direction.DISCHARGE
 SOCS = {"E001": 0.92, "E002": 0.50, "E003": 0.80}
 
 
@@ -18,18 +18,18 @@ class Host:
     """The locks of one host, without files."""
 
     def __init__(self) -> None:
-        self.holders: dict[DealType, str] = {}
+        self.holders: dict[Direction, str] = {}
         self.failure = ""
         self.log: list[str] = []
 
-    def claim(self, who: str, type_: DealType) -> BatteryClaimed:
-        holder = self.holders.setdefault(type_, who)
-        self.log.append(f"{who} claims {type_.name}: {holder == who}")
-        return BatteryClaimed(type_, holder == who and not self.failure, self.failure)
+    def claim(self, who: str, direction: Direction) -> BatteryClaimed:
+        holder = self.holders.setdefault(direction, who)
+        self.log.append(f"{who} claims {direction.name}: {holder == who}")
+        return BatteryClaimed(direction, holder == who and not self.failure, self.failure)
 
-    def free(self, who: str, type_: DealType) -> None:
-        assert self.holders.pop(type_) == who
-        self.log.append(f"{who} frees {type_.name}")
+    def free(self, who: str, direction: Direction) -> None:
+        assert self.holders.pop(direction) == who
+        self.log.append(f"{who} frees {direction.name}")
 
 
 class Cellar(Village):
@@ -90,7 +90,7 @@ def test_w28_a_direction_claimed_in_vain_is_given_back_at_once():
 def test_13_a_lock_that_fails_is_a_fault_of_the_framework():
     cellar = Cellar()
     cellar.host.failure = "no such folder"
-    cellar.host.claim = lambda who, type_: BatteryClaimed(type_, False, "no such folder")
+    cellar.host.claim = lambda who, direction: BatteryClaimed(direction, False, "no such folder")
     failed = lambda: "battery_lock_failed" in cellar.snapshot("E002").fault_codes  # noqa: E731
     assert cellar.run_until(failed, 300.0)
     cellar.run_for(60.0)

@@ -2,10 +2,10 @@ import pytest
 
 from apis_core.interlock import Interlock, Slot
 from apis_core.messages import Deal
-from apis_core.types import ControlError, DealType
+from apis_core.types import ControlError, Direction
 from apis_core.units import NEVER_NS
 
-CHARGE, DISCHARGE = DealType.CHARGE, DealType.DISCHARGE
+CHARGE, DISCHARGE = Direction.CHARGE, Direction.DISCHARGE
 DONE = (ControlError.NONE, "")
 
 
@@ -107,11 +107,11 @@ def test_deals_stand_in_the_order_in_which_they_took_their_slots():
     assert [held.deal_id for held in lock.deals] == ["z", "a"]
 
 
-@pytest.mark.parametrize(("type_", "expected_wh"), [(CHARGE, 75.0), (DISCHARGE, -75.0)])
-def test_committed_energy_counts_reservations_and_deals(type_, expected_wh):
+@pytest.mark.parametrize(("direction", "expected_wh"), [(CHARGE, 75.0), (DISCHARGE, -75.0)])
+def test_committed_energy_counts_reservations_and_deals(direction, expected_wh):
     lock = Interlock(2)
-    lock.reserve("a", type_, 25.0, 10)
-    lock.acquire(deal("b", 50.0), type_, 10)
+    lock.reserve("a", direction, 25.0, 10)
+    lock.acquire(deal("b", 50.0), direction, 10)
     assert lock.committed_wh == expected_wh
 
 
@@ -130,6 +130,6 @@ def test_what_is_not_renewed_falls_back_at_its_time(now_ns, expected):
 
 def test_a_request_heard_twice_does_not_turn_its_deal_into_a_reservation():
     interlock = Interlock(2)
-    interlock.acquire(deal("d"), DealType.CHARGE, 100)
-    assert interlock.reserve("d", DealType.CHARGE, 10.0, 50) == "has heard this request before"
+    interlock.acquire(deal("d"), Direction.CHARGE, 100)
+    assert interlock.reserve("d", Direction.CHARGE, 10.0, 50) == "has heard this request before"
     assert interlock.held("d") is not None

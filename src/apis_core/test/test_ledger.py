@@ -5,10 +5,10 @@ from hypothesis import strategies as st
 from apis_core.errors import ProtocolMisuse
 from apis_core.ledger import Ledger, Receipt
 from apis_core.messages import ConverterReading
-from apis_core.types import ConverterMode, DealType
+from apis_core.types import ConverterMode, Direction
 from apis_core.units import SECOND_NS
 
-CHARGE, DISCHARGE = DealType.CHARGE, DealType.DISCHARGE
+CHARGE, DISCHARGE = Direction.CHARGE, Direction.DISCHARGE
 
 
 def counters(charged=0.0, discharged=0.0, battery_charged=0.0, battery_discharged=0.0):
@@ -27,12 +27,12 @@ def moved(ledger, deal_id):
 
 
 @pytest.mark.parametrize(
-    ("type_", "grid_wh", "battery_wh"), [(CHARGE, 10.0, 9.0), (DISCHARGE, 4.0, 5.0)]
+    ("direction", "grid_wh", "battery_wh"), [(CHARGE, 10.0, 9.0), (DISCHARGE, 4.0, 5.0)]
 )
-def test_a_deal_gets_what_the_counters_of_its_direction_grew_by(type_, grid_wh, battery_wh):
+def test_a_deal_gets_what_the_counters_of_its_direction_grew_by(direction, grid_wh, battery_wh):
     ledger = Ledger()
     ledger.count(counters(100.0, 200.0, 90.0, 210.0))
-    ledger.open("d", type_, 2.0)
+    ledger.open("d", direction, 2.0)
     ledger.count(counters(110.0, 204.0, 99.0, 215.0))
     assert moved(ledger, "d") == (grid_wh, battery_wh)
 
@@ -117,13 +117,13 @@ def test_a_receipt_is_a_copy():
 @pytest.mark.parametrize("current_a", [-1.0, float("nan")])
 def test_a_share_needs_a_current(current_a):
     with pytest.raises(ProtocolMisuse, match="deal d: a share needs a current of at least 0 A"):
-        Ledger().open("d", DealType.CHARGE, current_a)
+        Ledger().open("d", Direction.CHARGE, current_a)
 
 
 def test_a_frozen_account_keeps_what_it_has_and_gets_no_more():
     ledger = Ledger()
-    ledger.open("d", DealType.CHARGE, 1.0)
-    ledger.open("e", DealType.CHARGE, 1.0)
+    ledger.open("d", Direction.CHARGE, 1.0)
+    ledger.open("e", Direction.CHARGE, 1.0)
     ledger.count(ConverterReading(grid_charged_wh=0.0, battery_charged_wh=0.0))
     ledger.count(ConverterReading(grid_charged_wh=2.0, battery_charged_wh=1.8))
     ledger.freeze("d")
@@ -143,7 +143,7 @@ def test_w15_all_that_flows_is_booked_once_and_not_beyond_a_limit(
 ):
     ledger = Ledger()
     for index, current_a in enumerate(currents_a):
-        ledger.open(str(index), DealType.DISCHARGE, current_a)
+        ledger.open(str(index), Direction.DISCHARGE, current_a)
         ledger.limit(str(index), limits_wh[index])
     total_wh = 0.0
     ledger.count(ConverterReading(grid_charged_wh=0.0, grid_discharged_wh=0.0))

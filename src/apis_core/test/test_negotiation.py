@@ -13,21 +13,21 @@ from apis_core.negotiation import (
     why_no_deal_size,
 )
 from apis_core.scenario import Band, Rule, Rules, Section
-from apis_core.types import NOBODY, DealType, Meter, SelectionStrategy
+from apis_core.types import NOBODY, Direction, Meter, SelectionStrategy
 
-CHARGE, DISCHARGE = DealType.CHARGE, DealType.DISCHARGE
+CHARGE, DISCHARGE = Direction.CHARGE, Direction.DISCHARGE
 AMOUNT, POINT = SelectionStrategy.AMOUNT, SelectionStrategy.POINT_AND_AMOUNT
 
 
-def request(type_=CHARGE, energy_wh=300.0, **changes):
+def request(direction=CHARGE, energy_wh=300.0, **changes):
     fields = {"request_id": "r", "unit_id": "E001", "current_a": 2.0, "window_ns": 10}
-    return InterchangeRequest(type=type_, energy_wh=energy_wh, **{**fields, **changes})
+    return InterchangeRequest(type=direction, energy_wh=energy_wh, **{**fields, **changes})
 
 
-def accept(unit_id="E002", type_=DISCHARGE, energy_wh=100.0, price=10.0, **changes):
+def accept(unit_id="E002", direction=DISCHARGE, energy_wh=100.0, price=10.0, **changes):
     fields = {"request_id": "r", "current_a": 2.0, "price_point_per_wh": price}
     return InterchangeAccept(
-        unit_id=unit_id, type=type_, energy_wh=energy_wh, **{**fields, **changes}
+        unit_id=unit_id, type=direction, energy_wh=energy_wh, **{**fields, **changes}
     )
 
 
@@ -176,7 +176,7 @@ def test_4_4_amount_is_cut_to_whole_units(
     "unsuitable",
     [
         no("E002", "is in soft stop"),
-        accept(type_=CHARGE),  # the wrong direction
+        accept(direction=CHARGE),  # the wrong direction
         accept(energy_wh=None),
         accept(energy_wh=0.0),
         accept(current_a=None),
@@ -208,7 +208,7 @@ def test_4_5_amount_takes_the_largest_and_the_earliest_of_equals(energies, chose
 
 
 @pytest.mark.parametrize(
-    ("type_", "limit", "offers", "chosen"),
+    ("direction", "limit", "offers", "chosen"),
     [
         # (price, energy) in the order in which they came
         (CHARGE, 10.0, [(9.0, 60.0), (8.0, 50.0), (11.0, 90.0)], 1),  # the lowest
@@ -226,10 +226,13 @@ def test_4_5_amount_takes_the_largest_and_the_earliest_of_equals(energies, chose
         (DISCHARGE, 10.0, [(None, 50.0), (11.0, 50.0)], 1),
     ],
 )
-def test_4_5_point_and_amount_takes_the_best_price_within_the_limit(type_, limit, offers, chosen):
-    asked = request(type_, price_point_per_wh=limit)
+def test_4_5_point_and_amount_takes_the_best_price_within_the_limit(
+    direction, limit, offers, chosen
+):
+    asked = request(direction, price_point_per_wh=limit)
     accepts = [
-        accept(f"E{n}", type_.opposite, energy, price) for n, (price, energy) in enumerate(offers)
+        accept(f"E{n}", direction.opposite, energy, price)
+        for n, (price, energy) in enumerate(offers)
     ]
     expected = None if chosen is None else accepts[chosen]
     assert choose_accept(asked, accepts, POINT) is expected
@@ -266,13 +269,13 @@ def test_5_2_the_window_closes_at_its_end_or_when_all_have_answered():
 
 
 @pytest.mark.parametrize(
-    ("type_", "discharger", "charger", "price"),
+    ("direction", "discharger", "charger", "price"),
     [(CHARGE, "E002", "E001", 12.0), (DISCHARGE, "E001", "E002", 11.0)],
 )
-def test_5_2_the_deal_that_comes_of_it(policy, type_, discharger, charger, price):
-    asked = request(type_, energy_wh=120.0, price_point_per_wh=12.0, current_a=1.5)
+def test_5_2_the_deal_that_comes_of_it(policy, direction, discharger, charger, price):
+    asked = request(direction, energy_wh=120.0, price_point_per_wh=12.0, current_a=1.5)
     window = negotiation("E002", asked=asked)
-    window.hear(accept("E002", type_.opposite, 900.0, 11.0, current_a=2.0))
+    window.hear(accept("E002", direction.opposite, 900.0, 11.0, current_a=2.0))
     policy = replace(policy, deal_energy_max_wh=500, meter=Meter.GRID)
     assert window.conclude(AMOUNT, policy) == Deal(
         deal_id="r",

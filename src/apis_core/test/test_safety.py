@@ -4,7 +4,7 @@ import pytest
 
 from apis_core.messages import ConverterReading
 from apis_core.safety import Debounce, dynamic_violation, mode_violation, static_violation
-from apis_core.types import Alarm, ConverterMode, DealType
+from apis_core.types import Alarm, ConverterMode, Direction
 from apis_core.units import SECOND_NS as S
 
 GOOD = {
@@ -150,20 +150,20 @@ def test_w10_the_mask_hides_the_voltage_of_a_reference_and_nothing_else(policy, 
 
 
 @pytest.mark.parametrize(
-    ("mode", "types", "code"),
+    ("mode", "directions", "code"),
     [
         (M.WAIT, [], None),
-        (M.WAIT, [DealType.CHARGE], None),
-        (M.VOLTAGE_REFERENCE, [DealType.CHARGE], None),
-        (M.CHARGE, [DealType.CHARGE], None),
-        (M.DISCHARGE, [DealType.CHARGE], "mode_against_deal"),
-        (M.CHARGE, [DealType.CHARGE, DealType.DISCHARGE], "mode_against_deal"),
+        (M.WAIT, [Direction.CHARGE], None),
+        (M.VOLTAGE_REFERENCE, [Direction.CHARGE], None),
+        (M.CHARGE, [Direction.CHARGE], None),
+        (M.DISCHARGE, [Direction.CHARGE], "mode_against_deal"),
+        (M.CHARGE, [Direction.CHARGE, Direction.DISCHARGE], "mode_against_deal"),
         (M.CHARGE, [], "on_without_deal"),
         (M.VOLTAGE_REFERENCE, [], "on_without_deal"),
     ],
 )
-def test_10_3_the_mode_fits_the_deals(mode, types, code):
-    found = mode_violation(mode, types)
+def test_10_3_the_mode_fits_the_deals(mode, directions, code):
+    found = mode_violation(mode, directions)
     assert (found[0] if found else None) == code
 
 
@@ -185,11 +185,11 @@ def test_10_3_the_mode_fits_the_deals(mode, types, code):
 )
 def test_10_3_a_deal_that_runs_needs_its_mode_or_the_reference(mode, is_reference, code):
     found = mode_violation(
-        mode, [DealType.CHARGE], is_transitional=False, is_reference=is_reference
+        mode, [Direction.CHARGE], is_transitional=False, is_reference=is_reference
     )
     assert (found[0] if found else None) == code
     if mode is not M.WAIT:
-        lenient = mode_violation(mode, [DealType.CHARGE], is_reference=is_reference)
+        lenient = mode_violation(mode, [Direction.CHARGE], is_reference=is_reference)
         assert lenient == found  # a deal that only begins allows WAIT, and nothing else besides
 
 

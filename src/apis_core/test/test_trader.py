@@ -13,12 +13,12 @@ from apis_core.interlock import Interlock
 from apis_core.messages import InterchangeAccept, InterchangeRequest, SubmitReply
 from apis_core.timing import Timing
 from apis_core.trader import Trader, TradingConditions
-from apis_core.types import NOBODY, DealType, InterchangeError, SubmitError
+from apis_core.types import NOBODY, Direction, InterchangeError, SubmitError
 from apis_core.units import SECOND_NS
 
 S = SECOND_NS
 NOW_NS = 1_000 * S
-CHARGE, DISCHARGE = DealType.CHARGE, DealType.DISCHARGE
+CHARGE, DISCHARGE = Direction.CHARGE, Direction.DISCHARGE
 WANTS_WH, HAS_WH = 2000.0, 4800.0  # short; excess
 
 
@@ -91,10 +91,10 @@ def no(request, unit_id) -> InterchangeAccept:
     )
 
 
-def request(type_=CHARGE, unit_id="E001", energy_wh=300.0, **changes) -> InterchangeRequest:
+def request(direction=CHARGE, unit_id="E001", energy_wh=300.0, **changes) -> InterchangeRequest:
     fields = {"request_id": "r", "current_a": 2.0, "window_ns": 2 * S}
     return InterchangeRequest(
-        type=type_, unit_id=unit_id, energy_wh=energy_wh, **{**fields, **changes}
+        type=direction, unit_id=unit_id, energy_wh=energy_wh, **{**fields, **changes}
     )
 
 
@@ -288,10 +288,10 @@ def wanted(**changes) -> DealWanted:
 
 
 @pytest.mark.parametrize(
-    ("type_", "giver", "taker"), [(CHARGE, "E001", "E002"), (DISCHARGE, "E002", "E001")]
+    ("direction", "giver", "taker"), [(CHARGE, "E001", "E002"), (DISCHARGE, "E002", "E001")]
 )
-def test_5_3_a_deal_by_hand_goes_straight_to_the_grid_master(wanting, type_, giver, taker):
-    (call,) = wanting.trader.want(wanted(type=type_), wanting.conditions, NOW_NS)
+def test_5_3_a_deal_by_hand_goes_straight_to_the_grid_master(wanting, direction, giver, taker):
+    (call,) = wanting.trader.want(wanted(type=direction), wanting.conditions, NOW_NS)
     deal = call.request.deal
     assert (deal.discharge_unit_id, deal.charge_unit_id) == (giver, taker)
     assert (deal.energy_wh, deal.current_a) == (20.0, 1.0)

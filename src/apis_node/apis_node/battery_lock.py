@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from apis_core.events import BatteryClaimed
-from apis_core.types import DealType
+from apis_core.types import Direction
 
 __all__ = ["BatteryLock"]
 
@@ -27,34 +27,34 @@ class BatteryLock:
     def __init__(self, battery: str, folder: Path | None = None) -> None:
         self._battery = battery
         self._folder = folder or Path(tempfile.gettempdir())
-        self._files: dict[DealType, int] = {}
+        self._files: dict[Direction, int] = {}
 
-    def claim(self, type_: DealType) -> BatteryClaimed:
+    def claim(self, direction: Direction) -> BatteryClaimed:
         """Try to get a direction; at once, either way."""
-        if type_ in self._files:
-            return BatteryClaimed(type_, True)
-        path = self._folder / f".apis.{self._battery}.{type_.name}.lock"
+        if direction in self._files:
+            return BatteryClaimed(direction, True)
+        path = self._folder / f".apis.{self._battery}.{direction.name}.lock"
         file = -1
         try:
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(file)
-            return BatteryClaimed(type_, False)
+            return BatteryClaimed(direction, False)
         except OSError as error:
             if file >= 0:
                 os.close(file)
-            return BatteryClaimed(type_, False, f"{path} cannot be locked: {error.strerror}")
-        self._files[type_] = file
-        return BatteryClaimed(type_, True)
+            return BatteryClaimed(direction, False, f"{path} cannot be locked: {error.strerror}")
+        self._files[direction] = file
+        return BatteryClaimed(direction, True)
 
-    def free(self, type_: DealType) -> None:
+    def free(self, direction: Direction) -> None:
         """Give a direction back; one that is not held is no error."""
-        file = self._files.pop(type_, None)
+        file = self._files.pop(direction, None)
         if file is not None:
             os.close(file)
 
     def close(self) -> None:
         """Give everything back."""
-        for type_ in list(self._files):
-            self.free(type_)
+        for direction in list(self._files):
+            self.free(direction)

@@ -14,7 +14,7 @@ from rclpy.node import Node
 from rclpy.task import Future
 
 from apis_core.events import DealRefused, DealUnwanted, DealWanted, Event
-from apis_core.types import DealState, DealType, UnitId
+from apis_core.types import DealState, Direction, UnitId
 from apis_interfaces.action import Interchange
 from apis_interfaces.msg import Deal
 from apis_signing import Words
@@ -107,7 +107,7 @@ class InterchangeServer:
             DealWanted(
                 deal_id=deal_id,
                 peer_unit_id=request.peer_unit_id,
-                type=DealType(request.type),
+                type=Direction(request.type),
                 energy_wh=request.energy_wh,
                 current_a=_known(request.current_a),
                 price_point_per_wh=_known(request.price_point_per_wh),

@@ -226,10 +226,10 @@ class UnitShell:
                         self._owed.pop(call_id).set_result(answer)
                 case events.DealRefused():
                     self._interchange.refuse(effect)
-                case events.ClaimBattery(type_):
-                    self._queue.appendleft(self._battery.claim(type_))
-                case events.FreeBattery(type_):
-                    self._battery.free(type_)
+                case events.ClaimBattery(direction):
+                    self._queue.appendleft(self._battery.claim(direction))
+                case events.FreeBattery(direction):
+                    self._battery.free(direction)
                 case events.MembersChanged(unit_ids):
                     self._meet(unit_ids)
                 case events.Note(text, is_warning=True):

@@ -10,17 +10,17 @@ import sys
 import pytest
 
 from apis_core.events import BatteryClaimed
-from apis_core.types import DealType
+from apis_core.types import Direction
 from apis_node.battery_lock import BatteryLock
 
-CHARGE, DISCHARGE = DealType.CHARGE, DealType.DISCHARGE
+CHARGE, DISCHARGE = Direction.CHARGE, Direction.DISCHARGE
 HOLDER = """
 import sys
 from pathlib import Path
-from apis_core.types import DealType
+from apis_core.types import Direction
 from apis_node.battery_lock import BatteryLock
 lock = BatteryLock("cellar", Path(sys.argv[1]))
-print(lock.claim(DealType.CHARGE).is_granted, flush=True)
+print(lock.claim(Direction.CHARGE).is_granted, flush=True)
 sys.stdin.read()
 """
 

@@ -18,7 +18,7 @@ from builtin_interfaces.msg import Time
 from rclpy.serialization import deserialize_message, serialize_message
 
 from apis_core import messages as core
-from apis_core.types import ConverterError, ConverterMode, DealType, OperationMode
+from apis_core.types import ConverterError, ConverterMode, Direction, OperationMode
 from apis_core.units import SECOND_NS
 from apis_interfaces import msg, srv
 from apis_node.translate import MESSAGES, Instants, Untranslatable, from_ros, to_ros
@@ -86,7 +86,7 @@ def example(type_: type, **changes: Any) -> Any:
         core.InterchangeRequest: core.InterchangeRequest(
             request_id="r",
             unit_id="E001",
-            type=DealType.CHARGE,
+            type=Direction.CHARGE,
             energy_wh=50.0,
             current_a=2.0,
             window_ns=2 * SECOND_NS,

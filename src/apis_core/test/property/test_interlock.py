@@ -7,9 +7,9 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 
 from apis_core.interlock import Interlock
 from apis_core.messages import Deal
-from apis_core.types import ControlError, DealType
+from apis_core.types import ControlError, Direction
 
-types = st.sampled_from(DealType)
+directions = st.sampled_from(Direction)
 times = st.integers(0, 100)
 energies = st.floats(1.0, 1e4)
 
@@ -23,24 +23,24 @@ class InterlockMachine(RuleBasedStateMachine):
     def begin(self, capacity):
         self.lock = Interlock(capacity)
         self.capacity = capacity
-        self.expected: dict[str, tuple[DealType, float, int, bool]] = {}
+        self.expected: dict[str, tuple[Direction, float, int, bool]] = {}
 
     @rule(target=ids, number=st.integers(0, 10**6))
     def name(self, number):
         return f"deal {number}"
 
-    @rule(deal_id=ids, type_=types, energy_wh=energies, until_ns=times)
-    def reserve(self, deal_id, type_, energy_wh, until_ns):
+    @rule(deal_id=ids, direction=directions, energy_wh=energies, until_ns=times)
+    def reserve(self, deal_id, direction, energy_wh, until_ns):
         if deal_id in self.expected:
             return  # a request has a new id
         others = {slot[0] for slot in self.expected.values()}
-        has_room = len(self.expected) < self.capacity and others <= {type_}
-        assert (self.lock.reserve(deal_id, type_, energy_wh, until_ns) == "") is has_room
+        has_room = len(self.expected) < self.capacity and others <= {direction}
+        assert (self.lock.reserve(deal_id, direction, energy_wh, until_ns) == "") is has_room
         if has_room:
-            self.expected[deal_id] = (type_, energy_wh, until_ns, False)
+            self.expected[deal_id] = (direction, energy_wh, until_ns, False)
 
-    @rule(deal_id=ids, type_=types, energy_wh=energies, until_ns=times)
-    def acquire(self, deal_id, type_, energy_wh, until_ns):
+    @rule(deal_id=ids, direction=directions, energy_wh=energies, until_ns=times)
+    def acquire(self, deal_id, direction, energy_wh, until_ns):
         deal = Deal(
             deal_id=deal_id,
             request_unit_id="A",
@@ -51,14 +51,14 @@ class InterlockMachine(RuleBasedStateMachine):
             current_a=1.0,
         )
         others = [slot for key, slot in self.expected.items() if key != deal_id]
-        error, reason = self.lock.acquire(deal, type_, until_ns)
-        if any(slot[0] is not type_ for slot in others):
+        error, reason = self.lock.acquire(deal, direction, until_ns)
+        if any(slot[0] is not direction for slot in others):
             assert error is ControlError.OTHER_DIRECTION
         elif len(others) >= self.capacity:
             assert error is ControlError.NO_SLOT
         else:
             assert error is ControlError.NONE
-            self.expected[deal_id] = (type_, energy_wh, until_ns, True)
+            self.expected[deal_id] = (direction, energy_wh, until_ns, True)
         assert bool(reason) is (error is not ControlError.NONE)
 
     @rule(deal_id=ids)
@@ -88,7 +88,7 @@ class InterlockMachine(RuleBasedStateMachine):
         assert len(self.lock.deals) <= self.capacity
         assert len({slot[0] for slot in self.expected.values()}) <= 1
         total_wh = sum(slot[1] for slot in self.expected.values())
-        charges = any(slot[0] is DealType.CHARGE for slot in self.expected.values())
+        charges = any(slot[0] is Direction.CHARGE for slot in self.expected.values())
         assert self.lock.committed_wh == pytest.approx(total_wh if charges else -total_wh)
 
 

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from apis_core.ledger import Ledger
 from apis_core.messages import ConverterReading
-from apis_core.types import DealType
+from apis_core.types import Direction
 
 growth = st.floats(0.0, 1e3)
 currents = st.floats(0.01, 10.0)
 deals = st.dictionaries(
     st.text(min_size=1, max_size=3),
-    st.tuples(st.sampled_from(DealType), currents),
+    st.tuples(st.sampled_from(Direction), currents),
     min_size=1,
     max_size=5,
 )
@@ -35,10 +35,10 @@ def readings_of(steps: list[tuple[float, float]]) -> list[ConverterReading]:
     ]
 
 
-def counted(open_deals: dict[str, tuple[DealType, float]], readings: list[ConverterReading]):
+def counted(open_deals: dict[str, tuple[Direction, float]], readings: list[ConverterReading]):
     ledger = Ledger()
-    for deal_id, (type_, current_a) in open_deals.items():
-        ledger.open(deal_id, type_, current_a)
+    for deal_id, (direction, current_a) in open_deals.items():
+        ledger.open(deal_id, direction, current_a)
     for reading in readings:
         ledger.count(reading)
     return {deal_id: ledger.receipt(deal_id) for deal_id in open_deals}
@@ -48,11 +48,13 @@ def counted(open_deals: dict[str, tuple[DealType, float]], readings: list[Conver
 def test_the_shares_of_a_direction_add_up_to_what_its_counter_grew_by(open_deals, steps):
     readings = readings_of(steps)
     receipts = counted(open_deals, readings)
-    for type_, total_wh in (
-        (DealType.CHARGE, readings[-1].grid_charged_wh),
-        (DealType.DISCHARGE, readings[-1].grid_discharged_wh),
+    for direction, total_wh in (
+        (Direction.CHARGE, readings[-1].grid_charged_wh),
+        (Direction.DISCHARGE, readings[-1].grid_discharged_wh),
     ):
-        shares = [receipts[key].grid_moved_wh for key in receipts if open_deals[key][0] is type_]
+        shares = [
+            receipts[key].grid_moved_wh for key in receipts if open_deals[key][0] is direction
+        ]
         assert all(share >= 0.0 for share in shares)
         if shares:
             assert sum(shares) == pytest.approx(total_wh, abs=1e-6)
@@ -71,7 +73,7 @@ def test_it_does_not_matter_which_polls_arrived(open_deals, steps, data):
 @given(st.lists(st.floats(0.0, 1e6), min_size=1, max_size=10))
 def test_what_was_moved_never_decreases_whatever_the_counter_does(values):
     ledger = Ledger()
-    ledger.open("d", DealType.CHARGE, 1.0)
+    ledger.open("d", Direction.CHARGE, 1.0)
     before_wh = 0.0
     for value in values:
         ledger.count(ConverterReading(grid_charged_wh=value))

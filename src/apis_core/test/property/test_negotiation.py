@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from apis_core.messages import InterchangeAccept, InterchangeRequest
 from apis_core.negotiation import choose_accept, deal_energy_wh, evaluate_accept, evaluate_request
-from apis_core.types import NOBODY, DealType, SelectionStrategy
+from apis_core.types import NOBODY, Direction, SelectionStrategy
 
 shared = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 energies = st.floats(0.0, 1e5)
@@ -20,7 +20,7 @@ requests = st.builds(
     InterchangeRequest,
     request_id=st.just("r"),
     unit_id=st.just("E001"),
-    type=st.sampled_from(DealType),
+    type=st.sampled_from(Direction),
     energy_wh=energies,
     current_a=st.just(2.0),
     price_point_per_wh=prices,
@@ -32,7 +32,7 @@ accepts = st.lists(
         InterchangeAccept,
         request_id=st.just("r"),
         unit_id=st.sampled_from(["E002", "E003"]),
-        type=st.sampled_from([None, *DealType]),
+        type=st.sampled_from([None, *Direction]),
         energy_wh=st.none() | few,
         current_a=st.just(2.0),
         price_point_per_wh=prices,
@@ -47,7 +47,7 @@ def is_better(accept, best, request, strategy):
         new = limit if accept.price_point_per_wh is None else accept.price_point_per_wh
         old = limit if best.price_point_per_wh is None else best.price_point_per_wh
         if new != old:
-            return (new < old) is (request.type is DealType.CHARGE)
+            return (new < old) is (request.type is Direction.CHARGE)
     return accept.energy_wh > best.energy_wh
 
 
@@ -61,7 +61,7 @@ def is_suitable(accept, request, strategy):
     limit, price = request.price_point_per_wh, accept.price_point_per_wh
     if limit is None or price is None or price == limit:
         return True
-    return (price < limit) is (request.type is DealType.CHARGE)
+    return (price < limit) is (request.type is Direction.CHARGE)
 
 
 @settings(max_examples=500)
@@ -112,7 +112,7 @@ def test_4_2_and_4_3_nobody_offers_to_go_beyond_a_limit(section, remaining_wh, r
             continue
         assert offer.energy_wh >= 1.0
         assert offer.energy_wh == int(offer.energy_wh)
-        charges = offer.type is DealType.CHARGE
+        charges = offer.direction is Direction.CHARGE
         limits = [
             rule.limit_wh
             for band in rules.values()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from random import Random
 
-from apis_core.types import DealType, UnitId
+from apis_core.types import Direction, UnitId
 
 __all__ = ["PROFILES", "Fault", "FaultKind", "Profile", "plan"]
 
@@ -210,5 +210,5 @@ def _policy(time_s: float, members: Sequence[UnitId], random: Random) -> Fault:
 
 def _neighbour(time_s: float, members: Sequence[UnitId], random: Random) -> Fault:
     victim = members[random.randrange(len(members))]
-    type = DealType.CHARGE if random.random() < 0.5 else DealType.DISCHARGE
-    return Fault(time_s, FaultKind.NEIGHBOUR, (victim,), random.uniform(20.0, 400.0), type)
+    direction = Direction.CHARGE if random.random() < 0.5 else Direction.DISCHARGE
+    return Fault(time_s, FaultKind.NEIGHBOUR, (victim,), random.uniform(20.0, 400.0), direction)

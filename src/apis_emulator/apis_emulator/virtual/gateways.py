@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from apis_core.types import DealType, UnitId
+from apis_core.types import Direction, UnitId
 
 __all__ = ["SharedBatteries"]
 
@@ -16,37 +16,37 @@ class SharedBatteries:
     """
 
     def __init__(self) -> None:
-        self._holders: dict[tuple[UnitId, DealType], str] = {}
+        self._holders: dict[tuple[UnitId, Direction], str] = {}
 
-    def claim(self, unit_id: UnitId, type: DealType) -> bool:
+    def claim(self, unit_id: UnitId, direction: Direction) -> bool:
         """Our unit wants a direction; whether it has it now."""
-        return self._holders.setdefault((unit_id, type), _OURS) == _OURS
+        return self._holders.setdefault((unit_id, direction), _OURS) == _OURS
 
-    def free(self, unit_id: UnitId, type: DealType) -> None:
+    def free(self, unit_id: UnitId, direction: Direction) -> None:
         """Our unit gives it back."""
-        if self._holders.get((unit_id, type)) == _OURS:
-            del self._holders[unit_id, type]
+        if self._holders.get((unit_id, direction)) == _OURS:
+            del self._holders[unit_id, direction]
 
     def died(self, unit_id: UnitId) -> None:
         """Our unit's process is gone, and its locks with it."""
-        for type in DealType:
-            self.free(unit_id, type)
+        for direction in Direction:
+            self.free(unit_id, direction)
 
-    def neighbour_claims(self, unit_id: UnitId, type: DealType) -> bool:
+    def neighbour_claims(self, unit_id: UnitId, direction: Direction) -> bool:
         """The neighbour wants a direction; whether it has just got it."""
-        if (unit_id, type) in self._holders:
+        if (unit_id, direction) in self._holders:
             return False
-        self._holders[unit_id, type] = _NEIGHBOURS
+        self._holders[unit_id, direction] = _NEIGHBOURS
         return True
 
-    def neighbour_frees(self, unit_id: UnitId, type: DealType) -> None:
+    def neighbour_frees(self, unit_id: UnitId, direction: Direction) -> None:
         """The neighbour's deals of that direction are over."""
-        del self._holders[unit_id, type]
+        del self._holders[unit_id, direction]
 
-    def ours(self, unit_id: UnitId) -> set[DealType]:
+    def ours(self, unit_id: UnitId) -> set[Direction]:
         """The directions that our unit holds."""
-        return {t for t in DealType if self._holders.get((unit_id, t)) == _OURS}
+        return {t for t in Direction if self._holders.get((unit_id, t)) == _OURS}
 
-    def neighbours(self, unit_id: UnitId) -> set[DealType]:
+    def neighbours(self, unit_id: UnitId) -> set[Direction]:
         """The directions that the neighbour holds."""
-        return {t for t in DealType if self._holders.get((unit_id, t)) == _NEIGHBOURS}
+        return {t for t in Direction if self._holders.get((unit_id, t)) == _NEIGHBOURS}

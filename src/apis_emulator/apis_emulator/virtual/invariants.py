@@ -14,7 +14,7 @@ from apis_core.messages import (
     UnitStatus,
 )
 from apis_core.persisted_state import RESTARTED
-from apis_core.types import ConverterError, ConverterMode, DealState, DealType, UnitId
+from apis_core.types import ConverterError, ConverterMode, DealState, Direction, UnitId
 from apis_emulator.physics.converter import Converter
 from apis_emulator.physics.plant import STIFF_STEP_S, Plant
 from apis_emulator.virtual.gateways import SharedBatteries
@@ -241,12 +241,14 @@ class Invariants:
             raise Violation(7, f"{other} and {unit_id} both believe to be the grid master")
         self._master = unit_id
 
-    def shares(self, unit_id: UnitId, slots: set[DealType], batteries: SharedBatteries) -> None:
+    def shares(self, unit_id: UnitId, slots: set[Direction], batteries: SharedBatteries) -> None:
         """A unit that shares its battery has slots in these directions."""
-        for type in slots - batteries.ours(unit_id):
-            whose = "the neighbour" if type in batteries.neighbours(unit_id) else "nobody"
+        for direction in slots - batteries.ours(unit_id):
+            whose = "the neighbour" if direction in batteries.neighbours(unit_id) else "nobody"
             raise Violation(
-                8, f"{unit_id} has a slot to {type.name.lower()}, a direction that {whose} holds"
+                8,
+                f"{unit_id} has a slot to {direction.name.lower()}, a direction that "
+                f"{whose} holds",
             )
 
     # --- orders ----------------------------------------------------------------------------------

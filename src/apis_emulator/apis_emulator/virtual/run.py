@@ -148,7 +148,7 @@ def _must_rest(world: World, *, is_calm: bool) -> None:
     if world.batteries is not None:
         for unit_id in world.ids:
             if claimed := world.batteries.ours(unit_id):
-                names = " and ".join(sorted(type.name.lower() for type in claimed))
+                names = " and ".join(sorted(direction.name.lower() for direction in claimed))
                 raise Violation(6, f"{unit_id} still claims its battery, to {names}")
     world.invariants.check_books(undisturbed=is_calm)
     world.invariants.check_policies(world.statuses.values())

@@ -19,7 +19,7 @@ from apis_core.messages import (
 from apis_core.order_handler import WRITE_RATIO
 from apis_core.persisted_state import PersistedState
 from apis_core.timing import Timing
-from apis_core.types import NOBODY, DealType, OperationMode, UnitId
+from apis_core.types import NOBODY, Direction, OperationMode, UnitId
 from apis_core.units import NEVER_NS, SECOND_NS
 from apis_emulator.driver import REFERENCE_GRACE_S
 from apis_emulator.virtual.faults import PROFILES, Fault, FaultKind, Profile
@@ -148,7 +148,7 @@ class World(Timeline):
             case FaultKind.POLICY:
                 self._give_policy(fault.units)
             case FaultKind.NEIGHBOUR:
-                self._share(fault.units[0], DealType(fault.detail), end_ns)
+                self._share(fault.units[0], Direction(fault.detail), end_ns)
             case FaultKind.MODE:
                 mode = OperationMode(fault.detail)
                 unit_id = fault.units[0] if fault.units else NOBODY
@@ -180,10 +180,12 @@ class World(Timeline):
         converter.current_offset_a += by_ma / 1000.0
         self.invariants.lies(unit_id, abs(converter.current_offset_a))
 
-    def _share(self, unit_id: UnitId, type: DealType, end_ns: int) -> None:
-        if self.batteries is not None and self.batteries.neighbour_claims(unit_id, type):
-            self.say(unit_id, f"the neighbour at its battery has a deal to {type.name.lower()}")
-            self.at(end_ns, self.batteries.neighbour_frees, unit_id, type)
+    def _share(self, unit_id: UnitId, direction: Direction, end_ns: int) -> None:
+        if self.batteries is not None and self.batteries.neighbour_claims(unit_id, direction):
+            self.say(
+                unit_id, f"the neighbour at its battery has a deal to {direction.name.lower()}"
+            )
+            self.at(end_ns, self.batteries.neighbour_frees, unit_id, direction)
 
     def _give_policy(self, units: tuple[UnitId, ...]) -> None:
         self._policy_version += 1
@@ -354,11 +356,11 @@ class World(Timeline):
                     self.invariants.granted(unit_id, entry.term)
                 elif isinstance(entry, ev.DealClosed):
                     self.invariants.wrote(unit_id, entry.receipt)
-            case ev.ClaimBattery(type) if self.batteries is not None:
-                is_granted = self.batteries.claim(unit_id, type)
-                self.at(self.now_ns, self.feed, process, ev.BatteryClaimed(type, is_granted))
-            case ev.FreeBattery(type) if self.batteries is not None:
-                self.batteries.free(unit_id, type)
+            case ev.ClaimBattery(direction) if self.batteries is not None:
+                is_granted = self.batteries.claim(unit_id, direction)
+                self.at(self.now_ns, self.feed, process, ev.BatteryClaimed(direction, is_granted))
+            case ev.FreeBattery(direction) if self.batteries is not None:
+                self.batteries.free(unit_id, direction)
             case ev.Note(text):
                 self.say(unit_id, text)
             case ev.Stopped():
