@@ -103,7 +103,12 @@ class _Connection:
         return self._loop.run_until_complete(exchange)
 
     def close(self) -> None:
-        """Never raises."""
+        """End the connection. Never raises.
+
+        One in which another thread still waits for an answer is left to the end of the process.
+        """
+        if self._loop.is_running():
+            return
         with contextlib.suppress(Exception):
             closing = asyncio.wait_for(self._client.aclose(), _CLOSE_LIMIT_S)
             self._loop.run_until_complete(closing)

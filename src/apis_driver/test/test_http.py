@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import json
@@ -36,7 +37,7 @@ from apis_driver.errors import (
     ForeignDevice,
 )
 from apis_driver.eza2500_protocol import table
-from apis_driver.http_client import HttpSettings
+from apis_driver.http_client import HttpClient, HttpSettings
 from apis_driver.http_server import CompatServer, HttpServerSettings
 from apis_driver.registry import battery_settings, check_settings, make_battery
 from apis_driver.rules import GovernorSettings
@@ -91,6 +92,27 @@ def test_what_the_original_says_of_a_failure_is_understood(status, text, kind):
     device._http.open()
     with pytest.raises(kind):
         device.read_status(soon())
+
+
+def test_a_device_is_closed_though_a_thread_still_waits_for_its_answer():
+    """At the end of a driver whose battery hangs."""
+    is_asked = threading.Event()
+
+    async def hang(_request):
+        is_asked.set()
+        await asyncio.sleep(0.3)
+        return httpx.Response(200, content=b"{}")
+
+    client = HttpClient(HttpSettings(url="http://device:4380"), httpx.MockTransport(hang))
+    client.open()
+    asking = threading.Thread(target=client.get, args=("/battery", soon()))
+    asking.start()
+    assert is_asked.wait(10.0)
+
+    client.close()
+
+    asking.join(10.0)
+    assert not asking.is_alive()
 
 
 def battery(bench: HttpBench) -> HttpBattery:
