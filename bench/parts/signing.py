@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from apis_interfaces.msg import UnitStatus
-from apis_signing import Words, make_keys, read_keys
+from apis_signing import MessageAuthenticator, make_keys, read_keys
 from bench.report import Report
 
 ROUNDS = 3000
@@ -20,11 +20,13 @@ def measure(report: Report) -> None:
     with tempfile.TemporaryDirectory() as folder:
         make_keys(Path(folder), ["E001", "E002", "E003"], [])
         keys = read_keys(Path(folder))
-        speaker, first, second = (Words(keys, unit) for unit in ("E001", "E002", "E003"))
+        speaker, first, second = (
+            MessageAuthenticator(keys, unit) for unit in ("E001", "E002", "E003")
+        )
     deals = ["E001-6f6cc8c82fcabe25", "E002-31c1f0d21e0b7f6a"]
     words = [UnitStatus(unit_id="E001", deal_ids=deals) for _ in range(ROUNDS)]
 
-    def check(ears: Words) -> None:
+    def check(ears: MessageAuthenticator) -> None:
         for word in words:
             assert not ears.why_refused(word, TOPIC)
 

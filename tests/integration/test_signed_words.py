@@ -20,7 +20,7 @@ from apis_bringup.observer import GridObserver
 from apis_bringup.overrides import Overrides
 from apis_bringup.session import GridOptions, PreparedGrid, _child_environment, _command, prepare
 from apis_interfaces import msg, srv
-from apis_signing import Keys, Words, make_keys, read_keys
+from apis_signing import Keys, MessageAuthenticator, make_keys, read_keys
 
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(180)]
 IDS = {"E001", "E002", "E003"}
@@ -122,7 +122,7 @@ class Attacker:
 
 
 def test_w35_forged_heartbeat_vote_order_and_mode_are_refused(prepared, processes, keys):
-    operator, insider = Words(keys, "operator"), Words(keys, "E003")
+    operator, insider = MessageAuthenticator(keys, "operator"), MessageAuthenticator(keys, "E003")
     with Graph(prepared.grid.cluster, operator) as graph:
         graph.every(0.05, lambda: None)  # futures and counts do not notify
         grid, attacker = GridObserver(graph), Attacker(graph)
@@ -186,7 +186,7 @@ def test_w35_forged_heartbeat_vote_order_and_mode_are_refused(prepared, processe
         name = f"{victim.lower()}/control"
         answer = attacker.call(srv.UnitControl, name, order)
         assert (answer.error_code, answer.error_msg) == (201, "it is not signed")
-        liar = Words(keys, victim)
+        liar = MessageAuthenticator(keys, victim)
         answer = attacker.call(srv.UnitControl, name, liar.sign(order, f"{space}/{name}"))
         assert (answer.error_code, answer.error_msg) == (201, f"{victim} says it for {master}")
         command = srv.ConverterCommand.Request(

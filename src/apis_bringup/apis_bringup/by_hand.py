@@ -69,7 +69,7 @@ def make_deal(grid: Grid, wish: Wish, *, as_json: bool) -> int:
         option = {"energy_wh": "--energy-wh", "current_a": "--current-a"}.get(name, "--price")
         value = {"--energy-wh": wish.energy_wh, "--current-a": wish.current_a}
         raise usage_error(option, f"{value.get(option, wish.price):g}", right)
-    with Graph(grid.cluster, grid.words) as graph, _ctrl_c() as stop:
+    with Graph(grid.cluster, grid.authenticator) as graph, _ctrl_c() as stop:
         graph.every(0.1, lambda: None)  # futures do not notify
         action: Any = ActionClient(graph.node, Interchange, f"{wish.giver.lower()}/interchange")
         try:
@@ -102,7 +102,7 @@ def _carry_out(
         raise CommandError(f"{wish.giver} of the cluster {grid.cluster!r} does not answer")
     with _progress(wish, shown=not as_json) as show:
         channel = f"{graph.namespace}/{wish.giver.lower()}/interchange"
-        goal = graph.words.sign(_goal(wish), channel)
+        goal = graph.authenticator.sign(_goal(wish), channel)
         handle = _answer(
             graph, action.send_goal_async(goal, lambda f: show(f.feedback.deal)), wish
         )

@@ -44,7 +44,7 @@ def status(
     else:
         show(look.status(grid), as_json, tables.units)
         if not as_json:
-            print(grid.words)
+            print(grid.authenticator)
 
 
 @look_app.command()

@@ -117,7 +117,7 @@ def said(response: Any) -> list[str]:
 
 
 def _call(grid: Grid, kind: Any, name: str, request: Any) -> Any:
-    with Graph(grid.cluster, grid.words) as graph:
+    with Graph(grid.cluster, grid.authenticator) as graph:
         client: Any = graph.node.create_client(kind, name)
         try:
             # The graph does not tell of its changes: have the condition looked at now and then.
@@ -127,7 +127,7 @@ def _call(grid: Grid, kind: Any, name: str, request: Any) -> Any:
                     f"no emulator of the cluster {grid.cluster!r} answers on ROS_DOMAIN_ID "
                     f"{run_lock.domain_id()}; `make run` starts a grid"
                 )
-            graph.words.sign(request, client.service_name)
+            graph.authenticator.sign(request, client.service_name)
             future = client.call_async(request)
             if not graph.wait_for(future.done, within_s=ANSWERS_WITHIN_S):
                 raise CommandError(f"the emulator has not answered in {ANSWERS_WITHIN_S:g} s")

@@ -17,7 +17,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 
 from apis_bringup.errors import CancelledError
-from apis_signing import OPEN, Words, is_signed
+from apis_signing import UNSIGNED, MessageAuthenticator, is_signed
 
 __all__ = ["CLOCK", "LATCHED", "STATE", "Graph", "qos_that_hears"]
 
@@ -33,9 +33,9 @@ class Graph:
     looks at what they left behind. Use it as a context manager.
     """
 
-    def __init__(self, cluster: str, words: Words = OPEN) -> None:
-        """Join the graph in the namespace of `cluster`; `words` speaks and refuses there."""
-        self.words = words
+    def __init__(self, cluster: str, authenticator: MessageAuthenticator = UNSIGNED) -> None:
+        """Join the graph in the namespace of `cluster`; `authenticator` signs and checks there."""
+        self.authenticator = authenticator
         self.namespace = f"/apis/{cluster}"
         self.changed = threading.Condition()
         self._is_cancelled = False
@@ -80,7 +80,7 @@ class Graph:
 
         def heard(message: Any) -> None:
             with self.changed:
-                if is_signed(message_type) and self.words.why_refused(
+                if is_signed(message_type) and self.authenticator.why_refused(
                     message, name, retained=True
                 ):
                     return

@@ -27,7 +27,7 @@ from apis_bringup.records import (
     unit_record,
 )
 from apis_interfaces.msg import OperationMode
-from apis_signing import words_of_operator
+from apis_signing import operator_authenticator
 
 __all__ = [
     "MODES",
@@ -84,7 +84,9 @@ class Grid:
         self.joined_within_s = max(STARTS_WITHIN_S - age_s, JOINED_WITHIN_S)
         description = _description(running) if running and self.is_here else {}
         self.zone = _zone(description)
-        self.words = words_of_operator(description.get("keys"), may_be_silent=not orders)
+        self.authenticator = operator_authenticator(
+            description.get("keys"), may_be_silent=not orders
+        )
         # What the dashboard of a grid that runs here keeps; None = it keeps nothing that we see.
         is_kept = running is not None and self.is_here and running.url is not None
         self.store = Path(running.folder) / STORE if running and is_kept else None
@@ -96,7 +98,7 @@ class Grid:
         Raises:
             CommandError: Nobody answers.
         """
-        with Graph(self.cluster, self.words) as graph:
+        with Graph(self.cluster, self.authenticator) as graph:
             observer = GridObserver(graph)
             if self.unit_ids:
                 observer.wait_for(
@@ -312,7 +314,7 @@ def echo(grid: Grid, topic: str, *, once: bool, as_json: bool) -> None:
     Raises:
         CommandError: Nobody publishes on it.
     """
-    with Graph(grid.cluster, grid.words) as graph:
+    with Graph(grid.cluster, grid.authenticator) as graph:
         name = topic if topic.startswith("/") else f"{graph.namespace}/{topic}"
         if not _wait_for_topics(grid, graph, {name}):
             near = ", ".join(t for t in sorted(graph.topics()) if t.startswith(graph.namespace))

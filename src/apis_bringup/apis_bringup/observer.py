@@ -125,7 +125,7 @@ class GridObserver:
         known = (status.global_mode_version for status in self.statuses.values())
         version = 0 if unit_id else max(known, default=0) + 1
         order = OperationMode(unit_id=unit_id, mode=mode, version=version, issuer="apisctl")
-        self._mode.publish(self._graph.words.sign(order, self._mode.topic_name))
+        self._mode.publish(self._graph.authenticator.sign(order, self._mode.topic_name))
 
     def active_deals(self) -> list[Deal]:
         """Deals that are agreed and not over."""

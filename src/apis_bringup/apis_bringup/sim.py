@@ -29,7 +29,7 @@ from apis_bringup.session import GridOptions, Session, open_session
 from apis_core.grid import GridDescription
 from apis_core.units import LAST_TIME_S
 from apis_interfaces.msg import OperationMode
-from apis_signing import words_of_operator
+from apis_signing import operator_authenticator
 
 __all__ = ["run_sim"]
 
@@ -188,8 +188,8 @@ def run_sim(options: GridOptions, *, duration_s: float, report_file: Path) -> tu
     with ExitStack() as stack:
         session = stack.enter_context(open_session(options))
         _check_end(session.grid, duration_s)
-        words = words_of_operator(session.grid.keys)
-        graph = stack.enter_context(Graph(session.grid.cluster, words))
+        authenticator = operator_authenticator(session.grid.keys)
+        graph = stack.enter_context(Graph(session.grid.cluster, authenticator))
         simulation = _Simulation(session, graph, duration_s)
         try:
             code = simulation.run()

@@ -24,7 +24,7 @@ from apis_driver.put_to_wait import put_to_wait
 from apis_driver.registry import battery_settings, make_battery, make_dcdc, read_settings
 from apis_driver.rules import GovernorSettings
 from apis_driver.shell import DriverNode, DriverSetup
-from apis_signing import OPEN, Words, read_keys
+from apis_signing import UNSIGNED, MessageAuthenticator, read_keys
 from apis_signing.files import read_text
 from apis_signing.parameters import declare_parameters, text_argument
 
@@ -142,7 +142,7 @@ def _setup(cluster: str, unit_id: str) -> DriverSetup:
     rules = tried(read_settings, GovernorSettings, values["rules"], source, "rules")
     limits = tried(_limits, values["hardware_file"], source)
     keys = tried(read_keys, Path(values["keys"])) if values["keys"] else None
-    words = tried(Words, keys, unit_id) if keys else OPEN
+    authenticator = tried(MessageAuthenticator, keys, unit_id) if keys else UNSIGNED
     if problems:
         raise ConfigError(problems)
     return DriverSetup(
@@ -155,7 +155,7 @@ def _setup(cluster: str, unit_id: str) -> DriverSetup:
         http=http,
         plant_rate=values["speed"],
         autostart=values["autostart"],
-        words=words,
+        authenticator=authenticator,
     )
 
 

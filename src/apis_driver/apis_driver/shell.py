@@ -49,7 +49,7 @@ from apis_driver.rules import GovernorSettings, Times
 from apis_driver.unit_hardware import OPEN_LIMIT_S, Timing, UnitHardware
 from apis_interfaces.msg import ConverterState, Fault, GridMasterClaim
 from apis_interfaces.srv import ConverterCommand
-from apis_signing import OPEN, Words
+from apis_signing import UNSIGNED, MessageAuthenticator
 from apis_signing.parameters import declare_parameters
 
 __all__ = ["DriverNode", "DriverSetup"]
@@ -85,7 +85,7 @@ class DriverSetup:
         http: Where to serve the original drivers' interface.
         plant_rate: Simulated seconds per wall second.
         autostart: Walk up by itself.
-        words: Signs what it says, and refuses what does not count.
+        authenticator: Signs what it says, and refuses what does not count.
     """
 
     unit_id: UnitId
@@ -97,7 +97,7 @@ class DriverSetup:
     http: HttpServerSettings = field(default_factory=HttpServerSettings)
     plant_rate: float = 1.0
     autostart: bool = True
-    words: Words = OPEN
+    authenticator: MessageAuthenticator = UNSIGNED
 
 
 class DriverNode(LifecycleNode):
@@ -322,9 +322,9 @@ class DriverNode(LifecycleNode):
     # --- orders ----------------------------------------------------------------------------------
 
     async def _serve(self, request: Any, response: Any) -> Any:
-        words, channel = self._setup.words, self._command_name
+        authenticator, channel = self._setup.authenticator, self._command_name
         order = translate.converter_order(request)
-        why = words.why_refused(request, channel, speaker=self._setup.unit_id)
+        why = authenticator.why_refused(request, channel, speaker=self._setup.unit_id)
         if why:
             reply = ConverterReply(
                 error=ConverterError.REFUSED, message=why, reading=self.hardware.reading
@@ -349,13 +349,13 @@ class DriverNode(LifecycleNode):
         if reply.reading is None:
             reply = replace(reply, reading=ConverterReading(stamp_ns=self._stamp_ns()))
         translate.fill_reply(response, reply, self._setup.unit_id)
-        return words.sign(response, channel, request)
+        return authenticator.sign(response, channel, request)
 
     def _hear_claim(self, message: GridMasterClaim) -> None:
         """Take note of whose orders count; the unit itself decides apart from this."""
-        words, claim = self._setup.words, translate.claim(message)
+        authenticator, claim = self._setup.authenticator, translate.claim(message)
         topic = f"/apis/{self._setup.cluster}/grid_master"
-        if claim is not None and not words.why_refused(message, topic):
+        if claim is not None and not authenticator.why_refused(message, topic):
             self.hardware.governor.hear_claim(*claim)
 
     def _answer(self) -> None:
@@ -387,7 +387,7 @@ class DriverNode(LifecycleNode):
 
     def _say_reading(self, reading: ConverterReading) -> None:
         message = translate.converter_state(self._setup.unit_id, reading)
-        self._readings.publish(self._setup.words.sign(message, self._readings.topic_name))
+        self._readings.publish(self._setup.authenticator.sign(message, self._readings.topic_name))
 
     def _publish_battery(self, status: BatteryStatus | None) -> None:
         if self._batteries is None:
@@ -410,10 +410,10 @@ class DriverNode(LifecycleNode):
     def _publish_fault(self, complaint: Complaint) -> None:
         deal_id, now_ns = self.hardware.governor.deal_id, self.get_clock().now().nanoseconds
         fault = translate.fault(self._setup.unit_id, complaint, deal_id, now_ns)
-        self._faults.publish(self._setup.words.sign(fault, self._faults.topic_name))
+        self._faults.publish(self._setup.authenticator.sign(fault, self._faults.topic_name))
 
     def _diagnose(self) -> None:
-        if complaint := self._setup.words.complaint():
+        if complaint := self._setup.authenticator.complaint():
             self.get_logger().warning(complaint)
         message = DiagnosticArray(status=[self._converter_diagnosis()])
         if self._setup.battery is not None:
@@ -452,11 +452,14 @@ class DriverNode(LifecycleNode):
             level, text = DiagnosticStatus.ERROR, f"not connected: {self._why}"
         elif hardware.settings_timing.late or hardware.status_timing.late:
             level, text = DiagnosticStatus.WARN, f"{self._state}; slower than its budget at times"
-        elif self._setup.words.is_alarmed:
-            level, text = DiagnosticStatus.WARN, f"refused: {self._setup.words.last_refusal}"
+        elif self._setup.authenticator.is_alarmed:
+            level, text = (
+                DiagnosticStatus.WARN,
+                f"refused: {self._setup.authenticator.last_refusal}",
+            )
         values = {
             "address": self._setup.dcdc.address,
-            "words_refused": str(self._setup.words.refused.total()),
+            "words_refused": str(self._setup.authenticator.refused.total()),
             "state": self._state,
             "mode": f"{status.mode.name} {status.mode_code}".strip(),
             "alarm": f"{status.alarm.name} {status.alarm_text}".strip(),

@@ -44,7 +44,7 @@ from apis_emulator.servers.serving import DeviceServers
 from apis_emulator.servers.tampering import TamperingError, parameters_of, tamper
 from apis_interfaces.msg import BusState, ConverterState, Fault, GridMasterClaim, HouseState
 from apis_interfaces.srv import ConverterCommand, EmulatorControl, InjectFault
-from apis_signing import Words, read_keys
+from apis_signing import MessageAuthenticator, read_keys
 from apis_signing.executor import NodeExecutor
 from apis_signing.parameters import NodeParameter, declare_parameters
 
@@ -112,8 +112,8 @@ class EmulatorNode(Node):
         declare_parameters(self, [*PARAMETERS, *tampering])
         self.add_on_set_parameters_callback(self._tamper)
         self._driver = emulation.driver
-        self._words: dict[UnitId, Words] = {}
-        self._ears = Words(self._keys)
+        self._authenticators: dict[UnitId, MessageAuthenticator] = {}
+        self._authenticator = MessageAuthenticator(self._keys)
         self._pacer = Pacer(speed, now_s)
         self._start_ns = start_of(grid)
         self._reading_ns = 0
@@ -177,7 +177,9 @@ class EmulatorNode(Node):
         }
 
     def _control(self, request: Any, response: Any) -> Any:
-        if why := self._ears.why_refused(request, f"{self.get_namespace()}/emulator/control"):
+        if why := self._authenticator.why_refused(
+            request, f"{self.get_namespace()}/emulator/control"
+        ):
             response.error_code, response.error_msg = response.ERROR_NOT_SIGNED, why
             return response
         with self._lock:
@@ -186,7 +188,9 @@ class EmulatorNode(Node):
             return response
 
     def _inject(self, request: Any, response: Any) -> Any:
-        if why := self._ears.why_refused(request, f"{self.get_namespace()}/emulator/inject_fault"):
+        if why := self._authenticator.why_refused(
+            request, f"{self.get_namespace()}/emulator/inject_fault"
+        ):
             response.error_code, response.error_msg = response.ERROR_NOT_SIGNED, why
             return response
         with self._lock:
@@ -221,24 +225,26 @@ class EmulatorNode(Node):
         channel = f"{self.get_namespace()}/{unit_id.lower()}/converter/command"
         return self.create_service(ConverterCommand, channel, self._server(unit_id, channel))
 
-    def _words_of(self, unit_id: UnitId) -> Words:
-        """The mouth and ears of a unit's hardware."""
-        if unit_id not in self._words:
+    def _authenticator_of(self, unit_id: UnitId) -> MessageAuthenticator:
+        """The authenticator of a unit's hardware."""
+        if unit_id not in self._authenticators:
             has_key = self._keys is not None and unit_id in self._keys.roles
-            self._words[unit_id] = Words(self._keys, unit_id if has_key else "")
-        return self._words[unit_id]
+            self._authenticators[unit_id] = MessageAuthenticator(
+                self._keys, unit_id if has_key else ""
+            )
+        return self._authenticators[unit_id]
 
     def _server(self, unit_id: UnitId, channel: str) -> Callable[[Any, Any], Any]:
-        words = self._words_of(unit_id)
+        authenticator = self._authenticator_of(unit_id)
 
         def serve(request: Any, response: Any) -> Any:
             with self._lock:
-                return words.sign(answer(request, response), channel, request)
+                return authenticator.sign(answer(request, response), channel, request)
 
         def answer(request: Any, response: Any) -> Any:
             now_s = time.monotonic()
             order = converter_order(request)
-            if why := words.why_refused(request, channel, speaker=unit_id):
+            if why := authenticator.why_refused(request, channel, speaker=unit_id):
                 reply = ConverterReply(error=ConverterError.REFUSED, message=why)
             elif order is None:
                 reply = ConverterReply(
@@ -258,14 +264,14 @@ class EmulatorNode(Node):
     def _hear_claim(self, message: GridMasterClaim) -> None:
         """Take note of whose orders count."""
         claim = claim_of(message)
-        if claim is not None and not self._ears.why_refused(message, self._claims):
+        if claim is not None and not self._authenticator.why_refused(message, self._claims):
             self._driver.hear_claim(*claim)
 
     def _complain(self, unit_id: UnitId, complaint: Complaint) -> None:
         self.get_logger().warning(f"{unit_id}: {complaint.code}: {complaint.message}")
         deal_id = self._driver.deal_id(unit_id)
         fault = fault_of(unit_id, complaint, deal_id, self._now_ns())
-        self._faults.publish(self._words_of(unit_id).sign(fault, self._faults.topic_name))
+        self._faults.publish(self._authenticator_of(unit_id).sign(fault, self._faults.topic_name))
 
     def tick(self) -> None:
         """Let the hardware go on to the present; call it every `TICK_S`."""
@@ -396,7 +402,7 @@ class EmulatorNode(Node):
         self._modes[unit_id] = reading.mode
         message = converter_state(unit_id, reading)
         publisher = self._converters[unit_id]
-        publisher.publish(self._words_of(unit_id).sign(message, publisher.topic_name))
+        publisher.publish(self._authenticator_of(unit_id).sign(message, publisher.topic_name))
 
 
 def run(args: list[str] | None, signals: list[int]) -> int:

@@ -17,7 +17,7 @@ from apis_core.events import DealRefused, DealUnwanted, DealWanted, Event
 from apis_core.types import DealState, Direction, UnitId
 from apis_interfaces.action import Interchange
 from apis_interfaces.msg import Deal
-from apis_signing import Words
+from apis_signing import MessageAuthenticator
 
 __all__ = ["InterchangeServer"]
 
@@ -36,7 +36,7 @@ class InterchangeServer:
         unit_id: The unit.
         feed: Takes the events.
         group: One in which a goal may wait for its end without holding up the rest.
-        words: Refuses what no operator has said.
+        authenticator: Refuses what no operator has said.
     """
 
     def __init__(
@@ -45,9 +45,9 @@ class InterchangeServer:
         unit_id: UnitId,
         feed: Callable[[Event], None],
         group: CallbackGroup,
-        words: Words,
+        authenticator: MessageAuthenticator,
     ) -> None:
-        self._words = words
+        self._authenticator = authenticator
         self._channel = f"{node.get_namespace()}/interchange"
         self._unit_id = unit_id
         self._feed = feed
@@ -89,7 +89,7 @@ class InterchangeServer:
 
     async def _execute(self, handle: Any) -> Interchange.Result:
         request = handle.request
-        if why := self._words.why_refused(request, self._channel):
+        if why := self._authenticator.why_refused(request, self._channel):
             handle.abort()
             return Interchange.Result(
                 error_code=Interchange.Result.ERROR_REFUSED, error_msg=f"{self._unit_id}: {why}"

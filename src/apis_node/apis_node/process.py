@@ -28,7 +28,7 @@ from apis_node.battery_lock import BatteryLock
 from apis_node.configuration import WatchedFile, watched_files
 from apis_node.journal import Journal
 from apis_node.shell import UnitShell, journal_path
-from apis_signing import Keys, Words, read_keys
+from apis_signing import Keys, MessageAuthenticator, read_keys
 from apis_signing.executor import NodeExecutor
 from apis_signing.parameters import NodeParameter, declare_parameters, text_argument
 
@@ -89,9 +89,16 @@ def run(arguments: list[str], stop_asked_s: list[float]) -> int:
             folder = _text(node, "keys")
             if folder not in keys:
                 keys[folder] = read_keys(Path(folder))
-            words = Words(keys[folder], settings.unit_id)
+            authenticator = MessageAuthenticator(keys[folder], settings.unit_id)
             shell = UnitShell(
-                node, options.cluster, settings, journals[-1], timezone, files, battery, words
+                node,
+                options.cluster,
+                settings,
+                journals[-1],
+                timezone,
+                files,
+                battery,
+                authenticator,
             )
             shells.append(shell)
             executor.add_node(node)

@@ -38,7 +38,7 @@ from apis_node.interchange import InterchangeServer
 from apis_node.journal import Journal, JournalError
 from apis_node.maintenance import maintain
 from apis_node.translate import MESSAGES, Instants, Untranslatable, from_ros, to_ros
-from apis_signing import OPEN, Words
+from apis_signing import UNSIGNED, MessageAuthenticator
 
 try:
     from rclpy.subscription_content_filter_options import ContentFilterOptions
@@ -93,7 +93,7 @@ class UnitShell:
         timezone: Of the place; the scenario's times of day are local.
         files: Looked at every refreshing period of the policy.
         battery: Its lock, if other units share it.
-        words: Signs what it says, and refuses what does not count.
+        authenticator: Signs what it says, and refuses what does not count.
     """
 
     def __init__(
@@ -105,10 +105,10 @@ class UnitShell:
         timezone: ZoneInfo,
         files: Sequence[WatchedFile] = (),
         battery: BatteryLock | None = None,
-        words: Words = OPEN,
+        authenticator: MessageAuthenticator = UNSIGNED,
     ) -> None:
         self._node = node
-        self._words = words
+        self._authenticator = authenticator
         self._cluster = cluster
         self._settings = settings
         self._journal = journal
@@ -281,7 +281,7 @@ class UnitShell:
             self._log.info("the journal can be written again")
 
     def _say(self, publisher: Any, message: Any) -> None:
-        publisher.publish(self._words.sign(message, publisher.topic_name))
+        publisher.publish(self._authenticator.sign(message, publisher.topic_name))
 
     def _call(self, client: Any, call_id: str, to: UnitId, value: Any, now_ns: int) -> None:
         if not client.service_is_ready():
@@ -289,7 +289,7 @@ class UnitShell:
             return
         answer, limit_s = _ANSWERS[type(value)]
         channel = client.service_name
-        request = self._words.sign(to_ros(value, self._instants(), now_ns), channel)
+        request = self._authenticator.sign(to_ros(value, self._instants(), now_ns), channel)
         future = client.call_async(request)
         until_s = time.monotonic() + limit_s
         self._pending[call_id] = _Pending(lambda: client.remove_pending_request(future), until_s)
@@ -298,7 +298,7 @@ class UnitShell:
             if self._pending.pop(call_id, None) is None:
                 return
             response = done.result()
-            if self._words.why_refused(response, channel, speaker=to, about=request):
+            if self._authenticator.why_refused(response, channel, speaker=to, about=request):
                 self.feed(events.Answered(call_id, None))
                 return
             try:
@@ -326,7 +326,7 @@ class UnitShell:
         now_ns = self._now_ns()
         self._agent = Agent(self._settings, self._journal.recall(), SystemRandom(), now_ns)
         self._meet(self._agent.member_ids)
-        self._log.info(f"{self._settings.unit_id} is up; {self._words}")
+        self._log.info(f"{self._settings.unit_id} is up; {self._authenticator}")
         self._do(self._agent.start(now_ns), now_ns)
         self.feed(events.Wake())
 
@@ -352,7 +352,7 @@ class UnitShell:
         """Have the agent hear what is said on a topic, as far as it counts."""
 
         def hear(message: Any) -> None:
-            if self._words.why_refused(message, topic, retained=profile in _RETAINED):
+            if self._authenticator.why_refused(message, topic, retained=profile in _RETAINED):
                 return
             try:
                 value: Any = from_ros(message, type_, self._instants())
@@ -376,10 +376,10 @@ class UnitShell:
 
     def _serve(self, type_: type, channel: str) -> Callable[[Any, Any], Coroutine[Any, Any, Any]]:
         async def serve(request: Any, response: Any) -> Any:
-            return self._words.sign(await answer(request, response), channel, request)
+            return self._authenticator.sign(await answer(request, response), channel, request)
 
         async def answer(request: Any, response: Any) -> Any:
-            if why := self._words.why_refused(request, channel):
+            if why := self._authenticator.why_refused(request, channel):
                 return _refuse(response, _NOT_COUNTED, why)
             try:
                 value: Any = from_ros(request, type_, self._instants())
@@ -398,7 +398,7 @@ class UnitShell:
 
     def _maintain(self, request: Any, response: Any) -> Any:
         channel = self._unit_topic(self._settings.unit_id, "maintenance")
-        if why := self._words.why_refused(request, channel):
+        if why := self._authenticator.why_refused(request, channel):
             response.error_code, response.error_msg = response.ERROR_NOT_SIGNED, why
             return response
         mode = self._status.effective_mode if self._status else OperationMode.UNSET
@@ -515,7 +515,7 @@ class UnitShell:
             node.create_service(type_, name, serve, callback_group=group)
         node.create_service(srv.UnitMaintenance, "maintenance", self._maintain)
         self._interchange = InterchangeServer(
-            node, self._settings.unit_id, self.feed, group, self._words
+            node, self._settings.unit_id, self.feed, group, self._authenticator
         )
         self._converter: Any = node.create_client(srv.ConverterCommand, "converter/command")
 
@@ -550,7 +550,7 @@ class UnitShell:
 
     def _diagnose(self) -> None:
         self._try_journal_again()
-        if complaint := self._words.complaint():
+        if complaint := self._authenticator.complaint():
             self._log.warning(complaint)
         status = self._status
         message = DiagnosticArray()
@@ -559,8 +559,8 @@ class UnitShell:
         values: dict[str, str] = {}
         if status is not None:
             level, text = DiagnosticStatus.OK, status.effective_mode.name
-            if self._words.is_alarmed:
-                level, text = DiagnosticStatus.WARN, f"refused: {self._words.last_refusal}"
+            if self._authenticator.is_alarmed:
+                level, text = DiagnosticStatus.WARN, f"refused: {self._authenticator.last_refusal}"
             if status.fault_codes:
                 level, text = DiagnosticStatus.ERROR, ", ".join(status.fault_codes)
             values = {
@@ -571,10 +571,10 @@ class UnitShell:
                 "not_dealing": status.not_dealing_reason,
                 "unanswered_calls": str(len(self._pending)),
                 "journal": self._journal_error or "written",
-                "words": str(self._words),
-                "words_signed": str(self._words.said),
-                "words_heard": str(self._words.heard),
-                "words_refused": str(self._words.refused.total()),
+                "words": str(self._authenticator),
+                "words_signed": str(self._authenticator.said),
+                "words_heard": str(self._authenticator.heard),
+                "words_refused": str(self._authenticator.refused.total()),
             }
         message.status.append(
             DiagnosticStatus(

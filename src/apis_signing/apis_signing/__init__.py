@@ -4,16 +4,21 @@ Nodes and tools call it where they send and where they hear; the core has no par
 of the modules is in the package's ``README.md``.
 """
 
+from apis_signing.authenticator import (
+    UNSIGNED,
+    MessageAuthenticator,
+    is_signed,
+    operator_authenticator,
+)
 from apis_signing.keys import Keys, Role, make_keys, read_keys
-from apis_signing.words import OPEN, Words, is_signed, words_of_operator
 
 __all__ = [
-    "OPEN",
+    "UNSIGNED",
     "Keys",
+    "MessageAuthenticator",
     "Role",
-    "Words",
     "is_signed",
     "make_keys",
+    "operator_authenticator",
     "read_keys",
-    "words_of_operator",
 ]

@@ -25,7 +25,7 @@ from apis_interfaces.msg import (
     OperationMode,
     UnitStatus,
 )
-from apis_signing import OPEN, Words, is_signed
+from apis_signing import UNSIGNED, MessageAuthenticator, is_signed
 
 __all__ = ["OVER", "GridWatch"]
 
@@ -59,7 +59,7 @@ class GridWatch:
         unit_ids: Iterable[str] = (),
         *,
         namespace: str = "",
-        words: Words = OPEN,
+        authenticator: MessageAuthenticator = UNSIGNED,
     ) -> None:
         """Listen to a grid.
 
@@ -69,9 +69,9 @@ class GridWatch:
                 exclusive. :meth:`close` may be called from any thread.
             unit_ids: Units to listen to from now on; see also :meth:`discover`.
             namespace: Such as ``/apis/village``; empty = the node's own.
-            words: Refuses what does not count; who orders through us speaks with it.
+            authenticator: Refuses what does not count; who orders through us speaks with it.
         """
-        self.words = words
+        self.authenticator = authenticator
         self.lock = threading.RLock()
         self.unit_ids: tuple[str, ...] = ()
         self.statuses: dict[str, UnitStatus] = {}
@@ -178,10 +178,10 @@ class GridWatch:
         self._subscriptions.append(self._node.create_subscription(kind, name, heard, qos))
 
     def _is_refused(self, message: object, topic: str) -> bool:
-        if self.words.keys is None:
+        if self.authenticator.keys is None:
             return False
         full = topic if topic.startswith("/") else f"{self._node.get_namespace()}/{topic}"
-        return bool(self.words.why_refused(message, full, retained=True))
+        return bool(self.authenticator.why_refused(message, full, retained=True))
 
     @staticmethod
     def _into(table: dict[str, object], unit_id: str) -> Callable[[object], None]:

@@ -24,7 +24,7 @@ from rclpy.signals import SignalHandlerOptions
 from apis_core.errors import ConfigError
 from apis_core.grid import GridDescription
 from apis_core.policy import Policy, parse_policy
-from apis_signing import OPEN, Words, words_of_operator
+from apis_signing import UNSIGNED, MessageAuthenticator, operator_authenticator
 from apis_signing.executor import NodeExecutor
 from apis_signing.files import read_text
 from apis_signing.parameters import NodeParameter, declare_parameters
@@ -52,7 +52,7 @@ class WindowFiles:
     grid: GridDescription
     policy: Policy | None
     policy_text: str = ""
-    words: Words = OPEN
+    authenticator: MessageAuthenticator = UNSIGNED
 
 
 def run_window(
@@ -133,7 +133,7 @@ def _files(values: dict[str, Any]) -> WindowFiles:
     except ConfigError as error:
         raise WindowError(str(error.problems[0])) from error
     try:
-        words = words_of_operator(grid.keys, may_be_silent=True)
+        authenticator = operator_authenticator(grid.keys, may_be_silent=True)
     except ConfigError as error:
         raise WindowError(str(error)) from error
-    return WindowFiles(grid, policy, text, words)
+    return WindowFiles(grid, policy, text, authenticator)

@@ -70,7 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _build(node: Node, files: WindowFiles, own: dict[str, Any], stack: ExitStack) -> None:
     grid = files.grid
-    watch = GridWatch(node, (unit.id for unit in grid.units), words=files.words)
+    watch = GridWatch(node, (unit.id for unit in grid.units), authenticator=files.authenticator)
     place = Place(watch, ZoneInfo(grid.emulator.place.timezone), grid.cluster)
     orders = Orders(node, place.watch)
     budo = BudoEmulator(place, orders)

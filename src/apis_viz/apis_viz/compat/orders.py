@@ -92,7 +92,7 @@ class Orders:
         with self._changed:
             version = 0 if unit_id else self._watch.next_mode_version()
         order = OperationMode(unit_id=unit_id, mode=mode, version=version, issuer=ISSUER)
-        self._modes.publish(self._watch.words.sign(order, self._modes.topic_name))
+        self._modes.publish(self._watch.authenticator.sign(order, self._modes.topic_name))
 
     def shut_down(self, unit_id: str = "") -> str:
         """End the programs of a unit, or of all units; they refuse in any mode but Manual."""
@@ -156,7 +156,7 @@ class Orders:
     def renew(self, unit_id: str, request: Any, lost: Callable[[], None]) -> None:
         """Send a renewal and wait for nothing; `lost` is called if it is refused."""
         client = self._clients[ConverterCommand, unit_id]
-        signed = self._watch.words.sign(deepcopy(request), client.service_name)
+        signed = self._watch.authenticator.sign(deepcopy(request), client.service_name)
 
         def look(future: Future[Any]) -> None:
             response = future.result()
@@ -169,7 +169,7 @@ class Orders:
         """Tell all of a fault."""
         fault.stamp = self._node.get_clock().now().to_msg()
         fault.reporter_id = ISSUER
-        self._faults.publish(self._watch.words.sign(fault, self._faults.topic_name))
+        self._faults.publish(self._watch.authenticator.sign(fault, self._faults.topic_name))
 
     def make_deal(self, requester: str, goal: Interchange.Goal) -> str:
         """Have a unit make a deal, and wait until it is accepted or refused."""
@@ -180,7 +180,7 @@ class Orders:
             return f"{requester} does not answer"
         begun = threading.Event()
         channel = f"{self._node.get_namespace()}/{requester.lower()}/interchange"
-        self._watch.words.sign(goal, channel)
+        self._watch.authenticator.sign(goal, channel)
         sent = self._actions[requester].send_goal_async(goal, lambda _: begun.set())
         handle = _wait(sent, ANSWERS_WITHIN_S)
         if handle is None or not handle.accepted:
@@ -218,7 +218,7 @@ class Orders:
         if not client.service_is_ready():
             return "does not answer", None
         # several threads may be about the same request: each unit gets one of its own
-        signed = self._watch.words.sign(deepcopy(request), client.service_name)
+        signed = self._watch.authenticator.sign(deepcopy(request), client.service_name)
         response = _wait(client.call_async(signed), ANSWERS_WITHIN_S)
         if response is None:
             return "does not answer", None

@@ -26,7 +26,7 @@ except ImportError:  # rclpy older than Kilted's
     ContentFilterOptions = None  # type: ignore[assignment,misc]
 
 from apis_interfaces import msg, srv
-from apis_signing import is_signed, words_of_operator
+from apis_signing import is_signed, operator_authenticator
 from apis_signing.executor import NodeExecutor
 from apis_signing.parameters import declare_parameters
 from apis_viz import translate
@@ -94,10 +94,10 @@ class GraphLink:
             msg.OperationMode, "operation_mode", ORDERS
         )
         self._fault_publisher = self._node.create_publisher(msg.Fault, "faults", HISTORY)
-        self._words = words_of_operator(site.keys, may_be_silent=True)
-        if self._words.keys is not None:
-            self._node.get_logger().info(str(self._words))
-        self._orders = Orders(self._node, site.unit_ids, self._words)
+        self._authenticator = operator_authenticator(site.keys, may_be_silent=True)
+        if self._authenticator.keys is not None:
+            self._node.get_logger().info(str(self._authenticator))
+        self._orders = Orders(self._node, site.unit_ids, self._authenticator)
         self._subscriptions: list[Any] = []
         self._subscribe()
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -149,7 +149,9 @@ class GraphLink:
                 self._mode_version += 1
                 version = self._mode_version
         order = translate.mode_message(mode, version=version, issuer=ISSUER, unit_id=unit_id)
-        self._mode_publisher.publish(self._words.sign(order, self._mode_publisher.topic_name))
+        self._mode_publisher.publish(
+            self._authenticator.sign(order, self._mode_publisher.topic_name)
+        )
 
     def order(self, wish: ConverterWish) -> Future[Outcome]:
         """Order a converter by hand. WAIT is obeyed always, the rest in Manual."""
@@ -183,7 +185,9 @@ class GraphLink:
             message=wish.message,
             stamp=self._node.get_clock().now().to_msg(),
         )
-        self._fault_publisher.publish(self._words.sign(fault, self._fault_publisher.topic_name))
+        self._fault_publisher.publish(
+            self._authenticator.sign(fault, self._fault_publisher.topic_name)
+        )
 
     def break_hardware(self, wish: BreakWish) -> Future[Outcome]:
         """Break something of the emulated hardware."""
@@ -218,7 +222,7 @@ class GraphLink:
         return future
 
     def _ask_what_is_broken(self) -> None:
-        if self._words.keys is not None and not self._words.signer:
+        if self._authenticator.keys is not None and not self._authenticator.signer:
             return  # nobody would answer
 
         def heard(done: Future[Outcome]) -> None:
@@ -231,14 +235,14 @@ class GraphLink:
 
     def _tick(self) -> None:
         self._orders.tick()
-        if complaint := self._words.complaint():
+        if complaint := self._authenticator.complaint():
             self._node.get_logger().warning(complaint)
         if self._must_flush:
             self._must_flush = False
             for subscription in self._subscriptions:
                 self._node.destroy_subscription(subscription)
             self._subscriptions.clear()
-            self._words.forget()  # what is retained is told again
+            self._authenticator.forget()  # what is retained is told again
             with self._lock:
                 self._model = GridModel(self._site.unit_ids)
             self._subscribe()
@@ -270,7 +274,7 @@ class GraphLink:
 
         def take(message: Any) -> None:
             record = translate.price_record(message)
-            if record is not None and not self._words.why_refused(message, name):
+            if record is not None and not self._authenticator.why_refused(message, name):
                 self._take((record,))
 
         # Every unit answers every question, most of them with no: those stay where they are.
@@ -287,7 +291,9 @@ class GraphLink:
         name = f"{self._node.get_namespace()}/{topic}"
 
         def take(message: object) -> None:
-            if not is_signed(kind) or not self._words.why_refused(message, name, retained=True):
+            if not is_signed(kind) or not self._authenticator.why_refused(
+                message, name, retained=True
+            ):
                 self._take((record(message),))
 
         self._subscriptions.append(self._node.create_subscription(kind, name, take, qos))

@@ -19,7 +19,7 @@ from rclpy.node import Node
 from apis_interfaces.action import Interchange
 from apis_interfaces.msg import ConverterState, Deal
 from apis_interfaces.srv import ConverterCommand, EmulatorControl, InjectFault, UnitMaintenance
-from apis_signing import Words
+from apis_signing import MessageAuthenticator
 from apis_viz.dashboard.source import BreakWish, ConverterWish, DealWish, Outcome, Progress
 
 __all__ = ["Orders"]
@@ -64,12 +64,14 @@ class Orders:
     Args:
         node: Its executor runs in another thread than the callers'.
         unit_ids: All units of the grid.
-        words: Signs them.
+        authenticator: Signs them.
     """
 
-    def __init__(self, node: Node, unit_ids: tuple[str, ...], words: Words) -> None:
+    def __init__(
+        self, node: Node, unit_ids: tuple[str, ...], authenticator: MessageAuthenticator
+    ) -> None:
         self._node = node
-        self._words = words
+        self._authenticator = authenticator
         self._lock = threading.Lock()
         self._calls: list[_Call] = []
         self._goals: list[_Goal] = []
@@ -179,7 +181,7 @@ class Orders:
             name=f"unit {wish.giver_id}",
             is_ready=client.server_is_ready,
             send=lambda: client.send_goal_async(
-                self._words.sign(
+                self._authenticator.sign(
                     request, f"{self._node.get_namespace()}/{wish.giver_id.lower()}/interchange"
                 ),
                 feedback_callback=hear,
@@ -231,7 +233,7 @@ class Orders:
         call = _Call(
             name=name,
             is_ready=client.service_is_ready,
-            send=lambda: client.call_async(self._words.sign(request, client.service_name)),
+            send=lambda: client.call_async(self._authenticator.sign(request, client.service_name)),
             read=lambda reply: _reply(reply, words),
             future=Future(),
             until_s=time.monotonic() + FOUND_WITHIN_S,

@@ -113,7 +113,7 @@ def build(node: Node, files: WindowFiles, _own: dict[str, Any], _stack: ExitStac
     """Give the node its work."""
     MarkerNode(
         node,
-        GridWatch(node, (unit.id for unit in files.grid.units), words=files.words),
+        GridWatch(node, (unit.id for unit in files.grid.units), authenticator=files.authenticator),
         files.grid,
         files.policy,
     )

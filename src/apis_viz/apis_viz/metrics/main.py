@@ -36,7 +36,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _build(node: Node, files: WindowFiles, own: dict[str, Any], stack: ExitStack) -> None:
     registry = CollectorRegistry()
-    watch = GridWatch(node, (unit.id for unit in files.grid.units), words=files.words)
+    watch = GridWatch(
+        node, (unit.id for unit in files.grid.units), authenticator=files.authenticator
+    )
     registry.register(GridCollector(watch, files.grid.cluster))
     try:
         server, thread = start_http_server(own["port"], addr=own["host"], registry=registry)

@@ -18,7 +18,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from apis_core.errors import ConfigError
 from apis_interfaces.msg import OperationMode
-from apis_signing import words_of_operator
+from apis_signing import operator_authenticator
 from apis_viz.rqt import rows
 from apis_viz.watch import GridWatch
 
@@ -77,13 +77,15 @@ class GridLink:
         self._topic = f"/apis/{cluster}/operation_mode"
         self._order: tuple[OperationMode, float] | None = None
         with _in_words():
-            words = words_of_operator(None, may_be_silent=True)
-            self.watch = GridWatch(node, namespace=f"/apis/{cluster}", words=words)
+            authenticator = operator_authenticator(None, may_be_silent=True)
+            self.watch = GridWatch(node, namespace=f"/apis/{cluster}", authenticator=authenticator)
             self._modes = node.create_publisher(OperationMode, self._topic, ORDERS)
             # not on the node's clock, which stands still with a simulation
             steady = Clock(clock_type=ClockType.STEADY_TIME)
             self._timer = node.create_timer(DISCOVER_EVERY_S, self._discover, clock=steady)
-        self.why_silent = NO_KEY if words.keys is not None and not words.signer else ""
+        self.why_silent = (
+            NO_KEY if authenticator.keys is not None and not authenticator.signer else ""
+        )
 
     def set_mode(self, mode: int, unit_id: str) -> None:
         """Order a mode of a unit, or of the cluster if the id is empty.
@@ -95,7 +97,7 @@ class GridLink:
             version = 0 if unit_id else self.watch.next_mode_version()
         order = OperationMode(unit_id=unit_id, mode=mode, version=version, issuer=ISSUER)
         with _in_words():
-            self._modes.publish(self.watch.words.sign(order, self._topic))
+            self._modes.publish(self.watch.authenticator.sign(order, self._topic))
         self._order = order, time.monotonic()
 
     def order_text(self) -> str:

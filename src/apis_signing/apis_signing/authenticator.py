@@ -32,7 +32,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from apis_signing.canonical import canonical_bytes
 from apis_signing.keys import Keys, Role, read_keys
 
-__all__ = ["FRESH_NS", "OPEN", "Words", "is_signed", "words_of_operator"]
+__all__ = ["FRESH_NS", "UNSIGNED", "MessageAuthenticator", "is_signed", "operator_authenticator"]
 
 FRESH_NS = 30_000_000_000  # more than any message takes, and than clocks that are kept differ
 COMPLAIN_EVERY_NS = 10_000_000_000
@@ -85,8 +85,8 @@ def is_signed(type_: type) -> bool:
     return type_.__name__ in _RULES
 
 
-class Words:
-    """One speaker's mouth and ears.
+class MessageAuthenticator:
+    """One speaker signs its messages with it, and checks those of the others.
 
     Args:
         keys: Of the grid; None = it has none, nothing is signed and nothing refused.
@@ -253,11 +253,13 @@ class Words:
         }
 
 
-OPEN = Words(None)
+UNSIGNED = MessageAuthenticator(None)
 
 
-def words_of_operator(folder: str | None, *, may_be_silent: bool = False) -> Words:
-    """The mouth and ears of a tool.
+def operator_authenticator(
+    folder: str | None, *, may_be_silent: bool = False
+) -> MessageAuthenticator:
+    """The authenticator of a tool.
 
     Args:
         folder: The grid's key folder; None or empty = the one that ``APIS_KEYS`` names, if any.
@@ -268,10 +270,10 @@ def words_of_operator(folder: str | None, *, may_be_silent: bool = False) -> Wor
     """
     folder = folder or os.environ.get("APIS_KEYS", "")
     if not folder:
-        return OPEN
+        return UNSIGNED
     keys = read_keys(Path(folder))
     is_silent = may_be_silent and not keys.ids_here(Role.OPERATOR)
-    return Words(keys, "" if is_silent else keys.operator_here())
+    return MessageAuthenticator(keys, "" if is_silent else keys.operator_here())
 
 
 def _why_not_theirs(rule: _Rule, message: Any, signer: str, role: Role, speaker: str) -> str:

@@ -11,9 +11,17 @@ from typing import Any, ClassVar
 import pytest
 
 from apis_core.errors import ConfigError
-from apis_signing import OPEN, Keys, Role, Words, make_keys, read_keys, words_of_operator
+from apis_signing import (
+    UNSIGNED,
+    Keys,
+    MessageAuthenticator,
+    Role,
+    make_keys,
+    operator_authenticator,
+    read_keys,
+)
+from apis_signing.authenticator import COMPLAIN_EVERY_NS, FRESH_NS
 from apis_signing.canonical import canonical_bytes
-from apis_signing.words import COMPLAIN_EVERY_NS, FRESH_NS
 
 SECOND_NS = 1_000_000_000
 STATUS, CONTROL, MODE = "/apis/village/e002/status", "/apis/village/e001/control", "/apis/v/mode"
@@ -145,13 +153,13 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def e002(keys: Keys, clock: Clock) -> Words:
-    return Words(keys, "E002", clock)
+def e002(keys: Keys, clock: Clock) -> MessageAuthenticator:
+    return MessageAuthenticator(keys, "E002", clock)
 
 
 @pytest.fixture
-def ears(keys: Keys, clock: Clock) -> Words:
-    return Words(keys, "E001", clock)
+def ears(keys: Keys, clock: Clock) -> MessageAuthenticator:
+    return MessageAuthenticator(keys, "E001", clock)
 
 
 # --- what counts ---
@@ -164,10 +172,10 @@ def test_a_word_counts_where_it_was_meant_to_be_heard(e002, ears):
 
 
 def test_without_keys_nobody_signs_and_every_word_counts():
-    message = OPEN.sign(UnitStatus(), STATUS)
+    message = UNSIGNED.sign(UnitStatus(), STATUS)
     assert message.signature == Signature()
-    assert OPEN.why_refused(message, STATUS) == ""
-    assert "open grid" in str(OPEN)
+    assert UNSIGNED.why_refused(message, STATUS) == ""
+    assert "open grid" in str(UNSIGNED)
 
 
 def test_with_keys_a_word_that_is_not_signed_is_refused(ears):
@@ -202,9 +210,11 @@ def test_every_changed_bit_of_a_signature_is_refused(e002, keys, clock):
         bad = bytearray(good)
         bad[bit // 8] ^= 1 << bit % 8
         message.signature.value = bytes(bad)
-        assert "not that of E002" in Words(keys, "", clock).why_refused(message, STATUS)
+        assert "not that of E002" in MessageAuthenticator(keys, "", clock).why_refused(
+            message, STATUS
+        )
     message.signature.value = b"short"
-    assert "not that of E002" in Words(keys, "", clock).why_refused(message, STATUS)
+    assert "not that of E002" in MessageAuthenticator(keys, "", clock).why_refused(message, STATUS)
 
 
 @pytest.mark.parametrize(("name", "change"), [("session", 1), ("stamp_ns", 1)])
@@ -231,7 +241,7 @@ def test_an_answer_belongs_to_its_question(e002, ears):
 
 
 def test_a_unit_speaks_for_itself_alone(keys, clock, ears):
-    forged = Words(keys, "E001", clock).sign(UnitStatus(unit_id="E002"), STATUS)
+    forged = MessageAuthenticator(keys, "E001", clock).sign(UnitStatus(unit_id="E002"), STATUS)
     assert ears.why_refused(forged, STATUS) == "E001 says it for E002"
     forged.signature.signer = "E002"
     assert "the signature is not that of E002" in ears.why_refused(forged, STATUS)
@@ -240,14 +250,14 @@ def test_a_unit_speaks_for_itself_alone(keys, clock, ears):
 def test_a_stranger_is_refused(tmp_path, clock, ears):
     make_keys(tmp_path / "other", ["E002", "E009"], [])
     others = read_keys(tmp_path / "other")
-    same_name = Words(others, "E002", clock).sign(UnitStatus(), STATUS)
+    same_name = MessageAuthenticator(others, "E002", clock).sign(UnitStatus(), STATUS)
     assert "not that of E002" in ears.why_refused(same_name, STATUS)
-    stranger = Words(others, "E009", clock).sign(UnitStatus(unit_id="E009"), STATUS)
+    stranger = MessageAuthenticator(others, "E009", clock).sign(UnitStatus(unit_id="E009"), STATUS)
     assert ears.why_refused(stranger, STATUS) == "E009 has no key in this grid"
 
 
 def test_a_mode_is_an_operators_word_and_a_status_is_not(keys, clock, e002, ears):
-    operator = Words(keys, "operator", clock)
+    operator = MessageAuthenticator(keys, "operator", clock)
     assert ears.why_refused(operator.sign(OperationMode(), MODE), MODE) == ""
     refused = ears.why_refused(e002.sign(OperationMode(), MODE), MODE)
     assert refused == "only an operator may say this, and E002 is a unit"
@@ -259,13 +269,13 @@ def test_a_driver_speaks_with_the_key_of_its_unit(e002, keys, clock, ears):
     topic = "/apis/village/faults"
     assert ears.why_refused(e002.sign(Fault(), topic), topic) == ""
     assert ears.why_refused(e002.sign(Fault("E001/driver"), topic), topic)
-    by_hand = Words(keys, "operator", clock).sign(Fault("dashboard"), topic)
+    by_hand = MessageAuthenticator(keys, "operator", clock).sign(Fault("dashboard"), topic)
     assert ears.why_refused(by_hand, topic) == ""
 
 
 def test_w33_a_deal_is_handed_in_by_the_unit_that_asked_alone(keys, clock, e002):
     channel = "/apis/village/e001/submit_deal"
-    master = Words(keys, "E001", clock)
+    master = MessageAuthenticator(keys, "E001", clock)
     own = e002.sign(SubmitDeal_Request("E002"), channel)
     assert master.why_refused(own, channel) == ""
     foreign = e002.sign(SubmitDeal_Request("E001"), channel)
@@ -274,13 +284,13 @@ def test_w33_a_deal_is_handed_in_by_the_unit_that_asked_alone(keys, clock, e002)
 
 def test_a_converter_obeys_its_own_unit_and_operators(keys, clock, e002):
     channel = "/apis/village/e001/converter/command"
-    driver = Words(keys, "E001", clock)
+    driver = MessageAuthenticator(keys, "E001", clock)
     for signer, why in (
         ("E001", ""),
         ("operator", ""),
         ("E002", "E002 says it for E001"),
     ):
-        order = Words(keys, signer, clock).sign(ConverterCommand_Request(), channel)
+        order = MessageAuthenticator(keys, signer, clock).sign(ConverterCommand_Request(), channel)
         clock.go_on(1.0)
         assert driver.why_refused(order, channel, speaker="E001") == why
 
@@ -311,7 +321,7 @@ def test_a_refused_word_does_not_shut_out_the_next_one(e002, ears):
 def test_who_has_just_started_takes_no_old_word_for_a_new_one(e002, keys, clock):
     order = e002.sign(UnitControl_Request(), CONTROL)
     clock.go_on(FRESH_NS / SECOND_NS + 1.0)
-    started = Words(keys, "E001", clock)
+    started = MessageAuthenticator(keys, "E001", clock)
     assert "it is 31.0 s old; repeated" in started.why_refused(order, CONTROL)
 
 
@@ -319,7 +329,7 @@ def test_a_clock_that_is_ahead_is_told(e002, keys, clock):
     order = e002.sign(UnitControl_Request(), CONTROL)
     behind = Clock()
     behind.go_on(-60.0)
-    why = Words(keys, "E001", behind).why_refused(order, CONTROL)
+    why = MessageAuthenticator(keys, "E001", behind).why_refused(order, CONTROL)
     assert "60.0 s in the future" in why
     assert "the clock of E002 or ours is wrong" in why
 
@@ -327,10 +337,10 @@ def test_a_clock_that_is_ahead_is_told(e002, keys, clock):
 def test_what_a_topic_retains_may_be_old_but_not_of_a_process_that_was_followed(e002, keys, clock):
     last_words = e002.sign(UnitStatus(), STATUS)
     clock.go_on(3600.0)
-    late = Words(keys, "E001", clock)
+    late = MessageAuthenticator(keys, "E001", clock)
     assert late.why_refused(last_words, STATUS, retained=True) == ""
-    restarted = Words(keys, "E002", clock)
-    again = Words(keys, "E001", clock)
+    restarted = MessageAuthenticator(keys, "E002", clock)
+    again = MessageAuthenticator(keys, "E001", clock)
     assert again.why_refused(restarted.sign(UnitStatus(), STATUS), STATUS, retained=True) == ""
     assert "3600.0 s old" in again.why_refused(last_words, STATUS, retained=True)
 
@@ -342,20 +352,20 @@ def test_a_clock_that_is_set_back_a_little_keeps_a_process_speaking(e002, ears, 
 
 
 def test_two_tools_of_one_operator_do_not_silence_each_other(keys, clock, ears):
-    dashboard = Words(keys, "operator", clock)
+    dashboard = MessageAuthenticator(keys, "operator", clock)
     clock.go_on(10.0)
-    command = Words(keys, "operator", clock)
+    command = MessageAuthenticator(keys, "operator", clock)
     for words in (command, dashboard, command, dashboard):
         assert ears.why_refused(words.sign(OperationMode(), MODE), MODE) == ""
 
 
 def test_marks_of_processes_that_have_gone_are_forgotten(keys, clock, ears, monkeypatch):
-    monkeypatch.setattr("apis_signing.words._KEPT_MARKS", 20)
-    first = Words(keys, "operator", clock).sign(OperationMode(), MODE)
+    monkeypatch.setattr("apis_signing.authenticator._KEPT_MARKS", 20)
+    first = MessageAuthenticator(keys, "operator", clock).sign(OperationMode(), MODE)
     assert ears.why_refused(first, MODE) == ""
     for _ in range(100):
         clock.go_on(5.0)
-        word = Words(keys, "operator", clock).sign(OperationMode(), MODE)
+        word = MessageAuthenticator(keys, "operator", clock).sign(OperationMode(), MODE)
         assert ears.why_refused(word, MODE) == ""
     assert len(ears._marks) <= 21
     assert "s old" in ears.why_refused(first, MODE)  # and yet it does not count again
@@ -420,24 +430,24 @@ def test_w35_a_private_key_that_is_open_to_others_is_refused(folder, keys, mode)
     path = folder / "E001.pem"
     path.chmod(mode)
     with pytest.raises(ConfigError, match=rf"open to others \(mode {mode:04o}\).*chmod 600"):
-        Words(keys, "E001")
+        MessageAuthenticator(keys, "E001")
 
 
 def test_a_key_of_somebody_else_is_refused(folder, keys):
     (folder / "E001.pem").write_bytes((folder / "E002.pem").read_bytes())
     with pytest.raises(ConfigError, match=r"is not the key that public_keys.json has for E001"):
-        Words(keys, "E001")
+        MessageAuthenticator(keys, "E001")
 
 
 def test_a_private_key_that_is_missing_or_no_key_is_told(folder, keys):
     (folder / "E001.pem").write_text("nonsense")
     with pytest.raises(ConfigError, match="must be an Ed25519 private key"):
-        Words(keys, "E001")
+        MessageAuthenticator(keys, "E001")
     (folder / "E001.pem").unlink()
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
-        Words(keys, "E001")
+        MessageAuthenticator(keys, "E001")
     with pytest.raises(ConfigError, match=r"E005.*has no public key there"):
-        Words(keys, "E005")
+        MessageAuthenticator(keys, "E005")
 
 
 def test_every_wrong_entry_of_the_list_is_told(folder):
@@ -483,19 +493,19 @@ def test_keys_are_added_and_none_is_replaced(folder, keys):
 def test_a_tool_speaks_as_the_one_operator_who_is_here(folder, monkeypatch):
     monkeypatch.delenv("APIS_OPERATOR", raising=False)
     monkeypatch.delenv("APIS_KEYS", raising=False)
-    assert words_of_operator(None) is OPEN
+    assert operator_authenticator(None) is UNSIGNED
     with pytest.raises(ConfigError, match=r"must name one.*night_shift, operator"):
-        words_of_operator(str(folder))
+        operator_authenticator(str(folder))
     monkeypatch.setenv("APIS_OPERATOR", "night_shift")
-    assert words_of_operator(str(folder)).signer == "night_shift"
+    assert operator_authenticator(str(folder)).signer == "night_shift"
     monkeypatch.setenv("APIS_OPERATOR", "E001")
     with pytest.raises(ConfigError, match="APIS_OPERATOR is E001"):
-        words_of_operator(str(folder))
+        operator_authenticator(str(folder))
     monkeypatch.delenv("APIS_OPERATOR")
     os.remove(folder / "night_shift.pem")
     monkeypatch.setenv("APIS_KEYS", str(folder))
-    assert words_of_operator(None).signer == "operator"
+    assert operator_authenticator(None).signer == "operator"
     os.remove(folder / "operator.pem")
     with pytest.raises(ConfigError, match="must have the private key of one operator"):
-        words_of_operator(None)
-    assert "listens only" in str(words_of_operator(None, may_be_silent=True))
+        operator_authenticator(None)
+    assert "listens only" in str(operator_authenticator(None, may_be_silent=True))
