@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).resolve().parent
-VILLAGE = HERE.parents[1] / "src" / "apis_core" / "test"
+CORE_TESTS = HERE.parents[1] / "src" / "apis_core" / "test"
 
 # pytest's importlib mode does not put a test's folder on the path
-for folder in (HERE, VILLAGE):
+for folder in (HERE, CORE_TESTS):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 

@@ -1,4 +1,4 @@
-"""Plays a transcript: commands in, what the village did out. The language is in the README."""
+"""Plays a transcript: commands in, what the cluster did out. The language is in the README."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from village import Village
+from simulated_cluster import SimulatedCluster
 
 from apis_core.deal import Phase
 from apis_core.events import Received
@@ -56,21 +56,21 @@ class Scene:
                     self._awaited.append((phase, _seconds(later or "0s"), " ".join(action)))
                 case _:
                     raise ValueError(f"cannot read: {line}")
-        self._village = village = Village(socs, seed=seed, **policy)
-        self._began_ns = village.now_ns
+        self._cluster = cluster = SimulatedCluster(socs, seed=seed, **policy)
+        self._began_ns = cluster.now_ns
         self._told = 0
         self._modes = dict.fromkeys(socs, ConverterMode.UNKNOWN)
         self._warning = ""
-        village.watchers.append(self._watch)
+        cluster.watchers.append(self._watch)
 
     def play(self) -> list[str]:
         """The lines below the rule."""
-        village = self._village
-        while self._timed or village.now_ns < self._end_ns:
+        cluster = self._cluster
+        while self._timed or cluster.now_ns < self._end_ns:
             self._timed.sort(key=lambda timed: timed[0])  # stable: in the order of the header
             due_s = self._timed[0][0] if self._timed else self._run_s
             is_due = lambda: any(due_s <= self._now_s for due_s, _ in self._timed)  # noqa: E731
-            village.run_until(is_due, max(due_s - self._now_s, 0.0))
+            cluster.run_until(is_due, max(due_s - self._now_s, 0.0))
             while is_due():
                 self._timed.sort(key=lambda timed: timed[0])
                 self._act(self._timed.pop(0)[1])
@@ -81,18 +81,18 @@ class Scene:
 
     @property
     def _now_s(self) -> float:
-        return s_from_ns(self._village.now_ns - self._began_ns)
+        return s_from_ns(self._cluster.now_ns - self._began_ns)
 
     @property
     def _end_ns(self) -> int:
         return self._began_ns + round(self._run_s * 1e9)
 
-    def _watch(self, village: Village) -> None:
-        for told in village.trace[self._told :]:
+    def _watch(self, cluster: SimulatedCluster) -> None:
+        for told in cluster.trace[self._told :]:
             _, unit_id, text = told.split(maxsplit=2)
             self._write(unit_id, _DEAL_ID.sub(self._number, text))
-        self._told = len(village.trace)
-        for unit_id, plant in village.plants.items():
+        self._told = len(cluster.trace)
+        for unit_id, plant in cluster.plants.items():
             reading = plant.reading
             if reading.mode is not self._modes[unit_id]:
                 cause = "" if reading.stop_cause is StopCause.NONE else f", {reading.stop_detail}"
@@ -115,7 +115,7 @@ class Scene:
         references = modes.count(ConverterMode.VOLTAGE_REFERENCE)
         stiff = [
             unit_id
-            for unit_id, plant in self._village.plants.items()
+            for unit_id, plant in self._cluster.plants.items()
             if self._modes[unit_id] is ConverterMode.VOLTAGE_REFERENCE
             and not plant.reading.droop_ratio
         ]
@@ -128,7 +128,7 @@ class Scene:
         self._warning = warning
 
     def _deal_in(self, phase: Phase) -> Deal | None:
-        for unit in self._village.snapshots():
+        for unit in self._cluster.snapshots():
             for deal in unit.grid_master.deals.values() if unit.grid_master else ():
                 if deal.phase is phase:
                     return deal.deal
@@ -145,32 +145,32 @@ class Scene:
     # --- acting ----------------------------------------------------------------------------------
 
     def _act(self, action: str) -> None:
-        village = self._village
+        cluster = self._cluster
         words = [self._victim if word == "victim" else word for word in action.split()]
         self._write("*", " ".join(words))
         match words:
             case ["kill", unit_id]:
                 self._victim = unit_id
-                village.kill(unit_id)
+                cluster.kill(unit_id)
             case ["start", unit_id]:
-                village.start(unit_id)
+                cluster.start(unit_id)
             case ["restart", unit_id]:
-                village.kill(unit_id)
-                village.start(unit_id)
+                cluster.kill(unit_id)
+                cluster.start(unit_id)
             case ["stop", unit_id]:
-                village.ask_to_stop(unit_id)
+                cluster.ask_to_stop(unit_id)
             case ["cut", *unit_ids]:
-                village.lost = lambda sender, to: (sender in unit_ids) != (to in unit_ids)
+                cluster.lost = lambda sender, to: (sender in unit_ids) != (to in unit_ids)
             case ["heal"]:
-                village.lost = lambda _sender, _to: False
+                cluster.lost = lambda _sender, _to: False
             case ["mode", name, *unit_ids]:
                 mode = OperationMode[name.replace("-", "_").upper()]
                 order = OperationModeOrder(unit_id=unit_ids[0] if unit_ids else "", mode=mode)
-                for unit_id in list(village.agents):
-                    village.feed(unit_id, Received(order))
+                for unit_id in list(cluster.agents):
+                    cluster.feed(unit_id, Received(order))
             case _:
                 raise ValueError(f"cannot do: {action}")
-        self._watch(village)
+        self._watch(cluster)
 
     # --- writing ---------------------------------------------------------------------------------
 
@@ -181,16 +181,16 @@ class Scene:
         self.lines.append(f"{self._now_s:8.2f} {who:<4} {text}")
 
     def _write_end(self) -> None:
-        village = self._village
+        cluster = self._cluster
         for action in (*(action for _, action in self._timed), *(a for *_, a in self._awaited)):
             self.lines.append(f"     never happened: {action}")
-        on = [u for u, plant in village.plants.items() if plant.reading.mode.is_active]
-        masters = village.leaders()
-        slots = [unit.unit_id for unit in village.snapshots() if unit.slot_deals]
+        on = [u for u, plant in cluster.plants.items() if plant.reading.mode.is_active]
+        masters = cluster.leaders()
+        slots = [unit.unit_id for unit in cluster.snapshots() if unit.slot_deals]
         ends = {"grid master": masters, "converters on": on, "slots held": slots}
         for name, unit_ids in ends.items():
             self.lines.append(f"     end, {name}: {' '.join(unit_ids) or 'none'}")
-        self.lines.append(f"     end, bus: {village.bus_v:.0f} V")
+        self.lines.append(f"     end, bus: {cluster.bus_v:.0f} V")
 
 
 def _words(mode: ConverterMode) -> str:

@@ -1,4 +1,4 @@
-"""What tests of the core share: the sample configuration, and `import village`."""
+"""What tests of the core share: the sample configuration, and `import simulated_cluster`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def section() -> Section:
 @pytest.fixture
 def manager(policy: Policy, hardware: Hardware) -> ConverterManager:
     """Of unit E001, whose converter has not been read yet."""
-    from keeping import DRIVER_HOLD_S, RETRY_NS
+    from converter_bench import DRIVER_HOLD_S, RETRY_NS
 
     return ConverterManager(
         unit_id="E001",

@@ -6,8 +6,8 @@ from dataclasses import replace
 from random import Random
 
 import pytest
-from market import SOCS, Led, Market, sides
-from village import Village
+from deal_bench import SOCS, DealBench, Led, sides
+from simulated_cluster import SimulatedCluster
 
 from apis_core.deal import Phase
 from apis_core.events import Broadcast, Call, Note, Received
@@ -124,8 +124,8 @@ def test_w5_deals_that_run_are_adopted_with_both_units_and_told_to_all(policy):
 def test_w5_nothing_new_starts_while_a_current_of_an_older_term_flows(policy):
     """Found by seed 498: 5 A were given to a bus for 4, because E006's current came on top."""
     stray = replace(status("E006", M.DISCHARGE, "f"), flowing_deal_ids=("f",))
-    village = replace_members(policy, [f"E00{n}" for n in range(1, 7)])
-    master, _ = begins(village, E006=stray)
+    cluster = replace_members(policy, [f"E00{n}" for n in range(1, 7)])
+    master, _ = begins(cluster, E006=stray)
     new = replace(deal("g", "E006", "E005"), state=DealState.UNKNOWN, voltage_reference_id="")
     calls = master.submit("ask", new, OperationMode.RUN, NOW_NS)
     while calls := [c for c in calls if isinstance(c, Call) and c.request.deal_id == "g"]:
@@ -259,20 +259,20 @@ def test_w5_records_that_differ_on_the_reference_are_not_gone_on_with_before_all
     assert orders(master.hear_status(gone, NOW_NS), Op.ADOPT) == [("E001", "d"), ("E002", "d")]
 
 
-# --- in the village ------------------------------------------------------------------------------
+# --- in the cluster ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_w5_all_deals_go_on_under_the_next_grid_master(seed):
-    market = Market({**SOCS, "E005": 0.7}, seed=seed)
-    market.want("E001", "E002", 30.0)
-    market.want("E004", "E003", 30.0)
-    master_id = market.master_id
-    busy = {unit_id for deal in market.deals.values() for unit_id in deal.unit_ids}
-    market.kill(master_id)
-    market.run_for(40.0)
-    market.start(master_id)
-    ended = market.finish().values()
+    bench = DealBench({**SOCS, "E005": 0.7}, seed=seed)
+    bench.want("E001", "E002", 30.0)
+    bench.want("E004", "E003", 30.0)
+    master_id = bench.master_id
+    busy = {unit_id for deal in bench.deals.values() for unit_id in deal.unit_ids}
+    bench.kill(master_id)
+    bench.run_for(40.0)
+    bench.start(master_id)
+    ended = bench.finish().values()
     if master_id not in busy:
         assert {deal.state for deal in ended} == {DealState.COMPLETED}
     assert {deal.grid_master_id for deal in ended} != {master_id}
@@ -281,28 +281,28 @@ def test_w5_all_deals_go_on_under_the_next_grid_master(seed):
 @pytest.mark.parametrize("role", ["gives", "takes and holds the bus"])
 def test_w5_a_grid_master_killed_in_its_own_deal_has_it_closed_within_ten_seconds(role):
     """A unit that is dead is not waited for: neither its partner stays on, nor the record open."""
-    market = Led()
-    giver, taker = market.leader_id, market.a
+    bench = Led()
+    giver, taker = bench.leader_id, bench.a
     if role != "gives":
         giver, taker = taker, giver
-    deal_id = market.want(giver, taker, 30.0)
-    assert market.run_until(lambda: market.state(deal_id) is DealState.RUNNING, 60.0)
-    market.run_for(13.0)
-    market.lose()
-    lost_ns = market.now_ns
-    assert market.run_until(lambda: market.modes() == {M.WAIT}, 10.0)
-    assert market.run_until(lambda: market.state(deal_id) is DealState.ABORTED, 10.0)
-    assert market.now_ns - lost_ns <= 10 * SECOND_NS
+    deal_id = bench.want(giver, taker, 30.0)
+    assert bench.run_until(lambda: bench.state(deal_id) is DealState.RUNNING, 60.0)
+    bench.run_for(13.0)
+    bench.lose()
+    lost_ns = bench.now_ns
+    assert bench.run_until(lambda: bench.modes() == {M.WAIT}, 10.0)
+    assert bench.run_until(lambda: bench.state(deal_id) is DealState.ABORTED, 10.0)
+    assert bench.now_ns - lost_ns <= 10 * SECOND_NS
 
 
 @pytest.mark.parametrize("kind", ["energies", "one lost word", "compensated"])
 def test_w5_an_adopted_deal_ends_with_what_was_agreed(kind):
-    market = Led(seed=2)
+    bench = Led(seed=2)
     if kind == "compensated":
-        market.plants[market.a].meter_error_a = 0.05
-    first = market.want(market.a, market.b, 20.0)
-    market.want(market.c, market.d, 30.0)
-    assert market.run_until(lambda: market.deals[first].moved_wh > 16.0, 400.0)
+        bench.plants[bench.a].meter_error_a = 0.05
+    first = bench.want(bench.a, bench.b, 20.0)
+    bench.want(bench.c, bench.d, 30.0)
+    assert bench.run_until(lambda: bench.deals[first].moved_wh > 16.0, 400.0)
     if kind == "one lost word":
         lost = set()
 
@@ -311,45 +311,45 @@ def test_w5_an_adopted_deal_ends_with_what_was_agreed(kind):
             lost.update([unit_id] * is_first)
             return is_first
 
-        market.is_deaf = is_deaf
-    market.lose()
-    before = len(market.orders)
-    for ended in market.finish().values():
+        bench.is_deaf = is_deaf
+    bench.lose()
+    before = len(bench.orders)
+    for ended in bench.finish().values():
         assert ended.state is DealState.COMPLETED
-        assert ended.grid_master_id != market.leader_id
+        assert ended.grid_master_id != bench.leader_id
         assert ended.moved_wh == pytest.approx(ended.energy_wh, rel=2e-3)
-    switched = [u for u, o in market.orders[before:] if o.mode in (M.CHARGE, M.DISCHARGE)]
+    switched = [u for u, o in bench.orders[before:] if o.mode in (M.CHARGE, M.DISCHARGE)]
     assert switched == []  # no current was taken off and started anew
 
 
 @pytest.mark.parametrize("order", ["its own deal last", "its own deal first"])
 def test_books_agree_when_the_lost_grid_master_gave_to_the_same_reference(order):
-    market = Led()
-    wanted = [(market.a, market.b, 20.0), (market.leader_id, market.b, 30.0)]
+    bench = Led()
+    wanted = [(bench.a, bench.b, 20.0), (bench.leader_id, bench.b, 30.0)]
     wanted = wanted if order == "its own deal last" else wanted[::-1]
-    kept, *_ = sorted((market.want(*deal) for deal in wanted), key=lambda i: market.a not in i)
-    assert market.references == [market.b]
-    market.lose()
-    ended = market.finish()[kept]
+    kept, *_ = sorted((bench.want(*deal) for deal in wanted), key=lambda i: bench.a not in i)
+    assert bench.references == [bench.b]
+    bench.lose()
+    ended = bench.finish()[kept]
     assert ended.state is DealState.COMPLETED
     # for a while nobody knew that its current had ceased
-    assert books_apart_ratio(market, ended) < 0.01
+    assert books_apart_ratio(bench, ended) < 0.01
 
 
 def test_books_agree_when_the_lost_grid_master_took_from_the_same_giver():
-    market = Led()
-    kept = market.want(market.a, market.b, 20.0)
-    market.want(market.a, market.leader_id, 30.0)
-    assert market.references == [market.b]
-    market.lose()
-    ended = market.finish()[kept]
+    bench = Led()
+    kept = bench.want(bench.a, bench.b, 20.0)
+    bench.want(bench.a, bench.leader_id, 30.0)
+    assert bench.references == [bench.b]
+    bench.lose()
+    ended = bench.finish()[kept]
     assert ended.state is DealState.COMPLETED
     # what was meant for the lost unit strayed into the reference
-    assert books_apart_ratio(market, ended) < 0.01
+    assert books_apart_ratio(bench, ended) < 0.01
 
 
-def books_apart_ratio(market, deal):
-    sent_wh, taken_wh = (market.counted_wh(unit_id, deal) for unit_id in sides(deal))
+def books_apart_ratio(bench, deal):
+    sent_wh, taken_wh = (bench.counted_wh(unit_id, deal) for unit_id in sides(deal))
     return abs(sent_wh - taken_wh) / max(sent_wh, taken_wh)
 
 
@@ -368,24 +368,24 @@ def _phase(master, phase):
 
 @pytest.mark.parametrize(("name", "is_there"), STAGES)
 def test_w5_a_grid_master_lost_before_its_deal_runs_leaves_nothing_on(name, is_there):
-    market = Led()
-    lost = market.want(market.a, market.b, 20.0, after_s=0.0)
-    assert market.run_until(lambda: is_there(market.grid_master), 60.0)
-    market.lose()
-    ended = market.finish(200.0)
+    bench = Led()
+    lost = bench.want(bench.a, bench.b, 20.0, after_s=0.0)
+    assert bench.run_until(lambda: is_there(bench.grid_master), 60.0)
+    bench.lose()
+    ended = bench.finish(200.0)
     assert lost not in ended or ended[lost].state is DealState.ABORTED
-    again = market.want(market.a, market.b, 10.0)  # and the bus is free again
-    assert market.finish()[again].state is DealState.COMPLETED
+    again = bench.want(bench.a, bench.b, 10.0)  # and the bus is free again
+    assert bench.finish()[again].state is DealState.COMPLETED
 
 
 @pytest.mark.parametrize(("name", "is_there"), STAGES[3:])
 def test_w5_a_grid_master_lost_while_a_second_deal_starts_takes_only_that_along(name, is_there):
-    market = Led()
-    kept = market.want(market.a, market.b, 30.0)
-    lost = market.want(market.c, market.d, 30.0, after_s=0.0)
-    assert market.run_until(lambda: is_there(market.grid_master), 60.0)
-    market.lose()
-    ended = market.finish()
+    bench = Led()
+    kept = bench.want(bench.a, bench.b, 30.0)
+    lost = bench.want(bench.c, bench.d, 30.0, after_s=0.0)
+    assert bench.run_until(lambda: is_there(bench.grid_master), 60.0)
+    bench.lose()
+    ended = bench.finish()
     assert ended[kept].state is DealState.COMPLETED
     assert ended[lost].state is DealState.ABORTED
 
@@ -393,78 +393,78 @@ def test_w5_a_grid_master_lost_while_a_second_deal_starts_takes_only_that_along(
 @pytest.mark.parametrize("step", range(4))
 @pytest.mark.parametrize("why", ["the old one's deal is over", "a large one joins"])
 def test_w5_a_grid_master_lost_in_a_hand_over_leaves_nothing_on(why, step):
-    market = Led()
+    bench = Led()
     if why == "a large one joins":
-        market.prefer(market.d)
-    first = market.want(market.a, market.b, 15.0)
-    second = market.want(market.c, market.d, 40.0, after_s=0.0)
+        bench.prefer(bench.d)
+    first = bench.want(bench.a, bench.b, 15.0)
+    second = bench.want(bench.c, bench.d, 40.0, after_s=0.0)
 
     def has_come() -> bool:
-        master = market.grid_master
+        master = bench.grid_master
         return master.reference_stage is Stage.HANDING_OVER and master.hand_over_step == step
 
-    assert market.run_until(has_come, 400.0)
-    market.lose()
-    ended = market.finish()
+    assert bench.run_until(has_come, 400.0)
+    bench.lose()
+    ended = bench.finish()
     assert ended[first].state.is_over
     assert ended[second].state.is_over
-    again = market.want(market.a, market.b, 10.0)
-    assert market.finish()[again].state is DealState.COMPLETED
+    again = bench.want(bench.a, bench.b, 10.0)
+    assert bench.finish()[again].state is DealState.COMPLETED
 
 
 @pytest.mark.parametrize("phase", [Phase.STOPPING, Phase.LEAVING, Phase.RELEASING])
 def test_w5_a_grid_master_lost_at_a_deals_end_leaves_the_other_running(phase):
-    market = Led()
-    market.want(market.a, market.b, 15.0)
-    kept = market.want(market.c, market.b, 30.0)
-    assert market.run_until(lambda: _phase(market.grid_master, phase), 400.0)
-    market.lose()
-    assert market.finish()[kept].state is DealState.COMPLETED
+    bench = Led()
+    bench.want(bench.a, bench.b, 15.0)
+    kept = bench.want(bench.c, bench.b, 30.0)
+    assert bench.run_until(lambda: _phase(bench.grid_master, phase), 400.0)
+    bench.lose()
+    assert bench.finish()[kept].state is DealState.COMPLETED
 
 
 # --- an orderly change of grid master ------------------------------------------------------------
 
 
 def test_w42_a_grid_master_that_stops_leaves_the_deals_to_the_next_one():
-    market = Led()
-    first = market.want(market.a, market.b, 30.0)
-    second = market.want(market.c, market.d, 30.0)
-    market.ask_to_stop(market.leader_id)
-    assert market.run_until(lambda: market.leader_id in market.stopped, 5.0)
-    market.kill(market.leader_id)
-    assert market.run_until(lambda: any(unit.grid_master for unit in market.snapshots()), 10.0)
-    ended = market.finish()
+    bench = Led()
+    first = bench.want(bench.a, bench.b, 30.0)
+    second = bench.want(bench.c, bench.d, 30.0)
+    bench.ask_to_stop(bench.leader_id)
+    assert bench.run_until(lambda: bench.leader_id in bench.stopped, 5.0)
+    bench.kill(bench.leader_id)
+    assert bench.run_until(lambda: any(unit.grid_master for unit in bench.snapshots()), 10.0)
+    ended = bench.finish()
     assert {ended[deal_id].state for deal_id in (first, second)} == {DealState.COMPLETED}
 
 
 def test_w42_its_own_deal_ends_and_the_bus_is_handed_over_before_it_goes():
-    market = Led()
-    own = market.want(market.a, market.leader_id, 40.0)
-    other = market.want(market.c, market.d, 40.0)
-    assert market.references == [market.leader_id]
-    market.ask_to_stop(market.leader_id)
-    assert market.run_until(lambda: market.leader_id in market.stopped, 10.0)
-    assert market.plants[market.leader_id].reading.mode is M.WAIT
-    market.kill(market.leader_id)
-    ended = market.finish()
+    bench = Led()
+    own = bench.want(bench.a, bench.leader_id, 40.0)
+    other = bench.want(bench.c, bench.d, 40.0)
+    assert bench.references == [bench.leader_id]
+    bench.ask_to_stop(bench.leader_id)
+    assert bench.run_until(lambda: bench.leader_id in bench.stopped, 10.0)
+    assert bench.plants[bench.leader_id].reading.mode is M.WAIT
+    bench.kill(bench.leader_id)
+    ended = bench.finish()
     assert (ended[own].state, ended[other].state) == (DealState.ABORTED, DealState.COMPLETED)
     assert "is stopping" in ended[own].reason
 
 
 def test_7_6_a_reference_whose_process_stops_hands_the_bus_over_first():
-    market = Led()
-    own = market.want(market.a, market.b, 40.0)
-    other = market.want(market.c, market.d, 40.0)
-    assert market.references == [market.b]
-    market.ask_to_stop(market.b)
-    assert market.run_until(lambda: market.b in market.stopped, 10.0)
-    market.kill(market.b)
-    ended = market.finish()
+    bench = Led()
+    own = bench.want(bench.a, bench.b, 40.0)
+    other = bench.want(bench.c, bench.d, 40.0)
+    assert bench.references == [bench.b]
+    bench.ask_to_stop(bench.b)
+    assert bench.run_until(lambda: bench.b in bench.stopped, 10.0)
+    bench.kill(bench.b)
+    ended = bench.finish()
     assert (ended[own].state, ended[other].state) == (DealState.ABORTED, DealState.COMPLETED)
 
 
 def test_w5_a_word_that_comes_after_that_of_the_end_does_not_revive_a_deal():
-    agent = Village({"E001": 0.8, "E002": 0.8, "E003": 0.8}).agents["E003"]
+    agent = SimulatedCluster({"E001": 0.8, "E002": 0.8, "E003": 0.8}).agents["E003"]
     running = deal("d", "E001", "E002")
     over = replace(running, state=DealState.COMPLETED, sequence=10)
     for heard in (over, running):

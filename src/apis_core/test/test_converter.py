@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from keeping import (
+from converter_bench import (
     CHARGE,
     DISCHARGE,
     DRIVER_HOLD_S,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from keeping import (
+from converter_bench import (
     CHARGE,
     DISCHARGE,
     HOLD_NS,

@@ -1,11 +1,11 @@
-"""What follows from faults, in the village: whole agents (the protocol, 11)."""
+"""What follows from faults, in the cluster: whole agents (the protocol, 11)."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 import pytest
-from market import Led, Market
+from deal_bench import DealBench, Led
 
 from apis_core.events import Received
 from apis_core.messages import Fault, OperationModeOrder
@@ -23,14 +23,14 @@ from apis_core.units import NEVER_NS
 RUN = OperationMode.RUN
 
 
-def order(market: Market, unit_id: str, mode: OperationMode) -> None:
-    for to in market.agents:
-        market.feed(to, Received(OperationModeOrder(unit_id=unit_id, mode=mode)))
+def order(bench: DealBench, unit_id: str, mode: OperationMode) -> None:
+    for to in bench.agents:
+        bench.feed(to, Received(OperationModeOrder(unit_id=unit_id, mode=mode)))
 
 
 def test_11_2_after_a_fatal_fault_of_the_bus_an_operator_must_start_the_grid_again():
-    market = Market()
-    deal_id = market.want("E001", "E002", 30.0)
+    bench = DealBench()
+    deal_id = bench.want("E001", "E002", 30.0)
     fault = Fault(
         unit_id="E003",
         reporter_id="E003",
@@ -40,50 +40,50 @@ def test_11_2_after_a_fatal_fault_of_the_bus_an_operator_must_start_the_grid_aga
         code="fire",
         message="it burns",
     )
-    for to in market.agents:
-        market.feed(to, Received(fault))
-    assert market.run_until(lambda: market.modes() == {ConverterMode.WAIT}, 30.0)
-    market.finish()
-    assert market.deals[deal_id].state is DealState.SCRAMMED
-    market.run_for(market.policy.global_quarantine_ns / 1e9 + 60.0)
-    modes = {unit.mode for unit in market.snapshots()}
+    for to in bench.agents:
+        bench.feed(to, Received(fault))
+    assert bench.run_until(lambda: bench.modes() == {ConverterMode.WAIT}, 30.0)
+    bench.finish()
+    assert bench.deals[deal_id].state is DealState.SCRAMMED
+    bench.run_for(bench.policy.global_quarantine_ns / 1e9 + 60.0)
+    modes = {unit.mode for unit in bench.snapshots()}
     assert modes == {OperationMode.FORCE_STOP}
-    order(market, NOBODY, OperationMode.SOFT_STOP)
-    again = market.want("E001", "E002", 10.0)
-    assert market.finish()[again].state is DealState.COMPLETED
+    order(bench, NOBODY, OperationMode.SOFT_STOP)
+    again = bench.want("E001", "E002", 10.0)
+    assert bench.finish()[again].state is DealState.COMPLETED
 
 
-def burns(market: Market, degc: float) -> None:
-    plant = market.plants["E001"]
+def burns(bench: DealBench, degc: float) -> None:
+    plant = bench.plants["E001"]
     plant.reading = replace(plant.reading, converter_temp_degc=degc)
 
 
 def test_w38_a_fault_that_comes_back_again_and_again_stays_until_an_operator_says_run():
-    market = Market()
+    bench = DealBench()
     for _ in range(4):
-        burns(market, 70.0)
-        assert market.run_until(lambda: bool(market.status("E001").fault_codes), 10.0)
-        burns(market, 25.0)
-        market.run_until(lambda: not market.status("E001").fault_codes, 600.0)
-    assert [until_ns for _, until_ns in market.snapshot("E001").faults] == [NEVER_NS]
-    order(market, "E002", RUN)  # to another unit
-    assert market.snapshot("E001").fault_codes
-    order(market, "E001", RUN)
-    market.run_for(1.0)
-    assert market.snapshot("E001").fault_codes == ()
-    again = market.want("E001", "E002", 10.0)
-    assert market.finish()[again].state is DealState.COMPLETED
+        burns(bench, 70.0)
+        assert bench.run_until(lambda: bool(bench.status("E001").fault_codes), 10.0)
+        burns(bench, 25.0)
+        bench.run_until(lambda: not bench.status("E001").fault_codes, 600.0)
+    assert [until_ns for _, until_ns in bench.snapshot("E001").faults] == [NEVER_NS]
+    order(bench, "E002", RUN)  # to another unit
+    assert bench.snapshot("E001").fault_codes
+    order(bench, "E001", RUN)
+    bench.run_for(1.0)
+    assert bench.snapshot("E001").fault_codes == ()
+    again = bench.want("E001", "E002", 10.0)
+    assert bench.finish()[again].state is DealState.COMPLETED
 
 
 @pytest.mark.parametrize("category", [FaultCategory.LOGIC, FaultCategory.FRAMEWORK])
 def test_11_2_a_grid_master_that_does_not_trust_itself_leaves_office_and_its_deals_go_on(category):
-    market = Led()
-    deal_id = market.want(market.a, market.b, 40.0)
-    agent = market.agents[market.leader_id]
-    broken = agent._raise_local("broken", "it lost count", market.now_ns, category)
-    market._do(market.leader_id, [*broken, *agent._settle(market.now_ns)])
-    assert market.snapshot(market.leader_id).grid_master is None
-    market.run_for(40.0)
-    assert market.master_id != market.leader_id
-    ended = market.finish()[deal_id]
+    bench = Led()
+    deal_id = bench.want(bench.a, bench.b, 40.0)
+    agent = bench.agents[bench.leader_id]
+    broken = agent._raise_local("broken", "it lost count", bench.now_ns, category)
+    bench._do(bench.leader_id, [*broken, *agent._settle(bench.now_ns)])
+    assert bench.snapshot(bench.leader_id).grid_master is None
+    bench.run_for(40.0)
+    assert bench.master_id != bench.leader_id
+    ended = bench.finish()[deal_id]
     assert (ended.state, ended.reason) == (DealState.COMPLETED, "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from village import Village
+from simulated_cluster import SimulatedCluster
 
 from apis_core.events import BatteryClaimed, ClaimBattery, FreeBattery
 from apis_core.types import Direction, OperationMode
@@ -32,7 +32,7 @@ class Host:
         self.log.append(f"{who} frees {direction.name}")
 
 
-class Cellar(Village):
+class Cellar(SimulatedCluster):
     """E002 shares its battery with a unit of another cluster on the same host."""
 
     def __init__(self, socs=SOCS, **changes) -> None:

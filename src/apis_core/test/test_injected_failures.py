@@ -1,4 +1,4 @@
-"""Converters that fail once, in each phase of a deal (the protocol, 17, test 5), in the village.
+"""Converters that fail once, in each phase of a deal (the protocol, 17, test 5), in the cluster.
 
 *before*: the driver refuses and does nothing; *after*: it does what it was told and says that it
 failed; *silent*: it does nothing and never answers.
@@ -7,7 +7,7 @@ failed; *silent*: it does nothing and never answers.
 from __future__ import annotations
 
 import pytest
-from market import Market
+from deal_bench import DealBench
 
 from apis_core.messages import ConverterOperation, ConverterReply
 from apis_core.types import ConverterError, ConverterMode, DealState
@@ -31,8 +31,8 @@ ENDS = ("stop", "stop the taker", "deactivate")
 HOWS = ("before", "after", "silent")
 
 
-class Failing(Market):
-    """A market in which one order fails once.
+class Failing(DealBench):
+    """A bench in which one order fails once.
 
     Attributes:
         has_failed: Whether that has come.
@@ -48,7 +48,7 @@ class Failing(Market):
                 return None
             self.has_failed = True
             if how == "after":
-                super(Market, self)._obey(ordered_id, order)
+                super(DealBench, self)._obey(ordered_id, order)
             if how == "silent":
                 return SILENCE
             reading = self._reading(self.plants[unit_id])
@@ -68,58 +68,58 @@ SILENCE = ConverterReply(message="silence")
 @pytest.mark.parametrize("how", HOWS)
 @pytest.mark.parametrize("phase", [p for p in ORDERS if "taker" not in p])
 def test_17_5_a_failure_in_the_references_deal(phase, how):
-    market = Failing()
-    market.plants["E001"].meter_error_a = 0.05 * (phase == "compensate")
+    bench = Failing()
+    bench.plants["E001"].meter_error_a = 0.05 * (phase == "compensate")
     role, is_meant = ORDERS[phase]
-    market.fail({"reference": "E002", "giver": "E001"}[role], is_meant, how)
-    market.want("E001", "E002", 10.0, after_s=1.0)
-    (ended,) = market.finish().values()
-    assert market.has_failed
+    bench.fail({"reference": "E002", "giver": "E001"}[role], is_meant, how)
+    bench.want("E001", "E002", 10.0, after_s=1.0)
+    (ended,) = bench.finish().values()
+    assert bench.has_failed
     if phase in ENDS:  # the energy was there before, and WAIT is said until it is so
         assert ended.state is DealState.COMPLETED
     else:
         assert ended.state is DealState.ABORTED
         assert ended.reason
         assert ended.ended_ns - ended.created_ns < 120 * SECOND_NS
-    again = market.want("E004", "E003", 5.0)  # and the bus is free for others
-    assert market.finish()[again].state is DealState.COMPLETED
+    again = bench.want("E004", "E003", 5.0)  # and the bus is free for others
+    assert bench.finish()[again].state is DealState.COMPLETED
 
 
 @pytest.mark.parametrize("how", HOWS)
 @pytest.mark.parametrize("phase", [p for p in ORDERS if ORDERS[p][0] != "reference"])
 def test_17_5_a_failure_in_a_deal_beside_leaves_the_others_flowing(phase, how):
-    market = Failing()
-    kept = market.want("E001", "E002", 40.0)
-    market.plants["E004"].meter_error_a = 0.05 * (phase == "compensate")
+    bench = Failing()
+    kept = bench.want("E001", "E002", 40.0)
+    bench.plants["E004"].meter_error_a = 0.05 * (phase == "compensate")
     role, is_meant = ORDERS[phase]
-    market.fail({"giver": "E004", "taker": "E003"}[role], is_meant, how)
-    failing = market.want("E004", "E003", 10.0, after_s=1.0)
-    assert market.run_until(lambda: market.state(failing).is_over, 400.0)
-    assert market.has_failed
+    bench.fail({"giver": "E004", "taker": "E003"}[role], is_meant, how)
+    failing = bench.want("E004", "E003", 10.0, after_s=1.0)
+    assert bench.run_until(lambda: bench.state(failing).is_over, 400.0)
+    assert bench.has_failed
     expected = DealState.COMPLETED if phase in ENDS else DealState.ABORTED
-    assert market.state(failing) is expected
-    market.run_for(30.0)
-    assert market.state(kept) is DealState.RUNNING
-    assert {market.plants[u].reading.mode for u in ("E003", "E004")} == {M.WAIT}
-    assert market.finish()[kept].state is DealState.COMPLETED
+    assert bench.state(failing) is expected
+    bench.run_for(30.0)
+    assert bench.state(kept) is DealState.RUNNING
+    assert {bench.plants[u].reading.mode for u in ("E003", "E004")} == {M.WAIT}
+    assert bench.finish()[kept].state is DealState.COMPLETED
 
 
 @pytest.mark.parametrize("how", HOWS)
 @pytest.mark.parametrize("unit_id", ["E001", "E003"])
 def test_17_5_a_failure_to_join_a_shared_unit_leaves_its_other_deal_flowing(unit_id, how):
-    market = Failing()
-    kept = market.want("E001", "E002", 40.0)
+    bench = Failing()
+    kept = bench.want("E001", "E002", 40.0)
     is_meant = {
         "E001": lambda o: o.operation is ConverterOperation.CURRENT,
         "E003": lambda o: o.mode is M.CHARGE,
     }[unit_id]
-    market.fail(unit_id, is_meant, how)
-    failing = market.want("E001", "E003", 10.0, after_s=1.0)
-    assert market.run_until(lambda: market.state(failing).is_over, 400.0)
-    assert market.has_failed
-    assert market.state(failing) is DealState.ABORTED
-    market.run_for(10.0)
-    assert market.state(kept) is DealState.RUNNING
-    assert market.current_a("E001") == pytest.approx(-1.0)
-    assert market.finish()[kept].state is DealState.COMPLETED
-    assert market.deals[kept].moved_wh == pytest.approx(40.0, rel=2e-3)
+    bench.fail(unit_id, is_meant, how)
+    failing = bench.want("E001", "E003", 10.0, after_s=1.0)
+    assert bench.run_until(lambda: bench.state(failing).is_over, 400.0)
+    assert bench.has_failed
+    assert bench.state(failing) is DealState.ABORTED
+    bench.run_for(10.0)
+    assert bench.state(kept) is DealState.RUNNING
+    assert bench.current_a("E001") == pytest.approx(-1.0)
+    assert bench.finish()[kept].state is DealState.COMPLETED
+    assert bench.deals[kept].moved_wh == pytest.approx(40.0, rel=2e-3)

@@ -1,12 +1,12 @@
-"""From need to current, in the village: what is acted on at once, and what nobody waits for."""
+"""From need to current, in the cluster: what is acted on at once, and what nobody waits for."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from market import Market
-from office import Office, deal, status
-from village import Village
+from deal_bench import DealBench
+from grid_master_bench import GridMasterBench, deal, status
+from simulated_cluster import SimulatedCluster
 
 from apis_core.events import BatteryRead
 from apis_core.messages import BatteryReading, ConverterOrder, ConverterReply
@@ -18,19 +18,19 @@ M = ConverterMode
 
 def test_5_1_a_reading_in_another_band_leads_to_a_deal_at_once():
     socs = {"E001": 0.9, "E002": 0.65, "E003": 0.65}
-    village = Village(socs, housekeeping_period_ns=600 * SECOND_NS)
-    village.run_for(30.0)
-    assert village.deals == {}
-    village.plants["E002"].soc_ratio = 0.5  # short
-    reading = BatteryReading(soc_ratio=0.5, seconds_of_day=s_from_ns(village.now_ns) % 86_400.0)
-    village.feed("E002", BatteryRead(reading))
-    assert village.run_until(lambda: bool(village.deals), 0.3)
-    (deal,) = village.deals.values()
+    cluster = SimulatedCluster(socs, housekeeping_period_ns=600 * SECOND_NS)
+    cluster.run_for(30.0)
+    assert cluster.deals == {}
+    cluster.plants["E002"].soc_ratio = 0.5  # short
+    reading = BatteryReading(soc_ratio=0.5, seconds_of_day=s_from_ns(cluster.now_ns) % 86_400.0)
+    cluster.feed("E002", BatteryRead(reading))
+    assert cluster.run_until(lambda: bool(cluster.deals), 0.3)
+    (deal,) = cluster.deals.values()
     assert deal.charge_unit_id == "E002"
 
 
-class Slow(Market):
-    """A market whose buses take their time to go down, as real ones do; so do their references."""
+class Slow(DealBench):
+    """A bench whose buses take their time to go down, as real ones do; so do their references."""
 
     def _obey(self, unit_id: str, order: ConverterOrder) -> ConverterReply:
         plant = self.plants[unit_id]
@@ -50,32 +50,32 @@ class Slow(Market):
 
 def test_7_6_slots_are_free_before_the_bus_is_down():
     """The next deal begins on a dead bus all the same."""
-    market = Slow()
-    deal_id = market.want("E001", "E002", 10.0)
-    assert market.run_until(lambda: market.state(deal_id) is DealState.COMPLETED, 300.0)
-    assert market.bus_v > 200.0
-    assert market.plants["E002"].reading.mode is M.VOLTAGE_REFERENCE
-    assert not any(unit.slot_directions for unit in market.snapshots())
-    next_id = market.want("E004", "E003", 10.0, after_s=2.0)
-    assert market.state(next_id) is DealState.QUEUED
-    assert market.run_until(lambda: market.plants["E002"].reading.mode is M.WAIT, 10.0)
-    assert market.run_until(lambda: market.state(next_id) is DealState.COMPLETED, 300.0)
-    assert market.deals[next_id].voltage_reference_id == "E003"
-    market.run_for(30.0)
-    assert market.modes() == {M.WAIT}
-    assert not any(unit.fault_codes for unit in market.snapshots())
+    bench = Slow()
+    deal_id = bench.want("E001", "E002", 10.0)
+    assert bench.run_until(lambda: bench.state(deal_id) is DealState.COMPLETED, 300.0)
+    assert bench.bus_v > 200.0
+    assert bench.plants["E002"].reading.mode is M.VOLTAGE_REFERENCE
+    assert not any(unit.slot_directions for unit in bench.snapshots())
+    next_id = bench.want("E004", "E003", 10.0, after_s=2.0)
+    assert bench.state(next_id) is DealState.QUEUED
+    assert bench.run_until(lambda: bench.plants["E002"].reading.mode is M.WAIT, 10.0)
+    assert bench.run_until(lambda: bench.state(next_id) is DealState.COMPLETED, 300.0)
+    assert bench.deals[next_id].voltage_reference_id == "E003"
+    bench.run_for(30.0)
+    assert bench.modes() == {M.WAIT}
+    assert not any(unit.fault_codes for unit in bench.snapshots())
 
 
 def test_7_6_a_new_grid_master_waits_for_a_bus_that_was_let_go(policy):
     """No unit has a slot for it any more, but one still holds the voltage."""
-    office = Office(policy)
+    bench = GridMasterBench(policy)
     for unit_id in ("E001", "E002", "E004"):
         mode = M.VOLTAGE_REFERENCE if unit_id == "E004" else M.WAIT
-        office.take(office.master.hear_status(status(unit_id, mode), office.now_ns))
-    office.locked(deal())
-    orders = [call.request.operation for call in office.calls]
+        bench.take(bench.master.hear_status(status(unit_id, mode), bench.now_ns))
+    bench.locked(deal())
+    orders = [call.request.operation for call in bench.calls]
     assert ControlOperation.VOLTAGE_REFERENCE not in orders
-    assert office.state() is DealState.QUEUED
-    office.take(office.master.hear_status(status("E004"), office.now_ns))
-    (call,) = office.calls
+    assert bench.state() is DealState.QUEUED
+    bench.take(bench.master.hear_status(status("E004"), bench.now_ns))
+    (call,) = bench.calls
     assert (call.to, call.request.operation) == ("E002", ControlOperation.VOLTAGE_REFERENCE)

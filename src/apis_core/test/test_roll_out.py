@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from village import Village
+from simulated_cluster import SimulatedCluster
 
 from apis_core.events import (
     ConfigurationRefused,
@@ -39,8 +39,8 @@ BRANCHES = """
     },"""
 
 
-class Cluster(Village):
-    """A village whose policy may change.
+class Cluster(SimulatedCluster):
+    """A cluster whose policy may change.
 
     Attributes:
         offered: Deliver no word of a kind to a unit: (kind, unit) pairs.
@@ -187,7 +187,7 @@ def test_w30_a_file_that_changed_while_a_unit_was_away_is_offered_not_obeyed():
     cluster.kill(away)
     newest = cluster.newer(version=2)
     cluster.make_settings = lambda unit_id: replace(
-        Village.make_settings(cluster, unit_id), policy=newest
+        SimulatedCluster.make_settings(cluster, unit_id), policy=newest
     )
     cluster.start(away)
     assert cluster.versions()[away] == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from keeping import CHARGE, DISCHARGE, M, Op, S, deal, order, reading, run
+from converter_bench import CHARGE, DISCHARGE, M, Op, S, deal, order, reading, run
 
 from apis_core.self_check import SelfCheck
 from apis_core.types import OperationMode

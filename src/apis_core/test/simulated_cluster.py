@@ -1,4 +1,4 @@
-"""A village in a box for tests: N agents, a simple plant and a slow network, in virtual time.
+"""A cluster in a box for tests: N agents, a simple plant and a slow network, in virtual time.
 
 It is a shell like the ROS node, only smaller: it carries out effects and feeds events, all from
 one seed. The plant is as plain as can be: currents are at once what they are ordered to be.
@@ -89,7 +89,7 @@ class Plant:
     meter_error_a: float = 0.0  # what its meter shows too much; it steers by that
 
 
-class Village:
+class SimulatedCluster:
     """See the module's text.
 
     Args:
@@ -113,7 +113,7 @@ class Village:
         self.warnings: list[str] = []
         self.bus_v = 0.0
         self.lost: Callable[[str, str], bool] = lambda _from, _to: False
-        self.watchers: list[Callable[[Village], None]] = []
+        self.watchers: list[Callable[[SimulatedCluster], None]] = []
         self.orders: list[tuple[str, ConverterOrder]] = []
         self._heap: list[tuple[int, int, Callable[[], None]]] = []
         self._count = 0

@@ -1,6 +1,6 @@
-"""A village whose operators want deals by hand: for tests of several deals at once.
+"""A cluster whose operators want deals by hand: for tests of several deals at once.
 
-Every converter carries 2.3 A and every deal 1 A, so that a unit has two slots. The market itself
+Every converter carries 2.3 A and every deal 1 A, so that a unit has two slots. The bench itself
 watches that the voltage is never held by two without droop.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from village import Village
+from simulated_cluster import SimulatedCluster
 
 from apis_core.events import Answered, Asked, DealClosed, DealWanted, Event
 from apis_core.messages import (
@@ -28,7 +28,7 @@ CAPACITY_A = 2.3
 M = ConverterMode
 
 
-class Market(Village):
+class DealBench(SimulatedCluster):
     """See the module's text.
 
     Attributes:
@@ -168,8 +168,8 @@ class Market(Village):
         return reply if reply is not None else super()._obey(unit_id, order)
 
 
-class Led(Market):
-    """A market of five whose grid master has no part in any deal.
+class Led(DealBench):
+    """A bench of five whose grid master has no part in any deal.
 
     Attributes:
         a, b, c, d: The other units; each may give and take.

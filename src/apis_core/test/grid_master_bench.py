@@ -1,4 +1,4 @@
-"""What tests of the grid master share: deals, statuses, faults, and an office to take them in."""
+"""What tests of the grid master share: deals, statuses, faults, and a bench to take them in."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def fault(unit_id, extent=FaultExtent.LOCAL, level=FaultLevel.ERROR) -> Fault:
     )
 
 
-class Office:
+class GridMasterBench:
     """A grid master, the time, and what it has ordered and published."""
 
     def __init__(self, policy, known_deals=()) -> None:
@@ -115,7 +115,7 @@ class Office:
         self.now_ns = max(self.now_ns, self.master.wake_ns)
         self.take(self.master.tick(self.now_ns))
 
-    def locked(self, submitted: Deal) -> Office:
+    def locked(self, submitted: Deal) -> GridMasterBench:
         self.submit(submitted, call_id=f"submit {submitted.deal_id}")
         for _ in range(2):
             self.answer_all()
