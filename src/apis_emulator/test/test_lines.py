@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from apis_emulator.physics.plant import Plant
-from apis_emulator.virtual import village
+from apis_emulator.virtual import scenario_setup
 from apis_emulator.virtual.run import Case, run
 
 
@@ -21,7 +21,7 @@ def test_deals_complete_over_a_chain_of_lines(monkeypatch, resistance_ohm):
             self.native.set_lines([(end, end + 1, resistance_ohm) for end in ends])
             plants.append(self)
 
-    monkeypatch.setattr(village, "Plant", Wired)
+    monkeypatch.setattr(scenario_setup, "Plant", Wired)
     outcome = run(Case(3, 6, 0.5, "calm"), None)
     assert (outcome.rule, outcome.reason) == (0, "")  # every invariant held
     assert outcome.completed == outcome.deals >= 5

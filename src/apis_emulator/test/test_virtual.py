@@ -19,7 +19,7 @@ from apis_emulator.virtual.faults import PROFILES, Fault, FaultKind, plan
 from apis_emulator.virtual.invariants import Invariants, Limits, Violation
 from apis_emulator.virtual.network import Network
 from apis_emulator.virtual.run import LEAST_HOURS, Case, run
-from apis_emulator.virtual.village import make_plant, make_rules
+from apis_emulator.virtual.scenario_setup import make_plant, make_rules
 
 IDS = ["E001", "E002", "E003", "E004"]
 LIMITS = Limits(

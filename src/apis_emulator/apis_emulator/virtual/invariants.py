@@ -18,7 +18,7 @@ from apis_core.types import ConverterError, ConverterMode, DealState, Direction,
 from apis_emulator.physics.converter import Converter
 from apis_emulator.physics.plant import STIFF_STEP_S, Plant
 from apis_emulator.virtual.gateways import SharedBatteries
-from apis_emulator.virtual.village import CURRENT_ERROR_A, Rules
+from apis_emulator.virtual.scenario_setup import CURRENT_ERROR_A, Rules
 
 __all__ = ["Invariants", "Limits", "Violation"]
 

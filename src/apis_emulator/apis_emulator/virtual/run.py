@@ -11,8 +11,8 @@ from apis_core.types import NOBODY, DealState, OperationMode
 from apis_core.units import SECOND_NS
 from apis_emulator.virtual.faults import PROFILES, plan
 from apis_emulator.virtual.invariants import Violation
+from apis_emulator.virtual.scenario_setup import CAPACITY_WH
 from apis_emulator.virtual.trace import Trace
-from apis_emulator.virtual.village import CAPACITY_WH
 from apis_emulator.virtual.world import World
 
 __all__ = ["LEAST_HOURS", "Case", "Outcome", "run"]

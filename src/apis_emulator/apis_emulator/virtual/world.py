@@ -28,9 +28,15 @@ from apis_emulator.virtual.invariants import Invariants, Limits
 from apis_emulator.virtual.machines import DRIVER_HOLD_S, Machines
 from apis_emulator.virtual.network import Network
 from apis_emulator.virtual.process import Process
+from apis_emulator.virtual.scenario_setup import (
+    Rules,
+    make_plant,
+    make_policy,
+    make_rules,
+    unit_ids,
+)
 from apis_emulator.virtual.timeline import Timeline
 from apis_emulator.virtual.trace import Trace, describe
-from apis_emulator.virtual.village import Rules, make_plant, make_policy, make_rules, unit_ids
 
 __all__ = ["World"]
 

@@ -1,4 +1,4 @@
-"""What a simulated village is made of: policy, hardware, scenario, houses and their plant.
+"""What a simulated cluster is made of: policy, hardware, scenario, houses and their plant.
 
 Sun and load are constant, so nothing here needs weather or files. Deals are small, so that an
 hour has many.
