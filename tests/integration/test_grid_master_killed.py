@@ -9,8 +9,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from apis_bringup.books import read_receipts
 from apis_bringup.graph import Graph
+from apis_bringup.journal_reader import read_receipts
 from apis_bringup.observer import GridObserver
 from apis_bringup.overrides import Overrides
 from apis_bringup.session import GridOptions, PreparedGrid, _child_environment, _command, prepare

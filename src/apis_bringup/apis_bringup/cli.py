@@ -392,9 +392,9 @@ def check_vectors(
     file: Annotated[Path, typer.Argument(help="Test vectors of the format eza2500-vectors/1.")],
 ) -> None:
     """Run recorded frames of an EZA2500 through the driver's codec, and say what fails."""
-    from apis_bringup.become import become
+    from apis_bringup.exec_module import exec_module
 
-    become("apis_driver.vectors", str(file))
+    exec_module("apis_driver.vectors", str(file))
 
 
 @app.command()

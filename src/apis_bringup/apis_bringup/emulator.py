@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from apis_bringup.become import become
+from apis_bringup.exec_module import exec_module
 
 __all__ = ["EmulatorOptions", "check_transcript", "run_emulator"]
 
@@ -50,11 +50,11 @@ def run_emulator(options: EmulatorOptions) -> NoReturn:
     """Become the emulator, which serves until Ctrl-C; its exit code is 0 then, 1 if the port is
     busy, 2 if a file is wrong.
     """
-    become(MODULE, "serve", *options.arguments())
+    exec_module(MODULE, "serve", *options.arguments())
 
 
 def check_transcript(file: Path) -> NoReturn:
     """Become the player of a recording; its exit code is 0 if all that is to be matched matches,
     1 if not, 2 if it is none.
     """
-    become(MODULE, "check", str(file))
+    exec_module(MODULE, "check", str(file))

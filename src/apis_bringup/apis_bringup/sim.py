@@ -12,9 +12,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from apis_bringup.books import read_receipts
 from apis_bringup.errors import CommandError, usage_error
 from apis_bringup.graph import Graph
+from apis_bringup.journal_reader import read_receipts
 from apis_bringup.observer import GridObserver
 from apis_bringup.plain import iso_time
 from apis_bringup.records import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NoReturn
 
-from apis_bringup.become import become
+from apis_bringup.exec_module import exec_module
 
 __all__ = ["SimtestOptions", "run_simtest"]
 
@@ -35,4 +35,4 @@ class SimtestOptions:
 
 def run_simtest(options: SimtestOptions) -> NoReturn:
     """Become it: exit code 0 if every invariant held, 1 if not, 2 if the words are wrong."""
-    become("apis_emulator.virtual", *options.arguments())
+    exec_module("apis_emulator.virtual", *options.arguments())

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NoReturn
 
-from apis_bringup.become import become
 from apis_bringup.errors import usage_error
+from apis_bringup.exec_module import exec_module
 from apis_bringup.grid_file import resolve
 from apis_bringup.overrides import Overrides
 
@@ -36,4 +36,4 @@ def run_study(
     except OSError as error:
         raise usage_error("--out", out, f"cannot be written: {error.strerror}") from None
     words = [str(file), "--days", f"{days:g}", "--step", f"{step_s:g}", "--out", str(out)]
-    become("apis_emulator.study", *words)
+    exec_module("apis_emulator.study", *words)

@@ -10,7 +10,7 @@ pytest.importorskip("rclpy")
 
 from builtin_interfaces.msg import Time
 
-from apis_bringup.books import read_receipts
+from apis_bringup.journal_reader import read_receipts
 from apis_bringup.observer import Step
 from apis_bringup.records import book_records, phase_records
 from apis_core.events import DealClosed, LocalModeSet

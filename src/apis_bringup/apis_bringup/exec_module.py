@@ -6,10 +6,10 @@ import os
 import sys
 from typing import NoReturn
 
-__all__ = ["become"]
+__all__ = ["exec_module"]
 
 
-def become(module: str, *words: str) -> NoReturn:
+def exec_module(module: str, *words: str) -> NoReturn:
     """Replace this process by a module of another package, so that signals go where they belong.
 
     The packages in the middle do not import each other, so this one only knows the command.
