@@ -344,7 +344,7 @@ def test_no_thread_begins_before_the_server_is_up(
     """NiceGUI looks at all objects when it starts; a tuple that is being built breaks by that."""
     from apis_viz.dashboard import process
 
-    ours = {"graph", "desk"}
+    ours = {"graph", "commands"}
 
     def threads() -> set[str]:
         return ours & {thread.name for thread in threading.enumerate()}

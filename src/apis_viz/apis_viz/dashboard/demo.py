@@ -22,8 +22,8 @@ from apis_core.scenario import Band, Rule, Rules, Scenario, Section
 from apis_core.types import SelectionStrategy
 from apis_viz.dashboard.access import AccessError, is_loopback, read_users
 from apis_viz.dashboard.audit import Audit
-from apis_viz.dashboard.desk import Desk
 from apis_viz.dashboard.history import History
+from apis_viz.dashboard.operator_commands import OperatorCommands
 from apis_viz.dashboard.server import PortBusy, make_server, open_port, serve
 from apis_viz.dashboard.site import Site, UnitSite
 from apis_viz.dashboard.source import (
@@ -666,15 +666,15 @@ def main(arguments: list[str] | None = None) -> int:
     source = DemoSource(options.units)
     history = History(options.history, ZONE)
     source.past(options.past_days, history)
-    desk = Desk(source, history, Audit(options.audit))
-    server = make_server(desk, users)
+    commands = OperatorCommands(source, history, Audit(options.audit))
+    server = make_server(commands, users)
 
     def begin() -> None:
-        desk.start()
+        commands.start()
         print(f"dashboard (invented data): http://{host}:{port}", flush=True)
 
     serve(server, listener, ready=begin)
-    desk.stop()
+    commands.stop()
     return 0
 
 

@@ -16,7 +16,7 @@ from nicegui import ui
 from apis_viz.dashboard import parts
 from apis_viz.dashboard.access import LOCAL, Identity
 from apis_viz.dashboard.confirm import Question, mode_question
-from apis_viz.dashboard.desk import Desk, Refused
+from apis_viz.dashboard.operator_commands import OperatorCommands, Refused
 from apis_viz.dashboard.state import State, header_state, stop_state
 from apis_viz.dashboard.text import MODE_WORDS
 from apis_viz.model import GridView
@@ -44,14 +44,14 @@ THEME_KEY = "apis-theme"
 class Page:
     """A page that is being built: who looks, and what keeps it up to date."""
 
-    desk: Desk
+    commands: OperatorCommands
     who: Identity
     parts: list[tuple[Callable[[GridView], None], int]] = field(default_factory=list)
     refreshes: int = 0
     first: GridView = field(init=False)
 
     def __post_init__(self) -> None:
-        self.first = self.desk.source.view()
+        self.first = self.commands.source.view()
 
     def keep(self, show: Callable[[GridView], None], *, every: int = 1) -> None:
         """Call `show` with the present view now and at every refresh, or every so many."""
@@ -61,25 +61,27 @@ class Page:
     def refresh(self) -> None:
         """Look at the grid and show what is due."""
         self.refreshes += 1
-        view = self.desk.source.view()
+        view = self.commands.source.view()
         for show, every in self.parts:
             if self.refreshes % every == 0:
                 show(view)
 
 
 @contextmanager
-def page_frame(desk: Desk, request: Request, here: str, title: str) -> Iterator[Page]:
+def page_frame(
+    commands: OperatorCommands, request: Request, here: str, title: str
+) -> Iterator[Page]:
     """Build a page round what is built inside the ``with``.
 
     Args:
-        desk: The operator's.
+        commands: The operator's.
         request: For who looks.
         here: The link that is the present page's.
         title: Heading, for those who do not see the picture.
     """
     who: Identity = request.scope.get("apis.identity") or LOCAL
-    page = Page(desk, who)
-    ui.page_title(f"{title} · {desk.source.site.cluster}")
+    page = Page(commands, who)
+    ui.page_title(f"{title} · {commands.source.site.cluster}")
     ui.add_css(parts.STATIC / "dashboard.css")
     ui.add_body_html('<script>document.documentElement.lang = "en"</script>')
     _header(page, here)
@@ -92,12 +94,12 @@ def page_frame(desk: Desk, request: Request, here: str, title: str) -> Iterator[
 
 
 def _header(page: Page, here: str) -> None:
-    desk, who, root = page.desk, page.who, parts.root()
+    commands, who, root = page.commands, page.who, parts.root()
     with ui.element("header").classes("apis-header"):
         with ui.element("a").classes("apis-brand").props(f'href="{root}/" aria-label="Grid"'):
             ui.html(parts.ICON, sanitize=False)
             with ui.element("div"):
-                parts.tag("div", desk.source.site.cluster, "title")
+                parts.tag("div", commands.source.site.cluster, "title")
                 parts.tag("div", "APIS energy exchange", "sub")
         with ui.element("nav").classes("apis-nav").props('aria-label="Pages"'):
             for link, name, icon in LINKS:
@@ -117,7 +119,7 @@ def _header(page: Page, here: str) -> None:
                 ui.label(f"Log out {who.name}")
 
     def show(view: GridView) -> None:
-        state = header_state(view, desk.source.site.zone)
+        state = header_state(view, commands.source.site.zone)
         time.text = state["time"]
         speed.text = state["speed"]
         speed.classes(**{"add" if state["stale"] else "remove": "stale"})
@@ -144,9 +146,9 @@ def _mode_switch(page: Page) -> Callable[[State], None]:
             }
 
     async def change(mode: Mode) -> None:
-        question = mode_question(mode, page.desk.source.view())
+        question = mode_question(mode, page.commands.source.view())
         if question is None or await ask(question):
-            order(lambda: page.desk.set_mode(page.who, mode))
+            order(lambda: page.commands.set_mode(page.who, mode))
             page.refresh()  # that it was ordered is seen at once
 
     for mode, button in buttons.items():
@@ -191,7 +193,7 @@ def _stop_button(page: Page) -> None:
             ui.button(
                 "Stop everything now",
                 color=None,
-                on_click=lambda: order(lambda: page.desk.emergency_stop(page.who)),
+                on_click=lambda: order(lambda: page.commands.emergency_stop(page.who)),
             ).props("unelevated no-caps").classes("sure big")
     button = ui.button("Emergency stop", color=None, on_click=dialog.open).props(
         "unelevated no-caps"
@@ -199,12 +201,12 @@ def _stop_button(page: Page) -> None:
     button.classes("apis-stop")
     if not page.who.may_operate:
         button.set_visibility(False)
-    page.keep(lambda view: listing.show(stop_state(page.desk, view)) if dialog.value else None)
-    listing.show(stop_state(page.desk, page.desk.source.view()))
+    page.keep(lambda view: listing.show(stop_state(page.commands, view)) if dialog.value else None)
+    listing.show(stop_state(page.commands, page.commands.source.view()))
 
 
 def order(give: Callable[[], None]) -> bool:
-    """Give an order; say so if the desk refuses it. Whether it was passed on."""
+    """Give an order; say so if it is refused. Whether it was passed on."""
     try:
         give()
     except Refused as refused:

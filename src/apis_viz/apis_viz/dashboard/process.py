@@ -24,9 +24,9 @@ from apis_core.grid import GridDescription
 from apis_signing.parameters import declare_parameters
 from apis_viz.dashboard.access import AccessError, Users, is_loopback, read_users
 from apis_viz.dashboard.audit import Audit
-from apis_viz.dashboard.desk import Desk
 from apis_viz.dashboard.history import History
 from apis_viz.dashboard.link import GraphLink
+from apis_viz.dashboard.operator_commands import OperatorCommands
 from apis_viz.dashboard.parameters import PARAMETERS
 from apis_viz.dashboard.server import PortBusy, make_server, open_port, serve
 from apis_viz.dashboard.site import read_site
@@ -82,16 +82,16 @@ def _run(context: Context) -> int:
     site = read_site(options.grid, options.folder, is_simulated=options.is_simulated)
     link = GraphLink(site, context, on_failure=fail)
     history = History(options.history_file, site.zone)
-    desk = Desk(link, history, Audit(options.audit_file))
-    server = make_server(desk, options.users)
+    commands = OperatorCommands(link, history, Audit(options.audit_file))
+    server = make_server(commands, options.users)
 
     def begin() -> None:
         link.start()
-        desk.start()
+        commands.start()
         print(f"dashboard: http://{host}:{port}", flush=True)
 
     serve(server, listener, ready=begin)
-    desk.stop()
+    commands.stop()
     signal.alarm(LEAVE_LIMIT_S)  # as a unit's process does; see there
     try:
         link.stop()

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from nicegui import app, ui
 
 from apis_viz.dashboard.access import Guard, Users
-from apis_viz.dashboard.desk import Desk
+from apis_viz.dashboard.operator_commands import OperatorCommands
 from apis_viz.dashboard.pages import add_pages
 from apis_viz.dashboard.parts import ICON
 
@@ -49,18 +49,18 @@ def open_port(host: str, port: int) -> socket.socket:
     return listener
 
 
-def make_server(desk: Desk, users: Users | None = None) -> uvicorn.Server:
+def make_server(commands: OperatorCommands, users: Users | None = None) -> uvicorn.Server:
     """Make the web server with the pages on it; it does not run yet.
 
     Args:
-        desk: What the pages show and steer.
+        commands: What the pages show and steer.
         users: Who may log in; None = nobody needs to.
     """
     web = FastAPI(title="APIS dashboard", docs_url=None, redoc_url=None, openapi_url=None)
-    add_pages(desk)
+    add_pages(commands)
     ui.run_with(
         web,
-        title=f"APIS · {desk.source.site.cluster}",
+        title=f"APIS · {commands.source.site.cluster}",
         favicon=ICON,
         dark=None,
         tailwind=False,
@@ -68,9 +68,9 @@ def make_server(desk: Desk, users: Users | None = None) -> uvicorn.Server:
         reconnect_timeout=60.0,  # [s] a phone that slept, or a busy machine: go on, do not reload
         binding_refresh_interval=None,  # no bindings: the pages have their own timer
     )
-    guard = Guard(web, users, cluster=desk.source.site.cluster, audit=desk.audit.note)
+    guard = Guard(web, users, cluster=commands.source.site.cluster, audit=commands.audit.note)
     if users is not None:
-        desk.is_open = lambda who: guard.sessions.find(who.session) is not None
+        commands.is_open = lambda who: guard.sessions.find(who.session) is not None
     # Open pages hold a connection for ever: without a limit they keep a stopping server alive.
     config = uvicorn.Config(
         guard, log_level="warning", timeout_graceful_shutdown=1, ws_per_message_deflate=False

@@ -11,8 +11,8 @@ from datetime import datetime, tzinfo
 from typing import Any
 
 from apis_viz.dashboard import text
-from apis_viz.dashboard.desk import Desk
 from apis_viz.dashboard.history import Energy
+from apis_viz.dashboard.operator_commands import OperatorCommands
 from apis_viz.dashboard.site import Site
 from apis_viz.model import BusView, Event, GridView, ModeView, UnitView
 from apis_viz.plan import GridPlan
@@ -647,7 +647,7 @@ def energy_tiles(whole: Energy) -> State:
 # --- steering ------------------------------------------------------------------------------------
 
 
-def steering_state(desk: Desk) -> State:
+def steering_state(commands: OperatorCommands) -> State:
     """Orders and how far they are, and what is written down."""
     return {
         "orders": [
@@ -663,19 +663,19 @@ def steering_state(desk: Desk) -> State:
                 if order.is_done
                 else "refused",
             }
-            for order in desk.orders()[:20]
+            for order in commands.orders()[:20]
         ],
         "audit": [
             {"when": entry.when[:19].replace("T", " "), "who": entry.who, "what": entry.what}
             | {"outcome": entry.outcome}
-            for entry in desk.audit.entries()[:60]
+            for entry in commands.audit.entries()[:60]
         ],
     }
 
 
-def stop_state(desk: Desk, view: GridView) -> State:
+def stop_state(commands: OperatorCommands, view: GridView) -> State:
     """An emergency stop: what each unit has made of it."""
-    order = desk.stop_order
+    order = commands.stop_order
     if order is None:
         return {"given": False, "units": [], "open": 0, "who": ""}
     rows = []

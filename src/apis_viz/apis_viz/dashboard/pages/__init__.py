@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from apis_viz.dashboard.desk import Desk
+from apis_viz.dashboard.operator_commands import OperatorCommands
 from apis_viz.dashboard.pages import deals, energy, grid, steering, unit, units
 
 __all__ = ["add_pages"]
 
 
-def add_pages(desk: Desk) -> None:
+def add_pages(commands: OperatorCommands) -> None:
     """Serve all of them."""
     for module in (grid, units, unit, deals, energy, steering):
-        module.add(desk)
+        module.add(commands)

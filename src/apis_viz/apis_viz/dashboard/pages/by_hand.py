@@ -58,8 +58,8 @@ class _Voltages:
 
 def add_by_hand(page: Page) -> None:
     """Put the card on the page that is being built."""
-    desk = page.desk
-    site = desk.source.site
+    commands = page.commands
+    site = commands.source.site
     volts = _Voltages.of(site)
     rows: dict[str, _Row] = {}
     with parts.card("Converters by hand", "wide"):
@@ -84,13 +84,13 @@ def add_by_hand(page: Page) -> None:
     def settings() -> dict[str, Setting]:
         return {unit_id: row.setting for unit_id, row in rows.items()}
 
-    button.on("press", lambda: order(lambda: desk.press(page.who, settings())))
-    button.on("held", desk.still_held)
-    button.on("release", desk.release)
+    button.on("press", lambda: order(lambda: commands.press(page.who, settings())))
+    button.on("held", commands.still_held)
+    button.on("release", commands.release)
 
     def let_go() -> None:
-        if desk.by_hand.who == page.who.name:
-            desk.release()
+        if commands.by_hand.who == page.who.name:
+            commands.release()
 
     ui.context.client.on_disconnect(let_go)
     shown: list[str] = []
@@ -104,7 +104,7 @@ def add_by_hand(page: Page) -> None:
                     f"{text.amount(reading.grid_voltage_v, 'V', 0)}, "
                     f"{text.amount(reading.grid_current_a, 'A', 2)}"
                 )
-        is_on = desk.by_hand.stage is not Stage.IDLE
+        is_on = commands.by_hand.stage is not Stage.IDLE
         reasons = [] if is_on else why_not(settings(), view, site)
         if view.mode.reported is not Mode.MANUAL and not is_on:
             reasons = ["The cluster is not in Manual. Choose Manual above."]
@@ -115,15 +115,17 @@ def add_by_hand(page: Page) -> None:
                 for reason in reasons:
                     parts.tag("li", reason)
         button.show({"enabled": is_on or not reasons, "words": "Hold to run"})
-        ended = f"ended: {desk.by_hand.reason}" if desk.by_hand.reason else ""
-        stage.text = f"{desk.by_hand.stage.value}, by {desk.by_hand.who}" if is_on else ended
+        ended = f"ended: {commands.by_hand.reason}" if commands.by_hand.reason else ""
+        stage.text = (
+            f"{commands.by_hand.stage.value}, by {commands.by_hand.who}" if is_on else ended
+        )
 
     page.keep(show)
 
 
 def _chooser(page: Page, place: ui.element, rows: dict[str, _Row], volts: _Voltages) -> None:
     """A list from which converters are put into the card, and a way to take each out again."""
-    site = page.desk.source.site
+    site = page.commands.source.site
 
     def put(unit_id: str | None) -> None:
         if unit_id is None or unit_id in rows:
@@ -137,7 +139,7 @@ def _chooser(page: Page, place: ui.element, rows: dict[str, _Row], volts: _Volta
         page.refresh()
 
     def take_out(unit_id: str) -> None:
-        if page.desk.by_hand.stage is Stage.IDLE:
+        if page.commands.by_hand.stage is Stage.IDLE:
             rows.pop(unit_id).box.delete()
             chosen.set_options([u for u in site.unit_ids if u not in rows], value=None)
 

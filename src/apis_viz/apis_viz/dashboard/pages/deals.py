@@ -13,8 +13,8 @@ from fastapi.responses import PlainTextResponse, Response
 from nicegui import app, ui
 
 from apis_viz.dashboard import parts, text
-from apis_viz.dashboard.desk import Desk
 from apis_viz.dashboard.frame import page_frame
+from apis_viz.dashboard.operator_commands import OperatorCommands
 from apis_viz.dashboard.state import deal_state, deals_total
 from apis_viz.model import GridView
 from apis_viz.records import DealRecord, DealState
@@ -54,13 +54,13 @@ COLUMNS = (
 )
 
 
-def add(desk: Desk) -> None:
+def add(commands: OperatorCommands) -> None:
     """Serve it at ``/deals``, and the table at ``/deals.csv``."""
-    site = desk.source.site
+    site = commands.source.site
 
     @ui.page("/deals")
     def deals(request: Request) -> None:
-        with page_frame(desk, request, "/deals", "Deals") as page:
+        with page_frame(commands, request, "/deals", "Deals") as page:
             parts.tag("h1", "Deals", "hidden")
             cards = parts.DealCards()
             chosen = {"unit": "any unit", "state": "any end", "period": "today"}
@@ -89,10 +89,10 @@ def add(desk: Desk) -> None:
                         ]
                     }
                 )
-                found = desk.history.deals(
+                found = commands.history.deals(
                     unit_id="" if chosen["unit"] == "any unit" else chosen["unit"],
                     state=STATES[chosen["state"]],
-                    from_s=_first_s(desk, PERIODS[chosen["period"]], view.ros_time_s),
+                    from_s=_first_s(commands, PERIODS[chosen["period"]], view.ros_time_s),
                     limit=SHOWN,
                 )
                 past = [deal for deal in found if deal.state.is_over]
@@ -106,7 +106,7 @@ def add(desk: Desk) -> None:
 
             def _choose(value: str, key: str) -> None:
                 chosen[key] = value
-                show(desk.source.view())
+                show(commands.source.view())
                 _point()
 
             root = parts.root()
@@ -128,14 +128,14 @@ def add(desk: Desk) -> None:
             asked = asked_for(request.query_params.multi_items(), site.unit_ids)
         except ValueError as error:
             return PlainTextResponse(f"{error}\n", 400)
-        found = desk.history.deals(
+        found = commands.history.deals(
             unit_id=asked.unit_id,
             state=asked.state,
-            from_s=_first_s(desk, asked.days, desk.source.view().ros_time_s),
+            from_s=_first_s(commands, asked.days, commands.source.view().ros_time_s),
             limit=100_000,
         )
         return Response(
-            deals_csv(found, desk),
+            deals_csv(found, commands),
             media_type="text/csv; charset=utf-8",
             headers={"Content-Disposition": f'attachment; filename="deals_{site.cluster}.csv"'},
         )
@@ -184,9 +184,9 @@ def _bad(name: str, value: str, right: str) -> ValueError:
     return ValueError(f"{name} is {value[:40]}, it must be {right}")
 
 
-def deals_csv(deals: list[DealRecord], desk: Desk) -> str:
+def deals_csv(deals: list[DealRecord], commands: OperatorCommands) -> str:
     """All fields of some deals, times in ISO 8601 with the place's offset; unknown is empty."""
-    zone = desk.source.site.zone
+    zone = commands.source.site.zone
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(COLUMNS)
@@ -207,10 +207,10 @@ def deals_csv(deals: list[DealRecord], desk: Desk) -> str:
     return out.getvalue()
 
 
-def _first_s(desk: Desk, days: int, ros_time_s: float | None) -> float | None:
+def _first_s(commands: OperatorCommands, days: int, ros_time_s: float | None) -> float | None:
     """Midnight of the first of the last `days` days at the place; None = no limit. [s]"""
     if not days or ros_time_s is None:
         return None
-    now = datetime.fromtimestamp(ros_time_s, desk.source.site.zone)
+    now = datetime.fromtimestamp(ros_time_s, commands.source.site.zone)
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     return (midnight - timedelta(days=days - 1)).timestamp()

@@ -8,9 +8,9 @@ from fastapi import Request
 from nicegui import ui
 
 from apis_viz.dashboard import charts, parts, text
-from apis_viz.dashboard.desk import Desk
 from apis_viz.dashboard.frame import page_frame
 from apis_viz.dashboard.history import Energy, days_back
+from apis_viz.dashboard.operator_commands import OperatorCommands
 from apis_viz.dashboard.state import energy_tiles
 
 __all__ = ["add"]
@@ -19,13 +19,13 @@ PERIODS = {"Today": 1, "7 days": 7, "30 days": 30}
 REFRESH_S = 3.0
 
 
-def add(desk: Desk) -> None:
+def add(commands: OperatorCommands) -> None:
     """Serve it at ``/energy``."""
-    zone = desk.source.site.zone
+    zone = commands.source.site.zone
 
     @ui.page("/energy")
     def energy(request: Request) -> None:
-        with page_frame(desk, request, "/energy", "Energy"):
+        with page_frame(commands, request, "/energy", "Energy"):
             parts.tag("h1", "Energy", "hidden")
             chosen = {"period": "Today"}
             with ui.element("div").classes("apis-filter"):
@@ -43,21 +43,21 @@ def add(desk: Desk) -> None:
             table = parts.EnergyTable()
 
             def show() -> None:
-                now_s = desk.source.view().ros_time_s
+                now_s = commands.source.view().ros_time_s
                 if now_s is None:
                     tiles.show(energy_tiles(Energy()))
                     table.show({"rows": []})
                     return
                 today = datetime.fromtimestamp(now_s, zone).date()
                 days = days_back(today, PERIODS[chosen["period"]])
-                by_unit = desk.history.energy(days[0], days[-1])
+                by_unit = commands.history.energy(days[0], days[-1])
                 whole = Energy()
                 for part in by_unit.values():
                     whole.add(part)
                 tiles.show(energy_tiles(whole))
                 table.show({"rows": [_row(unit_id, part) for unit_id, part in by_unit.items()]})
                 shown = days_back(today, max(PERIODS[chosen["period"]], 7))
-                known = desk.history.energy_by_day(shown[0], shown[-1])
+                known = commands.history.energy_by_day(shown[0], shown[-1])
                 options = charts.day_bars({day: known.get(day, Energy()) for day in shown})
                 if options != dict(chart.options):
                     chart.options.clear()

@@ -16,8 +16,8 @@ __all__ = ["add_broken_hardware", "add_made_faults"]
 
 def add_made_faults(page: Page) -> None:
     """Put the card on the page that is being built."""
-    desk = page.desk
-    ids = list(desk.source.site.unit_ids)
+    commands = page.commands
+    ids = list(commands.source.site.unit_ids)
     with parts.card("Make a fault"):
         parts.tag(
             "p",
@@ -42,7 +42,7 @@ def add_made_faults(page: Page) -> None:
                 message=words.value or "made by hand",
             )
             if await ask(fault_question(wish)):
-                order(lambda: desk.report_fault(page.who, wish))
+                order(lambda: commands.report_fault(page.who, wish))
 
         with ui.element("div").classes("actions"):
             ui.button("Make it…", color=None, on_click=make).props("unelevated no-caps").classes(
@@ -67,8 +67,8 @@ def _break_problem(wish: BreakWish) -> str:
 
 def add_broken_hardware(page: Page) -> None:
     """Put the card on the page that is being built."""
-    desk = page.desk
-    site = desk.source.site
+    commands = page.commands
+    site = commands.source.site
     ids = list(site.unit_ids)
     ends: dict[str, list[str]] = {unit_id: [] for unit_id in ids}
     for line in site.plan.lines:
@@ -132,8 +132,8 @@ def add_broken_hardware(page: Page) -> None:
                 with complaint:
                     ui.label(words)
                 return
-            if await ask(break_question(wanted, desk.source.view())):
-                order(lambda: desk.break_hardware(page.who, wanted))
+            if await ask(break_question(wanted, commands.source.view())):
+                order(lambda: commands.break_hardware(page.who, wanted))
 
         with ui.element("div").classes("actions"):
             ui.button("Break it…", color=None, on_click=break_it).props(
@@ -143,7 +143,7 @@ def add_broken_hardware(page: Page) -> None:
                 ui.button(
                     "Repair all",
                     color=None,
-                    on_click=lambda: order(lambda: desk.repair(page.who, "")),
+                    on_click=lambda: order(lambda: commands.repair(page.who, "")),
                 )
                 .props("outline no-caps")
                 .classes("quiet")
@@ -152,7 +152,7 @@ def add_broken_hardware(page: Page) -> None:
         shown: list[str] = ["?"]
 
         def show(_: GridView) -> None:
-            lines = list(desk.source.broken())
+            lines = list(commands.source.broken())
             if lines == shown:
                 return
             shown[:] = lines
@@ -169,7 +169,7 @@ def add_broken_hardware(page: Page) -> None:
                             "Repair",
                             color=None,
                             on_click=lambda fault_id=fault_id: order(
-                                lambda: desk.repair(page.who, fault_id)
+                                lambda: commands.repair(page.who, fault_id)
                             ),
                         ).props(f'flat dense no-caps aria-label="Repair {fault_id}"').classes(
                             "quiet"

@@ -6,8 +6,8 @@ from fastapi import Request
 from nicegui import ui
 
 from apis_viz.dashboard import parts
-from apis_viz.dashboard.desk import Desk
 from apis_viz.dashboard.frame import page_frame
+from apis_viz.dashboard.operator_commands import OperatorCommands
 from apis_viz.dashboard.state import (
     deal_state,
     event_state,
@@ -21,18 +21,18 @@ __all__ = ["add"]
 DEALS_SHOWN = 6  # the others stand on the page of deals
 
 
-def add(desk: Desk) -> None:
+def add(commands: OperatorCommands) -> None:
     """Serve it at ``/``."""
-    site = desk.source.site
+    site = commands.source.site
 
     @ui.page("/")
     def grid(request: Request) -> None:
-        with page_frame(desk, request, "/", "Grid") as page:
+        with page_frame(commands, request, "/", "Grid") as page:
             parts.tag("h1", "Grid", "hidden")
             tiles = parts.Tiles()
             page.keep(lambda view: tiles.show(summary_state(view)))
             picture = parts.GridPicture(
-                plan_state(site.plan), grid_frame(desk.source.view(), site.plan, site.zone)
+                plan_state(site.plan), grid_frame(commands.source.view(), site.plan, site.zone)
             )
             page.keep(lambda view: picture.show(grid_frame(view, site.plan, site.zone)))
             with ui.element("div").classes("apis-columns"):

@@ -12,8 +12,8 @@ from nicegui import ui
 from apis_core.negotiation import MOST_CURRENT_A, MOST_ENERGY_WH
 from apis_viz.dashboard import parts, text
 from apis_viz.dashboard.confirm import shutdown_question
-from apis_viz.dashboard.desk import Desk
 from apis_viz.dashboard.frame import Page, ask, order, page_frame
+from apis_viz.dashboard.operator_commands import OperatorCommands
 from apis_viz.dashboard.pages.by_hand import add_by_hand
 from apis_viz.dashboard.pages.faults import add_broken_hardware, add_made_faults
 from apis_viz.dashboard.source import DealWish
@@ -26,12 +26,12 @@ __all__ = ["add"]
 CLUSTER = "the whole cluster"
 
 
-def add(desk: Desk) -> None:
+def add(commands: OperatorCommands) -> None:
     """Serve it at ``/steering``."""
 
     @ui.page("/steering")
     def steering(request: Request) -> None:
-        with page_frame(desk, request, "/steering", "Steering") as page:
+        with page_frame(commands, request, "/steering", "Steering") as page:
             parts.tag("h1", "Steering", "hidden")
             if page.who.may_operate:
                 with ui.element("div").classes("apis-steer"):
@@ -40,19 +40,19 @@ def add(desk: Desk) -> None:
                     if page.who.may_maintain:
                         add_by_hand(page)
                     _programs(page)
-                    if page.who.may_maintain and desk.source.site.is_simulated:
+                    if page.who.may_maintain and commands.source.site.is_simulated:
                         add_made_faults(page)
                         add_broken_hardware(page)
             else:
                 with parts.card("You may look"):
                     parts.tag("p", "Only an operator gives orders. Log in as one.", "empty")
             log = parts.Orders()
-            page.keep(lambda _: log.show(steering_state(desk)))
+            page.keep(lambda _: log.show(steering_state(commands)))
 
 
 def _deal(page: Page) -> None:
-    desk = page.desk
-    ids = list(desk.source.site.unit_ids)
+    commands = page.commands
+    ids = list(commands.source.site.unit_ids)
     with parts.card("Deal by hand"):
         parts.tag(
             "p",
@@ -86,7 +86,7 @@ def _deal(page: Page) -> None:
                 with complaint:
                     ui.label(words)
                 return
-            order(lambda: desk.deal(page.who, wish))
+            order(lambda: commands.deal(page.who, wish))
 
         with ui.element("div").classes("actions"):
             ui.button("Make the deal", color=None, on_click=give).props(
@@ -97,7 +97,7 @@ def _deal(page: Page) -> None:
                 "End it",
                 color=None,
                 on_click=lambda: (
-                    running.value and order(lambda: desk.end_deal(page.who, running.value))
+                    running.value and order(lambda: commands.end_deal(page.who, running.value))
                 ),
             ).props("outline no-caps").classes("quiet")
 
@@ -130,9 +130,9 @@ def _deal_problem(wish: DealWish) -> str:
 
 
 def _schedule(page: Page) -> None:
-    desk = page.desk
-    zone = desk.source.site.zone
-    now_s = desk.source.view().ros_time_s
+    commands = page.commands
+    zone = commands.source.site.zone
+    now_s = commands.source.view().ros_time_s
     soon = datetime.fromtimestamp(now_s, zone) + timedelta(hours=1) if now_s else None
     with parts.card("Soft stop, later"):
         parts.tag(
@@ -142,7 +142,7 @@ def _schedule(page: Page) -> None:
             "hint",
         )
         with ui.element("div").classes("fields few"):
-            whom = ui.select([CLUSTER, *desk.source.site.unit_ids], value=CLUSTER, label="Who")
+            whom = ui.select([CLUSTER, *commands.source.site.unit_ids], value=CLUSTER, label="Who")
             whom.props(parts.FIELD)
             day = ui.input("Day", value=f"{soon:%Y-%m-%d}" if soon else "").props(
                 f"{parts.FIELD} type=date stack-label"
@@ -163,7 +163,7 @@ def _schedule(page: Page) -> None:
                 with complaint:
                     ui.label("The day or the time is missing.")
                 return
-            order(lambda: desk.set_schedule(page.who, unit(), due.timestamp()))
+            order(lambda: commands.set_schedule(page.who, unit(), due.timestamp()))
 
         with ui.element("div").classes("actions"):
             ui.button("Schedule", color=None, on_click=give).props("unelevated no-caps").classes(
@@ -172,7 +172,7 @@ def _schedule(page: Page) -> None:
             ui.button(
                 "Clear",
                 color=None,
-                on_click=lambda: order(lambda: desk.clear_schedule(page.who, unit())),
+                on_click=lambda: order(lambda: commands.clear_schedule(page.who, unit())),
             ).props("outline no-caps").classes("quiet")
         listing = ui.element("ul").classes("plain")
         shown: list[str] = ["?"]
@@ -180,7 +180,7 @@ def _schedule(page: Page) -> None:
         def show(_: GridView) -> None:
             lines = [
                 f"{text.date_time(item.due_s, zone)}: {item.unit_id or CLUSTER}, by {item.who}"
-                for item in desk.history.schedules()
+                for item in commands.history.schedules()
             ] or ["Nothing is scheduled."]
             if lines != shown:
                 shown[:] = lines
@@ -196,13 +196,13 @@ def _read_again(page: Page) -> None:
     ui.button(
         "Read all again",
         color=None,
-        on_click=lambda: order(lambda: page.desk.flush(page.who)),
+        on_click=lambda: order(lambda: page.commands.flush(page.who)),
     ).props("outline no-caps").classes("quiet")
 
 
 def _programs(page: Page) -> None:
-    desk = page.desk
-    ids = desk.source.site.unit_ids
+    commands = page.commands
+    ids = commands.source.site.unit_ids
     if not page.who.may_maintain:
         with parts.card("Maintenance"):
             parts.tag(
@@ -229,15 +229,15 @@ def _programs(page: Page) -> None:
             return ids if whom.value == CLUSTER else (whom.value,)
 
         async def shut_down() -> None:
-            if await ask(shutdown_question(chosen(), desk.source.view())):
-                order(lambda: desk.shut_down(page.who, chosen()))
+            if await ask(shutdown_question(chosen(), commands.source.view())):
+                order(lambda: commands.shut_down(page.who, chosen()))
 
         with ui.element("div").classes("actions"):
             ui.button(
                 "Set log level",
                 color=None,
                 on_click=lambda: order(
-                    lambda: desk.set_log_level(page.who, chosen(), level.value)
+                    lambda: commands.set_log_level(page.who, chosen(), level.value)
                 ),
             ).props("outline no-caps").classes("quiet")
             _read_again(page)

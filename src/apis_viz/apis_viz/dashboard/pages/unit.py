@@ -7,8 +7,8 @@ from nicegui import ui
 
 from apis_viz.dashboard import charts, parts
 from apis_viz.dashboard.confirm import local_mode_question
-from apis_viz.dashboard.desk import Desk
 from apis_viz.dashboard.frame import Page, ask, order, page_frame
+from apis_viz.dashboard.operator_commands import OperatorCommands
 from apis_viz.dashboard.state import bands_state, deal_state, event_state, meters_state
 from apis_viz.dashboard.text import MODE_WORDS
 from apis_viz.model import GridView, UnitView
@@ -21,13 +21,13 @@ CHARTS_S = 5.0
 LOCAL = {Mode.UNSET: "As the cluster", Mode.SOFT_STOP: "Soft stop", Mode.FORCE_STOP: "Force stop"}
 
 
-def add(desk: Desk) -> None:
+def add(commands: OperatorCommands) -> None:
     """Serve it at ``/unit/<id>``."""
-    ids = desk.source.site.unit_ids
+    ids = commands.source.site.unit_ids
 
     @ui.page("/unit/{unit_id}")
     def unit(request: Request, unit_id: str) -> None:
-        with page_frame(desk, request, "/units", unit_id) as page:
+        with page_frame(commands, request, "/units", unit_id) as page:
             if unit_id not in ids:
                 with parts.card(f"There is no unit {unit_id}"):
                     parts.tag("p", f"The grid has {', '.join(ids[:20])}.", "empty")
@@ -40,7 +40,7 @@ def add(desk: Desk) -> None:
                 bands = parts.Bands()
                 events = parts.Events()
             table = parts.DealTable()
-            site = desk.source.site
+            site = commands.source.site
             page.keep(
                 lambda view: bands.show(bands_state(_of(view, unit_id), site, view.ros_time_s))
             )
@@ -48,14 +48,14 @@ def add(desk: Desk) -> None:
             def show_past(view: GridView) -> None:
                 status = _of(view, unit_id).status
                 present = set(status.fault_codes) if status else set()
-                found = desk.history.events(unit_id=unit_id, limit=40)
+                found = commands.history.events(unit_id=unit_id, limit=40)
                 rows = [event_state(event, site.zone) for event in found]
                 seen: set[str] = set()
                 for row in rows:  # the newest word on a fault says whether it is there now
                     row["present"] = row["code"] in present and row["code"] not in seen
                     seen.add(row["code"])
                 events.show({"events": rows})
-                deals = desk.history.deals(unit_id=unit_id, limit=60)
+                deals = commands.history.deals(unit_id=unit_id, limit=60)
                 table.show(
                     {
                         "title": f"Deals of {unit_id}",
@@ -71,8 +71,8 @@ def _of(view: GridView, unit_id: str) -> UnitView:
 
 
 def _head(page: Page, unit_id: str) -> None:
-    desk = page.desk
-    ids = desk.source.site.unit_ids
+    commands = page.commands
+    ids = commands.source.site.unit_ids
     at = ids.index(unit_id)
     with ui.element("div").classes("apis-unit-head"):
         parts.tag("h1", unit_id)
@@ -100,9 +100,9 @@ def _head(page: Page, unit_id: str) -> None:
                     ui.label(word)
 
     async def change(mode: Mode) -> None:
-        question = local_mode_question(mode, unit_id, desk.source.view())
+        question = local_mode_question(mode, unit_id, commands.source.view())
         if question is None or await ask(question):
-            order(lambda: desk.set_mode(page.who, mode, unit_id))
+            order(lambda: commands.set_mode(page.who, mode, unit_id))
             page.refresh()
 
     for mode, button in buttons.items():
@@ -138,8 +138,8 @@ def _head(page: Page, unit_id: str) -> None:
 
 
 def _charts(page: Page, unit_id: str) -> None:
-    desk = page.desk
-    zone = desk.source.site.zone
+    commands = page.commands
+    zone = commands.source.site.zone
     chosen = {"span": "24 h"}
     with ui.element("section").classes("apis-card apis-charts"):
         with ui.element("div").classes("head"):
@@ -164,12 +164,12 @@ def _charts(page: Page, unit_id: str) -> None:
             }
 
     def draw() -> None:
-        now_s = desk.source.view().ros_time_s
+        now_s = commands.source.view().ros_time_s
         if now_s is None:
             return
         span = (now_s - SPANS[chosen["span"]], now_s)
-        series = desk.history.series(unit_id, *span)
-        deals = desk.history.deals(unit_id=unit_id, from_s=span[0], limit=500)
+        series = commands.history.series(unit_id, *span)
+        deals = commands.history.deals(unit_id=unit_id, from_s=span[0], limit=500)
         options = {
             "State of charge [%]": charts.time_chart(
                 series,

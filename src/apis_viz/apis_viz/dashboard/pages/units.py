@@ -6,19 +6,19 @@ from fastapi import Request
 from nicegui import ui
 
 from apis_viz.dashboard import parts
-from apis_viz.dashboard.desk import Desk
 from apis_viz.dashboard.frame import page_frame
+from apis_viz.dashboard.operator_commands import OperatorCommands
 from apis_viz.dashboard.state import unit_state
 
 __all__ = ["add"]
 
 
-def add(desk: Desk) -> None:
+def add(commands: OperatorCommands) -> None:
     """Serve it at ``/units``."""
 
     @ui.page("/units")
     def units(request: Request) -> None:
-        with page_frame(desk, request, "/units", "Units") as page:
+        with page_frame(commands, request, "/units", "Units") as page:
             parts.tag("h1", "Units", "hidden")
             table = parts.Units()
             page.keep(

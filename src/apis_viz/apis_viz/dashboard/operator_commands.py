@@ -1,5 +1,5 @@
-"""The operator's desk: every order passes here. Checks the role and the pace, writes the audit log
-before the order is given, follows it to its end, and does what goes on without any open page:
+"""The operator's commands: every order passes here. Checks the role and the pace, writes the audit
+log before the order is given, follows it to its end, and does what goes on without any open page:
 history, scheduled Soft stops, the watch over converters that are held by hand.
 """
 
@@ -31,7 +31,7 @@ from apis_viz.dashboard.source import (
 from apis_viz.model import GridView
 from apis_viz.records import ConverterMode, Mode
 
-__all__ = ["Desk", "EmergencyStop", "Order", "Refused"]
+__all__ = ["EmergencyStop", "OperatorCommands", "Order", "Refused"]
 
 TICK_S = 0.1  # while converters are stopped or held by hand
 HISTORY_S = 1.0
@@ -42,7 +42,7 @@ MISSED_AFTER_S = 24 * 3600.0  # a schedule that is later than that is dropped
 
 
 class Refused(Exception):
-    """The desk does not pass an order on; one line for people."""
+    """An order is not passed on; one line for people."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class EmergencyStop:
     late_ids: list[str]  # voltage references, which go last
 
 
-class Desk:
+class OperatorCommands:
     """See the module.
 
     Args:
@@ -99,7 +99,7 @@ class Desk:
         self._looked_s = 0.0
         self._ending = threading.Event()
         self._stirred = threading.Event()  # there is something to watch
-        self._thread = threading.Thread(target=self._run, name="desk", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="commands", daemon=True)
 
     def start(self) -> None:
         """Begin to do what goes on by itself."""
@@ -297,7 +297,7 @@ class Desk:
         return self.by_hand.stage is not Stage.IDLE or bool(stop and stop.late_ids)
 
     def tick(self) -> None:
-        """Do what is due; called by the desk's own thread."""
+        """Do what is due; called by its own thread."""
         now_s = time.monotonic()
         view: GridView | None = None
         with self._lock:
@@ -348,7 +348,7 @@ class Desk:
         if outcome.is_done:
             return
         if wish.mode is not ConverterMode.WAIT:
-            # not here: this may be called while the desk's own lock is held by another thread
+            # not here: this may be called while its own lock is held by another thread
             threading.Thread(
                 target=self._give_up_by_hand, args=(wish.unit_id, outcome.text), daemon=True
             ).start()

@@ -1,4 +1,4 @@
-"""The desk: roles, pace, audit log, schedules, the emergency stop, converters by hand."""
+"""The operator's commands: roles, pace, audit log, schedules, emergency stop, by hand."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from apis_viz.dashboard import audit as audit_module
-from apis_viz.dashboard import desk as desk_module
+from apis_viz.dashboard import operator_commands as commands_module
 from apis_viz.dashboard.access import LOCAL, Identity, Role
 from apis_viz.dashboard.audit import Audit
 from apis_viz.dashboard.by_hand import HOLD_S, ByHand, Setting, Stage, why_not
-from apis_viz.dashboard.desk import Desk, Refused
 from apis_viz.dashboard.history import History, Schedule
+from apis_viz.dashboard.operator_commands import OperatorCommands, Refused
 from apis_viz.dashboard.site import Site
 from apis_viz.dashboard.source import (
     BreakKind,
@@ -139,12 +139,12 @@ def grid() -> FakeGrid:
 
 
 @pytest.fixture
-def desk(grid: FakeGrid) -> Desk:
-    return Desk(grid, History(None, timezone.utc), Audit(None))
+def commands(grid: FakeGrid) -> OperatorCommands:
+    return OperatorCommands(grid, History(None, timezone.utc), Audit(None))
 
 
 class Clock:
-    """In place of the desk's time module."""
+    """In place of the module's time module."""
 
     def __init__(self) -> None:
         self.now_s = 100.0
@@ -156,51 +156,57 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(desk_module, "time", clock)
+    monkeypatch.setattr(commands_module, "time", clock)
     return clock
 
 
-def test_a_viewer_steers_nothing_and_that_is_written_down(grid: FakeGrid, desk: Desk) -> None:
+def test_a_viewer_steers_nothing_and_that_is_written_down(
+    grid: FakeGrid, commands: OperatorCommands
+) -> None:
     for give in (
-        lambda: desk.set_mode(VIEWER, Mode.RUN),
-        lambda: desk.emergency_stop(VIEWER),
-        lambda: desk.flush(VIEWER),
-        lambda: desk.shut_down(VIEWER, IDS),
-        lambda: desk.set_schedule(VIEWER, "", 2000.0),
-        lambda: desk.press(VIEWER, {"E001": HOLD}),
+        lambda: commands.set_mode(VIEWER, Mode.RUN),
+        lambda: commands.emergency_stop(VIEWER),
+        lambda: commands.flush(VIEWER),
+        lambda: commands.shut_down(VIEWER, IDS),
+        lambda: commands.set_schedule(VIEWER, "", 2000.0),
+        lambda: commands.press(VIEWER, {"E001": HOLD}),
     ):
         with pytest.raises(Refused, match="takes the role"):
             give()
     assert grid.told == []
-    assert {entry.outcome for entry in desk.audit.entries()} == {
+    assert {entry.outcome for entry in commands.audit.entries()} == {
         "refused: no operator",
         "refused: no maintainer",
     }
 
 
-def test_a_session_that_was_closed_steers_nothing(grid: FakeGrid, desk: Desk) -> None:
-    desk.is_open = lambda who: who.session != "closed"
+def test_a_session_that_was_closed_steers_nothing(
+    grid: FakeGrid, commands: OperatorCommands
+) -> None:
+    commands.is_open = lambda who: who.session != "closed"
     with pytest.raises(Refused, match="log in"):
-        desk.set_mode(Identity("anna", Role.OPERATOR, "closed"), Mode.RUN)
-    desk.set_mode(Identity("anna", Role.OPERATOR, "open"), Mode.RUN)
+        commands.set_mode(Identity("anna", Role.OPERATOR, "closed"), Mode.RUN)
+    commands.set_mode(Identity("anna", Role.OPERATOR, "open"), Mode.RUN)
     assert grid.told == [(Mode.RUN, "")]
 
 
-def test_too_many_orders_are_refused_but_never_a_stop(grid: FakeGrid, desk: Desk) -> None:
-    for _ in range(desk_module.ORDERS_PER_MINUTE):
-        desk.flush(LOCAL)
+def test_too_many_orders_are_refused_but_never_a_stop(
+    grid: FakeGrid, commands: OperatorCommands
+) -> None:
+    for _ in range(commands_module.ORDERS_PER_MINUTE):
+        commands.flush(LOCAL)
     with pytest.raises(Refused, match="too many"):
-        desk.flush(LOCAL)
-    desk.emergency_stop(LOCAL)
+        commands.flush(LOCAL)
+    commands.emergency_stop(LOCAL)
     assert (Mode.FORCE_STOP, "") in grid.told
 
 
 def test_the_audit_log_has_who_when_what_and_how_it_ended(tmp_path: Path, grid: FakeGrid) -> None:
     path = tmp_path / "audit.jsonl"
-    desk = Desk(grid, History(None, timezone.utc), Audit(path))
+    commands = OperatorCommands(grid, History(None, timezone.utc), Audit(path))
     anna = Identity("anna", Role.OPERATOR)
-    desk.deal(anna, DealWish(giver_id="E001", taker_id="E002", energy_wh=50.0))
-    assert desk.orders()[0].text == "under way as d1"
+    commands.deal(anna, DealWish(giver_id="E001", taker_id="E002", energy_wh=50.0))
+    assert commands.orders()[0].text == "under way as d1"
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [(line["who"], line["what"]) for line in lines] == [
         ("anna", "deal E001 → E002: 50 Wh, no price")
@@ -209,7 +215,7 @@ def test_the_audit_log_has_who_when_what_and_how_it_ended(tmp_path: Path, grid: 
     last = json.loads(path.read_text().splitlines()[-1])
     assert last["outcome"] == "refused: E002 has no slot (402)"
     assert last["when"].endswith("+00:00")
-    order = desk.orders()[0]
+    order = commands.orders()[0]
     assert (order.is_over, order.is_done, order.text) == (True, False, "E002 has no slot (402)")
     assert Audit(path).entries()[0].outcome == last["outcome"], "read again after a restart"
 
@@ -224,80 +230,82 @@ def test_the_audit_log_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert (tmp_path / "audit.jsonl.1").stat().st_size < 700
 
 
-def test_a_schedule_fires_once_when_its_time_has_come(grid: FakeGrid, desk: Desk) -> None:
+def test_a_schedule_fires_once_when_its_time_has_come(
+    grid: FakeGrid, commands: OperatorCommands
+) -> None:
     grid.mode = Mode.RUN
     with pytest.raises(Refused, match="ahead"):
-        desk.set_schedule(LOCAL, "", 999.0)
-    desk.set_schedule(LOCAL, "", 1500.0)
-    desk.set_schedule(LOCAL, "E002", 1400.0)
-    desk._keep_schedules(grid.view())
+        commands.set_schedule(LOCAL, "", 999.0)
+    commands.set_schedule(LOCAL, "", 1500.0)
+    commands.set_schedule(LOCAL, "E002", 1400.0)
+    commands._keep_schedules(grid.view())
     assert grid.told == []
     grid.time_s = 1600.0
-    desk._keep_schedules(grid.view())
-    desk._keep_schedules(grid.view())
+    commands._keep_schedules(grid.view())
+    commands._keep_schedules(grid.view())
     assert grid.told == [(Mode.SOFT_STOP, "E002"), (Mode.SOFT_STOP, "")]
-    assert desk.history.schedules() == []
+    assert commands.history.schedules() == []
 
 
 def test_a_schedule_that_nobody_kept_for_days_or_nobody_needs_does_not_fire(
-    grid: FakeGrid, desk: Desk
+    grid: FakeGrid, commands: OperatorCommands
 ) -> None:
-    desk.history.set_schedule(Schedule("", 1500.0, "anna"))
+    commands.history.set_schedule(Schedule("", 1500.0, "anna"))
     grid.time_s, grid.mode = 1500.0 + 2 * 86_400.0, Mode.RUN
-    desk._keep_schedules(grid.view())
-    desk.history.set_schedule(Schedule("", grid.time_s, "anna"))
+    commands._keep_schedules(grid.view())
+    commands.history.set_schedule(Schedule("", grid.time_s, "anna"))
     grid.mode = Mode.FORCE_STOP
-    desk._keep_schedules(grid.view())
+    commands._keep_schedules(grid.view())
     assert grid.told == []
-    assert [entry.outcome.split(":")[0] for entry in desk.audit.entries()] == [
+    assert [entry.outcome.split(":")[0] for entry in commands.audit.entries()] == [
         "not needed",
         "missed",
     ]
 
 
 def test_an_emergency_stop_takes_the_currents_first_and_needs_no_grid_master(
-    grid: FakeGrid, desk: Desk, clock: Clock
+    grid: FakeGrid, commands: OperatorCommands, clock: Clock
 ) -> None:
     grid.modes |= {"E001": ConverterMode.DISCHARGE, "E002": ConverterMode.VOLTAGE_REFERENCE}
-    desk.emergency_stop(LOCAL)
+    commands.emergency_stop(LOCAL)
     assert grid.told[0] == (Mode.FORCE_STOP, "")
     assert grid.orders_to(OFF) == ["E001", "E003"]
-    desk.tick()
+    commands.tick()
     assert "E002" not in grid.orders_to(OFF)
     clock.now_s += 1.1
-    desk.tick()
+    commands.tick()
     assert grid.orders_to(OFF) == ["E001", "E003", "E002"]
-    assert desk.stop_order is not None
-    assert desk.stop_order.replies == dict.fromkeys(IDS, "off")
+    assert commands.stop_order is not None
+    assert commands.stop_order.replies == dict.fromkeys(IDS, "off")
 
 
 def test_by_hand_the_voltage_comes_first_and_goes_last(
-    grid: FakeGrid, desk: Desk, clock: Clock
+    grid: FakeGrid, commands: OperatorCommands, clock: Clock
 ) -> None:
-    desk.press(LOCAL, {"E001": HOLD, "E002": TAKE, "E003": Setting(OFF)})
+    commands.press(LOCAL, {"E001": HOLD, "E002": TAKE, "E003": Setting(OFF)})
     assert grid.orders_to(HOLD.mode) == ["E001"]
     assert grid.orders_to(TAKE.mode) == []
-    desk.tick()
+    commands.tick()
     grid.bus_v = 350.0
-    desk.tick()
+    commands.tick()
     assert grid.orders_to(TAKE.mode) == ["E002"]
     assert all(w.hold_s == HOLD_S for w in grid.told if isinstance(w, ConverterWish))
     clock.now_s += 0.6
-    desk.still_held()
-    desk.tick()
+    commands.still_held()
+    commands.tick()
     assert grid.orders_to(None) == ["E001", "E002"], "both are renewed"
-    desk.release()
+    commands.release()
     assert grid.orders_to(OFF) == ["E002"]
-    desk.tick()
+    commands.tick()
     assert grid.orders_to(OFF)[-2:] == ["E001", "E002"]
-    assert desk.by_hand.stage is Stage.IDLE
+    assert commands.by_hand.stage is Stage.IDLE
 
 
 @pytest.mark.parametrize("cause", ["silence", "mode", "refusal"])
 def test_by_hand_whatever_goes_wrong_switches_off(
-    grid: FakeGrid, desk: Desk, clock: Clock, cause: str
+    grid: FakeGrid, commands: OperatorCommands, clock: Clock, cause: str
 ) -> None:
-    desk.press(LOCAL, {"E001": HOLD, "E002": TAKE})
+    commands.press(LOCAL, {"E001": HOLD, "E002": TAKE})
     if cause == "silence":  # the browser is gone, or the network
         clock.now_s += 1.1
     elif cause == "mode":
@@ -305,24 +313,24 @@ def test_by_hand_whatever_goes_wrong_switches_off(
     else:
         grid.bus_v, grid.refusal = 350.0, "the battery is full (103)"
     limit_s = time.monotonic() + 10.0  # a refusal is heard by a thread of its own
-    while desk.by_hand.stage is not Stage.IDLE and time.monotonic() < limit_s:
-        desk.tick()
-    assert desk.by_hand.stage is Stage.IDLE
+    while commands.by_hand.stage is not Stage.IDLE and time.monotonic() < limit_s:
+        commands.tick()
+    assert commands.by_hand.stage is Stage.IDLE
     assert grid.modes["E001"] is OFF
     assert grid.modes["E002"] is OFF
-    assert desk.by_hand.reason
+    assert commands.by_hand.reason
 
 
 def test_by_hand_a_bus_that_does_not_come_up_ends_it(
-    grid: FakeGrid, desk: Desk, clock: Clock
+    grid: FakeGrid, commands: OperatorCommands, clock: Clock
 ) -> None:
-    desk.press(LOCAL, {"E001": HOLD, "E002": TAKE})
+    commands.press(LOCAL, {"E001": HOLD, "E002": TAKE})
     clock.now_s += 4.0
     grid.time_s += 61.0
-    desk.still_held()
-    desk.tick()
-    desk.tick()
-    assert desk.by_hand.reason == "the bus voltage does not come up"
+    commands.still_held()
+    commands.tick()
+    commands.tick()
+    assert commands.by_hand.reason == "the bus voltage does not come up"
     assert grid.modes["E001"] is OFF
 
 
@@ -342,10 +350,12 @@ def test_by_hand_what_is_forbidden_is_named_before(grid: FakeGrid) -> None:
     assert "not in Manual" in reasons(E001=HOLD)
 
 
-def test_by_hand_only_one_at_a_time(grid: FakeGrid, desk: Desk, clock: Clock) -> None:
-    desk.press(Identity("anna", Role.MAINTAINER), {"E001": HOLD})
+def test_by_hand_only_one_at_a_time(
+    grid: FakeGrid, commands: OperatorCommands, clock: Clock
+) -> None:
+    commands.press(Identity("anna", Role.MAINTAINER), {"E001": HOLD})
     with pytest.raises(Refused, match="anna is at it"):
-        desk.press(LOCAL, {"E001": HOLD})
+        commands.press(LOCAL, {"E001": HOLD})
 
 
 def test_letting_go_of_nothing_orders_nothing(grid: FakeGrid) -> None:
@@ -353,7 +363,7 @@ def test_letting_go_of_nothing_orders_nothing(grid: FakeGrid) -> None:
 
 
 def test_hardware_that_is_broken_by_hand_is_an_order_like_any_other(
-    desk: Desk, grid: FakeGrid
+    commands: OperatorCommands, grid: FakeGrid
 ) -> None:
     wish = BreakWish(
         kind=BreakKind.SENSOR_OFFSET,
@@ -362,24 +372,24 @@ def test_hardware_that_is_broken_by_hand_is_an_order_like_any_other(
         value=0.2,
         duration_s=600.0,
     )
-    desk.break_hardware(LOCAL, wish)
-    desk.repair(LOCAL, "F1")
+    commands.break_hardware(LOCAL, wish)
+    commands.repair(LOCAL, "F1")
     assert grid.told == [wish, "repair F1"]
-    repaired, broken = desk.orders()[:2]
+    repaired, broken = commands.orders()[:2]
     words = "break Sensor reads wrong: E002, Bus current 0.20 A too high, for 10 min 00 s"
     assert (broken.what, broken.text, broken.is_done) == (words, "broken: F1", True)
     assert repaired.what == "repair F1"
     grid.refusal = "fault.other_unit: there is no line E001-E003 (701)"
     line = BreakWish(kind=BreakKind.LINE_BREAK, unit_id="E001", other_unit_id="E003")
-    desk.break_hardware(LOCAL, line)
-    order = desk.orders()[0]
+    commands.break_hardware(LOCAL, line)
+    order = commands.orders()[0]
     assert (order.what, order.is_done) == ("break Line breaks: E001–E003", False)
     assert "no line" in order.text
     with pytest.raises(Refused):
-        desk.break_hardware(VIEWER, line)
+        commands.break_hardware(VIEWER, line)
 
 
-def test_operating_is_not_maintaining(desk: Desk, grid: FakeGrid) -> None:
+def test_operating_is_not_maintaining(commands: OperatorCommands, grid: FakeGrid) -> None:
     operator = Identity("anna", Role.OPERATOR)
     fault = FaultWish(
         unit_id="E001",
@@ -391,17 +401,17 @@ def test_operating_is_not_maintaining(desk: Desk, grid: FakeGrid) -> None:
     broken = BreakWish(kind=BreakKind.STUCK_CONVERTER, unit_id="E001")
     settings = {"E001": HOLD, "E002": TAKE}
     for forbidden in (
-        lambda: desk.press(operator, settings),
-        lambda: desk.shut_down(operator, IDS),
-        lambda: desk.set_log_level(operator, IDS, "debug"),
-        lambda: desk.report_fault(operator, fault),
-        lambda: desk.break_hardware(operator, broken),
-        lambda: desk.repair(operator, ""),
+        lambda: commands.press(operator, settings),
+        lambda: commands.shut_down(operator, IDS),
+        lambda: commands.set_log_level(operator, IDS, "debug"),
+        lambda: commands.report_fault(operator, fault),
+        lambda: commands.break_hardware(operator, broken),
+        lambda: commands.repair(operator, ""),
     ):
         with pytest.raises(Refused, match="takes the role maintainer"):
             forbidden()
     assert grid.told == []
-    assert desk.audit.entries()[0].outcome == "refused: no maintainer"
-    desk.set_mode(operator, Mode.MANUAL)
-    desk.emergency_stop(operator)
-    desk.press(LOCAL, settings)
+    assert commands.audit.entries()[0].outcome == "refused: no maintainer"
+    commands.set_mode(operator, Mode.MANUAL)
+    commands.emergency_stop(operator)
+    commands.press(LOCAL, settings)
