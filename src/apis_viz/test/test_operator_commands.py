@@ -16,10 +16,7 @@ from apis_viz.dashboard import operator_commands as commands_module
 from apis_viz.dashboard.access import LOCAL, Identity, Role
 from apis_viz.dashboard.audit import Audit
 from apis_viz.dashboard.by_hand import HOLD_S, ByHand, Setting, Stage, why_not
-from apis_viz.dashboard.history import History, Schedule
-from apis_viz.dashboard.operator_commands import OperatorCommands, Refused
-from apis_viz.dashboard.site import Site
-from apis_viz.dashboard.source import (
+from apis_viz.dashboard.grid_source import (
     BreakKind,
     BreakWish,
     ConverterWish,
@@ -28,6 +25,9 @@ from apis_viz.dashboard.source import (
     Outcome,
     Progress,
 )
+from apis_viz.dashboard.history import History, Schedule
+from apis_viz.dashboard.operator_commands import OperatorCommands, Refused
+from apis_viz.dashboard.site import Site
 from apis_viz.model import GridModel, GridView
 from apis_viz.plan import GridPlan, Place
 from apis_viz.records import (

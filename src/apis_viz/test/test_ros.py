@@ -26,8 +26,8 @@ from rosgraph_msgs.msg import Clock  # noqa: E402
 
 from apis_core.grid import GridDescription  # noqa: E402
 from apis_viz import records, translate  # noqa: E402
-from apis_viz.dashboard import link as link_module  # noqa: E402
-from apis_viz.dashboard.link import GraphLink  # noqa: E402
+from apis_viz.dashboard import ros_source as ros_source_module  # noqa: E402
+from apis_viz.dashboard.ros_source import GraphLink  # noqa: E402
 from apis_viz.dashboard.screenshot import (  # noqa: E402
     ScreenshotError,
     open_page,
@@ -143,14 +143,18 @@ def test_the_model_shows_what_the_graph_says(
     link: GraphLink, peer: tuple[Node, Callable[[Callable[[], bool]], None]]
 ) -> None:
     node, until = peer
-    status = node.create_publisher(msg.UnitStatus, "e001/status", link_module.LATCHED)
-    reading = node.create_publisher(msg.ConverterState, "e002/converter_state", link_module.STATE)
-    house = node.create_publisher(msg.HouseState, "e001/house_state", link_module.STATE)
-    deals = node.create_publisher(msg.Deal, "deals", link_module.HISTORY)
-    faults = node.create_publisher(msg.Fault, "faults", link_module.HISTORY)
-    bus = node.create_publisher(msg.BusState, "bus_state", link_module.STATE)
-    asks = node.create_publisher(msg.InterchangeRequest, "requests", link_module.EVENTS)
-    answers = node.create_publisher(msg.InterchangeAccept, "e001/accepts", link_module.EVENTS)
+    status = node.create_publisher(msg.UnitStatus, "e001/status", ros_source_module.LATCHED)
+    reading = node.create_publisher(
+        msg.ConverterState, "e002/converter_state", ros_source_module.STATE
+    )
+    house = node.create_publisher(msg.HouseState, "e001/house_state", ros_source_module.STATE)
+    deals = node.create_publisher(msg.Deal, "deals", ros_source_module.HISTORY)
+    faults = node.create_publisher(msg.Fault, "faults", ros_source_module.HISTORY)
+    bus = node.create_publisher(msg.BusState, "bus_state", ros_source_module.STATE)
+    asks = node.create_publisher(msg.InterchangeRequest, "requests", ros_source_module.EVENTS)
+    answers = node.create_publisher(
+        msg.InterchangeAccept, "e001/accepts", ros_source_module.EVENTS
+    )
     publishers = (status, reading, house, deals, faults, bus, asks, answers)
     until(lambda: all(publisher.get_subscription_count() for publisher in publishers))
 
@@ -250,7 +254,9 @@ def test_the_switch_reaches_the_units_also_those_that_come_late(
     node, until = peer
     link.set_mode(records.Mode.SOFT_STOP)
     heard: list[msg.OperationMode] = []
-    node.create_subscription(msg.OperationMode, "operation_mode", heard.append, link_module.ORDERS)
+    node.create_subscription(
+        msg.OperationMode, "operation_mode", heard.append, ros_source_module.ORDERS
+    )
     until(lambda: bool(heard))
     order = heard[0]
     assert (order.unit_id, order.mode, order.version, order.issuer) == ("", 2, 1, "dashboard")
@@ -290,14 +296,14 @@ def test_a_click_on_the_page_reaches_the_graph_and_the_units_answer_is_shown(
     node, until = peer
     statuses = {
         unit_id: node.create_publisher(
-            msg.UnitStatus, f"{unit_id.lower()}/status", link_module.LATCHED
+            msg.UnitStatus, f"{unit_id.lower()}/status", ros_source_module.LATCHED
         )
         for unit_id in ("E001", "E002")
     }
     clock = node.create_publisher(Clock, "/clock", 10)
     orders: list[msg.OperationMode] = []
     node.create_subscription(
-        msg.OperationMode, "operation_mode", orders.append, link_module.ORDERS
+        msg.OperationMode, "operation_mode", orders.append, ros_source_module.ORDERS
     )
 
     def report(mode: int) -> None:

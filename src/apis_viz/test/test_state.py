@@ -7,7 +7,7 @@ from datetime import timedelta, timezone
 
 import pytest
 
-from apis_viz.dashboard import text
+from apis_viz.dashboard import formatting
 from apis_viz.dashboard.charts import price_chart
 from apis_viz.dashboard.confirm import (
     break_question,
@@ -17,8 +17,8 @@ from apis_viz.dashboard.confirm import (
     shutdown_question,
 )
 from apis_viz.dashboard.demo import DemoSource
+from apis_viz.dashboard.grid_source import BreakKind, BreakWish, FaultWish
 from apis_viz.dashboard.history import Series
-from apis_viz.dashboard.source import BreakKind, BreakWish, FaultWish
 from apis_viz.dashboard.state import (
     bands_state,
     deal_state,
@@ -53,20 +53,20 @@ NOON_S = 1_750_474_800.0  # 2025-06-21 12:00:00 at the place
 @pytest.mark.parametrize(
     ("written", "expected"),
     [
-        (text.power(None), "–"),
-        (text.power(-0.2), "0 W"),
-        (text.power(-525.0), "−525 W"),
-        (text.power(999.7), "1.00 kW"),
-        (text.energy(2762.4), "2,762 Wh"),
-        (text.energy(12_345.0), "12.3 kWh"),
-        (text.percent(0.584), "58 %"),
-        (text.amount(1.5, "A", 2), "1.50 A"),
-        (text.duration(None), "–"),
-        (text.duration(59.6), "1 min 00 s"),
-        (text.duration(3_700.0), "1 h 01 min"),
-        (text.duration(90_000.0), "1 d 1 h"),
-        (text.date_time(NOON_S, ZONE), "Sat 21 Jun 2025, 12:00:00"),
-        (text.clock_time(None, ZONE), "–"),
+        (formatting.power(None), "–"),
+        (formatting.power(-0.2), "0 W"),
+        (formatting.power(-525.0), "−525 W"),
+        (formatting.power(999.7), "1.00 kW"),
+        (formatting.energy(2762.4), "2,762 Wh"),
+        (formatting.energy(12_345.0), "12.3 kWh"),
+        (formatting.percent(0.584), "58 %"),
+        (formatting.amount(1.5, "A", 2), "1.50 A"),
+        (formatting.duration(None), "–"),
+        (formatting.duration(59.6), "1 min 00 s"),
+        (formatting.duration(3_700.0), "1 h 01 min"),
+        (formatting.duration(90_000.0), "1 d 1 h"),
+        (formatting.date_time(NOON_S, ZONE), "Sat 21 Jun 2025, 12:00:00"),
+        (formatting.clock_time(None, ZONE), "–"),
     ],
 )
 def test_numbers_are_written_for_people(written: str, expected: str) -> None:
@@ -75,7 +75,7 @@ def test_numbers_are_written_for_people(written: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     ("words", "kind"),
-    [(text.MODE_WORDS, Mode), (text.DEAL_WORDS, DealState)],
+    [(formatting.MODE_WORDS, Mode), (formatting.DEAL_WORDS, DealState)],
 )
 def test_every_state_has_a_word(words: dict[object, str], kind: type) -> None:
     assert set(words) == set(kind)
@@ -348,5 +348,5 @@ def test_what_is_sent_twice_a_second_is_json_and_small_with_a_hundred_units() ->
 
 
 def test_a_cell_of_the_table_is_no_formula() -> None:
-    assert text.harmless("=HYPERLINK(1)") == "'=HYPERLINK(1)"
-    assert text.harmless("E001 no longer renews") == "E001 no longer renews"
+    assert formatting.harmless("=HYPERLINK(1)") == "'=HYPERLINK(1)"
+    assert formatting.harmless("E001 no longer renews") == "E001 no longer renews"

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from apis_core.driver_contract import ENERGISED_BUS_V
+from apis_viz.dashboard.grid_source import ConverterWish
 from apis_viz.dashboard.site import Site
-from apis_viz.dashboard.source import ConverterWish
 from apis_viz.model import GridView
 from apis_viz.records import ConverterMode, Mode
 

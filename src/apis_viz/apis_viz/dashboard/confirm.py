@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from apis_viz.dashboard.source import BreakKind, BreakWish, FaultWish
-from apis_viz.dashboard.text import break_words, follows
+from apis_viz.dashboard.formatting import break_words, follows
+from apis_viz.dashboard.grid_source import BreakKind, BreakWish, FaultWish
 from apis_viz.model import GridView
 from apis_viz.records import Mode
 

@@ -22,11 +22,7 @@ from apis_core.scenario import Band, Rule, Rules, Scenario, Section
 from apis_core.types import SelectionStrategy
 from apis_viz.dashboard.access import AccessError, is_loopback, read_users
 from apis_viz.dashboard.audit import Audit
-from apis_viz.dashboard.history import History
-from apis_viz.dashboard.operator_commands import OperatorCommands
-from apis_viz.dashboard.server import PortBusy, make_server, open_port, serve
-from apis_viz.dashboard.site import Site, UnitSite
-from apis_viz.dashboard.source import (
+from apis_viz.dashboard.grid_source import (
     BreakKind,
     BreakWish,
     ConverterWish,
@@ -35,6 +31,10 @@ from apis_viz.dashboard.source import (
     Outcome,
     Progress,
 )
+from apis_viz.dashboard.history import History
+from apis_viz.dashboard.operator_commands import OperatorCommands
+from apis_viz.dashboard.server import PortBusy, make_server, open_port, serve
+from apis_viz.dashboard.site import Site, UnitSite
 from apis_viz.model import GridModel, GridView
 from apis_viz.plan import GridPlan, Place
 from apis_viz.records import (

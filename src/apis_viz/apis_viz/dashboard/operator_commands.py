@@ -15,12 +15,11 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from apis_viz.dashboard import text
+from apis_viz.dashboard import formatting
 from apis_viz.dashboard.access import Identity, RateLimit, Role
 from apis_viz.dashboard.audit import Audit
 from apis_viz.dashboard.by_hand import ByHand, Setting, Stage, why_not
-from apis_viz.dashboard.history import History, Schedule
-from apis_viz.dashboard.source import (
+from apis_viz.dashboard.grid_source import (
     BreakWish,
     ConverterWish,
     DealWish,
@@ -28,6 +27,7 @@ from apis_viz.dashboard.source import (
     Outcome,
     Source,
 )
+from apis_viz.dashboard.history import History, Schedule
 from apis_viz.model import GridView
 from apis_viz.records import ConverterMode, Mode
 
@@ -128,7 +128,7 @@ class OperatorCommands:
         what = (
             f"{whom}: follow the cluster's mode"
             if mode is Mode.UNSET
-            else f"{whom}: mode {text.MODE_WORDS[mode]}"
+            else f"{whom}: mode {formatting.MODE_WORDS[mode]}"
         )
         order = self._begin(who, what)
         self.source.set_mode(mode, unit_id)
@@ -193,7 +193,7 @@ class OperatorCommands:
 
     def break_hardware(self, who: Identity, wish: BreakWish) -> None:
         """Break something of the emulated hardware."""
-        order = self._begin(who, f"break {text.break_words(wish)}", needs=Role.MAINTAINER)
+        order = self._begin(who, f"break {formatting.break_words(wish)}", needs=Role.MAINTAINER)
         self._follow(order, self.source.break_hardware(wish))
 
     def repair(self, who: Identity, fault_id: str) -> None:
@@ -236,7 +236,7 @@ class OperatorCommands:
         now_s = self.source.view().ros_time_s or 0.0
         if due_s <= now_s:
             raise Refused("the time must lie ahead of the grid's clock")
-        when = text.date_time(due_s, self.source.site.zone)
+        when = formatting.date_time(due_s, self.source.site.zone)
         order = self._begin(who, f"Soft stop of {unit_id or 'the cluster'} on {when}")
         self.history.set_schedule(Schedule(unit_id, due_s, who.name))
         self._end(order, Outcome(True, "scheduled"))
@@ -256,7 +256,7 @@ class OperatorCommands:
         if self.by_hand.stage is not Stage.IDLE:
             raise Refused(f"{self.by_hand.who} is at it")
         words = "; ".join(
-            f"{unit_id} {text.CONVERTER_WORDS[s.mode]}"
+            f"{unit_id} {formatting.CONVERTER_WORDS[s.mode]}"
             + (f" {s.grid_voltage_v:g} V" if s.grid_voltage_v is not None else "")
             + (f" {s.grid_current_a:g} A" if s.grid_current_a is not None else "")
             for unit_id, s in settings.items()

@@ -20,7 +20,7 @@ from apis_interfaces.action import Interchange
 from apis_interfaces.msg import ConverterState, Deal
 from apis_interfaces.srv import ConverterCommand, EmulatorControl, InjectFault, UnitMaintenance
 from apis_signing import MessageAuthenticator
-from apis_viz.dashboard.source import BreakWish, ConverterWish, DealWish, Outcome, Progress
+from apis_viz.dashboard.grid_source import BreakWish, ConverterWish, DealWish, Outcome, Progress
 
 __all__ = ["Orders"]
 

@@ -25,9 +25,9 @@ from apis_signing.parameters import declare_parameters
 from apis_viz.dashboard.access import AccessError, Users, is_loopback, read_users
 from apis_viz.dashboard.audit import Audit
 from apis_viz.dashboard.history import History
-from apis_viz.dashboard.link import GraphLink
 from apis_viz.dashboard.operator_commands import OperatorCommands
 from apis_viz.dashboard.parameters import PARAMETERS
+from apis_viz.dashboard.ros_source import GraphLink
 from apis_viz.dashboard.server import PortBusy, make_server, open_port, serve
 from apis_viz.dashboard.site import read_site
 from apis_viz.window import LEAVE_LIMIT_S

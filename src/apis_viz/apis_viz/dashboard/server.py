@@ -13,7 +13,7 @@ from nicegui import app, ui
 from apis_viz.dashboard.access import Guard, Users
 from apis_viz.dashboard.operator_commands import OperatorCommands
 from apis_viz.dashboard.pages import add_pages
-from apis_viz.dashboard.parts import ICON
+from apis_viz.dashboard.widgets import ICON
 
 __all__ = ["PortBusy", "make_server", "open_port", "serve"]
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, tzinfo
 from typing import Any
 
-from apis_viz.dashboard import text
+from apis_viz.dashboard import formatting
 from apis_viz.dashboard.history import Energy
 from apis_viz.dashboard.operator_commands import OperatorCommands
 from apis_viz.dashboard.site import Site
@@ -42,7 +42,7 @@ FLAG_REFERENCE, FLAG_MASTER, FLAG_FAULT = 1, 2, 4
 def header_state(view: GridView, zone: tzinfo) -> State:
     """What stands on top of every page."""
     return {
-        "time": text.date_time(view.ros_time_s, zone)
+        "time": formatting.date_time(view.ros_time_s, zone)
         if view.ros_time_s
         else "waiting for a clock…",
         "speed": _pace(view),
@@ -53,7 +53,7 @@ def header_state(view: GridView, zone: tzinfo) -> State:
 
 def _pace(view: GridView) -> str:
     if view.emulator_silent_s is not None:
-        return f"emulator silent for {text.duration(view.emulator_silent_s)}"
+        return f"emulator silent for {formatting.duration(view.emulator_silent_s)}"
     return "" if view.speed is None else f"{view.speed:g} × real time"
 
 
@@ -62,7 +62,9 @@ def mode_state(mode: ModeView) -> State:
     note = ""
     if mode.wanted is not None:
         verb = "did not follow" if mode.is_overdue else "still to follow"
-        note = f"changing to {text.MODE_WORDS[mode.wanted]}… {verb}: {_names(mode.waiting_for)}"
+        note = (
+            f"changing to {formatting.MODE_WORDS[mode.wanted]}… {verb}: {_names(mode.waiting_for)}"
+        )
     elif mode.reported is None:
         present = "the units report different modes"
         note = "waiting for the units…" if mode.silent else present
@@ -100,11 +102,11 @@ def summary_state(view: GridView) -> State:
     loss = view.bus.line_loss_w
     flowing = sum(deal.state is DealState.RUNNING for deal in view.running)
     tiles = [
-        _tile("Bus voltage", text.amount(view.bus.voltage_v, "V", 1), _held(view.bus)),
+        _tile("Bus voltage", formatting.amount(view.bus.voltage_v, "V", 1), _held(view.bus)),
         _tile(
             "Over the bus",
-            text.power(view.bus.transported_w),
-            f"{text.power(loss)} lost in the lines" if loss is not None else "",
+            formatting.power(view.bus.transported_w),
+            f"{formatting.power(loss)} lost in the lines" if loss is not None else "",
         ),
         _tile(
             "Deals",
@@ -113,11 +115,11 @@ def summary_state(view: GridView) -> State:
         ),
         _tile(
             "Stored",
-            text.energy(stored_wh),
-            f"{text.percent(share)} of all batteries" if share is not None else "",
+            formatting.energy(stored_wh),
+            f"{formatting.percent(share)} of all batteries" if share is not None else "",
         ),
-        _tile("Sun", text.power(_total(h.solar_w for h in houses)), "all roofs"),
-        _tile("Load", text.power(_total(h.load_w for h in houses)), "all houses"),
+        _tile("Sun", formatting.power(_total(h.solar_w for h in houses)), "all roofs"),
+        _tile("Load", formatting.power(_total(h.load_w for h in houses)), "all houses"),
         _tile(
             "Grid master",
             view.grid_master_id or "nobody",
@@ -184,7 +186,7 @@ def grid_frame(view: GridView, plan: GridPlan, zone: tzinfo) -> State:
         "lines": lines,
         "deals": [_frame_deal(deal) for deal in view.running],
         "bus": {
-            "voltage": text.amount(view.bus.voltage_v, "V", 1),
+            "voltage": formatting.amount(view.bus.voltage_v, "V", 1),
             "up": is_up,
             "held": _held(view.bus),
         },
@@ -212,7 +214,7 @@ def _frame_unit(unit: UnitView, view: GridView) -> list[object]:
         _r(house.mains_w if house else None),
         flags,
         _unit_note(unit),
-        text.CONVERTER_WORDS[converter.mode] if converter else text.UNKNOWN,
+        formatting.CONVERTER_WORDS[converter.mode] if converter else formatting.UNKNOWN,
     ]
 
 
@@ -224,7 +226,7 @@ def _frame_deal(deal: DealRecord) -> State:
         "flowing": deal.state is DealState.RUNNING,
         "ratio": round(_progress(deal), 3),
         "progress": f"{deal.moved_wh:.0f} / {deal.energy_wh:.0f} Wh",
-        "state": text.DEAL_WORDS[deal.state],
+        "state": formatting.DEAL_WORDS[deal.state],
     }
 
 
@@ -253,39 +255,41 @@ def unit_state(unit: UnitView, view: GridView) -> State:
         "current_a": _r(converter.grid_current_a if converter else None, 2),
         "voltage_v": _r(converter.grid_voltage_v if converter else None, 1),
         "deals": len(status.deal_ids) if status else 0,
-        "soc": text.percent(status.soc_ratio) if status else text.UNKNOWN,
+        "soc": formatting.percent(status.soc_ratio) if status else formatting.UNKNOWN,
         "stored": _stored(unit),
         "band": status.battery_band if status else "",
-        "solar": text.power(house.solar_w if house else None),
-        "load": text.power(house.load_w if house else None),
-        "mains": text.power(house.mains_w if house else None),
-        "mode": text.MODE_WORDS[status.effective_mode] if status else text.UNKNOWN,
+        "solar": formatting.power(house.solar_w if house else None),
+        "load": formatting.power(house.load_w if house else None),
+        "mains": formatting.power(house.mains_w if house else None),
+        "mode": formatting.MODE_WORDS[status.effective_mode] if status else formatting.UNKNOWN,
         "local_mode": "",
-        "converter": text.CONVERTER_WORDS[converter.mode] if converter else text.UNKNOWN,
-        "power": text.power(power_w),
-        "current": text.amount(converter.grid_current_a if converter else None, "A", 2),
-        "voltage": text.amount(converter.grid_voltage_v if converter else None, "V", 1),
+        "converter": formatting.CONVERTER_WORDS[converter.mode]
+        if converter
+        else formatting.UNKNOWN,
+        "power": formatting.power(power_w),
+        "current": formatting.amount(converter.grid_current_a if converter else None, "A", 2),
+        "voltage": formatting.amount(converter.grid_voltage_v if converter else None, "V", 1),
         "faults": list(status.fault_codes) if status else [],
         "note": _unit_note(unit),
     }
     if status and status.local_mode is not Mode.UNSET:
-        state["local_mode"] = text.MODE_WORDS[status.local_mode]
+        state["local_mode"] = formatting.MODE_WORDS[status.local_mode]
     return state
 
 
 def _stored(unit: UnitView) -> str:
     if unit.status is None or unit.status.remaining_wh is None:
-        return text.UNKNOWN
+        return formatting.UNKNOWN
     whole = unit.status.capacity_wh
-    left = text.amount(unit.status.remaining_wh, "Wh")
-    return f"{left} of {text.amount(whole, 'Wh')}" if whole else left
+    left = formatting.amount(unit.status.remaining_wh, "Wh")
+    return f"{left} of {formatting.amount(whole, 'Wh')}" if whole else left
 
 
 def _unit_note(unit: UnitView) -> str:
     if unit.status is None:
         return "not heard of yet"
     if unit.silent_s is not None:
-        return f"silent for {text.duration(unit.silent_s)}"
+        return f"silent for {formatting.duration(unit.silent_s)}"
     quarantine = "in quarantine" if unit.status.in_quarantine else ""
     return "; ".join(part for part in (quarantine, unit.status.not_dealing_reason) if part)
 
@@ -297,20 +301,30 @@ def meters_state(unit: UnitView, view: GridView) -> State:
     """Everything that a unit's meters say, with how old it is; orders beside what was read."""
     status, converter, house = unit.status, unit.converter, unit.house
     battery = [
-        _tile("Charge", text.percent(status.soc_ratio if status else None), _stored(unit)),
+        _tile("Charge", formatting.percent(status.soc_ratio if status else None), _stored(unit)),
         _tile(
             "At the converter",
-            text.power(converter.battery_power_w if converter else None),
+            formatting.power(converter.battery_power_w if converter else None),
             "into the battery" if converter else "",
         ),
-        _tile("Voltage", text.amount(converter.battery_voltage_v if converter else None, "V", 2)),
-        _tile("Current", text.amount(converter.battery_current_a if converter else None, "A", 2)),
+        _tile(
+            "Voltage",
+            formatting.amount(converter.battery_voltage_v if converter else None, "V", 2),
+        ),
+        _tile(
+            "Current",
+            formatting.amount(converter.battery_current_a if converter else None, "A", 2),
+        ),
     ]
     trade = [
-        _tile("Band", (status.battery_band if status else "") or text.UNKNOWN, "of the scenario"),
+        _tile(
+            "Band",
+            (status.battery_band if status else "") or formatting.UNKNOWN,
+            "of the scenario",
+        ),
         _tile(
             "Still to come",
-            text.amount(status.committed_wh if status else None, "Wh"),
+            formatting.amount(status.committed_wh if status else None, "Wh"),
             "from deals under way",
         ),
         _tile("Asks", *_price(unit.asked, view)),
@@ -320,13 +334,17 @@ def meters_state(unit: UnitView, view: GridView) -> State:
     home = [
         _tile(
             "Sun",
-            text.power(house.solar_w if house else None),
-            f"of {text.power(available)} to be had" if available is not None else "",
+            formatting.power(house.solar_w if house else None),
+            f"of {formatting.power(available)} to be had" if available is not None else "",
         ),
-        _tile("Load", text.power(house.load_w if house else None), "taken by the house"),
-        _tile("Mains", text.power(house.mains_w if house else None), "bought"),
-        _tile("Losses", text.power(house.losses_w if house else None), "UPS, converter, standby"),
-        _tile("Not served", text.power(house.unserved_w if house else None)),
+        _tile("Load", formatting.power(house.load_w if house else None), "taken by the house"),
+        _tile("Mains", formatting.power(house.mains_w if house else None), "bought"),
+        _tile(
+            "Losses",
+            formatting.power(house.losses_w if house else None),
+            "UPS, converter, standby",
+        ),
+        _tile("Not served", formatting.power(house.unserved_w if house else None)),
     ]
     return {
         "cards": [
@@ -348,17 +366,17 @@ def meters_state(unit: UnitView, view: GridView) -> State:
 
 def _price(price: PriceRecord | None, view: GridView) -> tuple[str, str]:
     """The price that a unit named last, and when."""
-    value = text.amount(price.price_point_per_wh if price else None, "pt/Wh", 1)
+    value = formatting.amount(price.price_point_per_wh if price else None, "pt/Wh", 1)
     if price is None or price.stamp_s is None or view.ros_time_s is None:
         return value, ""
-    return value, f"{text.duration(view.ros_time_s - price.stamp_s)} ago"
+    return value, f"{formatting.duration(view.ros_time_s - price.stamp_s)} ago"
 
 
 def _age(seconds: float | None) -> State:
     if seconds is None:
         return {"text": "never heard", "stale": True}
     return {
-        "text": "now" if seconds < 2.0 else f"{text.duration(seconds)} ago",
+        "text": "now" if seconds < 2.0 else f"{formatting.duration(seconds)} ago",
         "stale": seconds > 15.0,
     }
 
@@ -366,7 +384,7 @@ def _age(seconds: float | None) -> State:
 def _converter_state(unit: UnitView) -> State:
     converter = unit.converter
     if converter is None:
-        return {"word": text.UNKNOWN, "age": _age(None), "rows": [], "notes": []}
+        return {"word": formatting.UNKNOWN, "age": _age(None), "rows": [], "notes": []}
     mode = converter.mode
     is_reference = mode is ConverterMode.VOLTAGE_REFERENCE
     is_current = mode in (ConverterMode.CHARGE, ConverterMode.DISCHARGE)
@@ -375,49 +393,49 @@ def _converter_state(unit: UnitView) -> State:
     rows = [
         {
             "name": "Bus voltage",
-            "order": text.amount(converter.grid_voltage_setpoint_v, "V", 1)
+            "order": formatting.amount(converter.grid_voltage_setpoint_v, "V", 1)
             if is_reference
             else "",
-            "reading": text.amount(converter.grid_voltage_v, "V", 1),
+            "reading": formatting.amount(converter.grid_voltage_v, "V", 1),
         },
         {
             "name": "Current from the bus",
-            "order": text.amount(sign * setpoint_a, "A", 2)
+            "order": formatting.amount(sign * setpoint_a, "A", 2)
             if is_current and setpoint_a is not None
             else "",
-            "reading": text.amount(converter.grid_current_a, "A", 2),
+            "reading": formatting.amount(converter.grid_current_a, "A", 2),
         },
         {
             "name": "Power from the bus",
             "order": "",
-            "reading": text.power(converter.grid_power_w),
+            "reading": formatting.power(converter.grid_power_w),
         },
         {
             "name": "Droop",
             "order": "",
-            "reading": text.amount(
+            "reading": formatting.amount(
                 None if converter.droop_ratio is None else 100.0 * converter.droop_ratio, "%", 1
             ),
         },
         {
             "name": "Temperature",
             "order": "",
-            "reading": text.amount(converter.temp_degc, "°C", 1),
+            "reading": formatting.amount(converter.temp_degc, "°C", 1),
         },
         {
             "name": "Taken / given so far",
             "order": "",
-            "reading": f"{text.energy(converter.grid_charged_wh)} / "
-            f"{text.energy(converter.grid_discharged_wh)}",
+            "reading": f"{formatting.energy(converter.grid_charged_wh)} / "
+            f"{formatting.energy(converter.grid_discharged_wh)}",
         },
     ]
-    notes = [text.ALARM_WORDS[converter.alarm]]
+    notes = [formatting.ALARM_WORDS[converter.alarm]]
     if mode.is_active and converter.hold_remaining_s is not None:
         notes.append(f"goes off in {converter.hold_remaining_s:.1f} s unless renewed")
     if converter.stop_detail:
         notes.append(f"stopped by itself: {converter.stop_detail}")
     return {
-        "word": text.CONVERTER_WORDS[mode],
+        "word": formatting.CONVERTER_WORDS[mode],
         "age": _age(unit.converter_age_s),
         "rows": rows,
         "notes": [note for note in notes if note],
@@ -428,12 +446,12 @@ def _diagnostics(unit: UnitView) -> State:
     found = unit.diagnostics
     if found is None:
         return {"level": "", "message": "nothing heard on /diagnostics", "rows": []}
-    rows = [[name.replace("_", " "), value or text.UNKNOWN] for name, value in found.values]
+    rows = [[name.replace("_", " "), value or formatting.UNKNOWN] for name, value in found.values]
     status = unit.status
     if status is not None:
         rows += [
             ["grants its lease to", status.grid_master_id or "nobody"],
-            ["policy", status.policy_hash[:12] or text.UNKNOWN],
+            ["policy", status.policy_hash[:12] or formatting.UNKNOWN],
             ["slots taken", f"{len(status.deal_ids)} of {status.slot_capacity}"],
         ]
     words = {0: "good", 1: "warning", 2: "error", 3: "stale"}
@@ -524,24 +542,24 @@ def deal_state(deal: DealRecord, ros_time_s: float | None, zone: tzinfo) -> Stat
         "over": deal.state.is_over,
         "completed": deal.state is DealState.COMPLETED,
         "ratio": round(_progress(deal), 3),
-        "percent": text.percent(_progress(deal)),
-        "agreed": text.energy(deal.energy_wh),
-        "moved": text.energy(deal.moved_wh, 1),
+        "percent": formatting.percent(_progress(deal)),
+        "agreed": formatting.energy(deal.energy_wh),
+        "moved": formatting.energy(deal.moved_wh, 1),
         "progress": f"{deal.moved_wh:.0f} / {deal.energy_wh:.0f} Wh",
-        "sent": text.energy(deal.sent_wh, 1),
-        "received": text.energy(deal.received_wh, 1),
-        "lost": text.energy(lost_wh, 1),
-        "current": text.amount(deal.current_a, "A", 1),
-        "price": text.amount(deal.price_point_per_wh, "pt/Wh", 1),
-        "points": text.amount(points, "pt"),
-        "state": text.DEAL_WORDS[deal.state],
+        "sent": formatting.energy(deal.sent_wh, 1),
+        "received": formatting.energy(deal.received_wh, 1),
+        "lost": formatting.energy(lost_wh, 1),
+        "current": formatting.amount(deal.current_a, "A", 1),
+        "price": formatting.amount(deal.price_point_per_wh, "pt/Wh", 1),
+        "points": formatting.amount(points, "pt"),
+        "state": formatting.DEAL_WORDS[deal.state],
         "reason": deal.reason,
         "reference": deal.voltage_reference_id,
         "master": deal.grid_master_id,
-        "ran": text.duration(ran_s),
-        "left": f"about {text.duration(left_s)} left" if left_s is not None else "",
-        "began": text.clock_time(deal.started_at_s or deal.created_at_s, zone),
-        "day": text.day(deal.created_at_s, zone),
+        "ran": formatting.duration(ran_s),
+        "left": f"about {formatting.duration(left_s)} left" if left_s is not None else "",
+        "began": formatting.clock_time(deal.started_at_s or deal.created_at_s, zone),
+        "day": formatting.day(deal.created_at_s, zone),
         "phases": _phases(deal, ros_time_s, zone),
     }
 
@@ -558,9 +576,8 @@ def deals_total(deals: Sequence[DealRecord]) -> str:
     lost_wh = sum(sent - received for sent, received in pairs)
     points = sum((d.price_point_per_wh or 0.0) * d.moved_wh for d in deals)
     moved_wh = sum(d.moved_wh for d in deals)
-    return (
-        f"{text.energy(moved_wh)} moved, {text.energy(lost_wh)} lost, {text.amount(points, 'pt')}"
-    )
+    moved, lost = formatting.energy(moved_wh), formatting.energy(lost_wh)
+    return f"{moved} moved, {lost} lost, {formatting.amount(points, 'pt')}"
 
 
 def _phases(deal: DealRecord, ros_time_s: float | None, zone: tzinfo) -> list[State]:
@@ -570,7 +587,7 @@ def _phases(deal: DealRecord, ros_time_s: float | None, zone: tzinfo) -> list[St
     """
     end_s = deal.ended_at_s or (None if deal.state.is_over else ros_time_s)
     steps = [(state, at_s) for state, at_s in deal.steps if not state.is_over]
-    words = text.DEAL_WORDS
+    words = formatting.DEAL_WORDS
     if len(steps) < 2:
         stamps = (deal.created_at_s, deal.started_at_s, deal.stopped_at_s)
         states = (DealState.STARTING, DealState.RUNNING, DealState.RELEASING)
@@ -584,8 +601,8 @@ def _phases(deal: DealRecord, ros_time_s: float | None, zone: tzinfo) -> list[St
         {
             "kind": state.name.lower(),
             "name": words[state],
-            "at": text.clock_time(at_s, zone),
-            "took": text.duration(until_s - at_s),
+            "at": formatting.clock_time(at_s, zone),
+            "took": formatting.duration(until_s - at_s),
             "part": round(max(until_s - at_s, 0.0) / whole_s, 4),
         }
         for (state, at_s), until_s in zip(steps, ends_s, strict=True)
@@ -595,14 +612,14 @@ def _phases(deal: DealRecord, ros_time_s: float | None, zone: tzinfo) -> list[St
 def event_state(event: Event, zone: tzinfo) -> State:
     """One line of the list of faults and events."""
     return {
-        "level": text.LEVEL_WORDS[event.level],
-        "time": text.clock_time(event.stamp_s, zone),
-        "day": text.day(event.stamp_s, zone),
+        "level": formatting.LEVEL_WORDS[event.level],
+        "time": formatting.clock_time(event.stamp_s, zone),
+        "day": formatting.day(event.stamp_s, zone),
         "unit": event.unit_id,
         "text": event.text,
         "code": event.code,
         "present": event.is_present,
-        "follows": text.follows(event) if event.code else "",
+        "follows": formatting.follows(event) if event.code else "",
     }
 
 
@@ -621,25 +638,31 @@ def energy_tiles(whole: Energy) -> State:
     unused_wh = max(whole.available_wh - whole.solar_wh, 0.0)
     return {
         "tiles": [
-            _tile("Sun", text.energy(whole.solar_wh), f"{text.energy(unused_wh)} left unused"),
             _tile(
-                "Load", text.energy(whole.load_wh), f"{text.energy(whole.unserved_wh)} unserved"
+                "Sun",
+                formatting.energy(whole.solar_wh),
+                f"{formatting.energy(unused_wh)} left unused",
             ),
-            _tile("Bought", text.energy(whole.mains_wh), "from the mains"),
+            _tile(
+                "Load",
+                formatting.energy(whole.load_wh),
+                f"{formatting.energy(whole.unserved_wh)} unserved",
+            ),
+            _tile("Bought", formatting.energy(whole.mains_wh), "from the mains"),
             _tile(
                 "Exchanged",
-                text.energy(whole.charged_wh),
-                f"received over the bus, for {text.amount(whole.paid_pt, 'pt')}",
+                formatting.energy(whole.charged_wh),
+                f"received over the bus, for {formatting.amount(whole.paid_pt, 'pt')}",
             ),
             _tile(
                 "Lost",
-                text.energy(line_loss_wh + whole.converter_loss_wh),
-                f"{text.energy(line_loss_wh)} in lines, "
-                f"{text.energy(whole.converter_loss_wh)} in converters",
+                formatting.energy(line_loss_wh + whole.converter_loss_wh),
+                f"{formatting.energy(line_loss_wh)} in lines, "
+                f"{formatting.energy(whole.converter_loss_wh)} in converters",
             ),
-            _tile("Own sun used", text.percent(whole.own_sun_ratio), "stayed in its house"),
-            _tile("Self-sufficiency", text.percent(together), gain),
-            _tile("Without the bus", text.percent(alone), "each house alone"),
+            _tile("Own sun used", formatting.percent(whole.own_sun_ratio), "stayed in its house"),
+            _tile("Self-sufficiency", formatting.percent(together), gain),
+            _tile("Without the bus", formatting.percent(alone), "each house alone"),
         ]
     }
 
@@ -684,12 +707,13 @@ def stop_state(commands: OperatorCommands, view: GridView) -> State:
         reading = unit.converter.mode if unit.converter else None
         is_off = reading is ConverterMode.WAIT
         has_followed = mode is Mode.FORCE_STOP and unit.is_present
+        does = formatting.CONVERTER_WORDS[reading] if reading else "not read"
         rows.append(
             {
                 "id": unit.unit_id,
                 "off": is_off,
                 "followed": has_followed,
-                "words": f"converter {text.CONVERTER_WORDS[reading] if reading else 'not read'}; "
+                "words": f"converter {does}; "
                 + (
                     "unit has stopped"
                     if has_followed

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from nicegui import ui
 
-from apis_viz.dashboard import parts, text
+from apis_viz.dashboard import formatting, widgets
 from apis_viz.dashboard.by_hand import Setting, Stage, why_not
-from apis_viz.dashboard.frame import Page, order
+from apis_viz.dashboard.page_layout import Page, order
 from apis_viz.dashboard.site import Site
 from apis_viz.model import GridView
 from apis_viz.records import ConverterMode, Mode
@@ -62,8 +62,8 @@ def add_by_hand(page: Page) -> None:
     site = commands.source.site
     volts = _Voltages.of(site)
     rows: dict[str, _Row] = {}
-    with parts.card("Converters by hand", "wide"):
-        parts.tag(
+    with widgets.card("Converters by hand", "wide"):
+        widgets.tag(
             "p",
             "In Manual only. Choose what each converter does, then hold the button: one holds the "
             f"voltage ({volts.low:g} to {volts.high:g} V, on a dead bus), the others give or take "
@@ -78,7 +78,7 @@ def add_by_hand(page: Page) -> None:
         else:
             _chooser(page, place, rows, volts)
         why = ui.element("ul").classes("complaint plain")
-        button = parts.HoldButton(state={"enabled": False, "words": "Hold to run"})
+        button = widgets.HoldButton(state={"enabled": False, "words": "Hold to run"})
         stage = ui.label().classes("note").props('role="status"')
 
     def settings() -> dict[str, Setting]:
@@ -100,9 +100,9 @@ def add_by_hand(page: Page) -> None:
             if unit.unit_id in rows and unit.converter:
                 reading = unit.converter
                 rows[unit.unit_id].reading.set_text(
-                    f"{text.CONVERTER_WORDS[reading.mode]}, "
-                    f"{text.amount(reading.grid_voltage_v, 'V', 0)}, "
-                    f"{text.amount(reading.grid_current_a, 'A', 2)}"
+                    f"{formatting.CONVERTER_WORDS[reading.mode]}, "
+                    f"{formatting.amount(reading.grid_voltage_v, 'V', 0)}, "
+                    f"{formatting.amount(reading.grid_current_a, 'A', 2)}"
                 )
         is_on = commands.by_hand.stage is not Stage.IDLE
         reasons = [] if is_on else why_not(settings(), view, site)
@@ -113,7 +113,7 @@ def add_by_hand(page: Page) -> None:
             why.clear()
             with why:
                 for reason in reasons:
-                    parts.tag("li", reason)
+                    widgets.tag("li", reason)
         button.show({"enabled": is_on or not reasons, "words": "Hold to run"})
         ended = f"ended: {commands.by_hand.reason}" if commands.by_hand.reason else ""
         stage.text = (
@@ -149,18 +149,18 @@ def _chooser(page: Page, place: ui.element, rows: dict[str, _Row], volts: _Volta
         with_input=True,
         on_change=lambda event: put(event.value),
     )
-    chosen.props(parts.FIELD).classes("by-hand-add")
+    chosen.props(widgets.FIELD).classes("by-hand-add")
 
 
 def _row(place: ui.element, unit_id: str, site: Site, volts: _Voltages) -> _Row:
     hardware = site.units[unit_id].hardware if unit_id in site.units else None
     most_a = hardware.grid_current_capacity_a if hardware else 10.0
     with place, ui.element("div").classes("unit-row") as box:
-        parts.tag("b", unit_id)
+        widgets.tag("b", unit_id)
         doing = ui.select(list(DOING), value="Stopped").props(
-            f'{parts.FIELD} aria-label="{unit_id} does"'
+            f'{widgets.FIELD} aria-label="{unit_id} does"'
         )
-        setpoint = ui.number(value=None).props(f'{parts.FIELD} aria-label="{unit_id} set point"')
+        setpoint = ui.number(value=None).props(f'{widgets.FIELD} aria-label="{unit_id} set point"')
         reading = ui.label().classes("reading")
 
     def suit() -> None:

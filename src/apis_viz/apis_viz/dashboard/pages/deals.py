@@ -12,9 +12,9 @@ from fastapi import Request
 from fastapi.responses import PlainTextResponse, Response
 from nicegui import app, ui
 
-from apis_viz.dashboard import parts, text
-from apis_viz.dashboard.frame import page_frame
+from apis_viz.dashboard import formatting, widgets
 from apis_viz.dashboard.operator_commands import OperatorCommands
+from apis_viz.dashboard.page_layout import page_frame
 from apis_viz.dashboard.state import deal_state, deals_total
 from apis_viz.model import GridView
 from apis_viz.records import DealRecord, DealState
@@ -61,8 +61,8 @@ def add(commands: OperatorCommands) -> None:
     @ui.page("/deals")
     def deals(request: Request) -> None:
         with page_frame(commands, request, "/deals", "Deals") as page:
-            parts.tag("h1", "Deals", "hidden")
-            cards = parts.DealCards()
+            widgets.tag("h1", "Deals", "hidden")
+            cards = widgets.DealCards()
             chosen = {"unit": "any unit", "state": "any end", "period": "today"}
             with ui.element("div").classes("apis-filter").props('role="search"'):
                 for key, name, choices in (
@@ -79,7 +79,7 @@ def add(commands: OperatorCommands) -> None:
                 link = ui.element("a").classes("apis-link").props("download")
                 with link:
                     ui.label("Download as CSV")
-            table = parts.DealTable()
+            table = widgets.DealTable()
 
             def show(view: GridView) -> None:
                 cards.show(
@@ -109,7 +109,7 @@ def add(commands: OperatorCommands) -> None:
                 show(commands.source.view())
                 _point()
 
-            root = parts.root()
+            root = widgets.root()
 
             def _point() -> None:
                 unit = "" if chosen["unit"] == "any unit" else chosen["unit"]
@@ -201,7 +201,7 @@ def deals_csv(deals: list[DealRecord], commands: OperatorCommands) -> str:
             elif isinstance(value, float):
                 value = round(value, 4)
             elif isinstance(value, str):
-                value = text.harmless(value)
+                value = formatting.harmless(value)
             row.append("" if value is None else value)
         writer.writerow(row)
     return out.getvalue()

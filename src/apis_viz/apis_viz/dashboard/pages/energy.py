@@ -7,10 +7,10 @@ from datetime import datetime
 from fastapi import Request
 from nicegui import ui
 
-from apis_viz.dashboard import charts, parts, text
-from apis_viz.dashboard.frame import page_frame
+from apis_viz.dashboard import charts, formatting, widgets
 from apis_viz.dashboard.history import Energy, days_back
 from apis_viz.dashboard.operator_commands import OperatorCommands
+from apis_viz.dashboard.page_layout import page_frame
 from apis_viz.dashboard.state import energy_tiles
 
 __all__ = ["add"]
@@ -26,7 +26,7 @@ def add(commands: OperatorCommands) -> None:
     @ui.page("/energy")
     def energy(request: Request) -> None:
         with page_frame(commands, request, "/energy", "Energy"):
-            parts.tag("h1", "Energy", "hidden")
+            widgets.tag("h1", "Energy", "hidden")
             chosen = {"period": "Today"}
             with ui.element("div").classes("apis-filter"):
                 toggle = (
@@ -37,10 +37,10 @@ def add(commands: OperatorCommands) -> None:
                     )
                     .classes("apis-toggle")
                 )
-            tiles = parts.Tiles()
-            with parts.card("By day [kWh]", "apis-charts"):
+            tiles = widgets.Tiles()
+            with widgets.card("By day [kWh]", "apis-charts"):
                 chart = ui.echart({"series": []}, renderer="svg").classes("apis-chart")
-            table = parts.EnergyTable()
+            table = widgets.EnergyTable()
 
             def show() -> None:
                 now_s = commands.source.view().ros_time_s
@@ -76,14 +76,14 @@ def add(commands: OperatorCommands) -> None:
 def _row(unit_id: str, energy: Energy) -> dict[str, str]:
     return {
         "id": unit_id,
-        "sun": text.energy(energy.solar_wh),
-        "load": text.energy(energy.load_wh),
-        "mains": text.energy(energy.mains_wh),
-        "received": text.energy(energy.charged_wh),
-        "given": text.energy(energy.discharged_wh),
-        "own": text.percent(energy.own_sun_ratio),
-        "with": text.percent(energy.self_sufficiency_ratio),
-        "without": text.percent(energy.alone_ratio),
-        "earned": text.amount(energy.earned_pt, "pt"),
-        "paid": text.amount(energy.paid_pt, "pt"),
+        "sun": formatting.energy(energy.solar_wh),
+        "load": formatting.energy(energy.load_wh),
+        "mains": formatting.energy(energy.mains_wh),
+        "received": formatting.energy(energy.charged_wh),
+        "given": formatting.energy(energy.discharged_wh),
+        "own": formatting.percent(energy.own_sun_ratio),
+        "with": formatting.percent(energy.self_sufficiency_ratio),
+        "without": formatting.percent(energy.alone_ratio),
+        "earned": formatting.amount(energy.earned_pt, "pt"),
+        "paid": formatting.amount(energy.paid_pt, "pt"),
     }

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from nicegui import ui
 
-from apis_viz.dashboard import parts, text
+from apis_viz.dashboard import formatting, widgets
 from apis_viz.dashboard.confirm import break_question, fault_question
-from apis_viz.dashboard.frame import Page, ask, order
-from apis_viz.dashboard.source import BreakKind, BreakWish, FaultWish
+from apis_viz.dashboard.grid_source import BreakKind, BreakWish, FaultWish
+from apis_viz.dashboard.page_layout import Page, ask, order
 from apis_viz.model import GridView
 from apis_viz.records import FaultCategory, FaultExtent, FaultLevel
 
@@ -18,19 +18,19 @@ def add_made_faults(page: Page) -> None:
     """Put the card on the page that is being built."""
     commands = page.commands
     ids = list(commands.source.site.unit_ids)
-    with parts.card("Make a fault"):
-        parts.tag(
+    with widgets.card("Make a fault"):
+        widgets.tag(
             "p",
             "For tests, on an emulated grid: all units hear of a fault that nobody has, and do "
             "what the fault matrix says.",
             "hint",
         )
         with ui.element("div").classes("fields"):
-            unit = ui.select(ids, value=ids[0], label="Unit").props(parts.FIELD)
+            unit = ui.select(ids, value=ids[0], label="Unit").props(widgets.FIELD)
             category = _words(FaultCategory, "Category", "HARDWARE")
             extent = _words(FaultExtent, "Concerns", "LOCAL")
             level = _words(FaultLevel, "Level", "WARN")
-            words = ui.input("Message", value="made by hand").props(parts.FIELD)
+            words = ui.input("Message", value="made by hand").props(widgets.FIELD)
             words.classes("span")
 
         async def make() -> None:
@@ -54,7 +54,7 @@ def _words(
     kind: type[FaultCategory] | type[FaultExtent] | type[FaultLevel], label: str, first: str
 ) -> ui.select:
     choices = {word.name: word.name.capitalize() for word in kind if word.value}
-    return ui.select(choices, value=first, label=label).props(parts.FIELD)
+    return ui.select(choices, value=first, label=label).props(widgets.FIELD)
 
 
 def _break_problem(wish: BreakWish) -> str:
@@ -74,27 +74,27 @@ def add_broken_hardware(page: Page) -> None:
     for line in site.plan.lines:
         ends[line.from_id].append(line.to_id)
         ends[line.to_id].append(line.from_id)
-    with parts.card("Break the hardware", "wide"):
-        parts.tag(
+    with widgets.card("Break the hardware", "wide"):
+        widgets.tag(
             "p",
             "For tests, on an emulated grid: something of a house, a converter or a cable really "
             "is broken, and the units have to find out.",
             "hint",
         )
         with ui.element("div").classes("fields"):
-            kinds = {kind.name: words for kind, words in text.BREAK_WORDS.items()}
-            kind = ui.select(kinds, value="SENSOR_OFFSET", label="What").props(parts.FIELD)
+            kinds = {kind.name: words for kind, words in formatting.BREAK_WORDS.items()}
+            kind = ui.select(kinds, value="SENSOR_OFFSET", label="What").props(widgets.FIELD)
             kind.classes("span")
-            unit = ui.select(ids, value=ids[0], label="Whose").props(parts.FIELD)
-            other = ui.select(ends[ids[0]], label="Line to").props(parts.FIELD)
-            quantities = {name: words for name, (words, _) in text.QUANTITY_WORDS.items()}
+            unit = ui.select(ids, value=ids[0], label="Whose").props(widgets.FIELD)
+            other = ui.select(ends[ids[0]], label="Line to").props(widgets.FIELD)
+            quantities = {name: words for name, (words, _) in formatting.QUANTITY_WORDS.items()}
             quantity = ui.select(quantities, value="grid_current_a", label="Sensor")
-            quantity.props(parts.FIELD).classes("span")
-            value = ui.number("Too high by", value=0.2).props(parts.FIELD)
+            quantity.props(widgets.FIELD).classes("span")
+            value = ui.number("Too high by", value=0.2).props(widgets.FIELD)
             minutes = ui.number("For [min]", placeholder="for good").props(
-                f"{parts.FIELD} stack-label"
+                f"{widgets.FIELD} stack-label"
             )
-        complaint = parts.tag("p", "", "complaint")
+        complaint = widgets.tag("p", "", "complaint")
 
         def suit() -> None:
             is_line = kind.value == BreakKind.LINE_BREAK.name
@@ -102,7 +102,7 @@ def add_broken_hardware(page: Page) -> None:
             other.set_visibility(is_line)
             quantity.set_visibility(is_sensor)
             value.set_visibility(is_sensor)
-            value.props(f'suffix="{text.QUANTITY_WORDS[quantity.value][1]}"')
+            value.props(f'suffix="{formatting.QUANTITY_WORDS[quantity.value][1]}"')
             others = ends[unit.value]
             other.set_options(
                 others, value=other.value if other.value in others else next(iter(others), None)
@@ -160,11 +160,11 @@ def add_broken_hardware(page: Page) -> None:
             listing.clear()
             with listing:
                 if not lines:
-                    parts.tag("li", "Nothing is broken.")
+                    widgets.tag("li", "Nothing is broken.")
                 for line in lines:
                     fault_id, what = line.partition(": ")[::2]
                     with ui.element("li"):
-                        parts.tag("span", f"{fault_id}: {what.replace('_', ' ')}")
+                        widgets.tag("span", f"{fault_id}: {what.replace('_', ' ')}")
                         ui.button(
                             "Repair",
                             color=None,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from fastapi import Request
 from nicegui import ui
 
-from apis_viz.dashboard import parts
-from apis_viz.dashboard.frame import page_frame
+from apis_viz.dashboard import widgets
 from apis_viz.dashboard.operator_commands import OperatorCommands
+from apis_viz.dashboard.page_layout import page_frame
 from apis_viz.dashboard.state import (
     deal_state,
     event_state,
@@ -28,16 +28,16 @@ def add(commands: OperatorCommands) -> None:
     @ui.page("/")
     def grid(request: Request) -> None:
         with page_frame(commands, request, "/", "Grid") as page:
-            parts.tag("h1", "Grid", "hidden")
-            tiles = parts.Tiles()
+            widgets.tag("h1", "Grid", "hidden")
+            tiles = widgets.Tiles()
             page.keep(lambda view: tiles.show(summary_state(view)))
-            picture = parts.GridPicture(
+            picture = widgets.GridPicture(
                 plan_state(site.plan), grid_frame(commands.source.view(), site.plan, site.zone)
             )
             page.keep(lambda view: picture.show(grid_frame(view, site.plan, site.zone)))
             with ui.element("div").classes("apis-columns"):
-                deals = parts.DealCards()
-                events = parts.Events()
+                deals = widgets.DealCards()
+                events = widgets.Events()
             page.keep(
                 lambda view: deals.show(
                     {

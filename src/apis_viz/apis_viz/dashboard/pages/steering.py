@@ -10,13 +10,13 @@ from fastapi import Request
 from nicegui import ui
 
 from apis_core.negotiation import MOST_CURRENT_A, MOST_ENERGY_WH
-from apis_viz.dashboard import parts, text
+from apis_viz.dashboard import formatting, widgets
 from apis_viz.dashboard.confirm import shutdown_question
-from apis_viz.dashboard.frame import Page, ask, order, page_frame
+from apis_viz.dashboard.grid_source import DealWish
 from apis_viz.dashboard.operator_commands import OperatorCommands
+from apis_viz.dashboard.page_layout import Page, ask, order, page_frame
 from apis_viz.dashboard.pages.by_hand import add_by_hand
 from apis_viz.dashboard.pages.faults import add_broken_hardware, add_made_faults
-from apis_viz.dashboard.source import DealWish
 from apis_viz.dashboard.state import steering_state
 from apis_viz.model import GridView
 from apis_viz.records import Mode
@@ -32,7 +32,7 @@ def add(commands: OperatorCommands) -> None:
     @ui.page("/steering")
     def steering(request: Request) -> None:
         with page_frame(commands, request, "/steering", "Steering") as page:
-            parts.tag("h1", "Steering", "hidden")
+            widgets.tag("h1", "Steering", "hidden")
             if page.who.may_operate:
                 with ui.element("div").classes("apis-steer"):
                     _deal(page)
@@ -44,34 +44,34 @@ def add(commands: OperatorCommands) -> None:
                         add_made_faults(page)
                         add_broken_hardware(page)
             else:
-                with parts.card("You may look"):
-                    parts.tag("p", "Only an operator gives orders. Log in as one.", "empty")
-            log = parts.Orders()
+                with widgets.card("You may look"):
+                    widgets.tag("p", "Only an operator gives orders. Log in as one.", "empty")
+            log = widgets.Orders()
             page.keep(lambda _: log.show(steering_state(commands)))
 
 
 def _deal(page: Page) -> None:
     commands = page.commands
     ids = list(commands.source.site.unit_ids)
-    with parts.card("Deal by hand"):
-        parts.tag(
+    with widgets.card("Deal by hand"):
+        widgets.tag(
             "p",
             "Two units exchange energy, whatever their scenarios say. Modes, limits and faults "
             "still hold. It takes Run or Soft stop.",
             "hint",
         )
         with ui.element("div").classes("fields"):
-            giver = ui.select(ids, value=ids[0], label="From").props(parts.FIELD)
-            taker = ui.select(ids, value=ids[-1], label="To").props(parts.FIELD)
+            giver = ui.select(ids, value=ids[0], label="From").props(widgets.FIELD)
+            taker = ui.select(ids, value=ids[-1], label="To").props(widgets.FIELD)
             # Without `min`: the field would put that in the place of what was typed, and order it.
-            energy = ui.number("Energy [Wh]", value=50).props(parts.FIELD)
+            energy = ui.number("Energy [Wh]", value=50).props(widgets.FIELD)
             current = ui.number("Current [A]", placeholder="policy").props(
-                f"{parts.FIELD} stack-label"
+                f"{widgets.FIELD} stack-label"
             )
             price = ui.number("Price [pt/Wh]", placeholder="none").props(
-                f"{parts.FIELD} stack-label"
+                f"{widgets.FIELD} stack-label"
             )
-        complaint = parts.tag("p", "", "complaint")
+        complaint = widgets.tag("p", "", "complaint")
 
         def give() -> None:
             complaint.clear()
@@ -92,7 +92,7 @@ def _deal(page: Page) -> None:
             ui.button("Make the deal", color=None, on_click=give).props(
                 "unelevated no-caps"
             ).classes("do")
-            running = ui.select({}, label="End a deal").props(parts.FIELD).classes("grow")
+            running = ui.select({}, label="End a deal").props(widgets.FIELD).classes("grow")
             ui.button(
                 "End it",
                 color=None,
@@ -134,8 +134,8 @@ def _schedule(page: Page) -> None:
     zone = commands.source.site.zone
     now_s = commands.source.view().ros_time_s
     soon = datetime.fromtimestamp(now_s, zone) + timedelta(hours=1) if now_s else None
-    with parts.card("Soft stop, later"):
-        parts.tag(
+    with widgets.card("Soft stop, later"):
+        widgets.tag(
             "p",
             "At that time no new deals are made any more, and running ones finish. The dashboard "
             "must be running then; a restart in between does no harm.",
@@ -143,14 +143,14 @@ def _schedule(page: Page) -> None:
         )
         with ui.element("div").classes("fields few"):
             whom = ui.select([CLUSTER, *commands.source.site.unit_ids], value=CLUSTER, label="Who")
-            whom.props(parts.FIELD)
+            whom.props(widgets.FIELD)
             day = ui.input("Day", value=f"{soon:%Y-%m-%d}" if soon else "").props(
-                f"{parts.FIELD} type=date stack-label"
+                f"{widgets.FIELD} type=date stack-label"
             )
             time = ui.input("Time at the place", value=f"{soon:%H:%M}" if soon else "").props(
-                f"{parts.FIELD} type=time stack-label"
+                f"{widgets.FIELD} type=time stack-label"
             )
-        complaint = parts.tag("p", "", "complaint")
+        complaint = widgets.tag("p", "", "complaint")
 
         def unit() -> str:
             return "" if whom.value == CLUSTER else whom.value
@@ -179,7 +179,8 @@ def _schedule(page: Page) -> None:
 
         def show(_: GridView) -> None:
             lines = [
-                f"{text.date_time(item.due_s, zone)}: {item.unit_id or CLUSTER}, by {item.who}"
+                f"{formatting.date_time(item.due_s, zone)}: {item.unit_id or CLUSTER}, "
+                f"by {item.who}"
                 for item in commands.history.schedules()
             ] or ["Nothing is scheduled."]
             if lines != shown:
@@ -187,7 +188,7 @@ def _schedule(page: Page) -> None:
                 listing.clear()
                 with listing:
                     for line in lines:
-                        parts.tag("li", line)
+                        widgets.tag("li", line)
 
         page.keep(show)
 
@@ -204,8 +205,8 @@ def _programs(page: Page) -> None:
     commands = page.commands
     ids = commands.source.site.unit_ids
     if not page.who.may_maintain:
-        with parts.card("Maintenance"):
-            parts.tag(
+        with widgets.card("Maintenance"):
+            widgets.tag(
                 "p",
                 "Converters by hand, log levels, shutting down and faults for tests take the role "
                 "maintainer.",
@@ -213,17 +214,17 @@ def _programs(page: Page) -> None:
             )
             _read_again(page)
         return
-    with parts.card("Programs"):
-        parts.tag(
+    with widgets.card("Programs"):
+        widgets.tag(
             "p",
             "Shutting down is for maintenance, in Manual only. Reading again forgets what this "
             "dashboard has heard and asks for all of it.",
             "hint",
         )
         with ui.element("div").classes("fields few"):
-            whom = ui.select([CLUSTER, *ids], value=CLUSTER, label="Who").props(parts.FIELD)
+            whom = ui.select([CLUSTER, *ids], value=CLUSTER, label="Who").props(widgets.FIELD)
             level = ui.select(["debug", "info", "warn", "error"], value="info", label="Log level")
-            level.props(parts.FIELD)
+            level.props(widgets.FIELD)
 
         def chosen() -> tuple[str, ...]:
             return ids if whom.value == CLUSTER else (whom.value,)

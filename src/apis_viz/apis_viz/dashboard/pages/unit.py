@@ -5,12 +5,12 @@ from __future__ import annotations
 from fastapi import Request
 from nicegui import ui
 
-from apis_viz.dashboard import charts, parts
+from apis_viz.dashboard import charts, widgets
 from apis_viz.dashboard.confirm import local_mode_question
-from apis_viz.dashboard.frame import Page, ask, order, page_frame
+from apis_viz.dashboard.formatting import MODE_WORDS
 from apis_viz.dashboard.operator_commands import OperatorCommands
+from apis_viz.dashboard.page_layout import Page, ask, order, page_frame
 from apis_viz.dashboard.state import bands_state, deal_state, event_state, meters_state
-from apis_viz.dashboard.text import MODE_WORDS
 from apis_viz.model import GridView, UnitView
 from apis_viz.records import Mode
 
@@ -29,17 +29,17 @@ def add(commands: OperatorCommands) -> None:
     def unit(request: Request, unit_id: str) -> None:
         with page_frame(commands, request, "/units", unit_id) as page:
             if unit_id not in ids:
-                with parts.card(f"There is no unit {unit_id}"):
-                    parts.tag("p", f"The grid has {', '.join(ids[:20])}.", "empty")
+                with widgets.card(f"There is no unit {unit_id}"):
+                    widgets.tag("p", f"The grid has {', '.join(ids[:20])}.", "empty")
                 return
             _head(page, unit_id)
-            meters = parts.Meters()
+            meters = widgets.Meters()
             page.keep(lambda view: meters.show(meters_state(_of(view, unit_id), view)))
             _charts(page, unit_id)
             with ui.element("div").classes("apis-columns"):
-                bands = parts.Bands()
-                events = parts.Events()
-            table = parts.DealTable()
+                bands = widgets.Bands()
+                events = widgets.Events()
+            table = widgets.DealTable()
             site = commands.source.site
             page.keep(
                 lambda view: bands.show(bands_state(_of(view, unit_id), site, view.ros_time_s))
@@ -75,7 +75,7 @@ def _head(page: Page, unit_id: str) -> None:
     ids = commands.source.site.unit_ids
     at = ids.index(unit_id)
     with ui.element("div").classes("apis-unit-head"):
-        parts.tag("h1", unit_id)
+        widgets.tag("h1", unit_id)
         chips = ui.element("div").classes("chips")
         with ui.element("div").classes("apis-local"):
             note = ui.label().classes("note")
@@ -95,7 +95,7 @@ def _head(page: Page, unit_id: str) -> None:
             for step, word in ((at - 1, "‹"), (at + 1, "›")):
                 other = ids[step % len(ids)]
                 with ui.element("a").props(
-                    f'href="{parts.root()}/unit/{other}" aria-label="{other}"'
+                    f'href="{widgets.root()}/unit/{other}" aria-label="{other}"'
                 ):
                     ui.label(word)
 
@@ -132,7 +132,7 @@ def _head(page: Page, unit_id: str) -> None:
             chips.clear()
             with chips:
                 for kind, text in found:
-                    parts.tag("span", text, f"chip {kind}")
+                    widgets.tag("span", text, f"chip {kind}")
 
     page.keep(show)
 
@@ -143,7 +143,7 @@ def _charts(page: Page, unit_id: str) -> None:
     chosen = {"span": "24 h"}
     with ui.element("section").classes("apis-card apis-charts"):
         with ui.element("div").classes("head"):
-            parts.tag("h2", "The past")
+            widgets.tag("h2", "The past")
             toggle = (
                 ui.toggle(list(SPANS), value="24 h")
                 .props(
@@ -218,5 +218,5 @@ def _charts(page: Page, unit_id: str) -> None:
 
 def _chart_box(name: str) -> ui.echart:
     with ui.element("figure"):
-        parts.tag("figcaption", name)
+        widgets.tag("figcaption", name)
         return ui.echart({"series": []}, renderer="svg").classes("apis-chart")

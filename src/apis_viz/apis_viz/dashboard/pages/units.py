@@ -5,9 +5,9 @@ from __future__ import annotations
 from fastapi import Request
 from nicegui import ui
 
-from apis_viz.dashboard import parts
-from apis_viz.dashboard.frame import page_frame
+from apis_viz.dashboard import widgets
 from apis_viz.dashboard.operator_commands import OperatorCommands
+from apis_viz.dashboard.page_layout import page_frame
 from apis_viz.dashboard.state import unit_state
 
 __all__ = ["add"]
@@ -19,8 +19,8 @@ def add(commands: OperatorCommands) -> None:
     @ui.page("/units")
     def units(request: Request) -> None:
         with page_frame(commands, request, "/units", "Units") as page:
-            parts.tag("h1", "Units", "hidden")
-            table = parts.Units()
+            widgets.tag("h1", "Units", "hidden")
+            table = widgets.Units()
             page.keep(
                 lambda view: table.show({"units": [unit_state(unit, view) for unit in view.units]})
             )

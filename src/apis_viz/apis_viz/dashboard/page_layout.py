@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from fastapi import Request
 from nicegui import ui
 
-from apis_viz.dashboard import parts
+from apis_viz.dashboard import widgets
 from apis_viz.dashboard.access import LOCAL, Identity
 from apis_viz.dashboard.confirm import Question, mode_question
+from apis_viz.dashboard.formatting import MODE_WORDS
 from apis_viz.dashboard.operator_commands import OperatorCommands, Refused
 from apis_viz.dashboard.state import State, header_state, stop_state
-from apis_viz.dashboard.text import MODE_WORDS
 from apis_viz.model import GridView
 from apis_viz.records import Mode
 
@@ -82,7 +82,7 @@ def page_frame(
     who: Identity = request.scope.get("apis.identity") or LOCAL
     page = Page(commands, who)
     ui.page_title(f"{title} · {commands.source.site.cluster}")
-    ui.add_css(parts.STATIC / "dashboard.css")
+    ui.add_css(widgets.STATIC / "dashboard.css")
     ui.add_body_html('<script>document.documentElement.lang = "en"</script>')
     _header(page, here)
     # What is typed before the browser is connected would be shown here and not known there.
@@ -94,13 +94,13 @@ def page_frame(
 
 
 def _header(page: Page, here: str) -> None:
-    commands, who, root = page.commands, page.who, parts.root()
+    commands, who, root = page.commands, page.who, widgets.root()
     with ui.element("header").classes("apis-header"):
         with ui.element("a").classes("apis-brand").props(f'href="{root}/" aria-label="Grid"'):
-            ui.html(parts.ICON, sanitize=False)
+            ui.html(widgets.ICON, sanitize=False)
             with ui.element("div"):
-                parts.tag("div", commands.source.site.cluster, "title")
-                parts.tag("div", "APIS energy exchange", "sub")
+                widgets.tag("div", commands.source.site.cluster, "title")
+                widgets.tag("div", "APIS energy exchange", "sub")
         with ui.element("nav").classes("apis-nav").props('aria-label="Pages"'):
             for link, name, icon in LINKS:
                 current = ' aria-current="page"' if link == here else ""
@@ -177,15 +177,15 @@ def _stop_button(page: Page) -> None:
         ui.dialog() as dialog,
         ui.element("div").classes("apis-dialog wide").props('role="alertdialog"'),
     ):
-        parts.tag("h2", "Stop everything now?")
+        widgets.tag("h2", "Stop everything now?")
         with ui.element("ul"):
             for words in (
                 "Every converter is told to switch off, straight and not through the grid master.",
                 "The mode becomes Force stop: all deals end, none is made.",
                 "The houses go on with their own batteries, sun and mains.",
             ):
-                parts.tag("li", words)
-        listing = parts.StopList()
+                widgets.tag("li", words)
+        listing = widgets.StopList()
         with ui.element("div").classes("actions"):
             ui.button("Close", color=None, on_click=dialog.close).props("flat no-caps").classes(
                 "back"
@@ -221,10 +221,10 @@ async def ask(question: Question) -> bool:
         ui.dialog() as dialog,
         ui.element("div").classes("apis-dialog").props('role="alertdialog"'),
     ):
-        parts.tag("h2", question.title)
+        widgets.tag("h2", question.title)
         with ui.element("ul"):
             for line in question.consequences:
-                parts.tag("li", line)
+                widgets.tag("li", line)
         word = None
         if question.type_to_confirm:
             word = ui.input(f"Type {question.type_to_confirm} to go on").props(

@@ -30,10 +30,7 @@ from apis_signing import is_signed, operator_authenticator
 from apis_signing.executor import NodeExecutor
 from apis_signing.parameters import declare_parameters
 from apis_viz import translate
-from apis_viz.dashboard.orders import Orders
-from apis_viz.dashboard.parameters import PARAMETERS
-from apis_viz.dashboard.site import Site
-from apis_viz.dashboard.source import (
+from apis_viz.dashboard.grid_source import (
     BreakWish,
     ConverterWish,
     DealWish,
@@ -41,6 +38,9 @@ from apis_viz.dashboard.source import (
     Outcome,
     Progress,
 )
+from apis_viz.dashboard.orders import Orders
+from apis_viz.dashboard.parameters import PARAMETERS
+from apis_viz.dashboard.site import Site
 from apis_viz.model import GridModel, GridView
 from apis_viz.records import ConverterMode, Mode, Record, UnitRecord
 
@@ -66,7 +66,7 @@ BROKEN_S = 2.0  # others may break and repair things, and some repair themselves
 
 
 class GraphLink:
-    """A :class:`~apis_viz.dashboard.source.Source` that is fed by the graph."""
+    """A :class:`~apis_viz.dashboard.grid_source.Source` that is fed by the graph."""
 
     def __init__(self, site: Site, context: Context, *, on_failure: Callable[[], None]) -> None:
         """Create the node in ``/apis/<cluster>``; nothing is received before :meth:`start`.

@@ -1,6 +1,7 @@
 """What the pages need of the grid: to see it, and to give it orders.
 
-:class:`~apis_viz.dashboard.link.GraphLink` does both on a ROS graph, the demo on invented data.
+:class:`~apis_viz.dashboard.ros_source.GraphLink` does both on a ROS graph, the demo on invented
+data.
 """
 
 from __future__ import annotations
