@@ -147,10 +147,10 @@ def deal(
     as_json: AsJson = False,
 ) -> int:
     """Make a deal by hand and show how it goes; Ctrl-C ends it in order."""
-    from apis_bringup import by_hand, look
+    from apis_bringup import look, manual_deal
 
-    wish = by_hand.Wish(giver, taker, energy_wh, current_a, price)
-    return by_hand.make_deal(look.Grid(cluster, orders=True), wish, as_json=as_json)
+    wish = manual_deal.Wish(giver, taker, energy_wh, current_a, price)
+    return manual_deal.make_deal(look.Grid(cluster, orders=True), wish, as_json=as_json)
 
 
 @look_app.command()

@@ -28,7 +28,6 @@ from apis_interfaces.msg import (  # noqa: E402
     OperationMode,
     UnitStatus,
 )
-from apis_viz.compat.by_hand import ByHand, Limits  # noqa: E402
 from apis_viz.compat.interfaces import (  # noqa: E402
     CLIENT,
     ApiServer,
@@ -39,6 +38,7 @@ from apis_viz.compat.interfaces import (  # noqa: E402
     HardwareEmulator,
     Place,
 )
+from apis_viz.compat.manual_control import Limits, ManualControl  # noqa: E402
 from apis_viz.compat.schedules import Schedules  # noqa: E402
 from apis_viz.compat.server import Servers  # noqa: E402
 from apis_viz.watch import GridWatch  # noqa: E402
@@ -132,8 +132,8 @@ class Web:
         self.schedules = Schedules(tmp_path / "schedules.json")
         budo = BudoEmulator(place, self.orders)
         limits = Limits((300.0, 380.0), {"E001": 2.3, "E002": 2.3})
-        self.by_hand = ByHand(place.watch, self.orders, limits)
-        hardware = HardwareEmulator(place, self.by_hand)
+        self.manual_control = ManualControl(place.watch, self.orders, limits)
+        hardware = HardwareEmulator(place, self.manual_control)
         api = ApiServer(self.orders)
         self.interfaces = {
             "hardware": hardware,
@@ -470,37 +470,37 @@ def test_out_of_manual_a_converter_can_only_be_stopped(in_manual):
 
 def test_who_has_switched_a_converter_on_holds_it_by_going_on_to_ask(in_manual, monkeypatch):
     now_s = 100.0
-    monkeypatch.setattr("apis_viz.compat.by_hand.time.monotonic", lambda: now_s)
-    monkeypatch.setattr(in_manual.by_hand._watch, "age_s", lambda _unit_id: 0.0)
+    monkeypatch.setattr("apis_viz.compat.manual_control.time.monotonic", lambda: now_s)
+    monkeypatch.setattr(in_manual.manual_control._watch, "age_s", lambda _unit_id: 0.0)
     CLIENT.set("page")
     steer(in_manual, "E002", "0x0041")
     in_manual.orders.log.clear()
-    in_manual.by_hand.hear("page")
+    in_manual.manual_control.hear("page")
     now_s += 1.0
-    in_manual.by_hand.hear("monitor")
+    in_manual.manual_control.hear("monitor")
     assert in_manual.orders.log == []
-    in_manual.by_hand.hear("page")
+    in_manual.manual_control.hear("page")
     (_, unit_id, order), *_ = in_manual.orders.log
     assert (unit_id, order.operation) == ("E002", order.OPERATION_HOLD)
     in_manual.orders.lost()  # it is off by now
     now_s += 1.0
-    in_manual.by_hand.hear("page")
+    in_manual.manual_control.hear("page")
     assert len(in_manual.orders.log) == 1
 
 
 def test_what_is_held_ends_with_manual(in_manual, monkeypatch):
-    monkeypatch.setattr("apis_viz.compat.by_hand.RENEW_S", 0.0)
+    monkeypatch.setattr("apis_viz.compat.manual_control.RENEW_S", 0.0)
     steer(in_manual, "E002", "0x0041")
     in_manual.orders.log.clear()
-    in_manual.by_hand.hear(CLIENT.get())
+    in_manual.manual_control.hear(CLIENT.get())
     assert len(in_manual.orders.log) == 1
     in_manual.hear("e001/status", UnitStatus(effective_mode=OperationMode.MODE_SOFT_STOP))
-    in_manual.by_hand.hear(CLIENT.get())
+    in_manual.manual_control.hear(CLIENT.get())
     assert len(in_manual.orders.log) == 1
 
 
 def test_the_sum_of_currents_is_no_more_than_the_reference_can_carry(in_manual, monkeypatch):
-    monkeypatch.setitem(in_manual.by_hand._limits.current_a, "E002", 5.0)
+    monkeypatch.setitem(in_manual.manual_control._limits.current_a, "E002", 5.0)
     reply = steer(in_manual, "E002", "0x0041", dig=3)
     assert "E001 would have to carry 3 A, at most 2.3 A" in json.loads(reply.body)["error"]
 

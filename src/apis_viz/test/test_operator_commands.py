@@ -15,7 +15,6 @@ from apis_viz.dashboard import audit as audit_module
 from apis_viz.dashboard import operator_commands as commands_module
 from apis_viz.dashboard.access import LOCAL, Identity, Role
 from apis_viz.dashboard.audit import Audit
-from apis_viz.dashboard.by_hand import HOLD_S, ByHand, Setting, Stage, why_not
 from apis_viz.dashboard.grid_source import (
     BreakKind,
     BreakWish,
@@ -26,6 +25,7 @@ from apis_viz.dashboard.grid_source import (
     Progress,
 )
 from apis_viz.dashboard.history import History, Schedule
+from apis_viz.dashboard.manual_control import HOLD_S, ManualControl, Setting, Stage, why_not
 from apis_viz.dashboard.operator_commands import OperatorCommands, Refused
 from apis_viz.dashboard.site import Site
 from apis_viz.model import GridModel, GridView
@@ -298,7 +298,7 @@ def test_by_hand_the_voltage_comes_first_and_goes_last(
     assert grid.orders_to(OFF) == ["E002"]
     commands.tick()
     assert grid.orders_to(OFF)[-2:] == ["E001", "E002"]
-    assert commands.by_hand.stage is Stage.IDLE
+    assert commands.manual_control.stage is Stage.IDLE
 
 
 @pytest.mark.parametrize("cause", ["silence", "mode", "refusal"])
@@ -313,12 +313,12 @@ def test_by_hand_whatever_goes_wrong_switches_off(
     else:
         grid.bus_v, grid.refusal = 350.0, "the battery is full (103)"
     limit_s = time.monotonic() + 10.0  # a refusal is heard by a thread of its own
-    while commands.by_hand.stage is not Stage.IDLE and time.monotonic() < limit_s:
+    while commands.manual_control.stage is not Stage.IDLE and time.monotonic() < limit_s:
         commands.tick()
-    assert commands.by_hand.stage is Stage.IDLE
+    assert commands.manual_control.stage is Stage.IDLE
     assert grid.modes["E001"] is OFF
     assert grid.modes["E002"] is OFF
-    assert commands.by_hand.reason
+    assert commands.manual_control.reason
 
 
 def test_by_hand_a_bus_that_does_not_come_up_ends_it(
@@ -330,7 +330,7 @@ def test_by_hand_a_bus_that_does_not_come_up_ends_it(
     commands.still_held()
     commands.tick()
     commands.tick()
-    assert commands.by_hand.reason == "the bus voltage does not come up"
+    assert commands.manual_control.reason == "the bus voltage does not come up"
     assert grid.modes["E001"] is OFF
 
 
@@ -359,7 +359,7 @@ def test_by_hand_only_one_at_a_time(
 
 
 def test_letting_go_of_nothing_orders_nothing(grid: FakeGrid) -> None:
-    assert ByHand().release(grid.view(), 0.0) == []
+    assert ManualControl().release(grid.view(), 0.0) == []
 
 
 def test_hardware_that_is_broken_by_hand_is_an_order_like_any_other(

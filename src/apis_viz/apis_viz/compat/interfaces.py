@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from apis_interfaces.action import Interchange
 from apis_interfaces.msg import Fault, OperationMode
-from apis_viz.compat.by_hand import ByHand, read_wish
+from apis_viz.compat.manual_control import ManualControl, read_wish
 from apis_viz.compat.orders import Orders
 from apis_viz.compat.schedules import Schedules
 from apis_viz.compat.unit_data import MODE_NAMES, converter_data, deals, mode_name, unit_data
@@ -120,9 +120,9 @@ class EmulatorEmulator:
 class HardwareEmulator:
     """4390: the emulator of the original's page, by which it steers converters by hand."""
 
-    def __init__(self, place: Place, by_hand: ByHand) -> None:
+    def __init__(self, place: Place, manual_control: ManualControl) -> None:
         self._place = place
-        self._by_hand = by_hand
+        self._manual_control = manual_control
 
     def answer(self, method: str, path: str, query: Parameters, form: Parameters) -> Reply:
         """``/get/log``, ``/get/<part>/<id>``, and ``/set/dcdc/<id>?mode=&dvg=&dig=[&drg=]``."""
@@ -139,7 +139,7 @@ class HardwareEmulator:
     def set_converter(self, unit_id: str, query: Parameters) -> Reply:
         """Order a converter by hand; answered by its ``dcdc``, with an ``error`` if refused."""
         try:
-            why, reading = self._by_hand.order(unit_id, read_wish(query), CLIENT.get())
+            why, reading = self._manual_control.order(unit_id, read_wish(query), CLIENT.get())
         except ValueError as error:
             why, reading = str(error), None
         watch = self._place.watch

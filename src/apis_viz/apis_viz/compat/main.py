@@ -20,7 +20,6 @@ from rclpy.node import Node
 
 from apis_interfaces.msg import OperationMode
 from apis_signing.parameters import NodeParameter
-from apis_viz.compat.by_hand import ByHand, Limits
 from apis_viz.compat.interfaces import (
     ApiServer,
     BudoEmulator,
@@ -31,6 +30,7 @@ from apis_viz.compat.interfaces import (
     Interface,
     Place,
 )
+from apis_viz.compat.manual_control import Limits, ManualControl
 from apis_viz.compat.orders import Orders
 from apis_viz.compat.schedules import Schedules
 from apis_viz.compat.server import Servers
@@ -77,8 +77,8 @@ def _build(node: Node, files: WindowFiles, own: dict[str, Any], stack: ExitStack
     file = own["schedule_file"] or Path(own["grid_file"]).with_name("soft_stops.json")
     schedules = Schedules(Path(file))
     folder = Path(own["grid_file"]).parent
-    by_hand = ByHand(watch, orders, _limits(read_site(grid, folder)))
-    hardware = HardwareEmulator(place, by_hand)
+    manual_control = ManualControl(watch, orders, _limits(read_site(grid, folder)))
+    hardware = HardwareEmulator(place, manual_control)
     api = ApiServer(orders)
     interfaces: dict[str, Interface] = {
         "budo_port": budo,
@@ -92,7 +92,7 @@ def _build(node: Node, files: WindowFiles, own: dict[str, Any], stack: ExitStack
         servers = Servers(
             own["host"],
             {own[name]: one for name, one in interfaces.items() if own[name]},
-            by_hand.hear,
+            manual_control.hear,
         )
     except OSError as error:
         raise WindowError(str(error)) from error

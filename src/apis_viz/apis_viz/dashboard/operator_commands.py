@@ -18,7 +18,6 @@ from datetime import datetime
 from apis_viz.dashboard import formatting
 from apis_viz.dashboard.access import Identity, RateLimit, Role
 from apis_viz.dashboard.audit import Audit
-from apis_viz.dashboard.by_hand import ByHand, Setting, Stage, why_not
 from apis_viz.dashboard.grid_source import (
     BreakWish,
     ConverterWish,
@@ -28,6 +27,7 @@ from apis_viz.dashboard.grid_source import (
     Source,
 )
 from apis_viz.dashboard.history import History, Schedule
+from apis_viz.dashboard.manual_control import ManualControl, Setting, Stage, why_not
 from apis_viz.model import GridView
 from apis_viz.records import ConverterMode, Mode
 
@@ -91,7 +91,7 @@ class OperatorCommands:
         self.audit = audit
         self.is_open = is_open
         self.stop_order: EmergencyStop | None = None
-        self.by_hand = ByHand()
+        self.manual_control = ManualControl()
         self._lock = threading.RLock()
         self._pace = RateLimit(ORDERS_PER_MINUTE, 60.0)
         self._orders: deque[Order] = deque(maxlen=ORDERS_SHOWN)
@@ -112,7 +112,9 @@ class OperatorCommands:
         if self._thread.is_alive():
             self._thread.join()
         with self._lock:
-            self._carry_out(self.by_hand.release(self.source.view(), time.monotonic(), "the end"))
+            self._carry_out(
+                self.manual_control.release(self.source.view(), time.monotonic(), "the end")
+            )
         self.history.close()
 
     def orders(self) -> list[Order]:
@@ -253,8 +255,8 @@ class OperatorCommands:
         reasons = why_not(settings, view, self.source.site)
         if reasons:
             raise Refused(" ".join(reasons))
-        if self.by_hand.stage is not Stage.IDLE:
-            raise Refused(f"{self.by_hand.who} is at it")
+        if self.manual_control.stage is not Stage.IDLE:
+            raise Refused(f"{self.manual_control.who} is at it")
         words = "; ".join(
             f"{unit_id} {formatting.CONVERTER_WORDS[s.mode]}"
             + (f" {s.grid_voltage_v:g} V" if s.grid_voltage_v is not None else "")
@@ -264,20 +266,20 @@ class OperatorCommands:
         )
         order = self._begin(who, f"by hand: {words}", needs=Role.MAINTAINER)
         with self._lock:
-            self._carry_out(self.by_hand.press(settings, view, who.name, time.monotonic()))
+            self._carry_out(self.manual_control.press(settings, view, who.name, time.monotonic()))
         self._stirred.set()
         self._end(order, Outcome(True, "on while the button is held"))
 
     def still_held(self) -> None:
         """The button is still held."""
-        self.by_hand.still_held(time.monotonic())
+        self.manual_control.still_held(time.monotonic())
 
     def release(self) -> None:
         """The button was let go. Anybody may, always."""
         with self._lock:
-            wishes = self.by_hand.release(self.source.view(), time.monotonic())
-            if wishes or self.by_hand.stage is Stage.STOPPING:
-                self.audit.note(self.by_hand.who, "by hand: let go")
+            wishes = self.manual_control.release(self.source.view(), time.monotonic())
+            if wishes or self.manual_control.stage is Stage.STOPPING:
+                self.audit.note(self.manual_control.who, "by hand: let go")
             self._carry_out(wishes)
 
     # --- in the background -----------------------------------------------------------------------
@@ -294,7 +296,7 @@ class OperatorCommands:
     @property
     def _is_watching(self) -> bool:
         stop = self.stop_order
-        return self.by_hand.stage is not Stage.IDLE or bool(stop and stop.late_ids)
+        return self.manual_control.stage is not Stage.IDLE or bool(stop and stop.late_ids)
 
     def tick(self) -> None:
         """Do what is due; called by its own thread."""
@@ -306,9 +308,9 @@ class OperatorCommands:
                 late, stop.late_ids = stop.late_ids, []
                 for unit_id in late:
                     self._wait_now(unit_id)
-            if self.by_hand.stage is not Stage.IDLE:
+            if self.manual_control.stage is not Stage.IDLE:
                 view = self.source.view()
-                self._carry_out(self.by_hand.tick(view, now_s))
+                self._carry_out(self.manual_control.tick(view, now_s))
         if now_s - self._looked_s >= HISTORY_S:
             self._looked_s = now_s
             view = view or self.source.view()
@@ -358,7 +360,7 @@ class OperatorCommands:
     def _give_up_by_hand(self, unit_id: str, words: str) -> None:
         with self._lock:
             view = self.source.view()
-            self._carry_out(self.by_hand.refused(unit_id, words, view, time.monotonic()))
+            self._carry_out(self.manual_control.refused(unit_id, words, view, time.monotonic()))
         self.audit.note("by hand", f"{unit_id} refused", words)
 
     def _wait_now(self, unit_id: str) -> None:

@@ -15,8 +15,8 @@ from apis_viz.dashboard.confirm import shutdown_question
 from apis_viz.dashboard.grid_source import DealWish
 from apis_viz.dashboard.operator_commands import OperatorCommands
 from apis_viz.dashboard.page_layout import Page, ask, order, page_frame
-from apis_viz.dashboard.pages.by_hand import add_by_hand
 from apis_viz.dashboard.pages.faults import add_broken_hardware, add_made_faults
+from apis_viz.dashboard.pages.manual_control import add_manual_control
 from apis_viz.dashboard.state import steering_state
 from apis_viz.model import GridView
 from apis_viz.records import Mode
@@ -38,7 +38,7 @@ def add(commands: OperatorCommands) -> None:
                     _deal(page)
                     _schedule(page)
                     if page.who.may_maintain:
-                        add_by_hand(page)
+                        add_manual_control(page)
                     _programs(page)
                     if page.who.may_maintain and commands.source.site.is_simulated:
                         add_made_faults(page)

@@ -18,7 +18,7 @@ from apis_viz.dashboard.site import Site
 from apis_viz.model import GridView
 from apis_viz.records import ConverterMode, Mode
 
-__all__ = ["HOLD_S", "ByHand", "Setting", "Stage", "why_not"]
+__all__ = ["HOLD_S", "ManualControl", "Setting", "Stage", "why_not"]
 
 HOLD_S = 2.0
 RENEW_S = 0.5
@@ -98,7 +98,7 @@ def why_not(settings: Mapping[str, Setting], view: GridView, site: Site) -> list
     return found
 
 
-class ByHand:
+class ManualControl:
     """One round of steering by hand. Feed it once per tick; it answers with what to order."""
 
     def __init__(self) -> None:

@@ -19,7 +19,7 @@ from apis_interfaces.msg import ConverterState, OperationMode
 from apis_interfaces.srv import ConverterCommand
 from apis_viz.watch import GridWatch
 
-__all__ = ["HOLD_S", "ByHand", "Commander", "Limits", "Wish", "read_wish"]
+__all__ = ["HOLD_S", "Commander", "Limits", "ManualControl", "Wish", "read_wish"]
 
 HOLD_S = 5.0
 RENEW_S = 1.0
@@ -87,7 +87,7 @@ def read_wish(query: Mapping[str, str]) -> Wish:
     return Wish(CODES[code], numbers["dvg"], numbers["dig"], numbers["drg"])
 
 
-class ByHand:
+class ManualControl:
     """Passes on what clients order by hand.
 
     Args:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from nicegui import ui
 
 from apis_viz.dashboard import formatting, widgets
-from apis_viz.dashboard.by_hand import Setting, Stage, why_not
+from apis_viz.dashboard.manual_control import Setting, Stage, why_not
 from apis_viz.dashboard.page_layout import Page, order
 from apis_viz.dashboard.site import Site
 from apis_viz.model import GridView
 from apis_viz.records import ConverterMode, Mode
 
-__all__ = ["add_by_hand"]
+__all__ = ["add_manual_control"]
 
 DOING = {
     "Stopped": ConverterMode.WAIT,
@@ -56,7 +56,7 @@ class _Voltages:
         return cls(policy.grid_voltage_min_v, policy.grid_voltage_max_v, policy.grid_voltage_v)
 
 
-def add_by_hand(page: Page) -> None:
+def add_manual_control(page: Page) -> None:
     """Put the card on the page that is being built."""
     commands = page.commands
     site = commands.source.site
@@ -89,7 +89,7 @@ def add_by_hand(page: Page) -> None:
     button.on("release", commands.release)
 
     def let_go() -> None:
-        if commands.by_hand.who == page.who.name:
+        if commands.manual_control.who == page.who.name:
             commands.release()
 
     ui.context.client.on_disconnect(let_go)
@@ -104,7 +104,7 @@ def add_by_hand(page: Page) -> None:
                     f"{formatting.amount(reading.grid_voltage_v, 'V', 0)}, "
                     f"{formatting.amount(reading.grid_current_a, 'A', 2)}"
                 )
-        is_on = commands.by_hand.stage is not Stage.IDLE
+        is_on = commands.manual_control.stage is not Stage.IDLE
         reasons = [] if is_on else why_not(settings(), view, site)
         if view.mode.reported is not Mode.MANUAL and not is_on:
             reasons = ["The cluster is not in Manual. Choose Manual above."]
@@ -115,9 +115,13 @@ def add_by_hand(page: Page) -> None:
                 for reason in reasons:
                     widgets.tag("li", reason)
         button.show({"enabled": is_on or not reasons, "words": "Hold to run"})
-        ended = f"ended: {commands.by_hand.reason}" if commands.by_hand.reason else ""
+        ended = (
+            f"ended: {commands.manual_control.reason}" if commands.manual_control.reason else ""
+        )
         stage.text = (
-            f"{commands.by_hand.stage.value}, by {commands.by_hand.who}" if is_on else ended
+            f"{commands.manual_control.stage.value}, by {commands.manual_control.who}"
+            if is_on
+            else ended
         )
 
     page.keep(show)
@@ -139,7 +143,7 @@ def _chooser(page: Page, place: ui.element, rows: dict[str, _Row], volts: _Volta
         page.refresh()
 
     def take_out(unit_id: str) -> None:
-        if page.commands.by_hand.stage is Stage.IDLE:
+        if page.commands.manual_control.stage is Stage.IDLE:
             rows.pop(unit_id).box.delete()
             chosen.set_options([u for u in site.unit_ids if u not in rows], value=None)
 
