@@ -76,7 +76,7 @@ from apis_core.policy_file import policy_file
 from apis_core.roll_out import RollOut
 from apis_core.scenario import Scenario
 from apis_core.self_check import SelfCheck
-from apis_core.snapshot import UnitSnapshot
+from apis_core.snapshot import GridMasterSnapshot, UnitSnapshot
 from apis_core.status_publisher import StatusPublisher
 from apis_core.timing import BUS_DOWN_S, Timing
 from apis_core.trader import Trader
@@ -271,16 +271,26 @@ class Agent:
         """Whether it may give orders as the grid master now."""
         return self._election.is_master(now_ns)
 
+    @property
+    def status(self) -> UnitStatus | None:
+        """What it said last; None = nothing yet."""
+        return self._status_publisher.last
+
+    @property
+    def grid_master(self) -> GridMasterSnapshot | None:
+        """What it does as the grid master; None = it is none."""
+        return self._grid_master.snapshot() if self._grid_master is not None else None
+
     def snapshot(self, now_ns: int) -> UnitSnapshot:
         """A picture of what it knows and does."""
         state = self._state
         return UnitSnapshot(
             unit_id=self._unit_id,
-            status=self._status_publisher.last,
+            status=self.status,
             term=self._election.term,
             majority=self._election.majority,
             grid_master_id=self._election.grid_master_id(now_ns),
-            grid_master=self._grid_master.snapshot() if self._grid_master is not None else None,
+            grid_master=self.grid_master,
             mode=self._modes.effective,
             policy=state.policy,
             policy_hash=state.policy_hash,

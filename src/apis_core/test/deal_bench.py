@@ -102,13 +102,13 @@ class DealBench(SimulatedCluster):
     @property
     def master_id(self) -> str:
         """The grid master's unit."""
-        (unit_id,) = (unit.unit_id for unit in self.snapshots() if unit.grid_master is not None)
+        (unit_id,) = self.leaders()
         return unit_id
 
     @property
     def grid_master(self) -> GridMasterSnapshot:
         """What the grid master does now."""
-        grid_master = self.snapshot(self.master_id).grid_master
+        grid_master = self.agents[self.master_id].grid_master
         assert grid_master is not None
         return grid_master
 

@@ -144,7 +144,7 @@ class SimulatedCluster:
         for deal in self.deals.values():
             self._deliver(unit_id, unit_id, Received(deal))
         for other_id, other in self.agents.items():  # their status is a retained topic, too
-            status = other.snapshot(self.now_ns).status
+            status = other.status
             if other_id != unit_id and status is not None:
                 self._deliver(other_id, unit_id, Received(status))
         self._telemetry(unit_id, agent)
@@ -201,7 +201,7 @@ class SimulatedCluster:
 
     def status(self, unit_id: str) -> UnitStatus:
         """What a unit said last."""
-        status = self.snapshot(unit_id).status
+        status = self.agents[unit_id].status
         assert status is not None
         return status
 

@@ -432,7 +432,7 @@ def test_w42_a_grid_master_that_stops_leaves_the_deals_to_the_next_one():
     bench.ask_to_stop(bench.leader_id)
     assert bench.run_until(lambda: bench.leader_id in bench.stopped, 5.0)
     bench.kill(bench.leader_id)
-    assert bench.run_until(lambda: any(unit.grid_master for unit in bench.snapshots()), 10.0)
+    assert bench.run_until(lambda: bool(bench.leaders()), 10.0)
     ended = bench.finish()
     assert {ended[deal_id].state for deal_id in (first, second)} == {DealState.COMPLETED}
 
