@@ -12,7 +12,6 @@ import typer
 
 # Everything that takes long to import (ROS, pydantic) is imported by the command that needs it.
 from apis_bringup.cli_keys import keys_app
-from apis_bringup.cli_look import look_app
 from apis_bringup.cli_options import (
     RECORDING_NAME,
     CompatHttp,
@@ -33,6 +32,7 @@ from apis_bringup.cli_options import (
     finite,
     read_faults,
 )
+from apis_bringup.cli_query import query_app
 from apis_bringup.cli_world import world_app
 from apis_bringup.errors import CommandError
 from apis_bringup.signals import obey_signals
@@ -47,7 +47,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-app.add_typer(look_app)
+app.add_typer(query_app)
 app.add_typer(world_app, name="world")
 app.add_typer(keys_app, name="keys")
 

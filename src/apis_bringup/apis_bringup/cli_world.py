@@ -71,9 +71,13 @@ def world_add(
     cluster: Cluster = None,
 ) -> None:
     """Put up the hardware of one more unit."""
-    from apis_bringup import emulated_world, look
+    from apis_bringup import emulated_world, queries
 
-    _say(emulated_world.said(emulated_world.add_unit(look.Grid(cluster, orders=True), file)))
+    _say(
+        emulated_world.said(
+            emulated_world.add_unit(queries.GridSession(cluster, orders=True), file)
+        )
+    )
 
 
 @world_app.command("remove")
@@ -116,13 +120,15 @@ def world_break(
     cluster: Cluster = None,
 ) -> None:
     """Break something of the emulated hardware."""
-    from apis_bringup import emulated_world, look
+    from apis_bringup import emulated_world, queries
 
     fields: dict[str, Any] = {"unit_id": unit, "other_unit_id": to, "quantity": quantity}
     fields |= {} if value is None else {"value": value}
     fields |= {} if duration is None else {"duration_s": duration}
     _say(
-        emulated_world.said(emulated_world.inject(look.Grid(cluster, orders=True), kind, **fields))
+        emulated_world.said(
+            emulated_world.inject(queries.GridSession(cluster, orders=True), kind, **fields)
+        )
     )
 
 
@@ -132,21 +138,21 @@ def world_repair(
     cluster: Cluster = None,
 ) -> None:
     """Repair what is broken."""
-    from apis_bringup import emulated_world, look
+    from apis_bringup import emulated_world, queries
 
-    grid = look.Grid(cluster, orders=True)
+    grid = queries.GridSession(cluster, orders=True)
     _say(emulated_world.said(emulated_world.repair(grid, "" if fault == "all" else fault)))
 
 
 def _world(operation: str, cluster: str | None, **fields: Any) -> None:
     """Do it, and say what came of it."""
-    from apis_bringup import emulated_world, look
+    from apis_bringup import emulated_world, queries
     from apis_interfaces.srv import EmulatorControl
 
     number = getattr(EmulatorControl.Request, f"OPERATION_{operation}")
     _say(
         emulated_world.said(
-            emulated_world.control(look.Grid(cluster, orders=True), number, **fields)
+            emulated_world.control(queries.GridSession(cluster, orders=True), number, **fields)
         )
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 from apis_bringup import run_lock
 from apis_bringup.errors import CommandError
 from apis_bringup.graph import Graph
-from apis_bringup.look import Grid
+from apis_bringup.queries import GridSession
 from apis_bringup.yaml_text import load_yaml
 from apis_core.errors import ConfigError, Problem
 from apis_interfaces.srv import EmulatorControl, InjectFault
@@ -32,7 +32,7 @@ KINDS = {
 }
 
 
-def control(grid: Grid, operation: int, **fields: Any) -> EmulatorControl.Response:
+def control(grid: GridSession, operation: int, **fields: Any) -> EmulatorControl.Response:
     """Ask the emulator to do something.
 
     Raises:
@@ -42,7 +42,7 @@ def control(grid: Grid, operation: int, **fields: Any) -> EmulatorControl.Respon
     return _call(grid, EmulatorControl, "emulator/control", request)
 
 
-def inject(grid: Grid, kind: str, **fields: Any) -> InjectFault.Response:
+def inject(grid: GridSession, kind: str, **fields: Any) -> InjectFault.Response:
     """Break something.
 
     Args:
@@ -57,7 +57,7 @@ def inject(grid: Grid, kind: str, **fields: Any) -> InjectFault.Response:
     return _call(grid, InjectFault, "emulator/inject_fault", request)
 
 
-def repair(grid: Grid, fault_id: str) -> InjectFault.Response:
+def repair(grid: GridSession, fault_id: str) -> InjectFault.Response:
     """Undo a fault, or all.
 
     Raises:
@@ -67,7 +67,7 @@ def repair(grid: Grid, fault_id: str) -> InjectFault.Response:
     return _call(grid, InjectFault, "emulator/inject_fault", request)
 
 
-def add_unit(grid: Grid, file: Path) -> EmulatorControl.Response:
+def add_unit(grid: GridSession, file: Path) -> EmulatorControl.Response:
     """Put up the hardware of one more unit.
 
     Args:
@@ -116,7 +116,7 @@ def said(response: Any) -> list[str]:
     return [*lines, *(response.active_faults or ["nothing is broken"])]
 
 
-def _call(grid: Grid, kind: Any, name: str, request: Any) -> Any:
+def _call(grid: GridSession, kind: Any, name: str, request: Any) -> Any:
     with Graph(grid.cluster, grid.authenticator) as graph:
         client: Any = graph.node.create_client(kind, name)
         try:

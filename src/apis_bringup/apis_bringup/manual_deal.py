@@ -18,8 +18,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from apis_bringup import tables
 from apis_bringup.errors import CommandError, usage_error
 from apis_bringup.graph import Graph
-from apis_bringup.look import APPEARS_WITHIN_S, STARTS_WITHIN_S, Grid
 from apis_bringup.plain import constant_name
+from apis_bringup.queries import APPEARS_WITHIN_S, STARTS_WITHIN_S, GridSession
 from apis_bringup.records import deal_record
 from apis_core.negotiation import why_no_deal_size
 from apis_interfaces.action import Interchange
@@ -48,7 +48,7 @@ class _Stop:
     asked = False
 
 
-def make_deal(grid: Grid, wish: Wish, *, as_json: bool) -> int:
+def make_deal(grid: GridSession, wish: Wish, *, as_json: bool) -> int:
     """Have the giver make a deal, and wait until it is over.
 
     Returns:
@@ -95,7 +95,7 @@ def make_deal(grid: Grid, wish: Wish, *, as_json: bool) -> int:
 
 
 def _carry_out(
-    graph: Graph, action: Any, wish: Wish, stop: _Stop, grid: Grid, as_json: bool
+    graph: Graph, action: Any, wish: Wish, stop: _Stop, grid: GridSession, as_json: bool
 ) -> Any:
     within_s = STARTS_WITHIN_S if grid.is_here else APPEARS_WITHIN_S
     if not graph.wait_for(lambda: stop.asked or action.server_is_ready(), within_s=within_s):

@@ -8,14 +8,14 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from apis_bringup.errors import CommandError, usage_error
 from apis_bringup.graph import LATCHED, Graph
-from apis_bringup.look import APPEARS_WITHIN_S, STARTS_WITHIN_S, Grid
+from apis_bringup.queries import APPEARS_WITHIN_S, STARTS_WITHIN_S, GridSession
 
 __all__ = ["draw_scene"]
 
 ENERGY_FLOWS_WITHIN_S = 300.0  # wall
 
 
-def draw_scene(grid: Grid, out: Path, *, width: int, height: int, flowing: bool) -> None:
+def draw_scene(grid: GridSession, out: Path, *, width: int, height: int, flowing: bool) -> None:
     """Draw the newest markers into a PNG file.
 
     Args:

@@ -15,7 +15,7 @@ from typing import Any
 
 from apis_bringup import run_lock
 from apis_bringup.errors import CommandError, usage_error
-from apis_bringup.look import STARTS_WITHIN_S, STORE, Grid
+from apis_bringup.queries import STARTS_WITHIN_S, STORE, GridSession
 
 __all__ = ["due_time", "schedules", "set_schedule"]
 
@@ -23,7 +23,7 @@ WHO = "apisctl"
 BUSY_S = 5.0  # wall; how long another writer may take
 
 
-def schedules(grid: Grid) -> list[dict[str, Any]]:
+def schedules(grid: GridSession) -> list[dict[str, Any]]:
     """The Soft stops that are still to come, the next one first."""
     with _store() as store:
         rows = store.execute("SELECT unit, due, who FROM schedule ORDER BY due").fetchall()
@@ -33,7 +33,7 @@ def schedules(grid: Grid) -> list[dict[str, Any]]:
     ]
 
 
-def set_schedule(grid: Grid, unit_id: str | None, at: str | None) -> None:
+def set_schedule(grid: GridSession, unit_id: str | None, at: str | None) -> None:
     """Have a unit, or the whole cluster, stop softly later; an earlier order for it is replaced.
 
     Args:

@@ -12,7 +12,7 @@ pytest.importorskip("apis_interfaces.msg", reason="needs the ROS environment")
 
 from apis_bringup import run_lock, schedule
 from apis_bringup.errors import CommandError
-from apis_bringup.look import Grid
+from apis_bringup.queries import GridSession
 from apis_core.errors import ConfigError
 
 NOW = datetime(2026, 11, 22, 21, 5, tzinfo=ZoneInfo("Asia/Tokyo"))
@@ -40,10 +40,10 @@ def test_what_is_no_time_or_past_is_refused(text):
 
 
 @pytest.fixture
-def grid(tmp_path, monkeypatch) -> Grid:
+def grid(tmp_path, monkeypatch) -> GridSession:
     running = run_lock.RunningGrid("village", ("E001",), str(tmp_path), "http://127.0.0.1:1")
     monkeypatch.setattr(run_lock, "find", lambda: running)
-    return Grid(None)
+    return GridSession(None)
 
 
 def test_a_schedule_is_shown_and_cleared(grid, tmp_path):

@@ -13,7 +13,7 @@ pytest.importorskip("apis_interfaces.msg", reason="needs the ROS environment")
 
 from builtin_interfaces.msg import Time
 
-from apis_bringup import look, run_lock, tables
+from apis_bringup import queries, run_lock, tables
 from apis_bringup.observer import GridObserver
 from apis_interfaces.msg import ConverterState, UnitStatus
 
@@ -30,9 +30,9 @@ def test_a_unit_is_waited_for_while_its_grid_starts_and_not_for_ever(tmp_path, m
     assert 0.0 <= run_lock.age_s(new) < 10.0
 
     monkeypatch.setattr(run_lock, "find", lambda: new)
-    assert look.Grid(None).joined_within_s > look.STARTS_WITHIN_S - 10.0
+    assert queries.GridSession(None).joined_within_s > queries.STARTS_WITHIN_S - 10.0
     monkeypatch.setattr(run_lock, "find", lambda: old)
-    assert look.Grid(None).joined_within_s == look.JOINED_WITHIN_S
+    assert queries.GridSession(None).joined_within_s == queries.JOINED_WITHIN_S
 
 
 def test_several_are_heard_out():
@@ -75,11 +75,11 @@ def said(unit_id: str, at_s: int, read_s: int, **fields: object) -> UnitStatus:
 def elsewhere(monkeypatch):
     """A grid that was not started here: nothing is known of it but what it says."""
     monkeypatch.setattr(run_lock, "find", lambda: None)
-    return look.Grid("village")
+    return queries.GridSession("village")
 
 
 def rows(grid, observer):
-    return {record["unit_id"]: record for record in look._status_records(grid, observer)}
+    return {record["unit_id"]: record for record in queries._status_records(grid, observer)}
 
 
 def test_every_member_has_a_row_also_one_that_is_not_heard(elsewhere, capsys):

@@ -11,9 +11,9 @@ import typer
 from apis_bringup.cli_options import RECORDING_NAME, AsJson, Cluster, Overwrite, finite, show
 from apis_bringup.errors import CommandError
 
-__all__ = ["look_app"]
+__all__ = ["query_app"]
 
-look_app = typer.Typer(rich_markup_mode=None)
+query_app = typer.Typer(rich_markup_mode=None)
 
 Wh = Annotated[float, typer.Option("--energy-wh", min=0.001, max=100_000.0, help="How much. [Wh]")]
 
@@ -29,25 +29,25 @@ def _unit_ids() -> list[str]:
 UnitId = Annotated[str, typer.Argument(metavar="UNIT", autocompletion=_unit_ids)]
 
 
-@look_app.command()
+@query_app.command()
 def status(
     watch: Annotated[bool, typer.Option("--watch", help="Again and again, until Ctrl-C.")] = False,
     cluster: Cluster = None,
     as_json: AsJson = False,
 ) -> None:
     """Show how every unit is."""
-    from apis_bringup import look, tables
+    from apis_bringup import queries, tables
 
-    grid = look.Grid(cluster)
+    grid = queries.GridSession(cluster)
     if watch:
-        look.watch(grid, as_json=as_json)
+        queries.watch(grid, as_json=as_json)
     else:
-        show(look.status(grid), as_json, tables.units)
+        show(queries.status(grid), as_json, tables.units)
         if not as_json:
             print(grid.authenticator)
 
 
-@look_app.command()
+@query_app.command()
 def units(
     unit: Annotated[
         str | None,
@@ -57,12 +57,12 @@ def units(
     as_json: AsJson = False,
 ) -> None:
     """Show every unit's battery, house and converter."""
-    from apis_bringup import look, tables
+    from apis_bringup import queries, tables
 
-    show(look.units(look.Grid(cluster), unit), as_json, tables.unit_details)
+    show(queries.units(queries.GridSession(cluster), unit), as_json, tables.unit_details)
 
 
-@look_app.command()
+@query_app.command()
 def deals(
     unit: Annotated[
         str | None,
@@ -90,9 +90,9 @@ def deals(
     as_json: AsJson = False,
 ) -> None:
     """Show the deals: those under way, and past ones as the dashboard has kept them."""
-    from apis_bringup import look, past_deals, tables
+    from apis_bringup import past_deals, queries, tables
 
-    found = look.deals(look.Grid(cluster), unit_id=unit, state=state, days=days)
+    found = queries.deals(queries.GridSession(cluster), unit_id=unit, state=state, days=days)
     if files is not None:
         try:
             print(f"{past_deals.write_files(found, files)} deals are in {files}")
@@ -104,15 +104,15 @@ def deals(
         show(found, as_json, tables.deals)
 
 
-@look_app.command()
+@query_app.command()
 def faults(cluster: Cluster = None, as_json: AsJson = False) -> None:
     """Show the faults that were reported, and which are not over."""
-    from apis_bringup import look, tables
+    from apis_bringup import queries, tables
 
-    show(look.faults(look.Grid(cluster)), as_json, tables.faults)
+    show(queries.faults(queries.GridSession(cluster)), as_json, tables.faults)
 
 
-@look_app.command()
+@query_app.command()
 def mode(
     mode: Annotated[
         Literal["run", "soft-stop", "force-stop", "manual", "unset"],
@@ -126,13 +126,13 @@ def mode(
     as_json: AsJson = False,
 ) -> None:
     """Order an operation mode, and wait until it is in force."""
-    from apis_bringup import look
+    from apis_bringup import queries
 
-    text, modes = look.set_mode(look.Grid(cluster, orders=True), mode, unit)
+    text, modes = queries.set_mode(queries.GridSession(cluster, orders=True), mode, unit)
     print(json.dumps(modes, indent=1) if as_json else text)
 
 
-@look_app.command()
+@query_app.command()
 def deal(
     giver: UnitId,
     taker: UnitId,
@@ -147,13 +147,13 @@ def deal(
     as_json: AsJson = False,
 ) -> int:
     """Make a deal by hand and show how it goes; Ctrl-C ends it in order."""
-    from apis_bringup import look, manual_deal
+    from apis_bringup import manual_deal, queries
 
     wish = manual_deal.Wish(giver, taker, energy_wh, current_a, price)
-    return manual_deal.make_deal(look.Grid(cluster, orders=True), wish, as_json=as_json)
+    return manual_deal.make_deal(queries.GridSession(cluster, orders=True), wish, as_json=as_json)
 
 
-@look_app.command()
+@query_app.command()
 def schedule(
     at: Annotated[
         str | None,
@@ -167,19 +167,19 @@ def schedule(
     as_json: AsJson = False,
 ) -> None:
     """Order a Soft stop for later, or show those that are to come."""
-    from apis_bringup import look, tables
+    from apis_bringup import queries, tables
     from apis_bringup import schedule as keeper
     from apis_bringup.errors import usage_error
 
     if at is not None and clear:
         raise usage_error("--at", at, "and --clear exclude each other")
-    grid = look.Grid(None)
+    grid = queries.GridSession(None)
     if at is not None or clear:
         keeper.set_schedule(grid, unit, at)
     show(keeper.schedules(grid), as_json, tables.schedules)
 
 
-@look_app.command()
+@query_app.command()
 def echo(
     topic: Annotated[str, typer.Argument(help="Such as deals, e001/status or /clock.")],
     once: Annotated[bool, typer.Option("--once", help="One message only.")] = False,
@@ -187,17 +187,17 @@ def echo(
     cluster: Cluster = None,
 ) -> None:
     """Print what is said on a topic, until Ctrl-C."""
-    from apis_bringup import look
+    from apis_bringup import queries
 
-    look.echo(look.Grid(cluster), topic, once=once, as_json=as_json)
+    queries.echo(queries.GridSession(cluster), topic, once=once, as_json=as_json)
 
 
-@look_app.command()
+@query_app.command()
 def topics(cluster: Cluster = None, as_json: AsJson = False) -> None:
     """List the topics of the graph and their types."""
-    from apis_bringup import look
+    from apis_bringup import queries
 
-    found = look.topics(look.Grid(cluster))
+    found = queries.topics(queries.GridSession(cluster))
     if as_json:
         print(json.dumps(found, indent=1))
     else:
@@ -205,7 +205,7 @@ def topics(cluster: Cluster = None, as_json: AsJson = False) -> None:
             print(f"{name}  [{type_name}]")
 
 
-@look_app.command()
+@query_app.command()
 def scene(
     out: Annotated[Path, typer.Option(help="PNG file.")] = Path("docs/images/scene.png"),
     width: Annotated[int, typer.Option(min=320, help="Of the picture. [px]")] = 1440,
@@ -216,14 +216,14 @@ def scene(
     cluster: Cluster = None,
 ) -> None:
     """Draw what RViz would show of a grid that runs with --markers."""
-    from apis_bringup import look
+    from apis_bringup import queries
     from apis_bringup.scene import draw_scene
 
-    draw_scene(look.Grid(cluster), out, width=width, height=height, flowing=flowing)
+    draw_scene(queries.GridSession(cluster), out, width=width, height=height, flowing=flowing)
     print(f"picture: {out}")
 
 
-@look_app.command()
+@query_app.command()
 def record(
     file: Annotated[Path, typer.Argument(help=RECORDING_NAME)],
     overwrite: Overwrite = False,

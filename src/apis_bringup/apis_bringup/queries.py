@@ -31,7 +31,7 @@ from apis_signing import operator_authenticator
 
 __all__ = [
     "MODES",
-    "Grid",
+    "GridSession",
     "deals",
     "echo",
     "faults",
@@ -62,7 +62,7 @@ MODES = {
 }
 
 
-class Grid:
+class GridSession:
     """The grid that a command is about: the one that runs here, or one on the network."""
 
     def __init__(self, cluster: str | None, *, orders: bool = False) -> None:
@@ -116,14 +116,14 @@ class Grid:
             yield observer
 
 
-def status(grid: Grid) -> list[dict[str, Any]]:
+def status(grid: GridSession) -> list[dict[str, Any]]:
     """How every unit is; a unit of the run that does not answer has only its id."""
     with grid.observe() as observer:
         observer.wait_for(lambda: observer.clock_moves, within_s=SETTLES_WITHIN_S)
         return _status_records(grid, observer)
 
 
-def watch(grid: Grid, *, as_json: bool) -> None:
+def watch(grid: GridSession, *, as_json: bool) -> None:
     """Show how every unit is and which deals run, again and again, until Ctrl-C."""
     with grid.observe() as observer, tables.live() as show:
         while True:
@@ -139,7 +139,7 @@ def watch(grid: Grid, *, as_json: bool) -> None:
             observer.wait_for(lambda: False, within_s=WATCH_PERIOD_S)
 
 
-def units(grid: Grid, unit_id: str | None) -> list[dict[str, Any]]:
+def units(grid: GridSession, unit_id: str | None) -> list[dict[str, Any]]:
     """Battery, house and converter of every unit, or of one.
 
     Raises:
@@ -160,7 +160,7 @@ def units(grid: Grid, unit_id: str | None) -> list[dict[str, Any]]:
         ]
 
 
-def faults(grid: Grid) -> list[dict[str, Any]]:
+def faults(grid: GridSession) -> list[dict[str, Any]]:
     """The faults that were reported, oldest first; `is_present` = the unit still reports it."""
     with grid.observe() as observer:
         # Each unit tells of its own, and an operator's program of what it reported: one by one.
@@ -174,7 +174,7 @@ def faults(grid: Grid) -> list[dict[str, Any]]:
     return sorted(records, key=lambda record: record["at"] or "")
 
 
-def _status_records(grid: Grid, observer: GridObserver) -> list[dict[str, Any]]:
+def _status_records(grid: GridSession, observer: GridObserver) -> list[dict[str, Any]]:
     """A record for every unit of the run and every member that another unit knows of."""
     with observer.changed:
         statuses = dict(observer.statuses)
@@ -223,7 +223,7 @@ def _clock_text(now_s: float | None, zone: tzinfo) -> str:
 
 
 def deals(
-    grid: Grid, *, unit_id: str | None = None, state: str | None = None, days: float = 0.0
+    grid: GridSession, *, unit_id: str | None = None, state: str | None = None, days: float = 0.0
 ) -> list[dict[str, Any]]:
     """The deals that the grid masters still tell of and those that the dashboard has kept.
 
@@ -253,7 +253,9 @@ def deals(
     return chosen_deals(past, present, now_s=now_s, unit_id=unit_id, state=state, days=days)
 
 
-def set_mode(grid: Grid, mode: str, unit_id: str | None) -> tuple[str, list[dict[str, Any]]]:
+def set_mode(
+    grid: GridSession, mode: str, unit_id: str | None
+) -> tuple[str, list[dict[str, Any]]]:
     """Order an operation mode and wait until it is in force.
 
     Args:
@@ -301,14 +303,14 @@ def set_mode(grid: Grid, mode: str, unit_id: str | None) -> tuple[str, list[dict
     return text, [{"unit_id": unit, "mode": its_mode} for unit, its_mode in modes.items()]
 
 
-def topics(grid: Grid) -> dict[str, str]:
+def topics(grid: GridSession) -> dict[str, str]:
     """Type by name of all topics of the graph, as soon as the grid's are among them."""
     with Graph(grid.cluster) as graph:
         _wait_for_topics(grid, graph, {f"{graph.namespace}/deals"})
         return dict(sorted(graph.topics().items()))
 
 
-def echo(grid: Grid, topic: str, *, once: bool, as_json: bool) -> None:
+def echo(grid: GridSession, topic: str, *, once: bool, as_json: bool) -> None:
     """Print what is said on a topic, until Ctrl-C, or once.
 
     Raises:
@@ -336,7 +338,7 @@ def echo(grid: Grid, topic: str, *, once: bool, as_json: bool) -> None:
             pass
 
 
-def _wait_for_topics(grid: Grid, graph: Graph, names: set[str]) -> bool:
+def _wait_for_topics(grid: GridSession, graph: Graph, names: set[str]) -> bool:
     """Wait until these topics are in the graph."""
     # The graph does not tell of its changes: have the condition looked at now and then.
     graph.every(0.1, lambda: None)
