@@ -128,7 +128,7 @@ class Scene:
         self._warning = warning
 
     def _deal_in(self, phase: Phase) -> Deal | None:
-        for unit in self._cluster.snapshots():
+        for unit in self._cluster.agents.values():
             for deal in unit.grid_master.deals.values() if unit.grid_master else ():
                 if deal.phase is phase:
                     return deal.deal

@@ -25,7 +25,8 @@ class Held(DealBench):
 
     def _watch(self) -> None:
         super()._watch()
-        masters = [unit.grid_master for unit in self.snapshots() if unit.grid_master is not None]
+        units = self.agents.values()
+        masters = [unit.grid_master for unit in units if unit.grid_master is not None]
         stage = masters[0].reference_stage if masters else Stage.OFF
         self.starts += stage is Stage.ACTIVATING and self._stage is not stage
         self._stage = stage
