@@ -16,17 +16,23 @@ from dataclasses import replace
 from pathlib import Path
 from random import Random
 
-from apis_core.deal import DealMachine, Phase
-from apis_core.election import Election, Role
-from apis_core.energy_limit import Sample
+from apis_core.cluster.election import Election, Role
+from apis_core.config.policy import parse_policy
+from apis_core.config.timing import Timing
+from apis_core.converter.energy_limit import Sample
 from apis_core.events import Broadcast, Call, Effect
-from apis_core.messages import ControlReply, ConverterReading, Deal, GridMasterClaim, LeaseGrant
-from apis_core.pending_orders import PendingOrders
-from apis_core.policy import parse_policy
-from apis_core.timing import Timing
-from apis_core.types import ControlError, ControlOperation, ConverterMode, StopCause
-from apis_core.units import NEVER_NS, SECOND_NS
-from apis_core.voltage_reference import Stage, VoltageReference
+from apis_core.grid_master.deal import DealMachine, Phase
+from apis_core.grid_master.pending_orders import PendingOrders
+from apis_core.grid_master.voltage_reference import Stage, VoltageReference
+from apis_core.model.messages import (
+    ControlReply,
+    ConverterReading,
+    Deal,
+    GridMasterClaim,
+    LeaseGrant,
+)
+from apis_core.model.types import ControlError, ControlOperation, ConverterMode, StopCause
+from apis_core.model.units import NEVER_NS, SECOND_NS
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "docs" / "state-diagrams.md"
@@ -47,7 +53,8 @@ edit. A label says what brings the change about.
 DEAL_TEXT = """\
 ## A deal, as the grid master runs it
 
-`Phase` in [`deal.py`](../src/apis_core/apis_core/deal.py). *Answer* is what a unit said to an
+`Phase` in [`deal.py`](../src/apis_core/apis_core/grid_master/deal.py).
+*Answer* is what a unit said to an
 order, *time* is that something did not come in time (an answer, or the end of the phase), *abort*
 the grid master's wish to end it, *bus* what the grid master did with the bus for it, *reference*
 a reading of the unit that holds the bus, *adopt* that a new grid master goes on with it.
@@ -55,14 +62,16 @@ a reading of the unit that holds the bus, *adopt* that a new grid master goes on
 BUS_TEXT = """\
 ## The voltage of the bus, as the grid master steers it
 
-`Stage` in [`voltage_reference.py`](../src/apis_core/apis_core/voltage_reference.py). *Deals* is
+`Stage` in [`voltage_reference.py`](../src/apis_core/apis_core/grid_master/voltage_reference.py).
+*Deals* is
 what the deals ask for: a bus, another unit to hold it, its end. *Adopt* is that a new grid master
 goes on with a bus that is up.
 """
 ELECTION_TEXT = """\
 ## A unit in the election
 
-`Role` in [`election.py`](../src/apis_core/apis_core/election.py). *Claim* is a message of one who
+`Role` in [`election.py`](../src/apis_core/apis_core/cluster/election.py).
+*Claim* is a message of one who
 leads or wants to, *grant* an answer to our own claim, *time* a wake-up of our own, *end* the end
 of the process.
 """

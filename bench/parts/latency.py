@@ -95,7 +95,7 @@ def measure_grid(domain: int) -> list[dict[str, float]]:
 
 def _grid_file(folder: Path, cluster: str) -> Path:
     """Two houses that lose nothing, and deals of 1 Wh."""
-    from apis_core.jsonc import parse_object
+    from apis_core.config.jsonc import parse_object
 
     policy, _ = parse_object((CONFIG / "policy.json").read_text(), "policy.json")
     policy |= {"memberUnitIds": [GIVER, TAKER], "largeCapacityUnitIds": []}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import reduce
 from operator import xor
 
-from apis_core.types import Alarm, ConverterMode
+from apis_core.model.types import Alarm, ConverterMode
 from apis_driver.device import DcdcRating, DcdcSetpoints, DcdcStatus, DeadMan
 from apis_driver.errors import (
     BadChecksum,

@@ -378,7 +378,7 @@ def test_what_the_core_must_not_do_is_noticed(source):
         "from random import Random\nx = Random(1).random()",
         "import random\nx = random.Random(1)",
         "from datetime import datetime\nx = datetime.fromisoformat('2020-01-01')",
-        "from apis_core.units import SECOND_NS",
+        "from apis_core.model.units import SECOND_NS",
         "class Ledger:\n    def open(self): ...\nLedger().open()",
     ],
 )
@@ -390,7 +390,7 @@ def test_what_the_core_may_do_is_not(source):
     ("package", "source", "is_bad"),
     [
         ("apis_core", "import apis_control", True),
-        ("apis_control", "from apis_core.units import SECOND_NS", True),
+        ("apis_control", "from apis_core.model.units import SECOND_NS", True),
         ("apis_node", "from apis_driver import node", True),
         ("apis_node", "def f():\n    from apis_emulator import node", True),
         ("apis_node", "from apis_core import agent", False),

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from apis_core import messages, types
+from apis_core.model import messages, types
 
 PACKAGE = Path(__file__).resolve().parents[2] / "src" / "apis_interfaces"
 FILES = sorted(

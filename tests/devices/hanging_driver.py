@@ -10,7 +10,7 @@ import ctypes
 import sys
 import time
 
-from apis_core.types import ConverterMode
+from apis_core.model.types import ConverterMode
 from apis_driver.devices.eza2500 import Eza2500, Eza2500Settings
 from apis_driver.errors import DeadManFired
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from apis_core.types import ConverterMode as Mode
+from apis_core.model.types import ConverterMode as Mode
 
 SCRIPT = Path(__file__).with_name("hanging_driver.py")
 HOLD_S, HANG_S = 1.0, 5.0

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from apis_core.types import Alarm
-from apis_core.types import ConverterMode as Mode
+from apis_core.model.types import Alarm
+from apis_core.model.types import ConverterMode as Mode
 from apis_driver.errors import DeviceTimeout, PortError
 
 

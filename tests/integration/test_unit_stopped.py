@@ -17,7 +17,7 @@ from apis_bringup.graph import Graph
 from apis_bringup.observer import GridObserver
 from apis_bringup.overrides import Overrides
 from apis_bringup.session import GridOptions, PreparedGrid, _child_environment, _command, prepare
-from apis_core.agent import AgentSettings
+from apis_core.unit.agent import AgentSettings
 from apis_interfaces.msg import ConverterState, Deal, OperationMode
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.timeout(240)]

@@ -11,19 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from apis_core import (
-    agent,
-    converter,
-    deal,
-    election,
-    gateway,
-    grid_master,
-    ledger,
-    persisted_state,
-    self_check,
-)
-from apis_core.types import ConverterMode
-from apis_core.units import NEVER_NS
+from apis_core.cluster import election
+from apis_core.converter import energy_ledger, manager
+from apis_core.grid_master import deal, grid_master
+from apis_core.model.types import ConverterMode
+from apis_core.model.units import NEVER_NS
+from apis_core.trading import shared_battery
+from apis_core.unit import agent, persisted_state
 from apis_emulator import driver, orders
 from apis_emulator.virtual.run import Case, Outcome, run
 
@@ -75,12 +69,12 @@ def _original(owner: Any, name: str) -> Callable[..., Any]:
     return function
 
 
-_reference_order = _original(converter.ConverterManager, "_reference_order")
+_reference_order = _original(manager.ConverterManager, "_reference_order")
 _abort = _original(deal.DealMachine, "abort")
 _take_counts = _original(deal.DealMachine, "_take_counts")
 _persisted_state_add = _original(persisted_state.PersistedState, "add")
 _change_mode = orders._change_mode
-_share_out = ledger._share_out
+_share_out = energy_ledger._share_out
 
 
 def _without_droop(self: Any, request: Any) -> Any:
@@ -134,26 +128,26 @@ MUTANTS = (
     ),
     _mutant(
         "the bus is handed over without droop",
-        (converter.ConverterManager, "_reference_order", _without_droop),
+        (manager.ConverterManager, "_reference_order", _without_droop),
         (orders, "_must_be_free", lambda *_: None),
         seed=1,
         profile="calm",
     ),
     _mutant(
         "energy is counted with the wrong sign",
-        (ledger, "_share_out", _wrong_sign),
+        (energy_ledger, "_share_out", _wrong_sign),
         seed=0,
         profile="calm",
     ),
     _mutant(
         "energy is booked twice, on both sides",
-        (ledger, "_share_out", _twice),
+        (energy_ledger, "_share_out", _twice),
         seed=0,
         profile="calm",
     ),
     _mutant(
         "a converter that does not do what it is told is trusted",
-        (self_check, "dynamic_violation", lambda *_, **__: None),
+        (self_monitor, "dynamic_violation", lambda *_, **__: None),
         seed=22,
         profile="hardware",
         units=8,
@@ -193,7 +187,7 @@ MUTANTS = (
     ),
     _mutant(
         "nobody looks whether the bus is free",
-        (converter.ConverterManager, "_bus_in_the_way", lambda *_: ""),
+        (manager.ConverterManager, "_bus_in_the_way", lambda *_: ""),
         (orders, "_must_be_free", lambda *_: None),
         seed=12,
         profile="partition",
@@ -220,13 +214,13 @@ MUTANTS = (
     ),
     _mutant(
         "the other unit of a battery is not asked",
-        (gateway.Gateway, "_direction_of", lambda *_: None),
+        (shared_battery.Gateway, "_direction_of", lambda *_: None),
         seed=0,
         profile="gateway",
     ),
     _mutant(
         "a direction of a battery is never given back",
-        (gateway.Gateway, "give_back", lambda *_: []),
+        (shared_battery.Gateway, "give_back", lambda *_: []),
         seed=0,
         profile="gateway",
     ),

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from simulated_cluster import SimulatedCluster
 
-from apis_core.deal import Phase
 from apis_core.events import Received
-from apis_core.messages import Deal, OperationModeOrder
-from apis_core.types import ConverterMode, OperationMode, StopCause
-from apis_core.units import s_from_ns
+from apis_core.grid_master.deal import Phase
+from apis_core.model.messages import Deal, OperationModeOrder
+from apis_core.model.types import ConverterMode, OperationMode, StopCause
+from apis_core.model.units import s_from_ns
 
 RULE = "----"
 _DEAL_ID = re.compile(r"\bE\d+-[0-9a-f]{16}\b")

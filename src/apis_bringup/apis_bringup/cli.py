@@ -36,7 +36,7 @@ from apis_bringup.cli_query import query_app
 from apis_bringup.cli_world import world_app
 from apis_bringup.errors import CommandError
 from apis_bringup.signals import obey_signals
-from apis_core.errors import ApisError, ConfigError
+from apis_core.model.errors import ApisError, ConfigError
 
 __all__ = ["app", "main"]
 

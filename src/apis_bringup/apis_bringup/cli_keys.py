@@ -48,7 +48,7 @@ def new(
 @keys_app.command()
 def check(folder: Folder) -> None:
     """Say whose keys a folder has, and what is wrong with them."""
-    from apis_core.errors import ConfigError, Problem
+    from apis_core.model.errors import ConfigError, Problem
     from apis_signing import Role, read_keys
 
     keys = read_keys(folder)

@@ -12,7 +12,7 @@ from apis_bringup.errors import CommandError
 from apis_bringup.graph import Graph
 from apis_bringup.queries import GridSession
 from apis_bringup.yaml_text import load_yaml
-from apis_core.errors import ConfigError, Problem
+from apis_core.model.errors import ConfigError, Problem
 from apis_interfaces.srv import EmulatorControl, InjectFault
 from apis_signing.files import read_text
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from apis_core.errors import ApisError, ConfigError, Problem
+from apis_core.model.errors import ApisError, ConfigError, Problem
 
 __all__ = ["CancelledError", "CommandError", "usage_error"]
 

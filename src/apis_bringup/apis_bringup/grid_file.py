@@ -25,7 +25,10 @@ from apis_bringup.named_files import NamedFiles
 from apis_bringup.overrides import NO_OVERRIDES, Overrides
 from apis_bringup.processes import NO_EXTRAS, Extras, Replay, RunFolder, node_parameters
 from apis_bringup.yaml_text import load_yaml, quoted_yaml
-from apis_core.errors import ConfigError, Problem
+from apis_core.config.hardware import Hardware, parse_hardware
+from apis_core.config.jsonc import parse_object
+from apis_core.config.policy import Policy, parse_policy, replace_members
+from apis_core.config.scenario import parse_scenario
 from apis_core.grid import (
     GridDescription,
     House,
@@ -37,10 +40,7 @@ from apis_core.grid import (
     with_http_ports,
     with_unit_count,
 )
-from apis_core.hardware import Hardware, parse_hardware
-from apis_core.jsonc import parse_object
-from apis_core.policy import Policy, parse_policy, replace_members
-from apis_core.scenario import parse_scenario
+from apis_core.model.errors import ConfigError, Problem
 from apis_signing import Role, read_keys
 from apis_signing.files import read_text
 

@@ -10,10 +10,10 @@ from datetime import datetime
 from pathlib import Path
 
 from apis_bringup.named_files import NamedFiles
-from apis_core.errors import ConfigError, Problem
+from apis_core.config.policy import Policy
 from apis_core.grid import GridDescription, RealHardware
-from apis_core.policy import Policy
-from apis_core.units import FIRST_TIME_S, LAST_TIME_S
+from apis_core.model.errors import ConfigError, Problem
+from apis_core.model.units import FIRST_TIME_S, LAST_TIME_S
 
 __all__ = [
     "access_problems",

@@ -7,7 +7,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from apis_core.ledger import Receipt
+from apis_core.model.receipt import Receipt
 
 __all__ = ["read_receipts"]
 

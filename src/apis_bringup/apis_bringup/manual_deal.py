@@ -21,7 +21,7 @@ from apis_bringup.graph import Graph
 from apis_bringup.plain import constant_name
 from apis_bringup.queries import APPEARS_WITHIN_S, STARTS_WITHIN_S, GridSession
 from apis_bringup.records import deal_record
-from apis_core.negotiation import why_no_deal_size
+from apis_core.trading.negotiation import why_no_deal_size
 from apis_interfaces.action import Interchange
 from apis_interfaces.msg import Deal
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from apis_core.errors import ConfigError, Problem
-from apis_core.jsonc import unsendable
+from apis_core.config.jsonc import unsendable
+from apis_core.model.errors import ConfigError, Problem
 from apis_signing.files import read_text
 
 __all__ = ["NamedFiles"]

@@ -11,10 +11,10 @@ from typing import Any
 from apis_bringup.recording_file import recording_file
 from apis_bringup.roles import Role
 from apis_bringup.run_lock import domain_id
-from apis_core.errors import ConfigError, Problem
+from apis_core.config.policy import Policy
+from apis_core.config.timing import BUS_DOWN_S, stop_limit_wall_s
 from apis_core.grid import GridDescription, UnitEntry
-from apis_core.policy import Policy
-from apis_core.timing import BUS_DOWN_S, stop_limit_wall_s
+from apis_core.model.errors import ConfigError, Problem
 
 __all__ = [
     "NO_EXTRAS",

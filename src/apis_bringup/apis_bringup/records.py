@@ -11,7 +11,7 @@ from builtin_interfaces.msg import Time
 
 from apis_bringup.observer import Step
 from apis_bringup.plain import constant_name, iso_time, to_plain
-from apis_core.ledger import Receipt
+from apis_core.model.receipt import Receipt
 from apis_interfaces.msg import (
     ConverterState,
     Deal,

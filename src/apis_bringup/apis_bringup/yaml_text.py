@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from apis_core.errors import ConfigError, Problem
-from apis_core.jsonc import MAX_DEPTH, number, unsendable
+from apis_core.config.jsonc import MAX_DEPTH, number, unsendable
+from apis_core.model.errors import ConfigError, Problem
 
 __all__ = ["load_yaml", "quoted_yaml"]
 

@@ -12,10 +12,10 @@ import yaml
 from apis_bringup.grid_file import resolve, write_run_folder
 from apis_bringup.overrides import Overrides
 from apis_bringup.processes import RunFolder
-from apis_core.errors import ConfigError
+from apis_core.config.hardware import parse_hardware
+from apis_core.config.policy import parse_policy
 from apis_core.grid import parse_grid
-from apis_core.hardware import parse_hardware
-from apis_core.policy import parse_policy
+from apis_core.model.errors import ConfigError
 
 
 def problems(path: Path, overrides: Overrides = Overrides()) -> list[str]:  # noqa: B008

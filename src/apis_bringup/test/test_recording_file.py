@@ -9,7 +9,7 @@ from mcap.writer import Writer
 
 from apis_bringup.recording import recorded_grid
 from apis_bringup.recording_file import recorded_file, recording_file
-from apis_core.errors import ConfigError
+from apis_core.model.errors import ConfigError
 
 
 def test_a_name_without_a_suffix_is_a_folder_as_of_rosbag2(tmp_path):

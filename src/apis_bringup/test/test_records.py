@@ -14,8 +14,8 @@ from apis_bringup.journal_reader import read_receipts
 from apis_bringup.observer import Step
 from apis_bringup.records import book_records, phase_records
 from apis_core.events import DealClosed, LocalModeSet
-from apis_core.ledger import Receipt
-from apis_core.types import OperationMode
+from apis_core.model.receipt import Receipt
+from apis_core.model.types import OperationMode
 from apis_interfaces.msg import Deal
 
 pytestmark = pytest.mark.ros

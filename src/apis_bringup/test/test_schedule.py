@@ -13,7 +13,7 @@ pytest.importorskip("apis_interfaces.msg", reason="needs the ROS environment")
 from apis_bringup import run_lock, schedule
 from apis_bringup.errors import CommandError
 from apis_bringup.queries import GridSession
-from apis_core.errors import ConfigError
+from apis_core.model.errors import ConfigError
 
 NOW = datetime(2026, 11, 22, 21, 5, tzinfo=ZoneInfo("Asia/Tokyo"))
 UTC_OFFSET = "+09:00"

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from apis_bringup.yaml_text import load_yaml, quoted_yaml
-from apis_core.errors import ConfigError
+from apis_core.model.errors import ConfigError
 
 
 def why_not(text: str) -> str:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from apis_core.hardware import Hardware
-from apis_core.ledger import Receipt
-from apis_core.messages import (
+from apis_core.config.hardware import Hardware
+from apis_core.config.policy import Policy
+from apis_core.config.scenario import Scenario
+from apis_core.model.messages import (
     BatteryReading,
     ControlReply,
     ControlRequest,
@@ -25,9 +26,8 @@ from apis_core.messages import (
     Message,
     SubmitReply,
 )
-from apis_core.policy import Policy
-from apis_core.scenario import Scenario
-from apis_core.types import Direction, InterchangeError, OperationMode, UnitId
+from apis_core.model.receipt import Receipt
+from apis_core.model.types import Direction, InterchangeError, OperationMode, UnitId
 
 __all__ = [
     "Answer",

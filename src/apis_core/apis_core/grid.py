@@ -24,9 +24,9 @@ from pydantic import (
     model_validator,
 )
 
-from apis_core.error_messages import problems_from_pydantic
-from apis_core.errors import ConfigError, Problem
-from apis_core.validation import Flag, Number, UnitIdText, Whole
+from apis_core.config.error_messages import problems_from_pydantic
+from apis_core.config.validation import Flag, Number, UnitIdText, Whole
+from apis_core.model.errors import ConfigError, Problem
 
 __all__ = [
     "MAX_UNITS",

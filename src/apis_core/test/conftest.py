@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from apis_core.converter import ConverterManager
-from apis_core.hardware import Hardware, parse_hardware
-from apis_core.policy import Policy, parse_policy
-from apis_core.scenario import Section, parse_scenario
+from apis_core.config.hardware import Hardware, parse_hardware
+from apis_core.config.policy import Policy, parse_policy
+from apis_core.config.scenario import Section, parse_scenario
+from apis_core.converter.manager import ConverterManager
 
 HERE = Path(__file__).resolve().parent
 DATA = HERE / "data"

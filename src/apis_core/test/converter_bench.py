@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from apis_core.events import Command
-from apis_core.messages import (
+from apis_core.model.messages import (
     ControlRequest,
     ConverterOperation,
     ConverterOrder,
@@ -11,8 +11,8 @@ from apis_core.messages import (
     ConverterReply,
     Deal,
 )
-from apis_core.types import ControlError, ControlOperation, ConverterMode, Direction
-from apis_core.units import SECOND_NS as S
+from apis_core.model.types import ControlError, ControlOperation, ConverterMode, Direction
+from apis_core.model.units import SECOND_NS as S
 
 CHARGE, DISCHARGE = Direction.CHARGE, Direction.DISCHARGE
 Op, M = ControlOperation, ConverterMode

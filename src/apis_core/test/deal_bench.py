@@ -12,16 +12,16 @@ from dataclasses import replace
 from simulated_cluster import SimulatedCluster
 
 from apis_core.events import Answered, Asked, DealClosed, DealWanted, Event
-from apis_core.messages import (
+from apis_core.grid_master.snapshot import GridMasterSnapshot
+from apis_core.model.messages import (
     ControlReply,
     ControlRequest,
     ConverterOrder,
     ConverterReply,
     Deal,
 )
-from apis_core.snapshot import GridMasterSnapshot
-from apis_core.types import ConverterMode, DealState, Direction, OperationMode
-from apis_core.units import s_from_ns
+from apis_core.model.types import ConverterMode, DealState, Direction, OperationMode
+from apis_core.model.units import s_from_ns
 
 SOCS = {"E001": 0.9, "E002": 0.5, "E003": 0.5, "E004": 0.9}
 CAPACITY_A = 2.3

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from apis_core.deal import DealMachine, Phase
-from apis_core.energy_limit import Sample
+from apis_core.config.timing import DealTiming
+from apis_core.converter.energy_limit import Sample
 from apis_core.events import Call
-from apis_core.messages import ControlReply, ConverterReading, Deal
-from apis_core.pending_orders import DealTiming
-from apis_core.types import ControlOperation, ConverterMode, StopCause
-from apis_core.units import SECOND_NS
+from apis_core.grid_master.deal import DealMachine, Phase
+from apis_core.model.messages import ControlReply, ConverterReading, Deal
+from apis_core.model.types import ControlOperation, ConverterMode, StopCause
+from apis_core.model.units import SECOND_NS
 
 S = SECOND_NS
 TIMING = DealTiming(

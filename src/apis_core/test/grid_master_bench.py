@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from random import Random
 
+from apis_core.config.timing import Timing
 from apis_core.events import Answer, Broadcast, Call, Raise
-from apis_core.grid_master import GridMaster
-from apis_core.messages import ControlReply, ConverterReading, Deal, Fault, UnitStatus
-from apis_core.timing import Timing
-from apis_core.types import (
+from apis_core.grid_master.grid_master import GridMaster
+from apis_core.model.messages import ControlReply, ConverterReading, Deal, Fault, UnitStatus
+from apis_core.model.types import (
     ControlOperation,
     ConverterMode,
     DealState,
@@ -17,7 +17,7 @@ from apis_core.types import (
     FaultLevel,
     OperationMode,
 )
-from apis_core.units import SECOND_NS
+from apis_core.model.units import SECOND_NS
 
 S = SECOND_NS
 NOW_NS = 1_000 * S

@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
-from apis_core.agent import Agent, AgentSettings
+from apis_core.config.hardware import parse_hardware
+from apis_core.config.policy import Policy, parse_policy, replace_members
+from apis_core.config.scenario import parse_scenario
 from apis_core.events import (
     Answer,
     Answered,
@@ -34,8 +36,7 @@ from apis_core.events import (
     Stopped,
     Wake,
 )
-from apis_core.hardware import parse_hardware
-from apis_core.messages import (
+from apis_core.model.messages import (
     Alarm,
     BatteryReading,
     ConverterOperation,
@@ -45,12 +46,11 @@ from apis_core.messages import (
     Deal,
     UnitStatus,
 )
-from apis_core.persisted_state import PersistedState
-from apis_core.policy import Policy, parse_policy, replace_members
-from apis_core.scenario import parse_scenario
-from apis_core.snapshot import UnitSnapshot
-from apis_core.types import ConverterError, ConverterMode, DealState, StopCause
-from apis_core.units import SECOND_NS, ns_from_s, s_from_ns, wh_from_w
+from apis_core.model.types import ConverterError, ConverterMode, DealState, StopCause
+from apis_core.model.units import SECOND_NS, ns_from_s, s_from_ns, wh_from_w
+from apis_core.unit.agent import Agent, AgentSettings
+from apis_core.unit.persisted_state import PersistedState
+from apis_core.unit.snapshot import UnitSnapshot
 
 DATA = Path(__file__).parent / "data"
 STEP_NS = SECOND_NS // 5

@@ -9,15 +9,15 @@ import pytest
 from deal_bench import SOCS, DealBench, Led, sides
 from simulated_cluster import SimulatedCluster
 
-from apis_core.deal import Phase
+from apis_core.config.policy import replace_members
+from apis_core.config.timing import Timing
 from apis_core.events import Broadcast, Call, Note, Received
-from apis_core.grid_master import GridMaster
-from apis_core.messages import ControlReply, ConverterReading, Deal, UnitStatus
-from apis_core.policy import replace_members
-from apis_core.timing import Timing
-from apis_core.types import ControlOperation, ConverterMode, DealState, OperationMode
-from apis_core.units import SECOND_NS
-from apis_core.voltage_reference import Stage
+from apis_core.grid_master.deal import Phase
+from apis_core.grid_master.grid_master import GridMaster
+from apis_core.grid_master.voltage_reference import Stage
+from apis_core.model.messages import ControlReply, ConverterReading, Deal, UnitStatus
+from apis_core.model.types import ControlOperation, ConverterMode, DealState, OperationMode
+from apis_core.model.units import SECOND_NS
 
 M, Op = ConverterMode, ControlOperation
 NOW_NS = 1_000 * SECOND_NS

@@ -18,8 +18,8 @@ from apis_core.events import (
     JournalFailed,
     Received,
 )
-from apis_core.messages import ControlRequest, ConverterOperation, OperationModeOrder
-from apis_core.types import (
+from apis_core.model.messages import ControlRequest, ConverterOperation, OperationModeOrder
+from apis_core.model.types import (
     Alarm,
     ControlError,
     ControlOperation,
@@ -30,7 +30,7 @@ from apis_core.types import (
     OperationMode,
     StopCause,
 )
-from apis_core.units import SECOND_NS, s_from_ns
+from apis_core.model.units import SECOND_NS, s_from_ns
 
 SOCS = {"E001": 0.9, "E002": 0.5, "E003": 0.7, "E004": 0.7}  # E001 has to give, E002 wants
 ALL_WAIT = {ConverterMode.WAIT}

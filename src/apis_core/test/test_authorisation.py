@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from deal_bench import DealBench
 
-from apis_core.messages import ConverterOperation
-from apis_core.types import ConverterMode, DealState
-from apis_core.units import SECOND_NS
-from apis_core.voltage_reference import Stage
+from apis_core.grid_master.voltage_reference import Stage
+from apis_core.model.messages import ConverterOperation
+from apis_core.model.types import ConverterMode, DealState
+from apis_core.model.units import SECOND_NS
 
 M = ConverterMode
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from simulated_cluster import SimulatedCluster
 
+from apis_core.config.timing import Timing
 from apis_core.events import Answer, Asked
-from apis_core.messages import Deal, DealSubmission
-from apis_core.timing import Timing
-from apis_core.types import DealState, OperationMode
+from apis_core.model.messages import Deal, DealSubmission
+from apis_core.model.types import DealState, OperationMode
 
 SOCS = {"E001": 0.92, "E002": 0.50, "E003": 0.80, "E004": 0.80, "E005": 0.80}
 FEW = {"E001", "E002"}

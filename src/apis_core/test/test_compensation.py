@@ -9,8 +9,8 @@ from __future__ import annotations
 import pytest
 from deal_bench import DealBench
 
-from apis_core.messages import ConverterOperation, ConverterReply
-from apis_core.types import DealState, Side
+from apis_core.model.messages import ConverterOperation, ConverterReply
+from apis_core.model.types import DealState, Side
 
 ALLOWED_A = 0.03
 

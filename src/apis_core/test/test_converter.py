@@ -21,18 +21,18 @@ from converter_bench import (
     run,
 )
 
-from apis_core.converter import ConverterManager
+from apis_core.config.timing import Timing
+from apis_core.converter.manager import ConverterManager
 from apis_core.events import Answer, Note
-from apis_core.messages import (
+from apis_core.model.messages import (
     ControlReply,
     ConverterOperation,
     ConverterOrder,
     ConverterReply,
 )
-from apis_core.timing import Timing
-from apis_core.types import ControlError, ConverterError, ConverterMode
-from apis_core.units import NEVER_NS
-from apis_core.units import SECOND_NS as S
+from apis_core.model.types import ControlError, ConverterError, ConverterMode
+from apis_core.model.units import NEVER_NS
+from apis_core.model.units import SECOND_NS as S
 
 # --- which orders are refused ---
 

@@ -22,9 +22,9 @@ from converter_bench import (
 )
 
 from apis_core.events import Command
-from apis_core.messages import ConverterOperation, ConverterReply
-from apis_core.types import ConverterError, StopCause
-from apis_core.units import SECOND_NS as S
+from apis_core.model.messages import ConverterOperation, ConverterReply
+from apis_core.model.types import ConverterError, StopCause
+from apis_core.model.units import SECOND_NS as S
 
 CURRENT, MODE = ConverterOperation.CURRENT, ConverterOperation.MODE
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from deal_run import GIVER, TAKER, TIMING, WAIT, Op, Run, S
 
-from apis_core.deal import Phase
-from apis_core.messages import ControlReply
-from apis_core.types import (
+from apis_core.grid_master.deal import Phase
+from apis_core.model.messages import ControlReply
+from apis_core.model.types import (
     ControlError,
     ConverterMode,
     DealState,
@@ -18,7 +18,7 @@ from apis_core.types import (
     Side,
     StopCause,
 )
-from apis_core.units import NEVER_NS
+from apis_core.model.units import NEVER_NS
 
 
 @pytest.fixture

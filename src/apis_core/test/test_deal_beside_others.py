@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from deal_run import GIVER, TAKER, TIMING, WAIT, Op, Run, S
 
-from apis_core.deal import Phase
-from apis_core.energy_limit import Sample
-from apis_core.messages import ControlReply, ConverterReading
-from apis_core.types import ControlError, ConverterMode, DealState, Direction, StopCause
+from apis_core.converter.energy_limit import Sample
+from apis_core.grid_master.deal import Phase
+from apis_core.model.messages import ControlReply, ConverterReading
+from apis_core.model.types import ControlError, ConverterMode, DealState, Direction, StopCause
 
 OTHER = "E004"  # holds the bus, and has no part in the deal
 

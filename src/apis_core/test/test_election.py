@@ -7,11 +7,12 @@ from random import Random
 
 import pytest
 
-from apis_core.election import Election, ElectionTiming, Role
+from apis_core.cluster.election import Election, Role
+from apis_core.config.timing import ElectionTiming
 from apis_core.events import Broadcast, LeaseGranted, Note, Record
-from apis_core.messages import ClaimKind, GridMasterClaim, LeaseGrant
-from apis_core.types import NOBODY
-from apis_core.units import NEVER_NS, SECOND_NS
+from apis_core.model.messages import ClaimKind, GridMasterClaim, LeaseGrant
+from apis_core.model.types import NOBODY
+from apis_core.model.units import NEVER_NS, SECOND_NS
 
 MEMBERS = ("E001", "E002", "E003")
 TIMING = ElectionTiming(heartbeat_ns=SECOND_NS, lease_ns=4 * SECOND_NS)

@@ -6,10 +6,11 @@ from random import Random
 
 import pytest
 
-from apis_core.election import Election, ElectionTiming
+from apis_core.cluster.election import Election
+from apis_core.config.timing import ElectionTiming
 from apis_core.events import Broadcast
-from apis_core.messages import GridMasterClaim, LeaseGrant
-from apis_core.units import SECOND_NS
+from apis_core.model.messages import GridMasterClaim, LeaseGrant
+from apis_core.model.units import SECOND_NS
 
 MEMBERS = ("E001", "E002", "E003", "E004")
 TIMING = ElectionTiming(heartbeat_ns=SECOND_NS, lease_ns=4 * SECOND_NS)

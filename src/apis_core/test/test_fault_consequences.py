@@ -8,8 +8,8 @@ import pytest
 from deal_bench import DealBench, Led
 
 from apis_core.events import Received
-from apis_core.messages import Fault, OperationModeOrder
-from apis_core.types import (
+from apis_core.model.messages import Fault, OperationModeOrder
+from apis_core.model.types import (
     NOBODY,
     ConverterMode,
     DealState,
@@ -18,7 +18,7 @@ from apis_core.types import (
     FaultLevel,
     OperationMode,
 )
-from apis_core.units import NEVER_NS
+from apis_core.model.units import NEVER_NS
 
 RUN = OperationMode.RUN
 

@@ -6,11 +6,11 @@ import pytest
 from deal_bench import DealBench
 from simulated_cluster import IDLE, SimulatedCluster
 
-from apis_core.driver_refusals import DriverRefusals
+from apis_core.config.timing import Timing
+from apis_core.converter.driver_refusals import DriverRefusals
 from apis_core.events import Answered, Command, JournalFailed, Raise, Received, Troubled
-from apis_core.messages import ConverterReply, Fault
-from apis_core.timing import Timing
-from apis_core.types import (
+from apis_core.model.messages import ConverterReply, Fault
+from apis_core.model.types import (
     ConverterError,
     ConverterMode,
     DealState,

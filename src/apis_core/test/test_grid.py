@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from apis_core.errors import ConfigError
+from apis_core.config.policy import parse_policy
 from apis_core.grid import (
     GridDescription,
     Physics,
@@ -13,7 +13,7 @@ from apis_core.grid import (
     parse_physics,
     with_unit_count,
 )
-from apis_core.policy import parse_policy
+from apis_core.model.errors import ConfigError
 
 ROOT = Path(__file__).parents[3]
 CONFIG = ROOT / "config"

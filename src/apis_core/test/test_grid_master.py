@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from grid_master_bench import NOW_NS, RUN, GridMasterBench, Op, S, deal, fault, status
 
-from apis_core.deal import Phase
-from apis_core.messages import IS_STOPPING, ControlReply, ConverterReading
-from apis_core.types import (
+from apis_core.grid_master.deal import Phase
+from apis_core.model.messages import IS_STOPPING, ControlReply, ConverterReading
+from apis_core.model.types import (
     ControlError,
     ConverterMode,
     DealState,
@@ -18,7 +18,7 @@ from apis_core.types import (
     OperationMode,
     SubmitError,
 )
-from apis_core.units import NEVER_NS
+from apis_core.model.units import NEVER_NS
 
 
 @pytest.fixture

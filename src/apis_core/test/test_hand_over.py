@@ -10,8 +10,9 @@ import pytest
 from deal_bench import DealBench, once
 
 from apis_core.events import DealUnwanted
-from apis_core.messages import ControlReply, ConverterOperation, ConverterReply
-from apis_core.types import (
+from apis_core.grid_master.voltage_reference import Stage
+from apis_core.model.messages import ControlReply, ConverterOperation, ConverterReply
+from apis_core.model.types import (
     ControlError,
     ControlOperation,
     ConverterError,
@@ -20,8 +21,7 @@ from apis_core.types import (
     Side,
     StopCause,
 )
-from apis_core.units import SECOND_NS
-from apis_core.voltage_reference import Stage
+from apis_core.model.units import SECOND_NS
 
 M, Op = ConverterMode, ControlOperation
 STEPS = (Op.WILL_HAND_OVER, Op.WILL_TAKE_OVER, Op.DID_HAND_OVER, Op.DID_TAKE_OVER)

@@ -3,8 +3,8 @@ import math
 
 import pytest
 
-from apis_core.errors import ConfigError
-from apis_core.hardware import Hardware, Limits, Range, parse_hardware
+from apis_core.config.hardware import Hardware, Limits, Range, parse_hardware
+from apis_core.model.errors import ConfigError
 
 # The structure and the numbers of the original's sample.
 TEXT = """{

@@ -9,9 +9,9 @@ from __future__ import annotations
 import pytest
 from deal_bench import DealBench
 
-from apis_core.messages import ConverterOperation, ConverterReply
-from apis_core.types import ConverterError, ConverterMode, DealState
-from apis_core.units import SECOND_NS
+from apis_core.model.messages import ConverterOperation, ConverterReply
+from apis_core.model.types import ConverterError, ConverterMode, DealState
+from apis_core.model.units import SECOND_NS
 
 M = ConverterMode
 ORDERS = {

@@ -1,9 +1,9 @@
 import pytest
 
-from apis_core.interlock import Interlock, Slot
-from apis_core.messages import Deal
-from apis_core.types import ControlError, Direction
-from apis_core.units import NEVER_NS
+from apis_core.model.messages import Deal
+from apis_core.model.types import ControlError, Direction
+from apis_core.model.units import NEVER_NS
+from apis_core.trading.interlock import Interlock, Slot
 
 CHARGE, DISCHARGE = Direction.CHARGE, Direction.DISCHARGE
 DONE = (ControlError.NONE, "")

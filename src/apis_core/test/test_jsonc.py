@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apis_core.errors import ConfigError
-from apis_core.jsonc import parse_object, without_comments
+from apis_core.config.jsonc import parse_object, without_comments
+from apis_core.model.errors import ConfigError
 
 texts = st.text(alphabet=st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 keys = texts.filter(lambda key: not key.startswith("#"))

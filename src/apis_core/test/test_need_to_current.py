@@ -9,9 +9,9 @@ from grid_master_bench import GridMasterBench, deal, status
 from simulated_cluster import SimulatedCluster
 
 from apis_core.events import BatteryRead
-from apis_core.messages import BatteryReading, ConverterOrder, ConverterReply
-from apis_core.types import ControlOperation, ConverterMode, DealState, StopCause
-from apis_core.units import NEVER_NS, SECOND_NS, s_from_ns
+from apis_core.model.messages import BatteryReading, ConverterOrder, ConverterReply
+from apis_core.model.types import ControlOperation, ConverterMode, DealState, StopCause
+from apis_core.model.units import NEVER_NS, SECOND_NS, s_from_ns
 
 M = ConverterMode
 

@@ -2,8 +2,10 @@ from dataclasses import replace
 
 import pytest
 
-from apis_core.messages import Deal, InterchangeAccept, InterchangeRequest
-from apis_core.negotiation import (
+from apis_core.config.scenario import Band, Rule, Rules, Section
+from apis_core.model.messages import Deal, InterchangeAccept, InterchangeRequest
+from apis_core.model.types import NOBODY, Direction, Meter, SelectionStrategy
+from apis_core.trading.negotiation import (
     Negotiation,
     Offer,
     choose_accept,
@@ -12,8 +14,6 @@ from apis_core.negotiation import (
     evaluate_request,
     why_no_deal_size,
 )
-from apis_core.scenario import Band, Rule, Rules, Section
-from apis_core.types import NOBODY, Direction, Meter, SelectionStrategy
 
 CHARGE, DISCHARGE = Direction.CHARGE, Direction.DISCHARGE
 AMOUNT, POINT = SelectionStrategy.AMOUNT, SelectionStrategy.POINT_AND_AMOUNT

@@ -1,9 +1,9 @@
 import pytest
 
+from apis_core.cluster.operation_mode import OperationModes, effective_mode
 from apis_core.events import GlobalModeSet, LocalModeSet, Record
-from apis_core.messages import OperationModeOrder, UnitStatus
-from apis_core.operation_mode import OperationModes, effective_mode
-from apis_core.types import NOBODY, OperationMode
+from apis_core.model.messages import OperationModeOrder, UnitStatus
+from apis_core.model.types import NOBODY, OperationMode
 
 UNSET, RUN, SOFT_STOP, FORCE_STOP, MANUAL = OperationMode
 

@@ -6,11 +6,11 @@ from typing import get_type_hints
 
 import pytest
 
-from apis_core.branches import Branch
-from apis_core.errors import ConfigError
-from apis_core.policy import Policy, parse_policy, policy_hash, policy_text, replace_members
-from apis_core.types import GridMasterStrategy, Meter, OperationMode, Side
-from apis_core.validation import REQUIRED, Key
+from apis_core.config.branches import Branch
+from apis_core.config.policy import Policy, parse_policy, policy_hash, policy_text, replace_members
+from apis_core.config.validation import REQUIRED, Key
+from apis_core.model.errors import ConfigError
+from apis_core.model.types import GridMasterStrategy, Meter, OperationMode, Side
 
 ROOT = Path(__file__).parents[3]
 MS = 1_000_000

@@ -6,9 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from apis_core.messages import Deal
-from apis_core.reference_selection import better_reference, first_reference, next_reference
-from apis_core.types import Side
+from apis_core.grid_master.reference_selection import (
+    better_reference,
+    first_reference,
+    next_reference,
+)
+from apis_core.model.messages import Deal
+from apis_core.model.types import Side
 
 
 def deal(giver: str, taker: str, started_ns: int = 1) -> Deal:

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apis_core.errors import ConfigError
-from apis_core.scenario import (
+from apis_core.config.scenario import (
     Band,
     Rule,
     Rules,
@@ -16,7 +15,8 @@ from apis_core.scenario import (
     parse_scenario,
     section_at,
 )
-from apis_core.types import SelectionStrategy
+from apis_core.model.errors import ConfigError
+from apis_core.model.types import SelectionStrategy
 
 CONFIG = Path(__file__).parents[3] / "config"
 

@@ -8,9 +8,9 @@ import pytest
 from deal_bench import CAPACITY_A, DealBench, Led, sides
 
 from apis_core.events import DealUnwanted, Received
-from apis_core.messages import OperationModeOrder
-from apis_core.types import ConverterMode, DealState, OperationMode, Side, StopCause
-from apis_core.units import SECOND_NS
+from apis_core.model.messages import OperationModeOrder
+from apis_core.model.types import ConverterMode, DealState, OperationMode, Side, StopCause
+from apis_core.model.units import SECOND_NS
 
 M = ConverterMode
 

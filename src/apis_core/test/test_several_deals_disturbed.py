@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from deal_bench import CAPACITY_A, DealBench
 
-from apis_core.types import ConverterMode, DealState
+from apis_core.model.types import ConverterMode, DealState
 
 UNITS = {"E001": 0.9, "E002": 0.5, "E003": 0.5, "E004": 0.9, "E005": 0.7, "E006": 0.6}
 GIVERS, TAKERS = ("E001", "E004", "E005"), ("E002", "E003", "E006")

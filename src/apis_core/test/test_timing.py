@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from apis_core.timing import Timing, network_floor_ns, stop_limit_wall_s
-from apis_core.units import SECOND_NS as S
+from apis_core.config.timing import Timing, network_floor_ns, stop_limit_wall_s
+from apis_core.model.units import SECOND_NS as S
 
 
 def test_15_the_times_of_the_sample_policy(policy):

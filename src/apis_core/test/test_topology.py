@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from apis_core.branches import Branch
-from apis_core.messages import Deal
-from apis_core.topology import overloaded, why_not_activate
+from apis_core.config.branches import Branch
+from apis_core.grid_master.topology import overloaded, why_not_activate
+from apis_core.model.messages import Deal
 
 GRID = json.loads((Path(__file__).parent / "data" / "grid19.json").read_text())
 TREE = {branch["from"]: [] for branch in GRID["branches"]}

@@ -8,13 +8,13 @@ from random import Random
 
 import pytest
 
+from apis_core.config.timing import Timing
 from apis_core.events import Broadcast, Call, DealRefused, DealWanted, Note, Send
-from apis_core.interlock import Interlock
-from apis_core.messages import InterchangeAccept, InterchangeRequest, SubmitReply
-from apis_core.timing import Timing
-from apis_core.trader import Trader, TradingConditions
-from apis_core.types import NOBODY, Direction, InterchangeError, SubmitError
-from apis_core.units import SECOND_NS
+from apis_core.model.messages import InterchangeAccept, InterchangeRequest, SubmitReply
+from apis_core.model.types import NOBODY, Direction, InterchangeError, SubmitError
+from apis_core.model.units import SECOND_NS
+from apis_core.trading.interlock import Interlock
+from apis_core.trading.trader import Trader, TradingConditions
 
 S = SECOND_NS
 NOW_NS = 1_000 * S

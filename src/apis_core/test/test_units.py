@@ -1,6 +1,6 @@
 import pytest
 
-from apis_core.units import HOUR_NS, NEVER_NS, SECOND_NS, ns_from_s, s_from_ns, wh_from_w
+from apis_core.model.units import HOUR_NS, NEVER_NS, SECOND_NS, ns_from_s, s_from_ns, wh_from_w
 
 
 @pytest.mark.parametrize(

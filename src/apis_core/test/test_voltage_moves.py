@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from deal_bench import DealBench
 
-from apis_core.messages import ConverterOperation
-from apis_core.units import s_from_ns
+from apis_core.model.messages import ConverterOperation
+from apis_core.model.units import s_from_ns
 
 # the cluster's batteries are at 52 V, its converters like 6.5 times that
 BEST_V = 6.5 * 52.0

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from apis_core.voltage_optimisation import DealingUnit, optimal_voltage_v
+from apis_core.grid_master.voltage_optimisation import DealingUnit, optimal_voltage_v
 
 RATIO = 6.5
 

@@ -6,9 +6,9 @@ from random import Random
 
 import pytest
 
-from apis_core.messages import ConverterReading
-from apis_core.units import SECOND_NS
-from apis_core.voltage_proof import VoltageProof
+from apis_core.grid_master.voltage_proof import VoltageProof
+from apis_core.model.messages import ConverterReading
+from apis_core.model.units import SECOND_NS
 
 S = SECOND_NS
 DWELL_NS = S // 4

@@ -8,13 +8,14 @@ from random import Random
 
 import pytest
 
+from apis_core.config.timing import DealTiming
 from apis_core.events import Call
-from apis_core.messages import ControlReply, ConverterReading
-from apis_core.pending_orders import DealTiming, PendingOrders
-from apis_core.types import ControlError, ControlOperation, ConverterMode
-from apis_core.units import NEVER_NS, SECOND_NS
-from apis_core.voltage_proof import trial_voltages_v
-from apis_core.voltage_reference import Stage, VoltageReference
+from apis_core.grid_master.pending_orders import PendingOrders
+from apis_core.grid_master.voltage_proof import trial_voltages_v
+from apis_core.grid_master.voltage_reference import Stage, VoltageReference
+from apis_core.model.messages import ControlReply, ConverterReading
+from apis_core.model.types import ControlError, ControlOperation, ConverterMode
+from apis_core.model.units import NEVER_NS, SECOND_NS
 
 S = SECOND_NS
 TIMING = DealTiming(

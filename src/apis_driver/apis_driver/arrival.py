@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from apis_core.types import ConverterMode
+from apis_core.model.types import ConverterMode
 from apis_driver.device import DcdcStatus
 
 __all__ = ["Arrival"]

@@ -29,8 +29,8 @@ from typing import Any, Literal, TypeAlias, cast
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from apis_core.error_messages import problems_from_pydantic
-from apis_core.errors import ConfigError, Problem
+from apis_core.config.error_messages import problems_from_pydantic
+from apis_core.model.errors import ConfigError, Problem
 from apis_driver.errors import ImplausibleReply, OutOfRange, WrongLength
 from apis_signing.files import read_text
 

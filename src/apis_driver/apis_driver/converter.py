@@ -6,9 +6,9 @@ import math
 from collections import deque
 from dataclasses import replace
 
-from apis_core.driver_contract import Complaint
-from apis_core.messages import ConverterReading
-from apis_core.types import ConverterMode
+from apis_core.converter.driver_contract import Complaint
+from apis_core.model.messages import ConverterReading
+from apis_core.model.types import ConverterMode
 from apis_driver.counting import EnergyCounter
 from apis_driver.device import DcdcDevice, DcdcSetpoints, DcdcStatus
 from apis_driver.errors import BadFrame, DeviceError, DeviceTimeout, PortError, ReadBackMismatch

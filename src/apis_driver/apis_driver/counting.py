@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 
 from apis_control import EnergyMeter
-from apis_core.types import ConverterMode
+from apis_core.model.types import ConverterMode
 from apis_driver.device import DcdcStatus
 
 __all__ = ["EnergyCounter"]

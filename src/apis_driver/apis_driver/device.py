@@ -16,7 +16,7 @@ Contract of every method that talks to the device:
 
 * It blocks its caller, and has answered or raised by ``deadline_s``, an instant of
   :func:`time.monotonic`. Only one thread at a time calls a device.
-* It raises :class:`apis_core.errors.DeviceError` and nothing else: ``DeviceTimeout`` for silence,
+* It raises `DeviceError` of the core and nothing else: ``DeviceTimeout`` for silence,
   ``BadFrame`` for nonsense, ``DeviceRefused`` for a no, ``OutOfRange`` for a value that the device
   cannot take (refused before a byte is sent), ``PortError`` when the line itself is gone.
 * When it has raised, the device may or may not have obeyed; the caller reads back or goes to WAIT.
@@ -36,7 +36,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
-from apis_core.types import Alarm, ConverterMode
+from apis_core.model.types import Alarm, ConverterMode
 from apis_driver.errors import ImplausibleReply
 
 __all__ = [

@@ -20,7 +20,7 @@ DeviceError                   (apis_core)
 
 from __future__ import annotations
 
-from apis_core.errors import BadFrame, DeviceError, DeviceRefused, DeviceTimeout
+from apis_core.model.errors import BadFrame, DeviceError, DeviceRefused, DeviceTimeout
 
 __all__ = [
     "BadChecksum",

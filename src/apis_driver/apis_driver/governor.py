@@ -19,17 +19,17 @@ from __future__ import annotations
 import math
 from collections import deque
 
-from apis_core.driver_contract import FROM_NOBODY, Complaint, Refused, is_wait
-from apis_core.hardware import Hardware
-from apis_core.messages import (
+from apis_core.config.hardware import Hardware
+from apis_core.converter.driver_contract import FROM_NOBODY, Complaint, Refused, is_wait
+from apis_core.converter.limits import static_violation
+from apis_core.model.messages import (
     ClaimKind,
     ConverterOperation,
     ConverterOrder,
     ConverterReading,
     ConverterReply,
 )
-from apis_core.safety import static_violation
-from apis_core.types import Alarm, ConverterError, ConverterMode, FaultLevel, StopCause
+from apis_core.model.types import Alarm, ConverterError, ConverterMode, FaultLevel, StopCause
 from apis_driver.converter import Converter
 from apis_driver.device import DcdcDevice, DcdcSetpoints, DcdcStatus, SharingPermit
 from apis_driver.errors import (

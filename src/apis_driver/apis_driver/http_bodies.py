@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from apis_core.types import Alarm, ConverterMode
+from apis_core.model.types import Alarm, ConverterMode
 from apis_driver.device import DcdcStatus, Running
 
 __all__ = ["CODES", "known", "meter_body", "status_body"]

@@ -27,9 +27,9 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from apis_core.driver_contract import TO_WAIT
-from apis_core.messages import ConverterOperation, ConverterOrder, ConverterReply
-from apis_core.types import ConverterError, ConverterMode
+from apis_core.converter.driver_contract import TO_WAIT
+from apis_core.model.messages import ConverterOperation, ConverterOrder, ConverterReply
+from apis_core.model.types import ConverterError, ConverterMode
 from apis_driver.arrival import Arrival
 from apis_driver.device import DcdcStatus, DeviceSettings
 from apis_driver.http_bodies import CODES, known, meter_body, status_body

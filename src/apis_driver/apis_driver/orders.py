@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from apis_core.driver_contract import ENERGISED_BUS_V, OrderLease, Refused, SetpointLimits, is_wait
-from apis_core.hardware import Hardware
-from apis_core.messages import ConverterOperation, ConverterOrder
-from apis_core.types import Alarm, ConverterError, ConverterMode, StopCause
+from apis_core.config.hardware import Hardware
+from apis_core.converter.driver_contract import (
+    ENERGISED_BUS_V,
+    OrderLease,
+    Refused,
+    SetpointLimits,
+    is_wait,
+)
+from apis_core.model.messages import ConverterOperation, ConverterOrder
+from apis_core.model.types import Alarm, ConverterError, ConverterMode, StopCause
 from apis_driver.converter import Converter
 from apis_driver.device import SharingPermit
 from apis_driver.errors import DeviceError, DeviceTimeout

@@ -14,10 +14,10 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from apis_core.errors import ConfigError, Problem
+from apis_core.config.hardware import Hardware, parse_hardware
+from apis_core.config.validation import UnitIdText
 from apis_core.grid import ClusterName
-from apis_core.hardware import Hardware, parse_hardware
-from apis_core.validation import UnitIdText
+from apis_core.model.errors import ConfigError, Problem
 from apis_driver.http_server import HttpServerSettings
 from apis_driver.parameters import GROUPS, PARAMETERS
 from apis_driver.put_to_wait import put_to_wait

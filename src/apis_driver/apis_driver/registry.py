@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from apis_core.error_messages import problems_from_pydantic, suggestion
-from apis_core.errors import ConfigError, Problem
+from apis_core.config.error_messages import problems_from_pydantic, suggestion
+from apis_core.model.errors import ConfigError, Problem
 from apis_driver.device import BatteryDevice, DcdcDevice
 from apis_driver.errors import OutOfRange
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum, auto
 
-from apis_core.types import ConverterMode
+from apis_core.model.types import ConverterMode
 
 __all__ = ["Step", "steps_between"]
 

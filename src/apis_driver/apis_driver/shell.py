@@ -31,16 +31,11 @@ from rclpy.task import Future
 from sensor_msgs.msg import BatteryState
 
 from apis_control import Timing as LoopTiming
-from apis_core.driver_contract import TO_WAIT, Complaint, protective_stop
-from apis_core.errors import DeviceError
-from apis_core.hardware import Hardware
-from apis_core.messages import ConverterReading, ConverterReply
-from apis_core.types import (
-    ConverterError,
-    ConverterMode,
-    FaultLevel,
-    UnitId,
-)
+from apis_core.config.hardware import Hardware
+from apis_core.converter.driver_contract import TO_WAIT, Complaint, protective_stop
+from apis_core.model.errors import DeviceError
+from apis_core.model.messages import ConverterReading, ConverterReply
+from apis_core.model.types import ConverterError, ConverterMode, FaultLevel, UnitId
 from apis_driver import translate
 from apis_driver.device import BatteryDevice, BatteryStatus, DcdcDevice
 from apis_driver.http_server import CompatServer, HttpServerSettings

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from apis_core.driver_contract import Refused
-from apis_core.types import ConverterError, ConverterMode, StopCause
+from apis_core.converter.driver_contract import Refused
+from apis_core.model.types import ConverterError, ConverterMode, StopCause
 from apis_driver.converter import Converter
 from apis_driver.device import DeadMan
 from apis_driver.errors import DeviceError

@@ -11,15 +11,15 @@ from typing import Any
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import BatteryState
 
-from apis_core.driver_contract import Complaint
-from apis_core.messages import (
+from apis_core.converter.driver_contract import Complaint
+from apis_core.model.messages import (
     ClaimKind,
     ConverterOperation,
     ConverterOrder,
     ConverterReading,
     ConverterReply,
 )
-from apis_core.types import ConverterMode, FaultCategory, FaultExtent, UnitId
+from apis_core.model.types import ConverterMode, FaultCategory, FaultExtent, UnitId
 from apis_driver.device import BatteryStatus
 from apis_interfaces.msg import ConverterState, Fault, GridMasterClaim
 from apis_interfaces.srv import ConverterCommand

@@ -12,16 +12,16 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
-from apis_core.driver_contract import Complaint
-from apis_core.errors import DeviceError
-from apis_core.hardware import Hardware
-from apis_core.messages import (
+from apis_core.config.hardware import Hardware
+from apis_core.converter.driver_contract import Complaint
+from apis_core.model.errors import DeviceError
+from apis_core.model.messages import (
     ConverterOperation,
     ConverterOrder,
     ConverterReading,
     ConverterReply,
 )
-from apis_core.types import ConverterError, ConverterMode
+from apis_core.model.types import ConverterError, ConverterMode
 from apis_driver.device import BatteryDevice, BatteryStatus, DcdcDevice, SharingPermit
 from apis_driver.errors import PortError
 from apis_driver.governor import Governor

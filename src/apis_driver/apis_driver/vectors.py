@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from apis_core.errors import ConfigError, Problem
+from apis_core.model.errors import ConfigError, Problem
 from apis_driver.errors import (
     BadChecksum,
     DeviceError,

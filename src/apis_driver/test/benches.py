@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 from fake_eza import FakeEza
 
-from apis_core.types import ConverterMode
+from apis_core.model.types import ConverterMode
 from apis_driver.device import DcdcDevice
 from apis_driver.devices.eza2500 import Eza2500, Eza2500Settings
 from apis_driver.devices.http import EmulatorDcdc, EmulatorSettings, HttpDcdc

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from apis_core.types import Alarm, ConverterMode
+from apis_core.model.types import Alarm, ConverterMode
 from apis_driver.device import DcdcRating, DcdcSetpoints, DcdcStatus, DeviceSettings
 from apis_driver.errors import DeadManFired, DeviceTimeout
 

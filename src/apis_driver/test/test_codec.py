@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apis_core.errors import ConfigError
+from apis_core.model.errors import ConfigError
 from apis_driver.codec import exact, load_table, parse_table
 from apis_driver.errors import ImplausibleReply, OutOfRange, WrongLength
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 from benches import Bench, EzaBench, HttpBench, KestrelBench
 
-from apis_core.errors import DeviceError
-from apis_core.types import ConverterMode
+from apis_core.model.errors import DeviceError
+from apis_core.model.types import ConverterMode
 from apis_driver.device import DcdcDevice
 from apis_driver.errors import BadFrame, DeviceTimeout, OutOfRange, PortError
 

@@ -7,8 +7,8 @@ import time
 import pytest
 
 from apis_control import SimulatedBus
-from apis_core.errors import ConfigError
-from apis_core.types import ConverterMode
+from apis_core.model.errors import ConfigError
+from apis_core.model.types import ConverterMode
 from apis_driver.devices.control_loop import LoopDcdc, LoopSettings
 from apis_driver.errors import OutOfRange, PortError
 from apis_driver.registry import make_dcdc

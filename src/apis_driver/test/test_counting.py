@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from apis_core.types import ConverterMode
+from apis_core.model.types import ConverterMode
 from apis_driver.counting import EnergyCounter
 from apis_driver.device import DcdcStatus
 

@@ -6,7 +6,7 @@ from random import Random
 import pytest
 from fake_eza import FakeEza, flips
 
-from apis_core.types import Alarm, ConverterMode
+from apis_core.model.types import Alarm, ConverterMode
 from apis_driver.device import DcdcDevice, Running
 from apis_driver.devices.eza2500 import Eza2500, Eza2500Settings
 from apis_driver.errors import (

@@ -5,9 +5,9 @@ import math
 import pytest
 from fake_dcdc import Clock, FakeDcdc, FakeDeadMan
 
-from apis_core.hardware import Hardware, Limits, Range
-from apis_core.messages import ConverterOperation, ConverterOrder
-from apis_core.types import Alarm, ConverterError, ConverterMode, StopCause
+from apis_core.config.hardware import Hardware, Limits, Range
+from apis_core.model.messages import ConverterOperation, ConverterOrder
+from apis_core.model.types import Alarm, ConverterError, ConverterMode, StopCause
 from apis_driver.device import SharingPermit
 from apis_driver.errors import DeviceRefused, DeviceTimeout, PortError
 from apis_driver.governor import Governor

@@ -20,8 +20,8 @@ import pytest
 from benches import HttpBench
 from fake_eza import FakeEza
 
-from apis_core.messages import ConverterOperation, ConverterOrder, ConverterReply
-from apis_core.types import ConverterError, ConverterMode
+from apis_core.model.messages import ConverterOperation, ConverterOrder, ConverterReply
+from apis_core.model.types import ConverterError, ConverterMode
 from apis_driver import http_server
 from apis_driver.arrival import Arrival
 from apis_driver.device import BatteryDevice, BatteryStatus, DcdcStatus, SharingPermit

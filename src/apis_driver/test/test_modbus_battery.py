@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 from fake_modbus import Asked, FakeBattery, with_sum
 
-from apis_core.errors import ConfigError
+from apis_core.model.errors import ConfigError
 from apis_driver.device import BatteryDevice, SharingPermit
 from apis_driver.devices.modbus_battery import ModbusBattery, ModbusBatterySettings
 from apis_driver.errors import (

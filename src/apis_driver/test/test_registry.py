@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from apis_core.errors import ConfigError
+from apis_core.model.errors import ConfigError
 from apis_driver.devices.eza2500 import Eza2500
 from apis_driver.registry import check_settings, make_battery, make_dcdc
 

@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from apis_core.messages import ConverterReading
+from apis_core.model.messages import ConverterReading
 from apis_driver.device import BatteryStatus, SharingPermit
 from apis_driver.translate import battery_state, converter_state
 

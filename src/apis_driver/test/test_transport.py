@@ -13,7 +13,7 @@ import tty
 import pytest
 from fake_eza import FakeEza
 
-from apis_core.types import ConverterMode
+from apis_core.model.types import ConverterMode
 from apis_driver.devices.eza2500 import Eza2500, Eza2500Settings
 from apis_driver.errors import DeadManFired, PortError
 from apis_driver.transport import SerialSettings, SerialTransport

@@ -7,8 +7,8 @@ import time
 import pytest
 from fake_eza import FakeEza
 
-from apis_core.messages import ConverterOperation, ConverterOrder
-from apis_core.types import ConverterError, ConverterMode
+from apis_core.model.messages import ConverterOperation, ConverterOrder
+from apis_core.model.types import ConverterError, ConverterMode
 from apis_driver.device import BatteryStatus, SharingPermit
 from apis_driver.devices.eza2500 import Eza2500, Eza2500Settings
 from apis_driver.errors import DeviceTimeout, PortError

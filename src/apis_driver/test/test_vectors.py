@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from apis_core.errors import ConfigError
+from apis_core.model.errors import ConfigError
 from apis_driver.vectors import check_file, check_vectors
 
 FILE = Path(__file__).parent / "data" / "eza2500_vectors.json"

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from apis_core.errors import ConfigError, Problem
-from apis_core.types import UnitId
+from apis_core.model.errors import ConfigError, Problem
+from apis_core.model.types import UnitId
 from apis_emulator.physics.plant import Plant
 
 if TYPE_CHECKING:

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from apis_core.driver_contract import OrderLease, Refused, is_wait
-from apis_core.messages import (
+from apis_core.converter.driver_contract import OrderLease, Refused, is_wait
+from apis_core.model.messages import (
     ClaimKind,
     ConverterOperation,
     ConverterOrder,
     ConverterReading,
     ConverterReply,
 )
-from apis_core.types import ConverterError, StopCause, UnitId
+from apis_core.model.types import ConverterError, StopCause, UnitId
 from apis_emulator.faults import BrokenHardware
 from apis_emulator.orders import command, read_converter
 from apis_emulator.physics.plant import Plant

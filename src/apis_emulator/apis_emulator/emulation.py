@@ -11,11 +11,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from apis_core.error_messages import problems_from_pydantic
-from apis_core.errors import ConfigError, Problem
+from apis_core.config.error_messages import problems_from_pydantic
+from apis_core.config.jsonc import parse_object
 from apis_core.grid import Cable, GridDescription, InjectedFault, Lines, UnitEntry
-from apis_core.jsonc import parse_object
-from apis_core.types import StopCause, UnitId
+from apis_core.model.errors import ConfigError, Problem
+from apis_core.model.types import StopCause, UnitId
 from apis_emulator.accounts import EnergyAccounts
 from apis_emulator.driver import Driver
 from apis_emulator.faults import (

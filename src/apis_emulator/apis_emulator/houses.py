@@ -22,9 +22,9 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from apis_core.errors import ConfigError, Problem, ProtocolMisuse
+from apis_core.config.hardware import Hardware, parse_hardware
 from apis_core.grid import GridDescription, House, UnitEntry
-from apis_core.hardware import Hardware, parse_hardware
+from apis_core.model.errors import ConfigError, Problem, ProtocolMisuse
 from apis_emulator.faults import check_plan
 from apis_emulator.physics.converter import Converter
 from apis_emulator.physics.plant import Installation, Plant

@@ -4,13 +4,9 @@ hold times: see driver.py.
 
 from __future__ import annotations
 
-from apis_core.driver_contract import ENERGISED_BUS_V, Refused, SetpointLimits
-from apis_core.messages import (
-    ConverterOperation,
-    ConverterOrder,
-    ConverterReading,
-)
-from apis_core.types import ConverterError, ConverterMode, UnitId
+from apis_core.converter.driver_contract import ENERGISED_BUS_V, Refused, SetpointLimits
+from apis_core.model.messages import ConverterOperation, ConverterOrder, ConverterReading
+from apis_core.model.types import ConverterError, ConverterMode, UnitId
 from apis_emulator.physics.converter import Converter
 from apis_emulator.physics.plant import Plant, Unit
 

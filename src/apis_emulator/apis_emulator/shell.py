@@ -25,12 +25,12 @@ from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock as ClockMessage
 from sensor_msgs.msg import BatteryState
 
-from apis_core.driver_contract import FROM_NOBODY, Complaint, protective_stop
-from apis_core.errors import ConfigError, Problem
+from apis_core.converter.driver_contract import FROM_NOBODY, Complaint, protective_stop
 from apis_core.grid import GridDescription, parse_grid
-from apis_core.messages import ConverterReading, ConverterReply
-from apis_core.types import ConverterError, ConverterMode, FaultLevel, UnitId
-from apis_core.units import LAST_TIME_S, SECOND_NS
+from apis_core.model.errors import ConfigError, Problem
+from apis_core.model.messages import ConverterReading, ConverterReply
+from apis_core.model.types import ConverterError, ConverterMode, FaultLevel, UnitId
+from apis_core.model.units import LAST_TIME_S, SECOND_NS
 from apis_driver.translate import claim as claim_of
 from apis_driver.translate import converter_order, converter_state, fill_reply, time_of
 from apis_driver.translate import fault as fault_of

@@ -10,9 +10,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from apis_core.error_messages import problems_from_pydantic
-from apis_core.errors import ConfigError, Problem
-from apis_core.jsonc import parse_object
+from apis_core.config.error_messages import problems_from_pydantic
+from apis_core.config.jsonc import parse_object
+from apis_core.model.errors import ConfigError, Problem
 from apis_emulator.physics.plant import Plant
 from apis_signing.files import read_text
 

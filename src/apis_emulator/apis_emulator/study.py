@@ -13,8 +13,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from apis_core.errors import ConfigError, Problem
 from apis_core.grid import GridDescription, parse_grid
+from apis_core.model.errors import ConfigError, Problem
 from apis_emulator.accounts import BUS, TOTAL
 from apis_emulator.emulation import Emulation
 from apis_emulator.houses import build_plant

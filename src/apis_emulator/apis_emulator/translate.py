@@ -11,7 +11,7 @@ import math
 from builtin_interfaces.msg import Time
 from sensor_msgs.msg import BatteryState
 
-from apis_core.types import UnitId
+from apis_core.model.types import UnitId
 from apis_emulator.physics.plant import NOMINAL_VOLTAGE_V, BusReading, Unit
 from apis_interfaces.msg import BusState, HouseState
 

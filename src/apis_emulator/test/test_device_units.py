@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from apis_core.grid import parse_grid
-from apis_core.types import ConverterMode as Mode
+from apis_core.model.types import ConverterMode as Mode
 
 pytestmark = pytest.mark.ros
 

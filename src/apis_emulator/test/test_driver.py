@@ -6,11 +6,11 @@ import math
 
 import pytest
 
-from apis_core.messages import ClaimKind
-from apis_core.messages import ConverterOperation as Operation
-from apis_core.types import ConverterError as Error
-from apis_core.types import ConverterMode as Mode
-from apis_core.types import StopCause
+from apis_core.model.messages import ClaimKind
+from apis_core.model.messages import ConverterOperation as Operation
+from apis_core.model.types import ConverterError as Error
+from apis_core.model.types import ConverterMode as Mode
+from apis_core.model.types import StopCause
 
 VOLTAGE, CHARGE, WAIT = Mode.VOLTAGE_REFERENCE, Mode.CHARGE, Mode.WAIT
 

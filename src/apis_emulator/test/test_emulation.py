@@ -12,7 +12,6 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from apis_core.errors import ConfigError
 from apis_core.grid import (
     Bus,
     Cable,
@@ -25,8 +24,9 @@ from apis_core.grid import (
 from apis_core.grid import (
     Emulation as EmulationEntry,
 )
-from apis_core.messages import ConverterOperation, ConverterOrder, ConverterReply
-from apis_core.types import ConverterError, ConverterMode, StopCause
+from apis_core.model.errors import ConfigError
+from apis_core.model.messages import ConverterOperation, ConverterOrder, ConverterReply
+from apis_core.model.types import ConverterError, ConverterMode, StopCause
 from apis_emulator.accounts import BUS
 from apis_emulator.emulation import ConvertersOn, Emulation
 from apis_emulator.physics.converter import Converter

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from apis_core.errors import ConfigError
 from apis_core.grid import Emulation, GridDescription, House, Place, UnitEntry
+from apis_core.model.errors import ConfigError
 from apis_emulator.houses import build_plant, drawn, start_of
 from apis_emulator.profiles.csv_files import (
     customer_of,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from apis_core.types import ConverterMode as Mode
+from apis_core.model.types import ConverterMode as Mode
 from apis_emulator.servers.eza import SimulatedEza
 from apis_emulator.servers.http_device import HttpDevice
 from apis_emulator.servers.plant_lock import PlantLock

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from apis_core.types import Alarm, StopCause
-from apis_core.types import ConverterMode as Mode
+from apis_core.model.types import Alarm, StopCause
+from apis_core.model.types import ConverterMode as Mode
 from apis_emulator.servers.eza import SimulatedEza
 from apis_emulator.servers.plant_lock import PlantLock
 from apis_emulator.servers.serial_devices import EzaTalker, ModbusBatteryTalker, SharingPermit

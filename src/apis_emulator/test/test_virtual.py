@@ -11,9 +11,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from apis_core.ledger import Receipt
-from apis_core.messages import ConverterOperation, ConverterOrder, ConverterReply, Deal
-from apis_core.types import ConverterError, ConverterMode, DealState
+from apis_core.model.messages import ConverterOperation, ConverterOrder, ConverterReply, Deal
+from apis_core.model.receipt import Receipt
+from apis_core.model.types import ConverterError, ConverterMode, DealState
 from apis_emulator.virtual.__main__ import main
 from apis_emulator.virtual.faults import PROFILES, Fault, FaultKind, plan
 from apis_emulator.virtual.invariants import Invariants, Limits, Violation

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import apis_control
-from apis_core.errors import ConfigError
 from apis_core.grid import Cable, HouseModel, Lines, UnitEntry
+from apis_core.model.errors import ConfigError
 from apis_emulator.wires import wires
 
 

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from apis_core.events import BatteryClaimed
-from apis_core.types import Direction
+from apis_core.model.types import Direction
 
 __all__ = ["BatteryLock"]
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from apis_core.errors import ConfigError
+from apis_core.config.hardware import parse_hardware
+from apis_core.config.policy import parse_policy
+from apis_core.config.scenario import parse_scenario
 from apis_core.events import (
     ConfigurationRefused,
     Event,
@@ -17,9 +19,7 @@ from apis_core.events import (
     PolicyRead,
     ScenarioRead,
 )
-from apis_core.hardware import parse_hardware
-from apis_core.policy import parse_policy
-from apis_core.scenario import parse_scenario
+from apis_core.model.errors import ConfigError
 from apis_signing.files import read_text
 
 __all__ = ["WatchedFile", "watched_files"]

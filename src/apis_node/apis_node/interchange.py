@@ -14,7 +14,7 @@ from rclpy.node import Node
 from rclpy.task import Future
 
 from apis_core.events import DealRefused, DealUnwanted, DealWanted, Event
-from apis_core.types import DealState, Direction, UnitId
+from apis_core.model.types import DealState, Direction, UnitId
 from apis_interfaces.action import Interchange
 from apis_interfaces.msg import Deal
 from apis_signing import MessageAuthenticator

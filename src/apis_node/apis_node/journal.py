@@ -1,7 +1,7 @@
 """What one unit must not forget: an append-only journal in SQLite.
 
 An entry is on disk (WAL, synchronised) before the effect behind it happens. At start the entries
-are folded into the core's :class:`~apis_core.persisted_state.PersistedState`.
+are folded into the core's :class:`~apis_core.unit.persisted_state.PersistedState`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, get_args
 
 from apis_core import events
-from apis_core.errors import ApisError, ConfigError, Problem
 from apis_core.events import Entry
-from apis_core.ledger import Receipt
-from apis_core.messages import Deal
-from apis_core.persisted_state import PersistedState
-from apis_core.types import DealState, Meter, OperationMode
+from apis_core.model.errors import ApisError, ConfigError, Problem
+from apis_core.model.messages import Deal
+from apis_core.model.receipt import Receipt
+from apis_core.model.types import DealState, Meter, OperationMode
+from apis_core.unit.persisted_state import PersistedState
 
 __all__ = ["Journal", "JournalError"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from rclpy.logging import LoggingSeverity
 
-from apis_core.types import OperationMode
+from apis_core.model.types import OperationMode
 from apis_interfaces.srv import UnitMaintenance
 
 __all__ = ["maintain"]

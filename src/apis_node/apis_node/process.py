@@ -16,14 +16,14 @@ from rclpy.executors import Executor, ExternalShutdownException
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from apis_core.agent import AgentSettings
-from apis_core.errors import ConfigError, Problem
+from apis_core.config.policy import Policy
+from apis_core.config.timing import BUS_DOWN_S, network_floor_ns, stop_limit_wall_s
+from apis_core.config.validation import UnitIdText
 from apis_core.grid import ClusterName
-from apis_core.policy import Policy
-from apis_core.timing import BUS_DOWN_S, network_floor_ns, stop_limit_wall_s
-from apis_core.types import UnitId
-from apis_core.units import ns_from_s
-from apis_core.validation import UnitIdText
+from apis_core.model.errors import ConfigError, Problem
+from apis_core.model.types import UnitId
+from apis_core.model.units import ns_from_s
+from apis_core.unit.agent import AgentSettings
 from apis_node.battery_lock import BatteryLock
 from apis_node.configuration import WatchedFile, watched_files
 from apis_node.journal import Journal

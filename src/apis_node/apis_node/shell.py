@@ -24,11 +24,12 @@ from rclpy.node import Node
 from rclpy.task import Future
 from sensor_msgs.msg import BatteryState
 
-from apis_core import events, messages
-from apis_core.agent import Agent, AgentSettings
-from apis_core.errors import ApisError
-from apis_core.types import ControlError, ConverterMode, FaultLevel, OperationMode, UnitId
-from apis_core.units import NEVER_NS, s_from_ns
+from apis_core import events
+from apis_core.model import messages
+from apis_core.model.errors import ApisError
+from apis_core.model.types import ControlError, ConverterMode, FaultLevel, OperationMode, UnitId
+from apis_core.model.units import NEVER_NS, s_from_ns
+from apis_core.unit.agent import Agent, AgentSettings
 from apis_interfaces import msg, srv
 from apis_node import qos
 from apis_node.battery_lock import BatteryLock

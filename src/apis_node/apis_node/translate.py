@@ -17,8 +17,8 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from builtin_interfaces.msg import Time
 
-from apis_core import messages as core
-from apis_core.units import ns_from_s, s_from_ns
+from apis_core.model import messages as core
+from apis_core.model.units import ns_from_s, s_from_ns
 from apis_interfaces import msg, srv
 
 __all__ = ["MESSAGES", "Instants", "Untranslatable", "from_ros", "to_ros"]
@@ -84,7 +84,7 @@ def to_ros(value: Any, instants: Instants, now_ns: int, unit_id: str = "") -> An
     """The message that says the same as a value of the core.
 
     Args:
-        value: Of a type of :mod:`apis_core.messages`.
+        value: Of a type of :mod:`apis_core.model.messages`.
         instants: For stamps.
         now_ns: Present time on the agent's clock, for the message's own ``stamp``.
         unit_id: Whose converter a reading in it is of, where the value itself names no unit.

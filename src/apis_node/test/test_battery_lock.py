@@ -10,14 +10,14 @@ import sys
 import pytest
 
 from apis_core.events import BatteryClaimed
-from apis_core.types import Direction
+from apis_core.model.types import Direction
 from apis_node.battery_lock import BatteryLock
 
 CHARGE, DISCHARGE = Direction.CHARGE, Direction.DISCHARGE
 HOLDER = """
 import sys
 from pathlib import Path
-from apis_core.types import Direction
+from apis_core.model.types import Direction
 from apis_node.battery_lock import BatteryLock
 lock = BatteryLock("cellar", Path(sys.argv[1]))
 print(lock.claim(Direction.CHARGE).is_granted, flush=True)

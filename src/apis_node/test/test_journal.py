@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from apis_core.errors import ConfigError
 from apis_core.events import (
     DealClosed,
     DealCounted,
@@ -22,10 +21,11 @@ from apis_core.events import (
     PolicyAdopted,
     PolicyPrepared,
 )
-from apis_core.ledger import Receipt
-from apis_core.messages import Deal
-from apis_core.persisted_state import PersistedState
-from apis_core.types import DealState, Meter, OperationMode
+from apis_core.model.errors import ConfigError
+from apis_core.model.messages import Deal
+from apis_core.model.receipt import Receipt
+from apis_core.model.types import DealState, Meter, OperationMode
+from apis_core.unit.persisted_state import PersistedState
 from apis_node.journal import Journal, JournalError
 
 

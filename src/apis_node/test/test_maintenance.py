@@ -9,7 +9,7 @@ pytest.importorskip("apis_interfaces.srv")
 
 from rclpy.logging import LoggingSeverity, get_logger
 
-from apis_core.types import OperationMode
+from apis_core.model.types import OperationMode
 from apis_interfaces.srv import UnitMaintenance
 from apis_node.maintenance import maintain
 

@@ -17,9 +17,9 @@ pytest.importorskip("rclpy")
 from builtin_interfaces.msg import Time
 from rclpy.serialization import deserialize_message, serialize_message
 
-from apis_core import messages as core
-from apis_core.types import ConverterError, ConverterMode, Direction, OperationMode
-from apis_core.units import SECOND_NS
+from apis_core.model import messages as core
+from apis_core.model.types import ConverterError, ConverterMode, Direction, OperationMode
+from apis_core.model.units import SECOND_NS
 from apis_interfaces import msg, srv
 from apis_node.translate import MESSAGES, Instants, Untranslatable, from_ros, to_ros
 

@@ -9,7 +9,7 @@ import os
 import stat
 from pathlib import Path
 
-from apis_core.errors import ConfigError, Problem
+from apis_core.model.errors import ConfigError, Problem
 
 __all__ = ["TEXT_LIMIT_BYTES", "read_text"]
 

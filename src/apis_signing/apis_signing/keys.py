@@ -24,7 +24,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from apis_core.errors import ConfigError, Problem
+from apis_core.model.errors import ConfigError, Problem
 
 __all__ = ["LIST_NAME", "Keys", "Role", "make_keys", "read_keys"]
 

@@ -16,8 +16,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from apis_core.error_messages import expected, shorten, suggestion
-from apis_core.errors import ConfigError, Problem
+from apis_core.config.error_messages import expected, shorten, suggestion
+from apis_core.model.errors import ConfigError, Problem
 
 __all__ = ["NodeParameter", "declare_parameters", "text_argument"]
 

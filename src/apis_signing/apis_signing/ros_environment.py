@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from apis_core.errors import ApisError
+from apis_core.model.errors import ApisError
 
 __all__ = [
     "RosEnvironmentError",

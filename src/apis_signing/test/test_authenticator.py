@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from apis_core.errors import ConfigError
+from apis_core.model.errors import ConfigError
 from apis_signing import (
     UNSIGNED,
     Keys,

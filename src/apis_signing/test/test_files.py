@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from apis_core.errors import ConfigError
+from apis_core.model.errors import ConfigError
 from apis_signing.files import TEXT_LIMIT_BYTES, read_text
 
 

@@ -9,8 +9,8 @@ import pytest
 pytestmark = pytest.mark.ros
 rclpy = pytest.importorskip("rclpy")
 
-from apis_core.errors import ConfigError  # noqa: E402
-from apis_core.validation import UnitIdText  # noqa: E402
+from apis_core.config.validation import UnitIdText  # noqa: E402
+from apis_core.model.errors import ConfigError  # noqa: E402
 from apis_signing.parameters import (  # noqa: E402
     NodeParameter,
     declare_parameters,

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import hypot
 
-from apis_core.branches import Branch
+from apis_core.config.branches import Branch
 
 __all__ = ["GridPlan", "Line", "Place"]
 

@@ -10,8 +10,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from apis_core.types import Alarm, ConverterMode, DealState, FaultCategory, FaultExtent, FaultLevel
-from apis_core.types import OperationMode as Mode
+from apis_core.model.types import (
+    Alarm,
+    ConverterMode,
+    DealState,
+    FaultCategory,
+    FaultExtent,
+    FaultLevel,
+)
+from apis_core.model.types import OperationMode as Mode
 
 __all__ = [
     "Alarm",

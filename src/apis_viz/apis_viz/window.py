@@ -21,9 +21,9 @@ from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from apis_core.errors import ConfigError
+from apis_core.config.policy import Policy, parse_policy
 from apis_core.grid import GridDescription
-from apis_core.policy import Policy, parse_policy
+from apis_core.model.errors import ConfigError
 from apis_signing import UNSIGNED, MessageAuthenticator, operator_authenticator
 from apis_signing.executor import NodeExecutor
 from apis_signing.files import read_text

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from apis_core.policy import parse_policy
+from apis_core.config.policy import parse_policy
 from apis_viz.plan import GridPlan, Place
 
 CONFIG = Path(__file__).resolve().parents[3] / "config"

@@ -25,12 +25,12 @@ from rclpy.node import Node
 
 from apis_bringup.grid_file import ResolvedGrid, resolve, write_run_folder
 from apis_bringup.processes import RunFolder, node_parameters
-from apis_core.errors import ConfigError
+from apis_core.config.hardware import parse_hardware
+from apis_core.config.policy import parse_policy, policy_text
+from apis_core.config.policy_text import policy_file
+from apis_core.config.scenario import band_of, parse_scenario
 from apis_core.grid import GridDescription, parse_grid
-from apis_core.hardware import parse_hardware
-from apis_core.policy import parse_policy, policy_text
-from apis_core.policy_file import policy_file
-from apis_core.scenario import band_of, parse_scenario
+from apis_core.model.errors import ConfigError
 from apis_node.configuration import watched_files
 
 DATA = Path(__file__).resolve().parents[3] / "apis_core" / "test" / "data"

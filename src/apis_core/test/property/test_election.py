@@ -8,11 +8,12 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apis_core.election import Election, ElectionTiming
+from apis_core.cluster.election import Election
+from apis_core.config.timing import ElectionTiming
 from apis_core.events import Broadcast, Effect, Record
-from apis_core.messages import GridMasterClaim
-from apis_core.types import NOBODY
-from apis_core.units import NEVER_NS, SECOND_NS
+from apis_core.model.messages import GridMasterClaim
+from apis_core.model.types import NOBODY
+from apis_core.model.units import NEVER_NS, SECOND_NS
 
 # the back-off is short against the lease, so that it does not hide what the lease leaves open
 TIMING = ElectionTiming(heartbeat_ns=SECOND_NS // 20, lease_ns=4 * SECOND_NS)

@@ -3,10 +3,15 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apis_core.energy_limit import Sample, flowing_limit_wh, is_comparable, resting_limit_wh
-from apis_core.messages import ControlReply, ConverterReading, Deal
-from apis_core.types import Meter
-from apis_core.units import SECOND_NS, wh_from_w
+from apis_core.converter.energy_limit import (
+    Sample,
+    flowing_limit_wh,
+    is_comparable,
+    resting_limit_wh,
+)
+from apis_core.model.messages import ControlReply, ConverterReading, Deal
+from apis_core.model.types import Meter
+from apis_core.model.units import SECOND_NS, wh_from_w
 
 POWER_W = 700.0
 delays_ns = st.integers(0, 30 * SECOND_NS)

@@ -5,9 +5,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
-from apis_core.interlock import Interlock
-from apis_core.messages import Deal
-from apis_core.types import ControlError, Direction
+from apis_core.model.messages import Deal
+from apis_core.model.types import ControlError, Direction
+from apis_core.trading.interlock import Interlock
 
 directions = st.sampled_from(Direction)
 times = st.integers(0, 100)

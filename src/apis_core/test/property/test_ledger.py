@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apis_core.ledger import Ledger
-from apis_core.messages import ConverterReading
-from apis_core.types import Direction
+from apis_core.converter.energy_ledger import Ledger
+from apis_core.model.messages import ConverterReading
+from apis_core.model.types import Direction
 
 growth = st.floats(0.0, 1e3)
 currents = st.floats(0.01, 10.0)

@@ -7,9 +7,14 @@ from dataclasses import replace
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from apis_core.messages import InterchangeAccept, InterchangeRequest
-from apis_core.negotiation import choose_accept, deal_energy_wh, evaluate_accept, evaluate_request
-from apis_core.types import NOBODY, Direction, SelectionStrategy
+from apis_core.model.messages import InterchangeAccept, InterchangeRequest
+from apis_core.model.types import NOBODY, Direction, SelectionStrategy
+from apis_core.trading.negotiation import (
+    choose_accept,
+    deal_energy_wh,
+    evaluate_accept,
+    evaluate_request,
+)
 
 shared = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 energies = st.floats(0.0, 1e5)

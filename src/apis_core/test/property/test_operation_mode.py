@@ -3,9 +3,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apis_core.messages import OperationModeOrder
-from apis_core.operation_mode import OperationModes
-from apis_core.types import NOBODY, OperationMode
+from apis_core.cluster.operation_mode import OperationModes
+from apis_core.model.messages import OperationModeOrder
+from apis_core.model.types import NOBODY, OperationMode
 
 orders = st.lists(
     st.builds(

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apis_core.units import ns_from_s, s_from_ns
+from apis_core.model.units import ns_from_s, s_from_ns
 
 TWELVE_DAYS_NS = 2**50  # up to here a float of seconds is exact to the nanosecond
 

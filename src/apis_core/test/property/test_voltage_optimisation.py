@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apis_core.voltage_optimisation import DealingUnit, optimal_voltage_v
+from apis_core.grid_master.voltage_optimisation import DealingUnit, optimal_voltage_v
 
 TINY_V = 1e-6
 units = st.dictionaries(

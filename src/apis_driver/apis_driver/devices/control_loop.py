@@ -25,7 +25,7 @@ from apis_control import (
     Snapshot,
     Timing,
 )
-from apis_core.types import Alarm, ConverterMode, StopCause
+from apis_core.model.types import Alarm, ConverterMode, StopCause
 from apis_driver.device import (
     DcdcRating,
     DcdcSetpoints,

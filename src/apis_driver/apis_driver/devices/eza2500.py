@@ -7,7 +7,7 @@ from statistics import median_low
 
 from pydantic import Field
 
-from apis_core.types import Alarm, ConverterMode
+from apis_core.model.types import Alarm, ConverterMode
 from apis_driver.codec import Exact, exact
 from apis_driver.device import (
     DcdcRating,

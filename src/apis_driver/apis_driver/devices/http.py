@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 from pydantic import Field
 
-from apis_core.types import Alarm, ConverterMode
+from apis_core.model.types import Alarm, ConverterMode
 from apis_driver.device import (
     BatteryStatus,
     DcdcRating,

@@ -26,7 +26,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from apis_core.errors import ConfigError, Problem
+from apis_core.model.errors import ConfigError, Problem
 from apis_driver.codec import Command, Number, is_table_file, load_table
 from apis_driver.device import BatteryStatus, SharingPermit, soc_ratio_of
 from apis_driver.errors import DeviceError, ImplausibleReply

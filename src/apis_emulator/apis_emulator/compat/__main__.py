@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from types import FrameType
 
-from apis_core.errors import ConfigError, Problem
+from apis_core.model.errors import ConfigError, Problem
 
 __all__ = ["main"]
 

@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from apis_core.driver_contract import Refused
+from apis_core.converter.driver_contract import Refused
 from apis_core.grid import Bus, Lines, Physics, UnitEntry, street_position_m
-from apis_core.messages import ConverterOperation, ConverterOrder
-from apis_core.types import Alarm, ConverterMode
+from apis_core.model.messages import ConverterOperation, ConverterOrder
+from apis_core.model.types import Alarm, ConverterMode
 from apis_emulator.compat.inputs import FloatArray
 from apis_emulator.compat.model import BATTERY_WH, WAITING, BadRequest, Emulation, Saved, Unit
 from apis_emulator.compat.template import MODES

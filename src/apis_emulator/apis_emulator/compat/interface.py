@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl, unquote
 
 import orjson
 
-from apis_core.errors import ConfigError
+from apis_core.model.errors import ConfigError
 from apis_emulator.compat.model import (
     ACCELERATION,
     BadRequest,

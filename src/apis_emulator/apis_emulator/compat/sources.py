@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from apis_core.errors import ConfigError, Problem
 from apis_core.grid import House, Place, UnitEntry
+from apis_core.model.errors import ConfigError, Problem
 from apis_emulator.compat.inputs import HOURS, FloatArray, Inputs
 from apis_emulator.compat.model import MAX_UNITS, START
 from apis_emulator.houses import Modelled, drawn

@@ -12,8 +12,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from apis_core.errors import ConfigError, Problem
-from apis_core.jsonc import parse_object
+from apis_core.config.jsonc import parse_object
+from apis_core.model.errors import ConfigError, Problem
 from apis_emulator.compat.model import Saved
 from apis_emulator.compat.template import completed, wrong_in
 from apis_signing.files import read_text

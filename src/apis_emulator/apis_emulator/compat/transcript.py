@@ -23,8 +23,8 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from apis_core.error_messages import problems_from_pydantic
-from apis_core.errors import ConfigError, Problem
+from apis_core.config.error_messages import problems_from_pydantic
+from apis_core.model.errors import ConfigError, Problem
 from apis_emulator.compat.inputs import FloatArray, Inputs, constant_after
 from apis_emulator.compat.interface import Interface
 from apis_emulator.compat.model import ACCELERATION, MAX_UNITS, Emulation, whole_if_it_is

@@ -13,7 +13,7 @@ from typing import cast
 
 import apis_control
 from apis_core.grid import Bus, ConverterLoss, ConverterRatings
-from apis_core.types import Alarm, ConverterMode, StopCause
+from apis_core.model.types import Alarm, ConverterMode, StopCause
 
 __all__ = ["Converter"]
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import apis_control
-from apis_core.errors import ProtocolMisuse
 from apis_core.grid import BatteryCells, Bus, HouseModel
-from apis_core.types import StopCause, UnitId
+from apis_core.model.errors import ProtocolMisuse
+from apis_core.model.types import StopCause, UnitId
 from apis_emulator.physics.converter import Converter
 from apis_emulator.profiles.series import Series
 

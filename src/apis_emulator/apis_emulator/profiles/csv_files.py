@@ -17,7 +17,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from apis_core.errors import ConfigError, Problem
+from apis_core.model.errors import ConfigError, Problem
 from apis_emulator.profiles.series import DAYS, FloatArray, Year
 from apis_signing.files import read_text
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from apis_core.types import Alarm, ConverterMode, StopCause, UnitId
+from apis_core.model.types import Alarm, ConverterMode, StopCause, UnitId
 from apis_driver.codec import Block
 from apis_driver.eza2500_protocol import table
 from apis_emulator.orders import read_converter

@@ -16,7 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from apis_core.types import ConverterMode
+from apis_core.model.types import ConverterMode
 from apis_driver.errors import OutOfRange
 from apis_driver.eza2500_protocol import table
 from apis_emulator.physics.plant import Unit

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from apis_core.grid import UnitEntry
-from apis_core.types import UnitId
+from apis_core.model.types import UnitId
 from apis_emulator.physics.plant import Plant
 from apis_emulator.servers.eza import SimulatedEza
 from apis_emulator.servers.http_device import HttpDevice

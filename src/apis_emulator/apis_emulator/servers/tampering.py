@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from apis_core.types import Alarm
+from apis_core.model.types import Alarm
 from apis_emulator.servers.serving import DeviceServers, UnitDevices
 from apis_signing.parameters import NodeParameter
 

@@ -26,17 +26,19 @@ KEPT_FOLDERS = 3
 _UNFINISHED = ".part"  # of a folder that somebody is compiling
 # Configuration is read once, and by pydantic: nothing to gain. Cases and outcomes pass between
 # processes, which compiled values cannot.
-_CONFIGURATION = ("branches", "grid", "hardware", "jsonc", "policy", "policy_rules", "scenario")
-_LEFT_OUT = {
-    *_CONFIGURATION,
-    "validation",
-    "error_messages",
-    "compiled",
-    "run",
-    "__init__",
-    "__main__",
-}
+_OF_THE_CORE = (
+    "events.py",
+    "config/timing.py",
+    "config/policy_text.py",
+    "model/*.py",
+    "cluster/*.py",
+    "trading/*.py",
+    "converter/*.py",
+    "grid_master/*.py",
+    "unit/*.py",
+)
 _OF_THE_SIMULATOR = ("driver.py", "orders.py", "virtual/*.py")
+_LEFT_OUT = {"compiled", "run", "__init__", "__main__"}
 _SETTINGS = "[mypy]\nignore_missing_imports = True\nfollow_imports = silent\n"
 
 
@@ -46,7 +48,7 @@ class CannotCompile(Exception):
 
 def is_compiled() -> bool:
     """Whether this process runs machine code."""
-    spec = find_spec("apis_core.agent")
+    spec = find_spec("apis_core.unit.agent")
     return spec is not None and not str(spec.origin).endswith(".py")
 
 
@@ -114,9 +116,10 @@ def _compile(folder: Path) -> None:
 
 
 def _modules(folder: Path) -> list[str]:
-    files = sorted((folder / "apis_core").glob("*.py"))
-    for pattern in _OF_THE_SIMULATOR:
-        files += sorted((folder / "apis_emulator").glob(pattern))
+    files: list[Path] = []
+    for package, patterns in (("apis_core", _OF_THE_CORE), ("apis_emulator", _OF_THE_SIMULATOR)):
+        for pattern in patterns:
+            files += sorted((folder / package).glob(pattern))
     return [str(file.relative_to(folder)) for file in files if file.stem not in _LEFT_OUT]
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from random import Random
 
-from apis_core.types import Direction, UnitId
+from apis_core.model.types import Direction, UnitId
 
 __all__ = ["PROFILES", "Fault", "FaultKind", "Profile", "plan"]
 

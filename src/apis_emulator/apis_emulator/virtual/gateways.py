@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from apis_core.types import Direction, UnitId
+from apis_core.model.types import Direction, UnitId
 
 __all__ = ["SharedBatteries"]
 

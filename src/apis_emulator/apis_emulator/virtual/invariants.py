@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from apis_core.ledger import Receipt
-from apis_core.messages import (
+from apis_core.model.messages import (
     ConverterOperation,
     ConverterOrder,
     ConverterReply,
     Deal,
     UnitStatus,
 )
-from apis_core.persisted_state import RESTARTED
-from apis_core.types import ConverterError, ConverterMode, DealState, Direction, UnitId
+from apis_core.model.receipt import Receipt
+from apis_core.model.types import ConverterError, ConverterMode, DealState, Direction, UnitId
+from apis_core.unit.persisted_state import RESTARTED
 from apis_emulator.physics.converter import Converter
 from apis_emulator.physics.plant import STIFF_STEP_S, Plant
 from apis_emulator.virtual.gateways import SharedBatteries

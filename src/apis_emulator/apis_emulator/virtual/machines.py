@@ -7,7 +7,7 @@ from random import Random
 from typing import Any
 
 from apis_core import events as ev
-from apis_core.messages import (
+from apis_core.model.messages import (
     BatteryReading,
     ConverterOperation,
     ConverterOrder,
@@ -15,8 +15,8 @@ from apis_core.messages import (
     ConverterReply,
     GridMasterClaim,
 )
-from apis_core.types import ConverterError, StopCause, UnitId
-from apis_core.units import SECOND_NS
+from apis_core.model.types import ConverterError, StopCause, UnitId
+from apis_core.model.units import SECOND_NS
 from apis_emulator.driver import Driver
 from apis_emulator.physics.plant import Plant
 from apis_emulator.virtual.faults import Profile

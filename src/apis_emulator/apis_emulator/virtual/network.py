@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from random import Random
 
-from apis_core.types import UnitId
-from apis_core.units import SECOND_NS
+from apis_core.model.types import UnitId
+from apis_core.model.units import SECOND_NS
 from apis_emulator.virtual.faults import Fault, Profile
 
 __all__ = ["Network"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from apis_core.agent import Agent
-from apis_core.types import UnitId
-from apis_core.units import NEVER_NS
+from apis_core.model.types import UnitId
+from apis_core.model.units import NEVER_NS
+from apis_core.unit.agent import Agent
 
 __all__ = ["Process"]
 

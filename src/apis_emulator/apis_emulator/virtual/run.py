@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from apis_core.types import NOBODY, DealState, OperationMode
-from apis_core.units import SECOND_NS
+from apis_core.model.types import NOBODY, DealState, OperationMode
+from apis_core.model.units import SECOND_NS
 from apis_emulator.virtual.faults import PROFILES, plan
 from apis_emulator.virtual.invariants import Violation
 from apis_emulator.virtual.scenario_setup import CAPACITY_WH

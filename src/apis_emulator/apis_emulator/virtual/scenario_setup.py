@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
+from apis_core.config.hardware import Hardware, parse_hardware
+from apis_core.config.policy import Policy, parse_policy
+from apis_core.config.scenario import Scenario, parse_scenario
 from apis_core.grid import Bus, ConverterLoss
-from apis_core.hardware import Hardware, parse_hardware
-from apis_core.policy import Policy, parse_policy
-from apis_core.scenario import Scenario, parse_scenario
-from apis_core.types import UnitId
+from apis_core.model.types import UnitId
 from apis_emulator.physics.converter import Converter
 from apis_emulator.physics.plant import Installation, Plant
 

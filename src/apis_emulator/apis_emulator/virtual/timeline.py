@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Callable
 from typing import Any
 
-from apis_core.units import SECOND_NS
+from apis_core.model.units import SECOND_NS
 from apis_emulator.virtual.trace import Trace
 
 __all__ = ["Timeline"]

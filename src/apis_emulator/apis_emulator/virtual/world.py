@@ -7,8 +7,8 @@ from random import Random
 from typing import Any
 
 from apis_core import events as ev
-from apis_core.agent import Agent, AgentSettings
-from apis_core.messages import (
+from apis_core.config.timing import Timing
+from apis_core.model.messages import (
     Deal,
     DealSubmission,
     GridMasterClaim,
@@ -16,11 +16,11 @@ from apis_core.messages import (
     OperationModeOrder,
     UnitStatus,
 )
-from apis_core.order_handler import WRITE_RATIO
-from apis_core.persisted_state import PersistedState
-from apis_core.timing import Timing
-from apis_core.types import NOBODY, Direction, OperationMode, UnitId
-from apis_core.units import NEVER_NS, SECOND_NS
+from apis_core.model.types import NOBODY, Direction, OperationMode, UnitId
+from apis_core.model.units import NEVER_NS, SECOND_NS
+from apis_core.unit.agent import Agent, AgentSettings
+from apis_core.unit.order_handler import WRITE_RATIO
+from apis_core.unit.persisted_state import PersistedState
 from apis_emulator.driver import REFERENCE_GRACE_S
 from apis_emulator.virtual.faults import PROFILES, Fault, FaultKind, Profile
 from apis_emulator.virtual.gateways import SharedBatteries

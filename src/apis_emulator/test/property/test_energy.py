@@ -20,8 +20,8 @@ from apis_core.grid import (
     Lines,
     UnitEntry,
 )
-from apis_core.messages import ConverterOperation, ConverterOrder
-from apis_core.types import ConverterMode
+from apis_core.model.messages import ConverterOperation, ConverterOrder
+from apis_core.model.types import ConverterMode
 from apis_emulator.accounts import BUS
 from apis_emulator.emulation import Emulation
 from apis_emulator.physics.converter import Converter

@@ -39,7 +39,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from apis_core.errors import ConfigError
+from apis_core.model.errors import ConfigError
 from apis_signing.files import read_text
 
 __all__ = [

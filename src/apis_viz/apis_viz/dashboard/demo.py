@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from apis_core.scenario import Band, Rule, Rules, Scenario, Section
-from apis_core.types import SelectionStrategy
+from apis_core.config.scenario import Band, Rule, Rules, Scenario, Section
+from apis_core.model.types import SelectionStrategy
 from apis_viz.dashboard.access import AccessError, is_loopback, read_users
 from apis_viz.dashboard.audit import Audit
 from apis_viz.dashboard.grid_source import (

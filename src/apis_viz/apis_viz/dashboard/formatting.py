@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, tzinfo
 
-from apis_core.fault_matrix import Action, actions_for
+from apis_core.cluster.fault_actions import Action, actions_for
 from apis_viz.dashboard.grid_source import BreakKind, BreakWish, FaultWish
 from apis_viz.model import Event
 from apis_viz.records import Alarm, ConverterMode, DealState, FaultExtent, FaultLevel, Mode

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from apis_core.driver_contract import ENERGISED_BUS_V
+from apis_core.converter.driver_contract import ENERGISED_BUS_V
 from apis_viz.dashboard.grid_source import ConverterWish
 from apis_viz.dashboard.site import Site
 from apis_viz.model import GridView

@@ -19,8 +19,8 @@ from rclpy.context import Context
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from apis_core.errors import ConfigError
 from apis_core.grid import GridDescription
+from apis_core.model.errors import ConfigError
 from apis_signing.parameters import declare_parameters
 from apis_viz.dashboard.access import AccessError, Users, is_loopback, read_users
 from apis_viz.dashboard.audit import Audit

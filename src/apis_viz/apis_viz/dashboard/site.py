@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from apis_core.errors import ConfigError
+from apis_core.config.hardware import Hardware, parse_hardware
+from apis_core.config.policy import Policy, parse_policy
+from apis_core.config.scenario import Scenario, parse_scenario
 from apis_core.grid import GridDescription
-from apis_core.hardware import Hardware, parse_hardware
-from apis_core.policy import Policy, parse_policy
-from apis_core.scenario import Scenario, parse_scenario
+from apis_core.model.errors import ConfigError
 from apis_signing.files import read_text
 from apis_viz.plan import GridPlan, Place
 

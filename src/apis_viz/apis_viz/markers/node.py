@@ -19,8 +19,8 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from visualization_msgs.msg import Marker, MarkerArray
 
+from apis_core.config.policy import Policy
 from apis_core.grid import GridDescription
-from apis_core.policy import Policy
 from apis_interfaces.msg import ConverterState, Deal, OperationMode, UnitStatus
 from apis_viz.markers.scene import BusLook, DealLook, HouseLook, scene
 from apis_viz.plan import GridPlan, Place

@@ -16,7 +16,7 @@ from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
-from apis_core.errors import ConfigError
+from apis_core.model.errors import ConfigError
 from apis_interfaces.msg import OperationMode
 from apis_signing import operator_authenticator
 from apis_viz.rqt import rows

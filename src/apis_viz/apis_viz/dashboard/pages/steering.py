@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from fastapi import Request
 from nicegui import ui
 
-from apis_core.negotiation import MOST_CURRENT_A, MOST_ENERGY_WH
+from apis_core.trading.negotiation import MOST_CURRENT_A, MOST_ENERGY_WH
 from apis_viz.dashboard import formatting, widgets
 from apis_viz.dashboard.confirm import shutdown_question
 from apis_viz.dashboard.grid_source import DealWish

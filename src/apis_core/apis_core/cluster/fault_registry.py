@@ -1,0 +1,139 @@
+"""The faults that a unit knows of, and the quarantine that follows them.
+
+A fault of level ERROR or worse keeps the unit concerned (LOCAL) or the whole cluster (GLOBAL) from
+new deals until it has not been seen for the policy's sustaining time; one that comes back soon
+after it was over, for twice as long each time, so that what flaps does not start the bus for ever.
+One that has come back too often may stay until an operator has seen to it.
+The state is derived from the faults themselves: there is no flag that could disagree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from apis_core.model.messages import Fault
+from apis_core.model.types import NOBODY, FaultCategory, FaultExtent, FaultLevel, UnitId
+from apis_core.model.units import NEVER_NS
+
+__all__ = ["FaultBook"]
+
+_SOON = 10  # times the sustaining time after its end: the fault has come back
+_MAX_DOUBLINGS = 6
+
+_Key = tuple[UnitId, str, bool]
+
+
+@dataclass(slots=True)
+class FaultBook:
+    """The faults that one unit knows of, each with the time for which it lasts.
+
+    Attributes:
+        unit_id: This unit.
+        local_quarantine_ns: How long a LOCAL fault lasts after it was last seen.
+        global_quarantine_ns: How long a GLOBAL fault lasts after it was last seen.
+        latch_after: A fault that has come back so often, each time soon after it was over, lasts
+            until :meth:`reset`, >= 1; None = never.
+    """
+
+    unit_id: UnitId
+    local_quarantine_ns: int
+    global_quarantine_ns: int
+    latch_after: int | None = None
+    _until_ns: dict[_Key, tuple[Fault, int]] = field(default_factory=dict)
+    _seen_ns: dict[_Key, int] = field(default_factory=dict)  # last
+    _returns: dict[_Key, tuple[int, int]] = field(default_factory=dict)  # how often, last end
+
+    def add(self, fault: Fault, now_ns: int) -> bool:
+        """Note a fault; whether it is news (not just seen again). Warnings are not kept.
+
+        One that is told again counts from when it was last seen.
+        """
+        if fault.level is FaultLevel.WARN:
+            return True
+        seen_ns = now_ns - fault.age_ns
+        is_global = fault.extent is not FaultExtent.LOCAL
+        lasts_ns = self.global_quarantine_ns if is_global else self.local_quarantine_ns
+        key = (fault.unit_id, fault.code, is_global)
+        is_news = key not in self._until_ns or now_ns >= self._until_ns[key][1]
+        if fault.age_ns and (not is_news or fault.age_ns >= lasts_ns):
+            return False
+        times, ended_ns = self._returns.get(key, (0, now_ns))
+        if is_news and key in self._returns:
+            times = times + 1 if now_ns - ended_ns < _SOON * lasts_ns else 0
+        until_ns = seen_ns + lasts_ns * 2 ** min(times, _MAX_DOUBLINGS)
+        # a network that comes and goes is nothing that an operator could see to at the unit
+        can_latch = fault.category is not FaultCategory.FRAMEWORK
+        if can_latch and self.latch_after is not None and times >= self.latch_after:
+            until_ns = NEVER_NS
+        self._until_ns[key] = (fault, until_ns)
+        self._seen_ns[key] = seen_ns
+        self._returns[key] = (times, until_ns)
+        return is_news
+
+    def to_tell_again(self, now_ns: int) -> list[Fault]:
+        """Faults that this unit reported and that are not over, for a grid master that is new."""
+        return [
+            replace(fault, age_ns=max(now_ns - self._seen_ns[key], 1))
+            for key, (fault, until_ns) in self._until_ns.items()
+            if fault.reporter_id == self.unit_id and now_ns < until_ns
+        ]
+
+    @property
+    def wake_ns(self) -> int:
+        """When the next fault is over."""
+        if not self._until_ns:  # asked after every event, and mostly so
+            return NEVER_NS
+        return min([until_ns for _, until_ns in self._until_ns.values()])
+
+    def tick(self, now_ns: int) -> None:
+        """Forget the faults whose time is over."""
+        for key in [key for key, (_, until_ns) in self._until_ns.items() if now_ns >= until_ns]:
+            del self._until_ns[key]
+
+    @property
+    def known(self) -> tuple[tuple[Fault, int], ...]:
+        """Faults that are not over, each with when it will be. [ns]"""
+        return tuple(self._until_ns.values())
+
+    def reset(self, unit_id: UnitId = NOBODY) -> tuple[str, ...]:
+        """An operator has seen to a unit: forget its faults, and how often they came back.
+
+        A fault that is still there is news when it is seen next.
+
+        Args:
+            unit_id: Whose faults; NOBODY = those of all.
+
+        Returns:
+            Codes of the faults that are over by this, sorted.
+        """
+        meant = [key for key in self._returns if unit_id in (NOBODY, key[0])]
+        ended = {key[1] for key in meant if key in self._until_ns}
+        for key in meant:
+            self._until_ns.pop(key, None)
+            del self._returns[key]
+        return tuple(sorted(ended))
+
+    def why_not(self) -> str:
+        """Why this unit makes no deals; empty = no fault forbids it."""
+        for key, (fault, _) in self._until_ns.items():
+            if fault.extent is not FaultExtent.LOCAL or fault.unit_id == self.unit_id:
+                tail = ", until an operator resets it" if self._is_latched(key) else ""
+                return f"fault {fault.code}{tail}"
+        return ""
+
+    def codes(self) -> tuple[str, ...]:
+        """Codes of the faults that concern this unit or all."""
+        if not self._until_ns:
+            return ()
+        return tuple(
+            sorted(
+                {
+                    fault.code
+                    for fault, _ in self._until_ns.values()
+                    if fault.extent is not FaultExtent.LOCAL or fault.unit_id == self.unit_id
+                }
+            )
+        )
+
+    def _is_latched(self, key: _Key) -> bool:
+        return key in self._until_ns and self._until_ns[key][1] == NEVER_NS

@@ -1,0 +1,99 @@
+"""Orders of the grid master that units have not answered yet, kept for one of its machines.
+
+A deal and the voltage reference are such machines; each has a :class:`PendingOrders` of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from apis_core.config.timing import DealTiming
+from apis_core.events import Call
+from apis_core.model.messages import ControlRequest
+from apis_core.model.types import ControlOperation, UnitId
+from apis_core.model.units import NEVER_NS
+
+__all__ = ["PendingOrder", "PendingOrders"]
+
+
+@dataclass(frozen=True, slots=True)
+class PendingOrder:
+    """An order that is unanswered."""
+
+    unit_id: UnitId
+    operation: ControlOperation
+    asked_ns: int
+    until_ns: int
+
+
+class PendingOrders:
+    """Gives orders ids, and knows which are still to be answered.
+
+    Args:
+        name: Of the machine; its orders' ids are ``name/term/number``.
+        grid_master_id: Who orders.
+        term: Its term.
+        timing: How long to wait for an answer, and how long an order lasts.
+    """
+
+    def __init__(self, name: str, grid_master_id: UnitId, term: int, timing: DealTiming) -> None:
+        self._name = name
+        self._grid_master_id = grid_master_id
+        self._term = term
+        self._timing = timing
+        self._pending: dict[str, PendingOrder] = {}
+        self._count = 0
+
+    @property
+    def wake_ns(self) -> int:
+        """When the first of them is overdue."""
+        if not self._pending:
+            return NEVER_NS
+        return min([call.until_ns for call in self._pending.values()])
+
+    def awaited_units(
+        self, operation: ControlOperation | None = None, *, since_ns: int = 0
+    ) -> set[UnitId]:
+        """Units that owe an answer (to that kind of order; to one no older than that)."""
+        return {
+            call.unit_id
+            for call in self._pending.values()
+            if operation in (None, call.operation) and call.asked_ns >= since_ns
+        }
+
+    def ask(
+        self,
+        unit_id: UnitId,
+        operation: ControlOperation,
+        deal_id: str,
+        now_ns: int,
+        **fields: Any,
+    ) -> Call:
+        """An order. ``fields`` are further ones of :class:`ControlRequest`."""
+        self._count += 1
+        call_id = f"{self._name}/{self._term}/{self._count}"
+        self._pending[call_id] = PendingOrder(
+            unit_id, operation, now_ns, now_ns + self._timing.answer_ns
+        )
+        request = ControlRequest(
+            operation=operation,
+            grid_master_id=self._grid_master_id,
+            term=self._term,
+            deal_id=deal_id,
+            hold_ns=self._timing.hold_ns,
+            **fields,
+        )
+        return Call(call_id, unit_id, request)
+
+    def find(self, call_id: str) -> PendingOrder | None:
+        """An order that is unanswered; None = it is not."""
+        return self._pending.get(call_id)
+
+    def pop(self, call_id: str) -> PendingOrder | None:
+        """The order that is answered; None = it was given up already."""
+        return self._pending.pop(call_id, None)
+
+    def overdue(self, now_ns: int) -> list[str]:
+        """Orders that are answered no more."""
+        return [key for key, call in self._pending.items() if now_ns >= call.until_ns]

@@ -1,0 +1,1 @@
+"""The vocabulary: values that the whole core shares."""

@@ -1,0 +1,1 @@
+"""How two units come to a deal, and how many deals a unit may have."""

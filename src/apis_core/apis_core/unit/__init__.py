@@ -1,0 +1,1 @@
+"""One unit: composes the machines and routes events to them."""

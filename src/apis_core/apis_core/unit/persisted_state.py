@@ -1,0 +1,60 @@
+"""What a unit knows of its earlier processes: the journal, folded into the present state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from apis_core.events import (
+    DealClosed,
+    DealCounted,
+    DealOpened,
+    Entry,
+    GlobalModeSet,
+    LeaseGranted,
+    LocalModeSet,
+    PolicyAdopted,
+    PolicyPrepared,
+)
+from apis_core.model.messages import Deal
+from apis_core.model.receipt import Receipt
+from apis_core.model.types import NOBODY, OperationMode, UnitId
+
+__all__ = ["RESTARTED", "PersistedState"]
+
+RESTARTED = "the unit was restarted"  # why a deal is closed that an earlier process left open
+
+
+@dataclass(slots=True)
+class PersistedState:
+    """What the journal of an earlier process of this unit says, folded into the present state."""
+
+    term: int = 0
+    granted_to: UnitId = NOBODY
+    local_mode: OperationMode = OperationMode.UNSET
+    global_mode: OperationMode = OperationMode.UNSET
+    global_mode_version: int = 0
+    policy_text: str = ""  # of the policy that was adopted last; empty = none ever was
+    coming_policy_text: str = ""  # of a newer one that it was ready for
+    open_deals: dict[str, Deal] = field(default_factory=dict)
+    counted: dict[str, Receipt] = field(default_factory=dict)  # of the open deals, as last written
+
+    def add(self, entry: Entry) -> None:
+        """Fold in one more journal entry, in the order in which they were written."""
+        match entry:
+            case LeaseGranted(term, unit_id):
+                self.term, self.granted_to = term, unit_id
+            case LocalModeSet(mode):
+                self.local_mode = mode
+            case GlobalModeSet(mode, version):
+                self.global_mode, self.global_mode_version = mode, version
+            case PolicyPrepared(text):
+                self.coming_policy_text = text
+            case PolicyAdopted(text):
+                self.policy_text, self.coming_policy_text = text, ""
+            case DealOpened(deal):
+                self.open_deals[deal.deal_id] = deal
+            case DealCounted(receipt):
+                self.counted[receipt.deal_id] = receipt
+            case DealClosed(receipt):
+                self.open_deals.pop(receipt.deal_id, None)
+                self.counted.pop(receipt.deal_id, None)

@@ -1,0 +1,73 @@
+"""What the newest reading of the own converter asks for (the protocol, 10.3 and 10.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from apis_core.converter.limits import dynamic_violation, mode_violation, static_violation
+from apis_core.events import Effect
+from apis_core.model.debounce import Debounce
+from apis_core.model.types import ConverterMode, OperationMode, StopCause
+from apis_core.unit.unit_state import UnitState
+
+__all__ = ["SelfCheck"]
+
+
+class SelfCheck:
+    """Checks the readings of one unit's own converter.
+
+    Args:
+        state: Of the unit.
+        raise_fault: Takes the code and the words of a fault of this unit, and the present time;
+            returns what follows, nothing if it is known already.
+    """
+
+    def __init__(
+        self, state: UnitState, raise_fault: Callable[[str, str, int], list[Effect]]
+    ) -> None:
+        self._state = state
+        self._raise_fault = raise_fault
+        self._debounce = Debounce(state.timing.debounce_ns)
+
+    def look(self, now_ns: int) -> list[Effect]:
+        """Look at the newest reading: hard limits stop at once, without asking anybody."""
+        state = self._state
+        reading = state.converter.reading
+        effects: list[Effect] = []
+        broken = static_violation(reading, state.hardware)
+        if broken is not None:
+            effects += state.converter.stop(broken[1], now_ns, at_once=True)
+            news = self._raise_fault(*broken, now_ns)
+            # once, when it is news: an alarm that stays keeps the unit in quarantine
+            effects += [*news, *state.converter.acknowledge()] if news else []
+        else:
+            effects += self._check_obedience(now_ns)
+        has_tripped = reading.mode is ConverterMode.WAIT and reading.stop_cause is StopCause.TRIP
+        if has_tripped and state.interlock.held(reading.deal_id) is not None:
+            effects += self._raise_fault("converter_trip", reading.stop_detail, now_ns)
+        return effects
+
+    def _check_obedience(self, now_ns: int) -> list[Effect]:
+        """Whether the converter does what it was told, and that for somebody."""
+        state, converter = self._state, self._state.converter
+        is_going = converter.is_stopping or converter.is_ramping_down(now_ns)
+        if state.modes.effective is OperationMode.MANUAL or is_going:
+            self._debounce.keep_only(())
+            return []
+        reading = converter.reading
+        seen = dynamic_violation(
+            reading,
+            state.hardware,
+            state.policy,
+            is_voltage_masked=converter.is_voltage_masked(now_ns),
+        )
+        amiss = [seen, mode_violation(reading.mode, converter.directions)]
+        violations = [violation for violation in amiss if violation is not None]
+        self._debounce.keep_only([code for code, _ in violations])
+        effects: list[Effect] = []
+        for code, message in violations:
+            if self._debounce.is_real(code, reading.stamp_ns, now_ns):
+                effects += self._raise_fault(code, message, now_ns)
+                if not converter.directions:
+                    effects += converter.stop(message, now_ns)
+        return effects

@@ -1,0 +1,61 @@
+"""The bus as a whole: leaks, and overloaded branches."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from apis_core.config.branches import Branch
+from apis_core.grid_master.bus_monitor import BusWatch
+from apis_core.model.messages import ConverterReading
+from apis_core.model.types import ConverterMode
+from apis_core.model.units import SECOND_NS as S
+
+FRESH_NS = 10 * S
+
+
+def watch(policy, seconds: int, currents_a: dict[str, float | None], dealing, assumed=None):
+    """What is found when units say this every second."""
+    eye = BusWatch(policy, FRESH_NS)
+    found = []
+    for second in range(seconds):
+        for unit_id, current_a in currents_a.items():
+            mode = ConverterMode.CHARGE if current_a is not None else ConverterMode.UNKNOWN
+            reading = ConverterReading(mode=mode, grid_current_a=current_a)
+            eye.hear(unit_id, reading, second * S)
+        found = eye.look(dealing, assumed or {}, second * S)
+    return [code for code, _ in found]
+
+
+@pytest.mark.parametrize(
+    ("second_a", "codes"),
+    [(-1.0, []), (-0.8, []), (-0.74, ["leak"]), (-1.26, ["leak"]), (1.0, ["leak"])],
+)
+def test_10_1_what_flows_in_flows_out(policy, second_a, codes):
+    """0.125 A are allowed per unit."""
+    assert watch(policy, 30, {"E001": 1.0, "E002": second_a}, ["E001", "E002"]) == codes
+
+
+def test_10_1_units_that_do_not_deal_do_not_count(policy):
+    assert watch(policy, 30, {"E001": 1.0, "E002": -1.0, "E003": 5.0}, ["E001", "E002"]) == []
+
+
+def test_w13_a_leak_counts_only_when_it_lasts(policy):
+    assert watch(policy, 15, {"E001": 1.0, "E002": 0.0}, ["E001", "E002"]) == []
+
+
+def test_10_1_while_a_unit_is_not_heard_no_leak_can_be_told(policy):
+    """Its deals end by its silence; that is no reason to stop everybody."""
+    assert watch(policy, 30, {"E001": 1.0, "E002": None}, ["E001", "E002"]) == []
+    assert watch(policy, 30, {"E001": 1.0}, ["E001", "E002"]) == []
+
+
+def test_10_1_a_branch_with_too_much_on_it_is_told(policy):
+    line = Branch("E001-E002", ("E001",), ("E002", "E003", "E004"), 2.0)
+    policy = replace(policy, topology=(line,))
+    dealing = ["E001", "E002"]
+    assert watch(policy, 30, {"E001": 2.5, "E002": -2.5}, dealing) == ["branch_overload"]
+    assert watch(policy, 30, {"E001": 2.1, "E002": -2.1}, dealing) == []
+    unseen = watch(policy, 30, {"E002": 0.0}, [], {"E001": 3.0})
+    assert unseen == ["branch_overload"]

@@ -1,0 +1,93 @@
+"""What a unit makes of readings of its own converter, over time."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from converter_bench import CHARGE, DISCHARGE, M, Op, S, deal, order, reading, run
+
+from apis_core.model.types import OperationMode
+from apis_core.unit.self_monitor import SelfCheck
+
+DEBOUNCE_NS = 5 * S
+
+
+class Watched:
+    """A converter's manager and who looks at its readings."""
+
+    def __init__(self, manager, policy, hardware) -> None:
+        self.manager = manager
+        self.faults: list[str] = []
+        state = SimpleNamespace(
+            converter=manager,
+            policy=policy,
+            hardware=hardware,
+            modes=SimpleNamespace(effective=OperationMode.RUN),
+            timing=SimpleNamespace(debounce_ns=DEBOUNCE_NS),
+            interlock=SimpleNamespace(held=lambda deal_id: None),
+        )
+        self.check = SelfCheck(state, self._raise)
+
+    def _raise(self, code, _message, _now_ns):
+        self.faults.append(code)
+        return []
+
+    def see(self, seen, now_ns):
+        self.manager.hear_reading(seen, now_ns)
+        return self.check.look(now_ns)
+
+
+@pytest.fixture
+def watched(manager, policy, hardware) -> Watched:
+    return Watched(manager, policy, hardware)
+
+
+def ramping_down(now_ns, began_ns):
+    """A reference that was told WAIT: 60 V/s from 350 V."""
+    bus_v = max(350.0 - 60.0 * (now_ns - began_ns) / S, 0.0)
+    mode = M.VOLTAGE_REFERENCE if bus_v else M.WAIT
+    return reading(
+        mode, now_ns, grid_voltage_v=bus_v, grid_voltage_setpoint_v=0.0, grid_current_a=0.0
+    )
+
+
+def test_10_4_a_reference_that_was_told_wait_may_take_its_time_to_ramp_down(watched):
+    """Longer than what is wrong may last: 5.8 s from 350 V."""
+    run(watched.manager, M.VOLTAGE_REFERENCE)
+    began_ns = 100 * S
+    watched.manager.obey("ask", order(Op.WAIT), deal(CHARGE), began_ns)
+    held = {"grid_voltage_v": 350.0, "grid_voltage_setpoint_v": 350.0, "grid_current_a": 0.0}
+    late = reading(M.VOLTAGE_REFERENCE, began_ns - 1, **held)  # on its way since before
+    assert watched.see(late, began_ns) == []
+    for tenths in range(80):
+        now_ns = began_ns + tenths * S // 10
+        assert watched.see(ramping_down(now_ns, began_ns), now_ns) == []
+    assert watched.manager.is_off
+    assert watched.faults == []
+
+
+def test_10_3_a_reference_that_does_not_go_to_wait_at_all_is_a_fault(watched):
+    run(watched.manager, M.VOLTAGE_REFERENCE)
+    watched.manager.obey("ask", order(Op.WAIT), deal(CHARGE), 100 * S)
+    for second in range(100, 150):
+        stuck = reading(
+            M.VOLTAGE_REFERENCE,
+            second * S,
+            grid_voltage_v=350.0,
+            grid_voltage_setpoint_v=350.0,
+            grid_current_a=0.0,
+        )
+        watched.see(stuck, second * S)
+    assert watched.faults[0] == "on_without_deal"
+    assert watched.manager.is_stopping  # and is told WAIT again and again
+
+
+def test_10_3_a_current_that_does_not_cease_is_a_fault_after_the_usual_time(watched):
+    run(watched.manager, M.DISCHARGE)
+    watched.manager.obey("ask", order(Op.WAIT), deal(DISCHARGE), 100 * S)
+    for tenths in range(52):
+        now_ns = 100 * S + tenths * S // 10
+        flowing = {"grid_current_a": -2.0, "grid_current_setpoint_a": 2.0, "grid_voltage_v": 350.0}
+        watched.see(reading(M.DISCHARGE, now_ns, **flowing), now_ns)
+    assert set(watched.faults) == {"on_without_deal"}
