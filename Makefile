@@ -62,7 +62,7 @@ screenshot: setup  ## the picture of the page for the README
 	@./apisctl screenshot $(ARGS)
 
 screenshots: setup  ## pictures of every page, on invented data, for the docs
-	@$(ENV) exec python -m apis_viz.dashboard.screenshots $(ARGS)
+	@$(ENV) exec python -m apis_dashboard.screenshots $(ARGS)
 
 lock: setup  ## resolve the pinned packages again after an edit in tools/requirements/
 	@$(PYTHON3) tools/workspace.py lock

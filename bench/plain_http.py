@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from wsgiref.simple_server import make_server
 
-from apis_emulator.compat.template import filtered, unit_document
+from apis_compat.emulator.template import filtered, unit_document
 
 HOUSES = 100
 

@@ -8,12 +8,12 @@ import threading
 import time
 from pathlib import Path
 
-from apis_core.grid import Bus, ConverterLoss, UnitEntry
 from apis_driver.devices.eza2500 import Eza2500, Eza2500Settings
 from apis_driver.eza2500_protocol import ReplyReader, encode_reply, encode_request, table
 from apis_emulator.physics.converter import Converter
 from apis_emulator.physics.plant import Installation, Plant
 from apis_emulator.servers.serving import DeviceServers
+from apis_site.grid import Bus, ConverterLoss, UnitEntry
 from bench.report import Report
 
 BAUD, BITS_A_BYTE = 19_200, 10

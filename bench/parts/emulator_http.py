@@ -18,7 +18,7 @@ from bench.report import Report
 ROOT = Path(__file__).resolve().parents[2]
 GETS, SETS, ROUNDS = 2400, 1600, 5
 SWITCH_S = 0.0005  # else a client waits for its own neighbours, up to 5 ms for each
-OURS = ("apis_emulator.compat", "serve", "--units", str(HOUSES), "--http", "0")
+OURS = ("apis_compat.emulator", "serve", "--units", str(HOUSES), "--http", "0")
 
 
 def measure(report: Report) -> None:

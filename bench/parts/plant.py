@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from apis_compat.emulator.inputs import HOURS, Inputs
+from apis_compat.emulator.model import Emulation
 from apis_control import Converter, Plant
-from apis_emulator.compat.inputs import HOURS, Inputs
-from apis_emulator.compat.model import Emulation
 from bench.report import Report, cpu_s
 
 ORIGINAL_UNITS, ORIGINAL_STEPS = 20, 400

@@ -19,7 +19,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from apis_viz.dashboard.screenshot import ScreenshotError, open_page, run_browser
+from apis_dashboard.screenshot import ScreenshotError, open_page, run_browser
 from bench.report import Report, cpu_s
 
 UNITS = 4

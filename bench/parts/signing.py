@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from apis_interfaces.msg import UnitStatus
-from apis_signing import MessageAuthenticator, make_keys, read_keys
+from apis_ros.authenticator import MessageAuthenticator
+from apis_site.keys import make_keys, read_keys
 from bench.report import Report
 
 ROUNDS = 3000

@@ -16,7 +16,7 @@ setup(
         zip_safe=False,
         extras_require={"test": ["pytest"]},  # by which `colcon test` knows how
         entry_points={
-            "console_scripts": ["driver = apis_driver.node:main"],
+            "console_scripts": ["driver = apis_driver.main:main"],
             "apis_driver.dcdc": [
                 "eza2500 = apis_driver.devices.eza2500:Eza2500",
                 "control_loop = apis_driver.devices.control_loop:LoopDcdc",

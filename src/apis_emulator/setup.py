@@ -15,6 +15,6 @@ setup(
         ],
         zip_safe=False,
         extras_require={"test": ["pytest"]},  # by which `colcon test` knows how
-        entry_points={"console_scripts": ["emulator = apis_emulator.node:main"]},
+        entry_points={"console_scripts": ["emulator = apis_emulator.main:main"]},
     )
 )

@@ -8,7 +8,7 @@ PACKAGE = "apis_viz"
 setup(
     **generate_distutils_setup(  # adds what package.xml says: name, version, licence, ...
         packages=find_packages(exclude=["test", "test.*"]),
-        package_data={"": ["py.typed"], f"{PACKAGE}.dashboard": ["static/*"]},
+        package_data={"": ["py.typed"]},
         data_files=[
             ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
             (f"share/{PACKAGE}", ["package.xml", "plugin.xml"]),
@@ -17,13 +17,11 @@ setup(
         extras_require={"test": ["pytest"]},  # by which `colcon test` knows how
         entry_points={
             "console_scripts": [
-                "dashboard = apis_viz.dashboard.main:main",
                 "markers = apis_viz.programs:markers",
                 "metrics = apis_viz.programs:metrics",
                 "recorder = apis_viz.programs:recorder",
                 "player = apis_viz.programs:player",
                 "grid_window = apis_viz.programs:grid_window",
-                "compat_http = apis_viz.programs:compat_http",
             ]
         },
     )

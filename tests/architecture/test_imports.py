@@ -18,16 +18,33 @@ SRC = ROOT / "src"
 # --- what the packages may import of each other ---
 
 GROUND = {"apis_interfaces", "apis_core", "apis_control"}
-ABOVE = {"apis_signing"}  # stands on the core, and all but the ground may use it
-MIDDLE = {"apis_node", "apis_driver", "apis_emulator", "apis_viz", "apis_bringup"}
+# package -> what it may import of ours; each stands above what it names
+MAY_IMPORT: dict[str, set[str]] = {
+    **{package: set() for package in GROUND},
+    "apis_site": {"apis_core"},
+    "apis_ros": {"apis_core", "apis_interfaces", "apis_site"},
+    **{
+        package: GROUND | {"apis_site", "apis_ros"}
+        for package in (
+            "apis_node",
+            "apis_driver",
+            "apis_emulator",
+            "apis_viz",
+            "apis_dashboard",
+            "apis_bringup",
+        )
+    },
+    "apis_simulator": {"apis_core", "apis_site", "apis_emulator"},
+    "apis_compat": GROUND | {"apis_site", "apis_ros", "apis_emulator"},
+}
 # inside a function: the commands that make pictures, so that they need no browser until then, and
 # the readers of what only one kind of process reads, for `apisctl check`
 ALLOWED_LAZILY = {
-    ("apis_bringup", "apis_viz.dashboard.screenshot"),
+    ("apis_bringup", "apis_dashboard.screenshot"),
     ("apis_bringup", "apis_viz.markers.picture"),
     ("apis_bringup", "apis_driver.registry"),
     ("apis_bringup", "apis_emulator.houses"),
-    ("apis_bringup", "apis_viz.dashboard.access"),
+    ("apis_bringup", "apis_dashboard.access"),
 }
 
 # The emulated devices speak what the drivers speak: one table and one frame for both ends of a
@@ -37,7 +54,7 @@ ALLOWED = {
     ("apis_emulator.servers", "apis_driver.errors"),
     ("apis_emulator.servers", "apis_driver.eza2500_protocol"),
     # an emulated converter takes the same messages as a driver, and answers with the same
-    ("apis_emulator.shell", "apis_driver.translate"),
+    ("apis_emulator.emulator_node", "apis_driver.translate"),
 }
 
 # --- what the core may import ---
@@ -82,69 +99,18 @@ FORBIDDEN_ATTRIBUTES = {
 }
 FORBIDDEN_BUILTINS = {"__import__", "breakpoint", "eval", "exec", "input", "open", "print"}
 
-# Inside the core, a module imports only from its own line and the lines above.
-LAYERS = (
-    # values; the receipt of the ledger is among them
-    ("libraries", "errors", "units", "types", "messages", "ledger"),
-    # configuration
-    (
-        "jsonc",
-        "error_messages",
-        "validation",
-        "branches",
-        "policy_rules",
-        "policy",
-        "policy_file",
-        "scenario",
-        "hardware",
-        "grid",
-    ),
-    # what happens and what is wanted
-    ("events", "faults"),
-    # rules: pure functions
-    (
-        "topology",
-        "reference_selection",
-        "negotiation",
-        "safety",
-        "voltage_optimisation",
-        "fault_matrix",
-    ),
-    ("driver_contract",),
-    # machines
-    (
-        "energy_limit",
-        "pending_orders",
-        "election",
-        "timing",
-        "bus_watch",
-        "deal",
-        "voltage_proof",
-        "voltage_reference",
-        "deal_registry",
-        "recovery",
-        "converter",
-        "snapshot",
-        "grid_master",
-        "driver_refusals",
-        "interlock",
-        "gateway",
-        "operation_mode",
-        "trader",
-    ),
-    # one unit
-    (
-        "persisted_state",
-        "unit_state",
-        "order_handler",
-        "roll_out",
-        "self_check",
-        "status_publisher",
-    ),
-    ("agent",),
-    ("__init__",),
+# Folders of the core (and its one module on top): each imports only from those before it.
+CORE = (
+    "model",
+    "config",
+    "events",
+    "cluster",
+    "trading",
+    "converter",
+    "grid_master",
+    "unit",
+    "__init__",
 )
-LEVEL = {module: level for level, line in enumerate(LAYERS) for module in line}
 
 
 @dataclass(frozen=True)
@@ -215,13 +181,9 @@ def is_allowed(found: Import) -> bool:
 
 def bad_neighbours(package: str, found: Import) -> bool:
     """Whether a package of ours must not import this."""
-    if found.top not in GROUND | ABOVE | MIDDLE or found.top == package:
+    if found.top not in MAY_IMPORT or found.top in MAY_IMPORT[package] | {package}:
         return False
-    if package in ABOVE:
-        return found.top != "apis_core"
-    if package in GROUND:
-        return True  # the ground stands on nothing of ours
-    return found.top in MIDDLE and not is_allowed_lazily(package, found) and not is_allowed(found)
+    return not is_allowed_lazily(package, found) and not is_allowed(found)
 
 
 def forbidden_in_core(path: Path, source: str | None = None) -> Iterator[str]:
@@ -255,16 +217,29 @@ def forbidden_in_core(path: Path, source: str | None = None) -> Iterator[str]:
 
 
 def core_imports() -> dict[str, set[str]]:
-    """Module of the core -> modules of the core that it imports."""
-    names = {path.stem for path in modules_of("apis_core")}
+    """Module of the core -> modules of the core that it imports, all by their full names."""
+    names = {dotted(path) for path in modules_of("apis_core")}
     graph: dict[str, set[str]] = {}
     for path in modules_of("apis_core"):
-        parts = [i.name.split(".") for i in imports_of(path) if i.top == "apis_core"]
-        # `from apis_core import x` of a name that is no module means the package itself
-        graph[path.stem] = {
-            part[1] if len(part) > 1 and part[1] in names else "__init__" for part in parts
-        }
+        graph[dotted(path)] = {
+            next(name for name in prefixes(found.name) if name in names)
+            for found in imports_of(path)
+            if found.top == "apis_core"
+        } - {dotted(path)}
     return graph
+
+
+def prefixes(name: str) -> Iterator[str]:
+    """`a.b.c`, `a.b`, `a`."""
+    while name:
+        yield name
+        name = name.rpartition(".")[0]
+
+
+def folder_of(module: str) -> str:
+    """The place of a module of the core in `CORE`."""
+    _, _, rest = module.partition(".")
+    return rest.partition(".")[0] or "__init__"
 
 
 # --- the tests -----------------------------------------------------------------------------------
@@ -277,10 +252,10 @@ def test_every_package_of_ours_has_a_place():
         if path.parent.name not in ("test", "launch")
     }
     packages |= {path.parent.name for path in SRC.glob("apis_interfaces/package.xml")}
-    assert packages == GROUND | ABOVE | MIDDLE
+    assert packages == MAY_IMPORT.keys()
 
 
-@pytest.mark.parametrize("package", sorted((GROUND | ABOVE | MIDDLE) - {"apis_interfaces"}))
+@pytest.mark.parametrize("package", sorted(MAY_IMPORT.keys() - {"apis_interfaces"}))
 def test_packages_import_in_one_direction(package):
     paths = modules_of(package)
     assert paths
@@ -288,24 +263,46 @@ def test_packages_import_in_one_direction(package):
     assert [f"{i.where} imports {i.name}" for i in found if bad_neighbours(package, i)] == []
 
 
-@pytest.mark.parametrize("path", modules_of("apis_core"), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", modules_of("apis_core"), ids=dotted)
 def test_the_core_has_no_ros_clock_chance_thread_log_or_file(path):
     assert list(forbidden_in_core(path)) == []
 
 
-def test_every_module_of_the_core_has_a_place():
-    """A new module: write it into LAYERS, on the line of its kind."""
-    assert [name for name in core_imports() if name not in LEVEL] == []
+def test_packages_stand_on_each_other_without_a_circle():
+    placed: set[str] = set()
+    while free := {name for name, below in MAY_IMPORT.items() if below <= placed} - placed:
+        placed |= free
+    assert placed == MAY_IMPORT.keys()
 
 
-def test_the_core_imports_go_up_the_list_of_layers():
+def test_every_folder_of_the_core_has_a_place():
+    """A new folder: write it into CORE, and into docs/architecture.md."""
+    assert {folder_of(module) for module in core_imports()} == {*CORE}
+
+
+def test_the_folders_of_the_core_import_one_way():
     wrong = [
-        f"{module} imports {other}, which stands on a later line"
+        f"{module} imports {other}, which stands above it"
         for module, others in core_imports().items()
         for other in sorted(others)
-        if LEVEL[other] > LEVEL[module]
+        if CORE.index(folder_of(other)) > CORE.index(folder_of(module))
     ]
     assert wrong == []
+
+
+def test_the_architecture_page_draws_the_folders_of_the_core():
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    _, _, drawing = page.partition("```mermaid\n")
+    drawing, _, _ = drawing.partition("```")
+    drawn = {tuple(line.split()[::2]) for line in drawing.splitlines() if "-->" in line}
+    arrows = {
+        (folder_of(module), folder_of(other))
+        for module, others in core_imports().items()
+        for other in others
+    }
+    assert drawn == {
+        (a, b) for a, b in arrows if a != b and "__init__" not in (a, b) and b != "model"
+    }
 
 
 def test_the_core_has_no_import_cycle():
@@ -333,7 +330,8 @@ def test_the_core_imports_on_a_machine_without_ros():
     assert done.returncode == 0, done.stderr
     loaded = set(ast.literal_eval(done.stdout))
     assert "apis_core" in loaded
-    assert not loaded & (MIDDLE | {"apis_control", "rclpy_components", "yaml", "sqlite3"})
+    others = {*MAY_IMPORT} - {"apis_core", "apis_interfaces"}
+    assert not loaded & (others | {"rclpy_components", "yaml", "sqlite3"})
 
 
 # --- that these tests can fail -------------------------------------------------------------------
@@ -393,14 +391,17 @@ def test_what_the_core_may_do_is_not(source):
         ("apis_control", "from apis_core.model.units import SECOND_NS", True),
         ("apis_node", "from apis_driver import node", True),
         ("apis_node", "def f():\n    from apis_emulator import node", True),
-        ("apis_node", "from apis_core import agent", False),
-        ("apis_node", "from . import shell", False),
+        ("apis_node", "from apis_core.unit import agent", False),
+        ("apis_node", "from . import main", False),
         ("apis_node", "import rclpy", False),
-        ("apis_bringup", "def f():\n    from apis_viz.dashboard.screenshot import take", False),
-        ("apis_bringup", "from apis_viz.dashboard.screenshot import take", True),
-        ("apis_bringup", "def f():\n    from apis_viz.dashboard import server", True),
-        ("apis_node", "def f():\n    from apis_viz.dashboard.screenshot import take", True),
+        ("apis_bringup", "def f():\n    from apis_dashboard.screenshot import take", False),
+        ("apis_bringup", "from apis_dashboard.screenshot import take", True),
+        ("apis_bringup", "def f():\n    from apis_dashboard import server", True),
+        ("apis_node", "def f():\n    from apis_dashboard.screenshot import take", True),
         ("apis_emulator", "from apis_driver.codec import Block", True),  # only its servers may
+        ("apis_emulator", "from apis_simulator import world", True),
+        ("apis_simulator", "from apis_emulator import driver", False),
+        ("apis_site", "from apis_ros import qos", True),
     ],
 )
 def test_a_wrong_neighbour_is_noticed(package, source, is_bad):

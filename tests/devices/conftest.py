@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from apis_core.grid import Bus, ConverterLoss, UnitEntry
 from apis_driver.devices.eza2500 import Eza2500, Eza2500Settings
 from apis_emulator.physics.converter import Converter
 from apis_emulator.physics.plant import Installation, Plant
 from apis_emulator.servers.plant_lock import PlantLock
 from apis_emulator.servers.serving import DeviceServers
+from apis_site.grid import Bus, ConverterLoss, UnitEntry
 
 
 class Site:

@@ -15,9 +15,9 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from apis_emulator.virtual.compiled import is_compiled
-from apis_emulator.virtual.faults import PROFILES
-from apis_emulator.virtual.run import LEAST_HOURS, Case, Outcome, run
+from apis_simulator.compiled import is_compiled
+from apis_simulator.faults import PROFILES
+from apis_simulator.run import LEAST_HOURS, Case, Outcome, run
 
 RECORD = Path(__file__).with_name("digests.json")
 KEPT = sorted((Path(__file__).resolve().parents[1] / "seeds").glob("*.json"))

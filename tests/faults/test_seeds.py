@@ -10,8 +10,8 @@ from pathlib import Path
 import digests
 import pytest
 
-from apis_emulator.virtual import compiled
-from apis_emulator.virtual.run import LEAST_HOURS, Case, run
+from apis_simulator import compiled
+from apis_simulator.run import LEAST_HOURS, Case, run
 
 HINT = "meant? python tests/faults/digests.py --rewrite, and say in the commit why"
 

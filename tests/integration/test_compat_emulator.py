@@ -97,7 +97,7 @@ def test_more_units_than_there_is_load_for(profiles):
 
 
 def test_the_recording_that_comes_with_the_project():
-    file = Path(__file__).parents[2] / "src/apis_emulator/test/compat/rest_transcript.json"
+    file = Path(__file__).parents[2] / "src/apis_compat/test/emulator/rest_transcript.json"
     done = subprocess.run(
         [*APISCTL, "check-transcript", str(file)], capture_output=True, text=True, timeout=60
     )

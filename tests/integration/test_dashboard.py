@@ -12,12 +12,7 @@ import pytest
 
 playwright = pytest.importorskip("playwright.sync_api")
 
-from apis_viz.dashboard.screenshot import (  # noqa: E402
-    ScreenshotError,
-    find_chromium,
-    open_page,
-    run_browser,
-)
+from apis_dashboard.screenshot import ScreenshotError, find_chromium, open_page, run_browser  # noqa: E402
 
 pytestmark = [
     pytest.mark.ros,

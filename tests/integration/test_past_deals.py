@@ -14,10 +14,10 @@ pytest.importorskip("apis_interfaces.msg", reason="needs the ROS environment")
 
 from apis_bringup.past_deals import as_csv, chosen_deals, past_deals, write_files
 from apis_bringup.records import deal_record
+from apis_dashboard import records
+from apis_dashboard.history import History
+from apis_dashboard.model import GridModel
 from apis_interfaces.msg import Deal
-from apis_viz import records
-from apis_viz.dashboard.history import History
-from apis_viz.model import GridModel
 
 ZONE = timezone(timedelta(hours=9))
 NOON_S = datetime(2025, 6, 21, 12, tzinfo=ZONE).timestamp()

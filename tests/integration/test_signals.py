@@ -120,7 +120,7 @@ def test_a_replay(begin, domains, recording, number):
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_player_and_the_interfaces_of_the_original(begin, domains, recording, tmp_path, number):
     from apis_bringup.picture import free_port
-    from apis_viz.compat.main import PORTS
+    from apis_compat.clients.main import PORTS
 
     grid_file = tmp_path / "grid.json"
     grid_file.write_text(json.dumps(ONE_UNIT))

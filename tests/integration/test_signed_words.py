@@ -20,7 +20,8 @@ from apis_bringup.observer import GridObserver
 from apis_bringup.overrides import Overrides
 from apis_bringup.session import GridOptions, PreparedGrid, _child_environment, _command, prepare
 from apis_interfaces import msg, srv
-from apis_signing import Keys, MessageAuthenticator, make_keys, read_keys
+from apis_ros.authenticator import MessageAuthenticator
+from apis_site.keys import Keys, make_keys, read_keys
 
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(180)]
 IDS = {"E001", "E002", "E003"}

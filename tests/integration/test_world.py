@@ -48,7 +48,7 @@ def emulator(apisctl, grid, tmp_path) -> Iterator[None]:
     resolved = tmp_path / "grid.json"
     resolved.write_text(json.dumps(content))
     process = subprocess.Popen(
-        [sys.executable, "-m", "apis_emulator.node", "--ros-args", "-p", f"grid_file:={resolved}"],
+        [sys.executable, "-m", "apis_emulator.main", "--ros-args", "-p", f"grid_file:={resolved}"],
         env=apisctl.env,
         stderr=subprocess.PIPE,
         text=True,

@@ -17,9 +17,9 @@ from apis_core.grid_master import deal, grid_master
 from apis_core.model.types import ConverterMode
 from apis_core.model.units import NEVER_NS
 from apis_core.trading import shared_battery
-from apis_core.unit import agent, persisted_state
+from apis_core.unit import agent, persisted_state, self_monitor
 from apis_emulator import driver, orders
-from apis_emulator.virtual.run import Case, Outcome, run
+from apis_simulator.run import Case, Outcome, run
 
 __all__ = ["MUTANTS", "Mutant", "planted"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from mutants import MUTANTS, Mutant
 
-from apis_emulator.virtual.run import run
+from apis_simulator.run import run
 
 
 @pytest.mark.slow

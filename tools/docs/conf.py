@@ -57,11 +57,15 @@ PAGES = {
             "apis_interfaces",
             "apis_core",
             "apis_control_cpp",
-            "apis_signing",
+            "apis_site",
+            "apis_ros",
             "apis_node",
             "apis_driver",
             "apis_emulator",
+            "apis_simulator",
             "apis_viz",
+            "apis_dashboard",
+            "apis_compat",
             "apis_bringup",
         )
     ],
@@ -91,7 +95,7 @@ html_css_files = ["site.css"]
 html_js_files = ["diagrams.js"]
 templates_path = ["templates"]
 html_additional_pages = {"index": "to_readme.html"}
-html_favicon = "../../src/apis_viz/apis_viz/dashboard/static/icon.svg"
+html_favicon = "../../src/apis_dashboard/apis_dashboard/static/icon.svg"
 html_logo = html_favicon
 html_copy_source = False
 html_show_copyright = False

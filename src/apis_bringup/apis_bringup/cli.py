@@ -77,7 +77,7 @@ def _before(
 ) -> None:
     """Starts, stops, shows and steers a grid of APIS units."""
     if context.invoked_subcommand not in WITHOUT_ROS:
-        from apis_signing.ros_environment import check_ros_environment
+        from apis_ros.ros_environment import check_ros_environment
 
         check_ros_environment()
 

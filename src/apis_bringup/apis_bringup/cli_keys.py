@@ -33,7 +33,7 @@ def new(
     ] = None,
 ) -> None:
     """Make the keys that a folder lacks, for units and operators; what is there stays."""
-    from apis_signing import make_keys
+    from apis_site.keys import make_keys
 
     if units is not None and config is not None:
         raise usage_error("--units", units, "and --config exclude each other")
@@ -49,7 +49,7 @@ def new(
 def check(folder: Folder) -> None:
     """Say whose keys a folder has, and what is wrong with them."""
     from apis_core.model.errors import ConfigError, Problem
-    from apis_signing import Role, read_keys
+    from apis_site.keys import Role, read_keys
 
     keys = read_keys(folder)
     problems: list[Problem] = []
@@ -70,8 +70,8 @@ def _unit_ids(units: int | None, config: Path | None) -> list[str]:
     if config is None:
         return [f"E{number:03d}" for number in range(1, (units or 0) + 1)]
     from apis_bringup.yaml_text import load_yaml
-    from apis_core.grid import parse_grid
-    from apis_signing.files import read_text
+    from apis_site.files import read_text
+    from apis_site.grid import parse_grid
 
     text = read_text(config, what="--config")
     return [unit.id for unit in parse_grid(load_yaml(text, str(config)), str(config)).units]

@@ -14,7 +14,7 @@ from apis_bringup.queries import GridSession
 from apis_bringup.yaml_text import load_yaml
 from apis_core.model.errors import ConfigError, Problem
 from apis_interfaces.srv import EmulatorControl, InjectFault
-from apis_signing.files import read_text
+from apis_site.files import read_text
 
 __all__ = ["KINDS", "add_unit", "control", "inject", "read_faults", "repair", "said"]
 

@@ -10,7 +10,7 @@ from apis_bringup.exec_module import exec_module
 
 __all__ = ["EmulatorOptions", "check_transcript", "run_emulator"]
 
-MODULE = "apis_emulator.compat"
+MODULE = "apis_compat.emulator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class EmulatorOptions:
     summary: Path | None = None
 
     def arguments(self) -> list[str]:
-        """The same for ``python -m apis_emulator.compat serve``."""
+        """The same for ``python -m apis_compat.emulator serve``."""
         words = ["--units", str(self.units), "--host", self.host, "--http", str(self.port)]
         words += ["--physics", self.physics]
         words += ["--acceleration", f"{self.acceleration:g}", "--period", f"{self.period_s:g}"]

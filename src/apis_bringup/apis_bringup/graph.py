@@ -17,7 +17,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 
 from apis_bringup.errors import CancelledError
-from apis_signing import UNSIGNED, MessageAuthenticator, is_signed
+from apis_ros.authenticator import UNSIGNED, MessageAuthenticator, is_signed
 
 __all__ = ["CLOCK", "LATCHED", "STATE", "Graph", "qos_that_hears"]
 

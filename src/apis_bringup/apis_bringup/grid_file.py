@@ -29,7 +29,9 @@ from apis_core.config.hardware import Hardware, parse_hardware
 from apis_core.config.jsonc import parse_object
 from apis_core.config.policy import Policy, parse_policy, replace_members
 from apis_core.config.scenario import parse_scenario
-from apis_core.grid import (
+from apis_core.model.errors import ConfigError, Problem
+from apis_site.files import read_text
+from apis_site.grid import (
     GridDescription,
     House,
     Physics,
@@ -40,9 +42,7 @@ from apis_core.grid import (
     with_http_ports,
     with_unit_count,
 )
-from apis_core.model.errors import ConfigError, Problem
-from apis_signing import Role, read_keys
-from apis_signing.files import read_text
+from apis_site.keys import Role, read_keys
 
 __all__ = ["ResolvedGrid", "resolve", "write_run_folder"]
 

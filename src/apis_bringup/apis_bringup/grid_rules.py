@@ -11,9 +11,9 @@ from pathlib import Path
 
 from apis_bringup.named_files import NamedFiles
 from apis_core.config.policy import Policy
-from apis_core.grid import GridDescription, RealHardware
 from apis_core.model.errors import ConfigError, Problem
 from apis_core.model.units import FIRST_TIME_S, LAST_TIME_S
+from apis_site.grid import GridDescription, RealHardware
 
 __all__ = [
     "access_problems",
@@ -91,7 +91,7 @@ def member_problems(policy: Policy, grid: GridDescription, source: str) -> list[
 
 def access_problems(file: Path, source: str) -> list[Problem]:
     """What the dashboard says of the file of those who may log in."""
-    from apis_viz.dashboard.access import AccessError, read_users  # brings a web server along
+    from apis_dashboard.access import AccessError, read_users  # brings a web server along
 
     try:
         read_users(file)

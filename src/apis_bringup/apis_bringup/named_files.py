@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from apis_core.config.jsonc import unsendable
 from apis_core.model.errors import ConfigError, Problem
-from apis_signing.files import read_text
+from apis_site.files import read_text
 
 __all__ = ["NamedFiles"]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from apis_core.grid import Composition, DeviceKind
 from apis_core.model.errors import ConfigError, Problem
+from apis_site.grid import Composition, DeviceKind
 
 __all__ = ["NO_OVERRIDES", "Overrides"]
 

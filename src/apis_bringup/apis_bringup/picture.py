@@ -50,7 +50,7 @@ def take_picture(options: GridOptions, out: Path, *, width: int, height: int, da
 def _watch(
     session: Session, observer: GridObserver, out: Path, *, width: int, height: int, dark: bool
 ) -> None:
-    from apis_viz.dashboard.screenshot import take_screenshot
+    from apis_dashboard.screenshot import take_screenshot
 
     def is_worth_a_picture() -> bool:
         states = [deal.state for deal in observer.deals.values()]

@@ -13,8 +13,8 @@ from apis_bringup.roles import Role
 from apis_bringup.run_lock import domain_id
 from apis_core.config.policy import Policy
 from apis_core.config.timing import BUS_DOWN_S, stop_limit_wall_s
-from apis_core.grid import GridDescription, UnitEntry
 from apis_core.model.errors import ConfigError, Problem
+from apis_site.grid import GridDescription, UnitEntry
 
 __all__ = [
     "NO_EXTRAS",
@@ -179,7 +179,7 @@ def extra_processes(grid: GridDescription, run: RunFolder, extras: Extras) -> li
         Process(
             name,
             Role.RECORDER if name == "recorder" else Role.WINDOW,
-            "apis_viz",
+            "apis_compat" if name == "compat_http" else "apis_viz",
             name,
             run.params_file,
             namespace=namespace,
@@ -228,7 +228,12 @@ def dashboard_process(grid: GridDescription, run: RunFolder) -> Process:
     """The web page of a grid."""
     namespace = f"/apis/{grid.cluster}"
     return Process(
-        "dashboard", Role.WINDOW, "apis_viz", "dashboard", run.params_file, namespace=namespace
+        "dashboard",
+        Role.WINDOW,
+        "apis_dashboard",
+        "dashboard",
+        run.params_file,
+        namespace=namespace,
     )
 
 

@@ -27,7 +27,7 @@ from apis_bringup.records import (
     unit_record,
 )
 from apis_interfaces.msg import OperationMode
-from apis_signing import operator_authenticator
+from apis_ros.authenticator import operator_authenticator
 
 __all__ = [
     "MODES",

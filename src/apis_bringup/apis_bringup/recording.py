@@ -15,7 +15,7 @@ from apis_bringup.errors import CommandError, usage_error
 from apis_bringup.grid_file import ResolvedGrid, resolve, write_run_folder
 from apis_bringup.processes import RunFolder, run_folder
 from apis_bringup.recording_file import recording_file
-from apis_core.grid import GridDescription
+from apis_site.grid import GridDescription
 
 __all__ = ["record", "recorded_grid"]
 

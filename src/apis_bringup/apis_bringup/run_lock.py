@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from apis_bringup.errors import CommandError
-from apis_signing.ros_environment import domain_id
+from apis_ros.ros_environment import domain_id
 
 __all__ = [
     "RunningGrid",

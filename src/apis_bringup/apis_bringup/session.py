@@ -33,8 +33,8 @@ from apis_bringup.run_lock import RunningGrid, claim, members_environment
 from apis_bringup.runner import Child, Runner
 from apis_bringup.shared_memory import remove_dead_segments
 from apis_core.config.policy import Policy, parse_policy
-from apis_core.grid import GridDescription
-from apis_signing.ros_environment import check_ros_environment, log_folder_of_ours
+from apis_ros.ros_environment import check_ros_environment, log_folder_of_ours
+from apis_site.grid import GridDescription
 
 __all__ = [
     "GridOptions",

@@ -26,10 +26,10 @@ from apis_bringup.records import (
 )
 from apis_bringup.response_times import ResponseTimes
 from apis_bringup.session import GridOptions, Session, open_session
-from apis_core.grid import GridDescription
 from apis_core.model.units import LAST_TIME_S
 from apis_interfaces.msg import OperationMode
-from apis_signing import operator_authenticator
+from apis_ros.authenticator import operator_authenticator
+from apis_site.grid import GridDescription
 
 __all__ = ["run_sim"]
 

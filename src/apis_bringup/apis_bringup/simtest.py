@@ -24,7 +24,7 @@ class SimtestOptions:
     interpreted: bool = False
 
     def arguments(self) -> list[str]:
-        """The same for ``python -m apis_emulator.virtual``."""
+        """The same for ``python -m apis_simulator``."""
         words = ["--seeds", self.seeds, "--units", str(self.units), "--hours", f"{self.hours:g}"]
         words += ["--profile", self.profile]
         if self.replay is not None:
@@ -35,4 +35,4 @@ class SimtestOptions:
 
 def run_simtest(options: SimtestOptions) -> NoReturn:
     """Become it: exit code 0 if every invariant held, 1 if not, 2 if the words are wrong."""
-    exec_module("apis_emulator.virtual", *options.arguments())
+    exec_module("apis_simulator", *options.arguments())

@@ -36,4 +36,4 @@ def run_study(
     except OSError as error:
         raise usage_error("--out", out, f"cannot be written: {error.strerror}") from None
     words = [str(file), "--days", f"{days:g}", "--step", f"{step_s:g}", "--out", str(out)]
-    exec_module("apis_emulator.study", *words)
+    exec_module("apis_simulator.study", *words)

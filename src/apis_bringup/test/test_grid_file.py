@@ -14,8 +14,8 @@ from apis_bringup.overrides import Overrides
 from apis_bringup.processes import RunFolder
 from apis_core.config.hardware import parse_hardware
 from apis_core.config.policy import parse_policy
-from apis_core.grid import parse_grid
 from apis_core.model.errors import ConfigError
+from apis_site.grid import parse_grid
 
 
 def problems(path: Path, overrides: Overrides = Overrides()) -> list[str]:  # noqa: B008

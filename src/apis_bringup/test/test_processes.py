@@ -16,8 +16,8 @@ from apis_bringup.processes import (
 )
 from apis_bringup.roles import Role
 from apis_core.config.policy import parse_policy
-from apis_core.grid import GridDescription, Web, parse_grid, with_http_ports
 from apis_core.model.errors import ConfigError
+from apis_site.grid import GridDescription, Web, parse_grid, with_http_ports
 
 RUN = RunFolder(Path("/run"))
 CONFIG = Path(__file__).resolve().parents[3] / "config"

@@ -75,7 +75,7 @@ def test_nothing_is_said_of_books_that_cannot_be_compared(receipts):
 
 
 def test_receipts_are_read_from_a_journal_that_is_open(tmp_path):
-    journal_module = pytest.importorskip("apis_node.journal")
+    journal_module = pytest.importorskip("apis_site.unit_journal")
     path = tmp_path / "e001.sqlite"
     journal = journal_module.Journal(path)
     journal.write(LocalModeSet(OperationMode.SOFT_STOP), 1)

@@ -32,7 +32,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from apis_core.config.error_messages import problems_from_pydantic
 from apis_core.model.errors import ConfigError, Problem
 from apis_driver.errors import ImplausibleReply, OutOfRange, WrongLength
-from apis_signing.files import read_text
+from apis_site.files import read_text
 
 __all__ = [
     "Block",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from apis_signing.parameters import NodeParameter
+from apis_ros.parameters import NodeParameter
 
 __all__ = ["GROUPS", "PARAMETERS"]
 

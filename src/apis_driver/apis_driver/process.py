@@ -16,17 +16,18 @@ from rclpy.signals import SignalHandlerOptions
 
 from apis_core.config.hardware import Hardware, parse_hardware
 from apis_core.config.validation import UnitIdText
-from apis_core.grid import ClusterName
 from apis_core.model.errors import ConfigError, Problem
+from apis_driver.driver_node import DriverNode, DriverSetup
 from apis_driver.http_server import HttpServerSettings
 from apis_driver.parameters import GROUPS, PARAMETERS
 from apis_driver.put_to_wait import put_to_wait
 from apis_driver.registry import battery_settings, make_battery, make_dcdc, read_settings
 from apis_driver.rules import GovernorSettings
-from apis_driver.shell import DriverNode, DriverSetup
-from apis_signing import UNSIGNED, MessageAuthenticator, read_keys
-from apis_signing.files import read_text
-from apis_signing.parameters import declare_parameters, text_argument
+from apis_ros.authenticator import UNSIGNED, MessageAuthenticator
+from apis_ros.parameters import declare_parameters, text_argument
+from apis_site.files import read_text
+from apis_site.grid import ClusterName
+from apis_site.keys import read_keys
 
 __all__ = ["run"]
 

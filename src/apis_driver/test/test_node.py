@@ -64,7 +64,7 @@ class Graph:
         self.node = None
 
     def start(self, dcdc=None, unit_id="E001"):
-        from apis_driver.shell import DriverNode, DriverSetup
+        from apis_driver.driver_node import DriverNode, DriverSetup
 
         setup = DriverSetup(
             unit_id=unit_id,

@@ -1,6 +1,6 @@
 """The emulated world: hardware that comes and goes, breaks, and is saved, and its energies.
 
-No ROS, no clock. :mod:`apis_emulator.shell` makes it a node.
+No ROS, no clock. :mod:`apis_emulator.emulator_node` makes it a node.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from pydantic import ValidationError
 
 from apis_core.config.error_messages import problems_from_pydantic
 from apis_core.config.jsonc import parse_object
-from apis_core.grid import Cable, GridDescription, InjectedFault, Lines, UnitEntry
 from apis_core.model.errors import ConfigError, Problem
 from apis_core.model.types import StopCause, UnitId
 from apis_emulator.accounts import EnergyAccounts
@@ -30,6 +29,7 @@ from apis_emulator.houses import build_plant, installation, local_start
 from apis_emulator.physics.plant import Plant
 from apis_emulator.state_file import StateRecord, read_state, write_state
 from apis_emulator.wires import Wire, wires
+from apis_site.grid import Cable, GridDescription, InjectedFault, Lines, UnitEntry
 
 __all__ = ["ConvertersOn", "Emulation"]
 

@@ -6,10 +6,10 @@ import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from apis_core.grid import InjectedFault
 from apis_core.model.errors import ConfigError, Problem
 from apis_core.model.types import UnitId
 from apis_emulator.wires import Wire
+from apis_site.grid import InjectedFault
 
 __all__ = ["BrokenHardware", "FaultBoard", "Injection", "check_plan", "why_not"]
 

@@ -23,7 +23,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from apis_core.config.hardware import Hardware, parse_hardware
-from apis_core.grid import GridDescription, House, UnitEntry
 from apis_core.model.errors import ConfigError, Problem, ProtocolMisuse
 from apis_emulator.faults import check_plan
 from apis_emulator.physics.converter import Converter
@@ -37,7 +36,8 @@ from apis_emulator.profiles.csv_files import (
 )
 from apis_emulator.profiles.series import FloatArray, Series, Year, generator
 from apis_emulator.wires import wires
-from apis_signing.files import read_text
+from apis_site.files import read_text
+from apis_site.grid import GridDescription, House, UnitEntry
 
 if TYPE_CHECKING:
     from apis_emulator.profiles.load import Neighbourhood

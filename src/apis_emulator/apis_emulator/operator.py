@@ -10,11 +10,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from apis_core.config.error_messages import problems_from_pydantic
-from apis_core.grid import InjectedFault
 from apis_core.model.errors import ConfigError
 from apis_emulator.emulation import ConvertersOn, Emulation
 from apis_emulator.pacer import Pacer
 from apis_interfaces.srv import EmulatorControl, InjectFault
+from apis_site.grid import InjectedFault
 
 __all__ = ["Operator"]
 

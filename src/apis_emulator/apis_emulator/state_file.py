@@ -14,7 +14,7 @@ from apis_core.config.error_messages import problems_from_pydantic
 from apis_core.config.jsonc import parse_object
 from apis_core.model.errors import ConfigError, Problem
 from apis_emulator.physics.plant import Plant
-from apis_signing.files import read_text
+from apis_site.files import read_text
 
 __all__ = ["HouseRecord", "StateRecord", "read_state", "write_state"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from apis_core.grid import Cable, Lines, UnitEntry
 from apis_core.model.errors import ConfigError, Problem
 from apis_core.model.types import UnitId
+from apis_site.grid import Cable, Lines, UnitEntry
 
 __all__ = ["Wire", "wires"]
 

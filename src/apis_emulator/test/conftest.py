@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from apis_core.grid import Bus, ConverterLoss
 from apis_core.model.messages import ConverterOperation, ConverterOrder, ConverterReply
 from apis_core.model.types import ConverterError, ConverterMode
 from apis_emulator.driver import Driver
 from apis_emulator.physics.converter import Converter
 from apis_emulator.physics.plant import Installation, Plant
+from apis_site.grid import Bus, ConverterLoss
 
 
 class Village:

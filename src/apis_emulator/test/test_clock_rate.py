@@ -12,9 +12,9 @@ pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("own_ros_domain")]
 
 rclpy = pytest.importorskip("rclpy")
 
-from apis_core.grid import parse_grid  # noqa: E402
-from apis_emulator import shell  # noqa: E402
+from apis_emulator import emulator_node  # noqa: E402
 from apis_emulator.emulation import Emulation  # noqa: E402
+from apis_site.grid import parse_grid  # noqa: E402
 
 TICKS = 100  # two seconds
 
@@ -39,16 +39,16 @@ def test_the_clock_is_said_as_often_as_its_listeners_need(
     most: int,
 ) -> None:
     now_s = 1000.0
-    monkeypatch.setattr(shell.time, "monotonic", lambda: now_s)
+    monkeypatch.setattr(emulator_node.time, "monotonic", lambda: now_s)
     unit = {"id": "E001", "hardware": "-", "scenario": "-", "device": device}
     grid = parse_grid({"cluster": "test", "policy": "-", "units": [unit]}, "test")
     rclpy.init()
-    node = shell.EmulatorNode(grid, Emulation(grid, make_village(1).plant), speed, tmp_path)
+    node = emulator_node.EmulatorNode(grid, Emulation(grid, make_village(1).plant), speed, tmp_path)
     try:
         said: list[object] = []
         node._clock_publisher = SimpleNamespace(publish=said.append)
         for _ in range(TICKS):
-            now_s += shell.TICK_S
+            now_s += emulator_node.TICK_S
             node.tick()
         assert least <= len(said) <= most
     finally:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from apis_core.grid import parse_grid
 from apis_core.model.types import ConverterMode as Mode
+from apis_site.grid import parse_grid
 
 pytestmark = pytest.mark.ros
 
@@ -24,7 +24,7 @@ from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 
 from apis_emulator.emulation import Emulation  # noqa: E402
-from apis_emulator.shell import TICK_S, EmulatorNode  # noqa: E402
+from apis_emulator.emulator_node import TICK_S, EmulatorNode  # noqa: E402
 
 WITHIN_S = 10.0
 

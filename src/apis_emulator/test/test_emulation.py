@@ -12,7 +12,14 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from apis_core.grid import (
+from apis_core.model.errors import ConfigError
+from apis_core.model.messages import ConverterOperation, ConverterOrder, ConverterReply
+from apis_core.model.types import ConverterError, ConverterMode, StopCause
+from apis_emulator.accounts import BUS
+from apis_emulator.emulation import ConvertersOn, Emulation
+from apis_emulator.physics.converter import Converter
+from apis_emulator.physics.plant import Installation, Plant
+from apis_site.grid import (
     Bus,
     Cable,
     ConverterLoss,
@@ -21,16 +28,7 @@ from apis_core.grid import (
     Lines,
     UnitEntry,
 )
-from apis_core.grid import (
-    Emulation as EmulationEntry,
-)
-from apis_core.model.errors import ConfigError
-from apis_core.model.messages import ConverterOperation, ConverterOrder, ConverterReply
-from apis_core.model.types import ConverterError, ConverterMode, StopCause
-from apis_emulator.accounts import BUS
-from apis_emulator.emulation import ConvertersOn, Emulation
-from apis_emulator.physics.converter import Converter
-from apis_emulator.physics.plant import Installation, Plant
+from apis_site.grid import Emulation as EmulationEntry
 
 DAY_S = 86_400.0
 

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import apis_control
-from apis_core.grid import BatteryCells, HouseModel
+from apis_site.grid import BatteryCells, HouseModel
 
 IN = ("solar_wh", "mains_wh")
 OUT = ("load_wh", "ac_loss_wh", "dc_loss_wh", "battery_loss_wh")

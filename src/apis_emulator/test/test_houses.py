@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from apis_core.grid import Emulation, GridDescription, House, Place, UnitEntry
 from apis_core.model.errors import ConfigError
 from apis_emulator.houses import build_plant, drawn, start_of
 from apis_emulator.profiles.csv_files import (
@@ -21,6 +20,7 @@ from apis_emulator.profiles.csv_files import (
     read_solar_csv,
 )
 from apis_emulator.profiles.series import Year
+from apis_site.grid import Emulation, GridDescription, House, Place, UnitEntry
 
 
 def write_csv(path: Path, rows: list[list[object]]) -> str:

@@ -137,7 +137,7 @@ class Client:
 def start(*parameters: str) -> subprocess.Popen[str]:
     arguments = [argument for parameter in parameters for argument in ("-p", parameter)]
     return subprocess.Popen(
-        [sys.executable, "-m", "apis_emulator.node", "--ros-args", *arguments],
+        [sys.executable, "-m", "apis_emulator.main", "--ros-args", *arguments],
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

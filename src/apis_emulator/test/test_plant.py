@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from apis_core.grid import Bus
 from apis_core.model.errors import ProtocolMisuse
 from apis_core.model.messages import ConverterOperation
 from apis_core.model.types import Alarm, ConverterMode, StopCause
 from apis_emulator.physics.plant import STIFF_STEP_S
+from apis_site.grid import Bus
 
 WAIT = ConverterMode.WAIT
 

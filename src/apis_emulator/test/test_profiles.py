@@ -7,10 +7,10 @@ from datetime import datetime
 import numpy as np
 import pytest
 
-from apis_core.grid import Place
 from apis_emulator.profiles.load import Neighbourhood, load_power_w
 from apis_emulator.profiles.series import Series, Year, generator
 from apis_emulator.profiles.solar import Panel, Sky, clear_sky_share, solar_power_w
+from apis_site.grid import Place
 
 PANEL = Panel(peak_w=4000.0, tilt_deg=20.0, azimuth_deg=180.0)
 START = datetime(2025, 6, 21, 8, 0)

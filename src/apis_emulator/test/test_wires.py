@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 import apis_control
-from apis_core.grid import Cable, HouseModel, Lines, UnitEntry
 from apis_core.model.errors import ConfigError
 from apis_emulator.wires import wires
+from apis_site.grid import Cable, HouseModel, Lines, UnitEntry
 
 
 def units(*places: tuple[float, float]) -> list[UnitEntry]:

@@ -20,7 +20,7 @@ from apis_core.events import (
     ScenarioRead,
 )
 from apis_core.model.errors import ConfigError
-from apis_signing.files import read_text
+from apis_site.files import read_text
 
 __all__ = ["WatchedFile", "watched_files"]
 

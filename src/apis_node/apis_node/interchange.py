@@ -17,7 +17,7 @@ from apis_core.events import DealRefused, DealUnwanted, DealWanted, Event
 from apis_core.model.types import DealState, Direction, UnitId
 from apis_interfaces.action import Interchange
 from apis_interfaces.msg import Deal
-from apis_signing import MessageAuthenticator
+from apis_ros.authenticator import MessageAuthenticator
 
 __all__ = ["InterchangeServer"]
 

@@ -19,18 +19,19 @@ from rclpy.signals import SignalHandlerOptions
 from apis_core.config.policy import Policy
 from apis_core.config.timing import BUS_DOWN_S, network_floor_ns, stop_limit_wall_s
 from apis_core.config.validation import UnitIdText
-from apis_core.grid import ClusterName
 from apis_core.model.errors import ConfigError, Problem
 from apis_core.model.types import UnitId
 from apis_core.model.units import ns_from_s
 from apis_core.unit.agent import AgentSettings
 from apis_node.battery_lock import BatteryLock
 from apis_node.configuration import WatchedFile, watched_files
-from apis_node.journal import Journal
-from apis_node.shell import UnitShell, journal_path
-from apis_signing import Keys, MessageAuthenticator, read_keys
-from apis_signing.executor import NodeExecutor
-from apis_signing.parameters import NodeParameter, declare_parameters, text_argument
+from apis_node.unit_node import UnitShell, journal_path
+from apis_ros.authenticator import MessageAuthenticator
+from apis_ros.executor import NodeExecutor
+from apis_ros.parameters import NodeParameter, declare_parameters, text_argument
+from apis_site.grid import ClusterName
+from apis_site.keys import Keys, read_keys
+from apis_site.unit_journal import Journal
 
 __all__ = ["run"]
 

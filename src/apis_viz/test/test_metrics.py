@@ -24,8 +24,8 @@ from apis_interfaces.msg import (
     OperationMode,
     UnitStatus,
 )
+from apis_ros.grid_listener import GridListener
 from apis_viz.metrics.collector import GridCollector
-from apis_viz.watch import GridWatch
 
 NAN = float("nan")
 CONFIG = Path(__file__).resolve().parents[3] / "config"
@@ -40,7 +40,7 @@ class Grid:
             create_subscription=lambda _kind, topic, hear, _qos: self._heard.update({topic: hear})
         )
         self.registry = CollectorRegistry()
-        self.registry.register(GridCollector(GridWatch(node, ("E001", "E002")), "village"))
+        self.registry.register(GridCollector(GridListener(node, ("E001", "E002")), "village"))
 
     def hear(self, topic: str, *messages: object) -> None:
         for message in messages:

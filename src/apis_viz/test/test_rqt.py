@@ -29,6 +29,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
 
+from apis_core.config.timing import ORDER_PATIENCE_S
 from apis_interfaces.msg import (
     ConverterState,
     Deal,
@@ -36,8 +37,7 @@ from apis_interfaces.msg import (
     OperationMode,
     UnitStatus,
 )
-from apis_signing import make_keys
-from apis_viz.model import ORDER_PATIENCE_S
+from apis_site.keys import make_keys
 from apis_viz.rqt.link import GridLink, clusters
 from apis_viz.rqt.qt import QtCore, QtGui, QtWidgets
 from apis_viz.rqt.widget import GridWidget

@@ -11,10 +11,10 @@ pytest.importorskip("visualization_msgs.msg", reason="needs the ROS environment"
 
 from visualization_msgs.msg import Marker
 
-from apis_core.grid import GridDescription
+from apis_site.grid import GridDescription
+from apis_site.plan import GridPlan, Place
 from apis_viz.markers.node import transforms
 from apis_viz.markers.scene import BusLook, DealLook, HouseLook, scene
-from apis_viz.plan import GridPlan, Place
 
 PLAN = GridPlan.of([Place("E001", 0.0, 0.0), Place("E002", 20.0, 0.0), Place("E003", 40.0, 0.0)])
 BUS = BusLook("village", 350.1, 700.0, 3.0)

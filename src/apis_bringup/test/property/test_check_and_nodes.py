@@ -29,9 +29,9 @@ from apis_core.config.hardware import parse_hardware
 from apis_core.config.policy import parse_policy, policy_text
 from apis_core.config.policy_text import policy_file
 from apis_core.config.scenario import band_of, parse_scenario
-from apis_core.grid import GridDescription, parse_grid
 from apis_core.model.errors import ConfigError
 from apis_node.configuration import watched_files
+from apis_site.grid import GridDescription, parse_grid
 
 DATA = Path(__file__).resolve().parents[3] / "apis_core" / "test" / "data"
 FILES = {"policy": parse_policy, "hardware": parse_hardware, "scenario": parse_scenario}

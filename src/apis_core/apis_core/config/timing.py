@@ -14,6 +14,7 @@ from apis_core.model.units import SECOND_NS, ns_from_s, s_from_ns
 
 __all__ = [
     "BUS_DOWN_S",
+    "ORDER_PATIENCE_S",
     "DealTiming",
     "ElectionTiming",
     "Timing",
@@ -21,6 +22,7 @@ __all__ = [
     "stop_limit_wall_s",
 ]
 
+ORDER_PATIENCE_S = 20.0  # after that, units that do not follow an operator's order are named
 BUS_DOWN_S = 5.0  # by when a real converter is in WAIT after the order; see the driver's rules
 
 _HEARTBEAT_NS = SECOND_NS  # a grid master that is gone is replaced within about five of these

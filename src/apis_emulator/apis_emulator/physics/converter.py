@@ -12,8 +12,8 @@ from __future__ import annotations
 from typing import cast
 
 import apis_control
-from apis_core.grid import Bus, ConverterLoss, ConverterRatings
 from apis_core.model.types import Alarm, ConverterMode, StopCause
+from apis_site.grid import Bus, ConverterLoss, ConverterRatings
 
 __all__ = ["Converter"]
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import apis_control
-from apis_core.grid import BatteryCells, Bus, HouseModel
 from apis_core.model.errors import ProtocolMisuse
 from apis_core.model.types import StopCause, UnitId
 from apis_emulator.physics.converter import Converter
 from apis_emulator.profiles.series import Series
+from apis_site.grid import BatteryCells, Bus, HouseModel
 
 __all__ = [
     "NOMINAL_VOLTAGE_V",

@@ -19,7 +19,7 @@ import numpy as np
 
 from apis_core.model.errors import ConfigError, Problem
 from apis_emulator.profiles.series import DAYS, FloatArray, Year
-from apis_signing.files import read_text
+from apis_site.files import read_text
 
 __all__ = ["customer_of", "customers_of", "hourly_year", "read_load_csv", "read_solar_csv"]
 

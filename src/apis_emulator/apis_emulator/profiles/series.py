@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import numpy.typing as npt
 
-from apis_core.grid import Place
 from apis_emulator.profiles.cache import Samples
+from apis_site.grid import Place
 
 if TYPE_CHECKING:
     import pandas as pd

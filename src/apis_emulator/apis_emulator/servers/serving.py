@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from apis_core.grid import UnitEntry
 from apis_core.model.types import UnitId
 from apis_emulator.physics.plant import Plant
 from apis_emulator.servers.eza import SimulatedEza
@@ -15,6 +14,7 @@ from apis_emulator.servers.http_device import HttpDevice
 from apis_emulator.servers.line import SerialLine
 from apis_emulator.servers.plant_lock import PlantLock
 from apis_emulator.servers.serial_devices import EzaTalker, ModbusBatteryTalker, SharingPermit
+from apis_site.grid import UnitEntry
 
 __all__ = ["DeviceServers", "UnitDevices"]
 

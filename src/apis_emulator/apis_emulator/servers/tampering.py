@@ -20,7 +20,7 @@ from typing import Any
 
 from apis_core.model.types import Alarm
 from apis_emulator.servers.serving import DeviceServers, UnitDevices
-from apis_signing.parameters import NodeParameter
+from apis_ros.parameters import NodeParameter
 
 __all__ = ["TamperingError", "defaults", "parameters_of", "tamper"]
 

@@ -11,7 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from apis_core.grid import (
+from apis_core.model.messages import ConverterOperation, ConverterOrder
+from apis_core.model.types import ConverterMode
+from apis_emulator.accounts import BUS
+from apis_emulator.emulation import Emulation
+from apis_emulator.physics.converter import Converter
+from apis_emulator.physics.plant import Installation, Plant
+from apis_site.grid import (
     Bus,
     Cable,
     ConverterLoss,
@@ -20,12 +26,6 @@ from apis_core.grid import (
     Lines,
     UnitEntry,
 )
-from apis_core.model.messages import ConverterOperation, ConverterOrder
-from apis_core.model.types import ConverterMode
-from apis_emulator.accounts import BUS
-from apis_emulator.emulation import Emulation
-from apis_emulator.physics.converter import Converter
-from apis_emulator.physics.plant import Installation, Plant
 
 MODES = (
     ConverterMode.WAIT,

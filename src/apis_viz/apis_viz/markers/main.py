@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from apis_ros.window import run_window
 from apis_viz.markers.node import build
-from apis_viz.window import run_window
 
 __all__ = ["main"]
 

@@ -20,12 +20,12 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from visualization_msgs.msg import Marker, MarkerArray
 
 from apis_core.config.policy import Policy
-from apis_core.grid import GridDescription
 from apis_interfaces.msg import ConverterState, Deal, OperationMode, UnitStatus
+from apis_ros.grid_listener import GridListener
+from apis_ros.window import WindowFiles
+from apis_site.grid import GridDescription
+from apis_site.plan import GridPlan, Place
 from apis_viz.markers.scene import BusLook, DealLook, HouseLook, scene
-from apis_viz.plan import GridPlan, Place
-from apis_viz.watch import GridWatch
-from apis_viz.window import WindowFiles
 
 __all__ = ["FRAME", "MarkerNode", "build", "transforms"]
 
@@ -44,7 +44,7 @@ class MarkerNode:
     """Draws what a watch has heard."""
 
     def __init__(
-        self, node: Node, watch: GridWatch, grid: GridDescription, policy: Policy | None
+        self, node: Node, watch: GridListener, grid: GridDescription, policy: Policy | None
     ) -> None:
         self._node = node
         self._watch = watch
@@ -113,7 +113,9 @@ def build(node: Node, files: WindowFiles, _own: dict[str, Any], _stack: ExitStac
     """Give the node its work."""
     MarkerNode(
         node,
-        GridWatch(node, (unit.id for unit in files.grid.units), authenticator=files.authenticator),
+        GridListener(
+            node, (unit.id for unit in files.grid.units), authenticator=files.authenticator
+        ),
         files.grid,
         files.policy,
     )

@@ -13,9 +13,9 @@ from math import hypot, isfinite
 
 from visualization_msgs.msg import Marker
 
+from apis_site.plan import GridPlan, Line
 from apis_viz.markers import shapes
 from apis_viz.markers.shapes import Colour, Point3
-from apis_viz.plan import GridPlan, Line
 
 __all__ = ["BusLook", "DealLook", "HouseLook", "scene"]
 

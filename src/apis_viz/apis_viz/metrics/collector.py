@@ -15,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from apis_interfaces.msg import ConverterState, Deal, Fault, OperationMode
-from apis_viz.watch import OVER, GridWatch
+from apis_ros.grid_listener import OVER, GridListener
 
 __all__ = ["GridCollector"]
 
@@ -61,7 +61,7 @@ HOUSE_GAUGES = (
 class GridCollector(Collector):
     """Reads a watch; counts what ends or fails as it is told of it."""
 
-    def __init__(self, watch: GridWatch, cluster: str) -> None:
+    def __init__(self, watch: GridListener, cluster: str) -> None:
         self._watch = watch
         self._cluster = cluster
         self._ended: Counter[str] = Counter(dict.fromkeys(ENDS.values(), 0))

@@ -13,10 +13,10 @@ from typing import Any
 from prometheus_client import CollectorRegistry, start_http_server
 from rclpy.node import Node
 
-from apis_signing.parameters import NodeParameter
+from apis_ros.grid_listener import GridListener
+from apis_ros.parameters import NodeParameter
+from apis_ros.window import WindowError, WindowFiles, run_window
 from apis_viz.metrics.collector import GridCollector
-from apis_viz.watch import GridWatch
-from apis_viz.window import WindowError, WindowFiles, run_window
 
 __all__ = ["main"]
 
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _build(node: Node, files: WindowFiles, own: dict[str, Any], stack: ExitStack) -> None:
     registry = CollectorRegistry()
-    watch = GridWatch(
+    watch = GridListener(
         node, (unit.id for unit in files.grid.units), authenticator=files.authenticator
     )
     registry.register(GridCollector(watch, files.grid.cluster))

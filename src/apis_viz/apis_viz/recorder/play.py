@@ -20,10 +20,10 @@ from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rosgraph_msgs.msg import Clock as ClockMessage
 
-from apis_signing.parameters import NodeParameter
+from apis_ros.parameters import NodeParameter
+from apis_ros.window import WindowError, WindowFiles, run_window
 from apis_viz.recorder.messages import message_class
 from apis_viz.recorder.recording import Recorded, RecordingError, read_recording
-from apis_viz.window import WindowError, WindowFiles, run_window
 
 __all__ = ["Player", "main"]
 

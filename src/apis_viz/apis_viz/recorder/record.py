@@ -17,10 +17,10 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
-from apis_signing.parameters import NodeParameter
+from apis_ros.parameters import NodeParameter
+from apis_ros.window import WindowError, WindowFiles, run_window
 from apis_viz.recorder.messages import message_class
 from apis_viz.recorder.recording import GRID, POLICY, RecordingError, RecordingWriter
-from apis_viz.window import WindowError, WindowFiles, run_window
 
 __all__ = ["Recorder", "main"]
 

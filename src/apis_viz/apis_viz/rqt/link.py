@@ -18,9 +18,9 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from apis_core.model.errors import ConfigError
 from apis_interfaces.msg import OperationMode
-from apis_signing import operator_authenticator
+from apis_ros.authenticator import operator_authenticator
+from apis_ros.grid_listener import GridListener
 from apis_viz.rqt import rows
-from apis_viz.watch import GridWatch
 
 __all__ = ["GridLink", "LinkError", "clusters"]
 
@@ -78,7 +78,9 @@ class GridLink:
         self._order: tuple[OperationMode, float] | None = None
         with _in_words():
             authenticator = operator_authenticator(None, may_be_silent=True)
-            self.watch = GridWatch(node, namespace=f"/apis/{cluster}", authenticator=authenticator)
+            self.watch = GridListener(
+                node, namespace=f"/apis/{cluster}", authenticator=authenticator
+            )
             self._modes = node.create_publisher(OperationMode, self._topic, ORDERS)
             # not on the node's clock, which stands still with a simulation
             steady = Clock(clock_type=ClockType.STEADY_TIME)

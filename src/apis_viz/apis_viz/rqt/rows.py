@@ -6,9 +6,9 @@ import math
 from datetime import datetime, timezone
 from typing import Any
 
+from apis_core.config.timing import ORDER_PATIENCE_S
 from apis_interfaces.msg import ConverterState, Deal, Fault, OperationMode, UnitStatus
-from apis_viz.model import ORDER_PATIENCE_S
-from apis_viz.watch import GridWatch
+from apis_ros.grid_listener import GridListener
 
 __all__ = [
     "DEALS",
@@ -38,12 +38,12 @@ SILENT_AFTER_S = 15.0  # wall
 NAMED = 4  # units in one line
 
 
-def unit_rows(watch: GridWatch) -> list[tuple[str, ...]]:
+def unit_rows(watch: GridListener) -> list[tuple[str, ...]]:
     """One row a unit, in the order of their ids."""
     return [_unit(watch, watch.statuses[unit_id]) for unit_id in sorted(watch.statuses)]
 
 
-def deal_rows(watch: GridWatch) -> list[tuple[str, ...]]:
+def deal_rows(watch: GridListener) -> list[tuple[str, ...]]:
     """One row a deal, the newest first."""
     deals = sorted(watch.deals.values(), key=lambda deal: _seconds(deal.created_at), reverse=True)
     return [
@@ -60,7 +60,7 @@ def deal_rows(watch: GridWatch) -> list[tuple[str, ...]]:
     ]
 
 
-def fault_rows(watch: GridWatch) -> list[tuple[str, ...]]:
+def fault_rows(watch: GridListener) -> list[tuple[str, ...]]:
     """One row a fault, the newest first."""
     return [
         (
@@ -74,7 +74,7 @@ def fault_rows(watch: GridWatch) -> list[tuple[str, ...]]:
     ]
 
 
-def mode_text(watch: GridWatch) -> str:
+def mode_text(watch: GridListener) -> str:
     """The cluster's mode in one line."""
     if not watch.statuses:
         return "no unit heard yet"
@@ -83,7 +83,7 @@ def mode_text(watch: GridWatch) -> str:
     return f"{MODES.get(watch.global_mode(), 'no mode')} · {who}"
 
 
-def order_text(watch: GridWatch, order: OperationMode, age_s: float) -> str:
+def order_text(watch: GridListener, order: OperationMode, age_s: float) -> str:
     """Who has not followed an order, in one line; empty = nobody is left.
 
     Args:
@@ -100,7 +100,7 @@ def order_text(watch: GridWatch, order: OperationMode, age_s: float) -> str:
     return f"{name} not {yet}followed by {', '.join(late[:NAMED])}{more}"
 
 
-def _is_behind(watch: GridWatch, unit_id: str, order: OperationMode) -> bool:
+def _is_behind(watch: GridListener, unit_id: str, order: OperationMode) -> bool:
     status = watch.statuses[unit_id]
     if order.unit_id:
         return bool(order.unit_id == unit_id and status.local_mode != order.mode)
@@ -109,7 +109,7 @@ def _is_behind(watch: GridWatch, unit_id: str, order: OperationMode) -> bool:
     return bool(status.global_mode != order.mode)
 
 
-def _unit(watch: GridWatch, status: UnitStatus) -> tuple[str, ...]:
+def _unit(watch: GridListener, status: UnitStatus) -> tuple[str, ...]:
     reading = watch.converter(status.unit_id) or status.converter
     age_s = watch.age_s(status.unit_id) or 0.0
     remarks = [

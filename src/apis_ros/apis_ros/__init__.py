@@ -1,0 +1,1 @@
+"""What the nodes share on the ROS graph: names, QoS, conversions, signatures, parameters."""

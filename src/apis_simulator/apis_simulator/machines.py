@@ -1,0 +1,211 @@
+"""The hardware of a run: the plant, and drivers that are at times slow, moody or silent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from apis_core import events as ev
+from apis_core.model.messages import (
+    BatteryReading,
+    ConverterOperation,
+    ConverterOrder,
+    ConverterReading,
+    ConverterReply,
+    GridMasterClaim,
+)
+from apis_core.model.types import ConverterError, StopCause, UnitId
+from apis_core.model.units import SECOND_NS
+from apis_emulator.driver import Driver
+from apis_emulator.physics.plant import Plant
+from apis_simulator.faults import Profile
+from apis_simulator.invariants import Invariants
+from apis_simulator.process import Process
+from apis_simulator.timeline import Timeline
+
+__all__ = ["DRIVER_HOLD_S", "Machines"]
+
+DRIVER_HOLD_S = 15.0
+DRIVER_LIMIT_NS = 5 * SECOND_NS  # a driver that has not answered by then does not
+RENEWAL_NS = round(DRIVER_HOLD_S / 3.0 * SECOND_NS)
+SOC_STEP_RATIO = 0.0005  # a battery is read out when it has changed by so much
+BUSY_STEP_NS, IDLE_STEP_NS = SECOND_NS, 5 * SECOND_NS  # of the plant
+BUSY_TELEMETRY_NS, IDLE_TELEMETRY_NS = 4 * SECOND_NS, 15 * SECOND_NS
+DEAD_BUS_V = 1.0
+_ROUTINE = (ConverterOperation.READ, ConverterOperation.HOLD)  # not worth a line if obeyed
+
+Feed = Callable[[Process, ev.Event], None]
+
+
+class Machines:
+    """Plant and drivers.
+
+    Args:
+        line: Clock and heap.
+        plant: The hardware.
+        invariants: Look at it after every step.
+        profile: How bad the drivers are; replaced by a calm one when the faults are over.
+        random: For the drivers' moods.
+        feed: Gives an event to a process, if it lives.
+        process_of: The process of a unit; None if it is dead.
+    """
+
+    def __init__(
+        self,
+        *,
+        line: Timeline,
+        plant: Plant,
+        invariants: Invariants,
+        profile: Profile,
+        random: Random,
+        feed: Feed,
+        process_of: Callable[[UnitId], Process | None],
+    ) -> None:
+        self.profile = profile
+        self.trips = 0
+        self._line = line
+        self._plant = plant
+        self._invariants = invariants
+        self._random = random
+        self._feed = feed
+        self._process_of = process_of
+        self._driver = Driver(plant)
+        self._modes = {i: u.converter.mode for i, u in plant.units.items()}
+        self._queue_ns = dict.fromkeys(plant.units, 0)  # orders to a driver keep their order
+        self._stamp_ns = 0
+        line.at(0, self._step)
+
+    def begin(self, process: Process) -> None:
+        """A process lives: readings come, and its converter's hold wants renewing."""
+        now_ns, random = self._line.now_ns, self._random
+        self._line.at(now_ns + random.randrange(SECOND_NS), self._telemetry, process)
+        self._line.at(now_ns + random.randrange(RENEWAL_NS), self._renewal, process)
+
+    def hear_claim(self, unit_id: UnitId, claim: GridMasterClaim) -> None:
+        """The driver of a unit hears who claims to lead."""
+        self._driver.hear_claim(claim.kind, claim.term, unit_id)
+
+    # --- drivers ---------------------------------------------------------------------------------
+
+    def command(self, process: Process, call_id: str, order: ConverterOrder) -> None:
+        """A process orders its converter."""
+        unit_id = process.unit_id
+        self._invariants.commanded(unit_id, order)
+        profile, random = self.profile, self._random
+        delay_ns = random.randrange(1_000_000, 30_000_000)
+        if profile.slow and random.random() < profile.slow:
+            delay_ns = int(profile.slow_s * SECOND_NS * random.random())
+        due_ns = max(self._queue_ns[unit_id], self._line.now_ns + delay_ns)
+        self._queue_ns[unit_id] = due_ns + 1
+        self._line.at(due_ns, self._obey, process, call_id, order)
+        process.pending.add(call_id)
+        self._line.at(self._line.now_ns + DRIVER_LIMIT_NS, self.answer, process, call_id, None)
+
+    def _obey(self, process: Process, call_id: str, order: ConverterOrder) -> None:
+        unit_id, profile, random = process.unit_id, self.profile, self._random
+        self._advance()
+        refuses = profile.refuse and random.random() < profile.refuse
+        if refuses:
+            reply = ConverterReply(
+                error=ConverterError.REFUSED,
+                message="does not feel like it",
+                reading=self._stamped(unit_id),
+            )
+        else:
+            reply = self._driver.handle(unit_id, order, self._line.now_s, self._next_stamp_ns())
+            self._invariants.obeyed(unit_id, order, reply)
+        mode = order.mode.name if order.mode else ""
+        outcome = reply.error.name + (f" {reply.message}" if reply.message else "")
+        text = f"driver: {order.operation.name} {mode} term {order.term} {order.deal_id}"
+        if reply.error or order.operation not in _ROUTINE:
+            self._line.say(unit_id, f"{text}: {outcome}")
+        self._check()
+        if not (profile.mute and random.random() < profile.mute):
+            delay_ns = random.randrange(1_000_000, 30_000_000)
+            self._line.at(self._line.now_ns + delay_ns, self.answer, process, call_id, reply)
+        self._tell_changes()
+
+    def _stamped(self, unit_id: UnitId) -> ConverterReading:
+        return self._driver.read(unit_id, self._line.now_s, self._next_stamp_ns())
+
+    def _next_stamp_ns(self) -> int:
+        self._stamp_ns = max(self._line.now_ns, self._stamp_ns + 1)
+        return self._stamp_ns
+
+    def _telemetry(self, process: Process) -> None:
+        if not process.is_alive:
+            return
+        unit_id = process.unit_id
+        unit = self._plant.units[unit_id]
+        day_s = (36_000.0 + self._line.now_s) % 86_400.0
+        soc_ratio = unit.battery.soc_ratio
+        if abs(soc_ratio - process.told_soc_ratio) >= SOC_STEP_RATIO:
+            process.told_soc_ratio = soc_ratio
+            battery = BatteryReading(soc_ratio=soc_ratio, seconds_of_day=day_s)
+            self._feed(process, ev.BatteryRead(battery))
+        self._feed(process, ev.ConverterRead(self._stamped(unit_id)))
+        is_busy = unit.converter.is_active
+        self._line.at(
+            self._line.now_ns + (BUSY_TELEMETRY_NS if is_busy else IDLE_TELEMETRY_NS),
+            self._telemetry,
+            process,
+        )
+
+    def _renewal(self, process: Process) -> None:
+        if process.is_alive:
+            # with the converter off there is nothing to renew, and the agent says so at length
+            if self._plant.units[process.unit_id].converter.is_active:
+                self._feed(process, ev.RenewalDue())
+            self._line.at(self._line.now_ns + RENEWAL_NS, self._renewal, process)
+
+    # --- the plant -------------------------------------------------------------------------------
+
+    def is_busy(self) -> bool:
+        """Whether anything is on, or the bus is not dead."""
+        return self._plant.voltage_v > DEAD_BUS_V or any(self._driver.active_ids())
+
+    def _step(self) -> None:
+        self._advance()
+        self._check()
+        self._invariants.check_balance()  # what is lost stays lost: once a step will do
+        if self.is_busy():
+            self._tell_changes()
+            self._line.at(self._line.now_ns + BUSY_STEP_NS, self._step)
+        else:
+            self._line.at(self._line.now_ns + IDLE_STEP_NS, self._step)
+
+    def _advance(self) -> None:
+        step_s = self._line.now_s - self._plant.time_s
+        if step_s > 1e-6:
+            self._plant.step(step_s)
+            self._driver.watch(self._line.now_s)
+
+    def _check(self) -> None:
+        self._invariants.step(self._line.now_s)
+        if self._line.now_s > self._invariants.settled_s:
+            self._invariants.step_settled(self._line.now_s, self._deal_of)
+
+    def _deal_of(self, unit_id: UnitId) -> str:
+        return self._driver.deal_id(unit_id)
+
+    def _tell_changes(self) -> None:
+        """Nobody should have to wait for the news that a converter has changed its mode."""
+        for unit_id, unit in self._plant.units.items():
+            mode = unit.converter.mode
+            if self._modes[unit_id] is not mode:
+                self._modes[unit_id] = mode
+                cause = unit.converter.stop_cause
+                self.trips += cause is StopCause.TRIP
+                why = f" ({cause.name}: {unit.converter.stop_detail})" if cause else ""
+                self._line.say(unit_id, f"converter is {mode.name}{why}")
+                reading = self._stamped(unit_id)
+                process = self._process_of(unit_id)
+                if process is not None:
+                    self._feed(process, ev.ConverterRead(reading))
+
+    def answer(self, process: Process, call_id: str, reply: Any) -> None:
+        """A call is answered, or can be no more (None): whichever comes first counts."""
+        if call_id in process.pending:
+            process.pending.remove(call_id)
+            self._feed(process, ev.Answered(call_id, reply))
