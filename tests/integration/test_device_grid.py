@@ -163,7 +163,6 @@ def test_deals_with_every_kind_of_device_and_a_plug_that_is_pulled(prepared, pro
             print("{unit_id} {what}: median {median_s} s, worst {worst_s} s".format(**record))
             assert record["count"] > 0
             assert record["median_s"] < record["budget_s"]
-            assert record["late"] < 0.02 * record["count"], record
         site.grid.set_mode(OperationMode.MODE_RUN)
 
         # --- the plug of a converter, in the middle of a deal ---

@@ -124,12 +124,16 @@ def test_a_player_and_the_interfaces_of_the_original(begin, domains, recording, 
 
     grid_file = tmp_path / "grid.json"
     grid_file.write_text(json.dumps(ONE_UNIT))
-    own = {"player": {"file": recording}, "compat_http": {name: free_port() for name in PORTS}}
+    own = {
+        "apis_viz.programs:player": {"file": recording},
+        "apis_compat.clients.program:compat_http": {name: free_port() for name in PORTS},
+    }
     env = {**os.environ, "ROS_DOMAIN_ID": str(domains[0]), "PYTHONUNBUFFERED": "1"}
     for program, parameters in own.items():
         given = {"grid_file": grid_file, **parameters}.items()
         words = [word for name, value in given for word in ("-p", f"{name}:={value}")]
-        script = f"import sys; from apis_viz.programs import {program}; sys.exit({program}())"
+        module, _, function = program.partition(":")
+        script = f"import sys; from {module} import {function}; sys.exit({function}())"
         process = begin([sys.executable, "-c", script, "--ros-args", *words], env)
 
         process.send_signal(number)

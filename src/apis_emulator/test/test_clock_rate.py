@@ -43,7 +43,9 @@ def test_the_clock_is_said_as_often_as_its_listeners_need(
     unit = {"id": "E001", "hardware": "-", "scenario": "-", "device": device}
     grid = parse_grid({"cluster": "test", "policy": "-", "units": [unit]}, "test")
     rclpy.init()
-    node = emulator_node.EmulatorNode(grid, Emulation(grid, make_village(1).plant), speed, tmp_path)
+    node = emulator_node.EmulatorNode(
+        grid, Emulation(grid, make_village(1).plant), speed, tmp_path
+    )
     try:
         said: list[object] = []
         node._clock_publisher = SimpleNamespace(publish=said.append)

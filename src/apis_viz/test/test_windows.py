@@ -59,7 +59,7 @@ def window(module: str, tmp_path: Path, **parameters: object) -> Iterator[subpro
     arguments = [word for name, value in given.items() for word in ("-p", f"{name}:={value}")]
     remap = ["-r", "__ns:=/apis/windows"]
     process = subprocess.Popen(
-        [sys.executable, "-m", f"apis_viz.{module}.main", "--ros-args", *remap, *arguments],
+        [sys.executable, "-m", f"{module}.main", "--ros-args", *remap, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -93,7 +93,7 @@ def test_markers_for_rviz(node, tmp_path):
     def words() -> list[str]:
         return [m.text for m in heard[-1].markers if m.ns == "words"] if heard else []
 
-    with window("markers", tmp_path) as process:
+    with window("apis_viz.markers", tmp_path) as process:
         spin_until(node, lambda: any(text.startswith("E001  42%") for text in words()))
         assert ends_in_order(process)
     (house,) = (m for m in heard[-1].markers if m.ns == "house")
@@ -101,7 +101,7 @@ def test_markers_for_rviz(node, tmp_path):
 
 
 def test_metrics_for_prometheus(node, tmp_path):
-    with window("metrics", tmp_path, port=0) as process:
+    with window("apis_viz.metrics", tmp_path, port=0) as process:
         url = re.search(r"http://\S+", process.stdout.readline()).group()
         soc = 'apis_unit_soc_ratio{cluster="windows",unit="E001"} 0.4'
         spin_until(node, lambda: soc in httpx.get(url).text)
@@ -116,7 +116,7 @@ def test_the_originals_http(node, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with window("compat", tmp_path, emulator_port=port, **ports) as process:
+    with window("apis_compat.clients", tmp_path, emulator_port=port, **ports) as process:
         assert f"on 127.0.0.1: {port}\n" in process.stdout.readline()
         url = f"http://127.0.0.1:{port}/get/log"
         spin_until(node, lambda: "E001" in httpx.get(url).json())
@@ -124,7 +124,9 @@ def test_the_originals_http(node, tmp_path):
         assert ends_in_order(process)
 
 
-@pytest.mark.parametrize(("module", "parameter"), [("metrics", "port"), ("compat", "api_port")])
+@pytest.mark.parametrize(
+    ("module", "parameter"), [("apis_viz.metrics", "port"), ("apis_compat.clients", "api_port")]
+)
 def test_a_busy_port_is_named(node, tmp_path, module, parameter):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -132,7 +134,7 @@ def test_a_busy_port_is_named(node, tmp_path, module, parameter):
         port = other.getsockname()[1]
         rest = (
             {}
-            if module == "metrics"
+            if parameter == "port"
             else dict.fromkeys(("budo_port", "emulator_port", "hardware_port"), 0)
         )
         with window(module, tmp_path, **{parameter: port, **rest}) as process:
