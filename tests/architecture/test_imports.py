@@ -57,6 +57,10 @@ ALLOWED = {
     ("apis_emulator.emulator_node", "apis_driver.translate"),
 }
 
+# --- what lies on a site's disk ---
+# Only apis_site opens databases: one schema, one reader and one writer of each.
+DATABASES = {"apsw", "dbm", "shelve", "sqlalchemy", "sqlite3"}
+
 # --- what the core may import ---
 
 STDLIB = {
@@ -186,6 +190,11 @@ def bad_neighbours(package: str, found: Import) -> bool:
     return not is_allowed_lazily(package, found) and not is_allowed(found)
 
 
+def opens_database(package: str, found: Import) -> bool:
+    """Whether this import lets a package open a database that it must leave to apis_site."""
+    return package != "apis_site" and found.top in DATABASES
+
+
 def forbidden_in_core(path: Path, source: str | None = None) -> Iterator[str]:
     """What a module of the core imports or calls and must not."""
     text = path.read_text() if source is None else source
@@ -261,6 +270,12 @@ def test_packages_import_in_one_direction(package):
     assert paths
     found = [item for path in paths for item in imports_of(path)]
     assert [f"{i.where} imports {i.name}" for i in found if bad_neighbours(package, i)] == []
+
+
+@pytest.mark.parametrize("package", sorted(MAY_IMPORT.keys() - {"apis_interfaces"}))
+def test_only_the_sites_package_opens_databases(package):
+    found = [item for path in modules_of(package) for item in imports_of(path)]
+    assert [f"{i.where} imports {i.name}" for i in found if opens_database(package, i)] == []
 
 
 @pytest.mark.parametrize("path", modules_of("apis_core"), ids=dotted)
@@ -409,3 +424,18 @@ def test_a_wrong_neighbour_is_noticed(package, source, is_bad):
     found = list(imports_of(path, source))
     assert found
     assert any(bad_neighbours(package, item) for item in found) is is_bad
+
+
+@pytest.mark.parametrize(
+    ("package", "source", "is_bad"),
+    [
+        ("apis_dashboard", "import sqlite3", True),
+        ("apis_bringup", "def f():\n    from sqlite3 import connect", True),
+        ("apis_site", "import sqlite3", False),
+        ("apis_dashboard", "from apis_site.operator_history import OperatorHistory", False),
+    ],
+)
+def test_a_database_outside_the_sites_package_is_noticed(package, source, is_bad):
+    found = list(imports_of(SRC / package / package / "example.py", source))
+    assert found
+    assert any(opens_database(package, item) for item in found) == is_bad

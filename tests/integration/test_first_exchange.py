@@ -71,7 +71,7 @@ def test_four_houses_trade_and_every_converter_ends_in_wait(apisctl, tmp_path):
         # while another deal starts, its taker takes from the reference for some seconds
         assert deal["books"]["apart_ratio"] < (0.05 if overlaps(deal, report["deals"]) else 0.01)
     assert {deal["term"] for deal in completed} <= {term["term"] for term in report["terms"]}
-    assert "books agree within" in done.stdout
+    assert "receipts agree within" in done.stdout
     assert report["converters"] == dict.fromkeys(report["units"], "WAIT")
 
 

@@ -10,11 +10,11 @@ from contextlib import ExitStack
 import pytest
 
 from apis_bringup.graph import Graph
-from apis_bringup.journal_reader import read_receipts
 from apis_bringup.observer import GridObserver
 from apis_bringup.overrides import Overrides
 from apis_bringup.session import GridOptions, PreparedGrid, _child_environment, _command, prepare
 from apis_interfaces.msg import Deal, OperationMode
+from apis_site.unit_journal import read_receipts
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.timeout(240)]
 RUNNING, COMPLETED, ABORTED = Deal.STATE_RUNNING, Deal.STATE_COMPLETED, Deal.STATE_ABORTED
@@ -65,7 +65,7 @@ class Processes:
         for process in self._running.values():
             process.wait(30)
 
-    def books(self, deal: Deal) -> tuple[float, float]:
+    def receipts(self, deal: Deal) -> tuple[float, float]:
         """What the giving and the taking unit wrote into their journals. [Wh over the bus]"""
         giver, taker = (
             read_receipts(self._prepared.run.journal_file(unit_id))[deal.deal_id].grid_moved_wh
@@ -159,7 +159,7 @@ def test_a_bystander_s_office_is_taken_over_and_its_deal_goes_on(processes, grid
     assert ended.state == COMPLETED, ended.reason
     assert ended.moved_wh == pytest.approx(ended.energy_wh, rel=0.01)
     assert ended.grid_master_id != master
-    sent_wh, taken_wh = processes.books(ended)
+    sent_wh, taken_wh = processes.receipts(ended)
     assert sent_wh == pytest.approx(taken_wh, rel=0.02)
 
 
@@ -178,5 +178,5 @@ def test_whoever_leads_another_takes_over_and_nothing_stays_on(processes, grid):
     assert ended.state == ABORTED or master not in needed
     assert ended.grid_master_id != master
     if ended.state == COMPLETED:
-        sent_wh, taken_wh = processes.books(ended)
+        sent_wh, taken_wh = processes.receipts(ended)
         assert sent_wh == pytest.approx(taken_wh, rel=0.02)

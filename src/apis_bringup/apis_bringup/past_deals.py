@@ -1,15 +1,13 @@
 """Deals of the past, as the dashboard has kept them, and all deals as a table for other programs.
 
 The graph tells a late comer of the last hundred records only, which are the last few deals: each
-change is one. The dashboard hears every deal, and keeps it in the table `deal` of its store in the
-run folder: one row each, `data` = its record as JSON, stamps in seconds of grid time.
+change is one. The dashboard hears every deal, and keeps it in the operator's history.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime, tzinfo
@@ -18,13 +16,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from apis_bringup.plain import constant_name
 from apis_bringup.records import DEAL_FIELDS
-from apis_interfaces.msg import Deal
+from apis_site.history_values import DealRecord
+from apis_site.operator_history import HistoryError, OperatorHistory
 
 __all__ = ["as_csv", "chosen_deals", "past_deals", "write_files"]
 
-BUSY_S = 5.0  # wall; how long another writer may take
 OVER = ("completed", "aborted", "scrammed")
 RENAMED = {"agreed_wh": "energy_wh"}
 TIMES = ("created_at", "started_at", "stopped_at", "ended_at")
@@ -35,30 +32,28 @@ def past_deals(store: Path, zone: tzinfo) -> dict[str, dict[str, Any]]:
     """The deals in the dashboard's store by id, as :func:`~apis_bringup.records.deal_record`.
 
     Args:
-        store: ``history.sqlite`` of the run folder; may be missing.
+        store: The operator's history, of the run folder; may be missing.
         zone: For the times.
     """
-    if not store.is_file():
+    try:
+        with closing(OperatorHistory.join(store)) as history:
+            kept = [_record(deal, zone) for deal in history.deals()]
+    except HistoryError:  # not there, empty so far, or no store of ours
         return {}
-    with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True, timeout=BUSY_S)) as database:
-        try:
-            rows = database.execute("SELECT data FROM deal").fetchall()
-        except sqlite3.DatabaseError:  # empty so far, or no store of ours
-            return {}
-    kept = (_record(json.loads(data), zone) for (data,) in rows)
     return {record["deal_id"]: record for record in kept}
 
 
-def _record(data: Mapping[str, Any], zone: tzinfo) -> dict[str, Any]:
+def _record(deal: DealRecord, zone: tzinfo) -> dict[str, Any]:
+    data = vars(deal)
     record = {field: data.get(RENAMED.get(field, field)) for field in DEAL_FIELDS}
     for name in TIMES:
-        seconds = data.get(f"{name}_s")
+        seconds = data[f"{name}_s"]
         record[name] = seconds and datetime.fromtimestamp(seconds, zone).isoformat(
             timespec="milliseconds"
         )
-    began_s, ended_s = data.get("started_at_s"), data.get("stopped_at_s")
+    began_s, ended_s = deal.started_at_s, deal.stopped_at_s
     record["duration_s"] = round(ended_s - began_s, 3) if began_s and ended_s else None
-    record["state"] = constant_name(Deal, "STATE_", data["state"]).lower()
+    record["state"] = deal.state.name.lower()
     return record
 
 

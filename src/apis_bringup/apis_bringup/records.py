@@ -23,13 +23,13 @@ from apis_interfaces.msg import (
 
 __all__ = [
     "DEAL_FIELDS",
-    "book_records",
     "converter_mode_name",
     "deal_record",
     "fault_record",
     "house_record",
     "mode_name",
     "phase_records",
+    "receipt_records",
     "unit_details",
     "unit_record",
 ]
@@ -115,7 +115,7 @@ def phase_records(steps: Sequence[Step], zone: tzinfo) -> list[dict[str, Any]]:
     ]
 
 
-def book_records(deal: Deal, receipts: Mapping[str, Mapping[str, Receipt]]) -> dict[str, Any]:
+def receipt_records(deal: Deal, receipts: Mapping[str, Mapping[str, Receipt]]) -> dict[str, Any]:
     """What each side wrote into its own journal when the deal was over for it.
 
     Args:

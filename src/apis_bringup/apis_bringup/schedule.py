@@ -1,12 +1,10 @@
 """``apisctl schedule``: Soft stops for later. The dashboard keeps them, and orders them when due.
 
-They stand in the table `schedule` (unit, due, who) of the dashboard's store, which lies in the run
-folder: `unit` is empty for the whole cluster, `due` is grid time in seconds since the epoch.
+They stand in the operator's history, which lies in the run folder.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta, tzinfo
@@ -16,20 +14,25 @@ from typing import Any
 from apis_bringup import run_lock
 from apis_bringup.errors import CommandError, usage_error
 from apis_bringup.queries import STARTS_WITHIN_S, STORE, GridSession
+from apis_site.history_values import Schedule
+from apis_site.operator_history import HistoryError, OperatorHistory
 
 __all__ = ["due_time", "schedules", "set_schedule"]
 
 WHO = "apisctl"
-BUSY_S = 5.0  # wall; how long another writer may take
 
 
 def schedules(grid: GridSession) -> list[dict[str, Any]]:
     """The Soft stops that are still to come, the next one first."""
-    with _store() as store:
-        rows = store.execute("SELECT unit, due, who FROM schedule ORDER BY due").fetchall()
+    with _history() as history:
+        found = history.schedules()
     return [
-        {"unit_id": unit, "at": datetime.fromtimestamp(due, grid.zone).isoformat(), "by": who}
-        for unit, due, who in rows
+        {
+            "unit_id": one.unit_id,
+            "at": datetime.fromtimestamp(one.due_s, grid.zone).isoformat(),
+            "by": one.who,
+        }
+        for one in found
     ]
 
 
@@ -47,9 +50,9 @@ def set_schedule(grid: GridSession, unit_id: str | None, at: str | None) -> None
     """
     if unit_id is not None and unit_id not in grid.unit_ids:
         raise usage_error("--unit", unit_id, f"must be one of {', '.join(sorted(grid.unit_ids))}")
-    with _store() as store:
+    with _history() as history:
         if at is None:
-            store.execute("DELETE FROM schedule WHERE unit = ?", (unit_id or "",))
+            history.clear_schedule(unit_id or "")
             return
         with grid.observe() as observer:
             observer.wait_for(lambda: observer.now_s is not None, within_s=STARTS_WITHIN_S)
@@ -57,8 +60,7 @@ def set_schedule(grid: GridSession, unit_id: str | None, at: str | None) -> None
         if now_s is None:
             raise CommandError("the grid's clock is not heard")
         due = due_time(at, datetime.fromtimestamp(now_s, grid.zone))
-        row = (unit_id or "", due.timestamp(), WHO)
-        store.execute("INSERT OR REPLACE INTO schedule VALUES (?, ?, ?)", row)
+        history.set_schedule(Schedule(unit_id or "", due.timestamp(), WHO))
 
 
 def due_time(text: str, now: datetime) -> datetime:
@@ -87,17 +89,20 @@ def due_time(text: str, now: datetime) -> datetime:
 
 
 @contextmanager
-def _store() -> Iterator[sqlite3.Connection]:
+def _history() -> Iterator[OperatorHistory]:
     running = run_lock.find()
     if running is None:
         raise CommandError(f"no grid runs here on ROS_DOMAIN_ID {run_lock.domain_id()}")
     file = Path(running.folder) / STORE
     lacking = CommandError("no dashboard runs here, which would keep schedules; start one")
-    if running.url is None or not file.is_file():
+    if running.url is None:
         raise lacking
-    with closing(sqlite3.connect(file, timeout=BUSY_S)) as store, store:
+    try:
+        history = OperatorHistory.join(file)
+    except HistoryError:
+        raise lacking from None
+    with closing(history):
         try:
-            yield store
-        except sqlite3.OperationalError as error:
-            is_empty = "no such table" in str(error)
-            raise lacking if is_empty else CommandError(f"{file}: {error}") from None
+            yield history
+        except HistoryError as error:
+            raise CommandError(f"{file}: {error}") from None

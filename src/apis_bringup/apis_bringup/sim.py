@@ -14,15 +14,14 @@ from typing import Any
 
 from apis_bringup.errors import CommandError, usage_error
 from apis_bringup.graph import Graph
-from apis_bringup.journal_reader import read_receipts
 from apis_bringup.observer import GridObserver
 from apis_bringup.plain import iso_time
 from apis_bringup.records import (
-    book_records,
     converter_mode_name,
     deal_record,
     fault_record,
     phase_records,
+    receipt_records,
 )
 from apis_bringup.response_times import ResponseTimes
 from apis_bringup.session import GridOptions, Session, open_session
@@ -30,6 +29,7 @@ from apis_core.model.units import LAST_TIME_S
 from apis_interfaces.msg import OperationMode
 from apis_ros.authenticator import operator_authenticator
 from apis_site.grid import GridDescription
+from apis_site.unit_journal import read_receipts
 
 __all__ = ["run_sim"]
 
@@ -78,7 +78,7 @@ class _Simulation:
                 {
                     **deal_record(deal, zone),
                     "phases": phase_records(observer.steps[deal_id], zone),
-                    "books": book_records(deal, receipts),
+                    "books": receipt_records(deal, receipts),
                 }
                 for deal_id, deal in observer.deals.items()
             ],

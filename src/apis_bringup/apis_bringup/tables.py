@@ -219,8 +219,8 @@ def summary(report: Record) -> None:
     done = [deal for deal in report["deals"] if deal["state"] == "completed"]
     ratios = [deal["books"]["apart_ratio"] for deal in done]
     apart = [ratio for ratio in ratios if ratio is not None]
-    books = f"; books agree within {max(apart):.2%}" if apart else ""
-    _print(f"terms: {leaders or 'none'}{books}")
+    receipts = f"; receipts agree within {max(apart):.2%}" if apart else ""
+    _print(f"terms: {leaders or 'none'}{receipts}")
     simulated = _number(report["sim_seconds"], digits=0) or "no"
     _print(
         f"{simulated} s simulated in {_number(report['wall_seconds'], digits=0)} s; "

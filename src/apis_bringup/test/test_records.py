@@ -1,4 +1,4 @@
-"""What a report says of a deal: its phases, and both sides' books."""
+"""What a report says of a deal: its phases, and both sides' receipts."""
 
 from __future__ import annotations
 
@@ -10,12 +10,9 @@ pytest.importorskip("rclpy")
 
 from builtin_interfaces.msg import Time
 
-from apis_bringup.journal_reader import read_receipts
 from apis_bringup.observer import Step
-from apis_bringup.records import book_records, phase_records
-from apis_core.events import DealClosed, LocalModeSet
+from apis_bringup.records import phase_records, receipt_records
 from apis_core.model.receipt import Receipt
-from apis_core.model.types import OperationMode
 from apis_interfaces.msg import Deal
 
 pytestmark = pytest.mark.ros
@@ -49,17 +46,17 @@ def test_a_clock_of_another_master_that_is_behind_makes_no_negative_length():
     assert phase_records(steps, timezone.utc)[0]["seconds"] == 0.0
 
 
-def test_books_of_both_sides_and_how_far_they_are_apart():
+def test_receipts_of_both_sides_and_how_far_they_are_apart():
     receipts = {
         "E001": {"d": Receipt("d", 104.0, 110.0)},
         "E002": {"d": Receipt("d", 100.0, 94.0)},
     }
 
-    books = book_records(DEAL, receipts)
+    found = receipt_records(DEAL, receipts)
 
-    assert books["discharge"] == {"grid_wh": 104.0, "battery_wh": 110.0, "reason": ""}
-    assert books["charge"] == {"grid_wh": 100.0, "battery_wh": 94.0, "reason": ""}
-    assert books["apart_ratio"] == pytest.approx(4.0 / 104.0)
+    assert found["discharge"] == {"grid_wh": 104.0, "battery_wh": 110.0, "reason": ""}
+    assert found["charge"] == {"grid_wh": 100.0, "battery_wh": 94.0, "reason": ""}
+    assert found["apart_ratio"] == pytest.approx(4.0 / 104.0)
 
 
 @pytest.mark.parametrize(
@@ -70,17 +67,5 @@ def test_books_of_both_sides_and_how_far_they_are_apart():
         {"E001": {"d": Receipt("d", 0.0, 0.0)}, "E002": {"d": Receipt("d", 0.0, 0.0)}},
     ],
 )
-def test_nothing_is_said_of_books_that_cannot_be_compared(receipts):
-    assert book_records(DEAL, receipts)["apart_ratio"] is None
-
-
-def test_receipts_are_read_from_a_journal_that_is_open(tmp_path):
-    journal_module = pytest.importorskip("apis_site.unit_journal")
-    path = tmp_path / "e001.sqlite"
-    journal = journal_module.Journal(path)
-    journal.write(LocalModeSet(OperationMode.SOFT_STOP), 1)
-    journal.write(DealClosed(Receipt("d", 104.0, 110.0, "why")), 2)
-
-    assert read_receipts(path) == {"d": Receipt("d", 104.0, 110.0, "why")}
-    assert read_receipts(tmp_path / "none.sqlite") == {}
-    journal.close()
+def test_nothing_is_said_of_receipts_that_cannot_be_compared(receipts):
+    assert receipt_records(DEAL, receipts)["apart_ratio"] is None

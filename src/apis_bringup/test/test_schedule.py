@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
+from contextlib import closing
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -14,6 +14,8 @@ from apis_bringup import run_lock, schedule
 from apis_bringup.errors import CommandError
 from apis_bringup.queries import GridSession
 from apis_core.model.errors import ConfigError
+from apis_site.history_values import Schedule
+from apis_site.operator_history import OperatorHistory
 
 NOW = datetime(2026, 11, 22, 21, 5, tzinfo=ZoneInfo("Asia/Tokyo"))
 UTC_OFFSET = "+09:00"
@@ -47,11 +49,9 @@ def grid(tmp_path, monkeypatch) -> GridSession:
 
 
 def test_a_schedule_is_shown_and_cleared(grid, tmp_path):
-    store = sqlite3.connect(tmp_path / "history.sqlite")
-    with store:
-        store.execute("CREATE TABLE schedule (unit TEXT PRIMARY KEY, due REAL, who TEXT)")
-        rows = [("", 1_795_349_340.0, "anna"), ("E001", 1_795_349_000.0, "apisctl")]
-        store.executemany("INSERT INTO schedule VALUES (?, ?, ?)", rows)
+    with closing(OperatorHistory(tmp_path / "history.sqlite")) as history:
+        history.set_schedule(Schedule("", 1_795_349_340.0, "anna"))
+        history.set_schedule(Schedule("E001", 1_795_349_000.0, "apisctl"))
 
     assert [(one["unit_id"], one["by"]) for one in schedule.schedules(grid)] == [
         ("E001", "apisctl"),
@@ -65,7 +65,7 @@ def test_a_schedule_is_shown_and_cleared(grid, tmp_path):
 def test_without_a_dashboard_nobody_would_keep_it(grid, tmp_path):
     with pytest.raises(CommandError, match="no dashboard runs here"):
         schedule.schedules(grid)
-    sqlite3.connect(tmp_path / "history.sqlite").close()  # an empty store
+    (tmp_path / "history.sqlite").touch()  # an empty store
     with pytest.raises(CommandError, match="no dashboard runs here"):
         schedule.schedules(grid)
     with pytest.raises(ConfigError, match="must be one of E001"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
@@ -20,7 +21,7 @@ from apis_core.model.receipt import Receipt
 from apis_core.model.types import DealState, Meter, OperationMode
 from apis_core.unit.persisted_state import PersistedState
 
-__all__ = ["Journal", "JournalError"]
+__all__ = ["Journal", "JournalError", "read_receipts"]
 
 _PATIENCE_S = 0.5  # with another process that holds the file; the unit does nothing else meanwhile
 _KINDS = tuple(kind.__name__ for kind in get_args(Entry))
@@ -107,6 +108,30 @@ class Journal:
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+
+
+def read_receipts(path: Path) -> dict[str, Receipt]:
+    """Read what a unit counted for each deal of its own that is over, by deal id.
+
+    Args:
+        path: The unit's journal; its node may be running. One that is not there is empty.
+
+    Raises:
+        ConfigError: The file is no journal, or damaged.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        name = f"{path.resolve().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(name, uri=True)) as database:
+            bodies = database.execute(
+                "SELECT body FROM entries WHERE kind = 'DealClosed' ORDER BY id"
+            ).fetchall()
+        receipts = [Receipt(**json.loads(body)["receipt"]) for (body,) in bodies]
+    except (sqlite3.Error, KeyError, TypeError, ValueError) as error:
+        right = f"is no journal of ours, or damaged ({error})"
+        raise ConfigError([Problem(str(path), "", "", right)]) from error
+    return {receipt.deal_id: receipt for receipt in receipts}
 
 
 def _entry(kind: str, body: dict[str, Any]) -> Entry:

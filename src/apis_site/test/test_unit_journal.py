@@ -26,7 +26,7 @@ from apis_core.model.messages import Deal
 from apis_core.model.receipt import Receipt
 from apis_core.model.types import DealState, Meter, OperationMode
 from apis_core.unit.persisted_state import PersistedState
-from apis_site.unit_journal import Journal, JournalError
+from apis_site.unit_journal import Journal, JournalError, read_receipts
 
 
 def deal(deal_id: str = "d", **changes: object) -> Deal:
@@ -229,7 +229,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from apis_core.events import LeaseGranted
-from apis_site.unit_journal import Journal, JournalError
+from apis_site.unit_journal import Journal, JournalError, read_receipts
 journal = Journal(Path(sys.argv[1]))
 term = journal.recall().term
 while True:
@@ -287,3 +287,19 @@ def test_a_journal_on_a_full_disk_says_so(path):
     with pytest.raises(JournalError, match="full"):
         journal.try_out()
     journal.close()
+
+
+def test_receipts_are_read_from_a_journal_that_is_open(path, tmp_path):
+    journal = Journal(path)
+    journal.write(LocalModeSet(OperationMode.SOFT_STOP), 1)
+    journal.write(DealClosed(Receipt("d", 104.0, 110.0, "why")), 2)
+
+    assert read_receipts(path) == {"d": Receipt("d", 104.0, 110.0, "why")}
+    assert read_receipts(tmp_path / "none.sqlite") == {}
+    journal.close()
+
+
+def test_a_file_that_is_no_journal_has_no_receipts_and_is_told(path):
+    path.write_bytes(b"no journal" * 1000)
+    with pytest.raises(ConfigError, match="is no journal of ours"):
+        read_receipts(path)
