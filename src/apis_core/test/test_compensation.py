@@ -10,7 +10,7 @@ import pytest
 from deal_bench import DealBench
 
 from apis_core.model.messages import ConverterOperation, ConverterReply
-from apis_core.model.types import DealState, Side
+from apis_core.model.types import DealState, Direction
 
 ALLOWED_A = 0.03
 
@@ -25,10 +25,10 @@ def corrections(bench: DealBench, before: int = 0) -> list[str]:
 
 
 @pytest.mark.parametrize("error_a", [-0.1, -0.05, 0.05, 0.1])
-@pytest.mark.parametrize("side", list(Side))
+@pytest.mark.parametrize("side", list(Direction))
 def test_7_5_the_first_deal_is_corrected_on_the_side_that_does_not_count(side, error_a):
-    bench = DealBench(voltage_reference_side=side, reference_side=side)
-    holder, other = ("E002", "E001") if side is Side.CHARGE else ("E001", "E002")
+    bench = DealBench(voltage_reference_side=side, metering_side=side)
+    holder, other = ("E002", "E001") if side is Direction.CHARGE else ("E001", "E002")
     bench.plants[other].meter_error_a = error_a
     deal_id = bench.want("E001", "E002", 15.0)
     assert bench.state(deal_id) is DealState.RUNNING
@@ -37,11 +37,11 @@ def test_7_5_the_first_deal_is_corrected_on_the_side_that_does_not_count(side, e
     bench.must_balance(meters=0.1)
 
 
-@pytest.mark.parametrize("side", list(Side))
+@pytest.mark.parametrize("side", list(Direction))
 def test_7_5_the_one_current_that_counts_is_taken_as_exact(side):
-    (other_side,) = set(Side) - {side}
-    bench = DealBench(voltage_reference_side=side, reference_side=other_side)
-    holder, other = ("E002", "E001") if side is Side.CHARGE else ("E001", "E002")
+    (other_side,) = set(Direction) - {side}
+    bench = DealBench(voltage_reference_side=side, metering_side=other_side)
+    holder, other = ("E002", "E001") if side is Direction.CHARGE else ("E001", "E002")
     bench.plants[other].meter_error_a = 0.1
     bench.want("E001", "E002", 15.0)
     assert corrections(bench) == []
@@ -51,16 +51,16 @@ def test_7_5_the_one_current_that_counts_is_taken_as_exact(side):
 
 @pytest.mark.parametrize("error_a", [-0.05, 0.05])
 @pytest.mark.parametrize("wrong", ["E003", "E004"])
-@pytest.mark.parametrize("side", list(Side))
+@pytest.mark.parametrize("side", list(Direction))
 def test_7_5_beside_the_reference_the_side_that_does_not_count_is_corrected(side, wrong, error_a):
     """Whichever of both meters is wrong."""
-    bench = DealBench(reference_side=side)
+    bench = DealBench(metering_side=side)
     bench.want("E001", "E002", 40.0)
     assert bench.current_a("E002") == pytest.approx(1.0)
     bench.plants[wrong].meter_error_a = error_a
     before = len(bench.orders)
     bench.want("E004", "E003", 15.0)
-    adjusted = "E004" if side is Side.CHARGE else "E003"
+    adjusted = "E004" if side is Direction.CHARGE else "E003"
     assert corrections(bench, before) == [adjusted]
     assert bench.current_a("E002") == pytest.approx(1.0, abs=ALLOWED_A)
     bench.must_balance(meters=0.1)
@@ -113,7 +113,7 @@ def test_7_5_a_deal_makes_up_for_its_own_meters_only():
     Found by the simulator: deals that each made up for all that was off handed it on, doubled,
     until shares were 0.2 A from what was agreed, and journals a quarter apart.
     """
-    bench = DealBench(reference_side=Side.CHARGE)
+    bench = DealBench(metering_side=Direction.CHARGE)
     bench.want("E001", "E002", 40.0)
     bench.plants["E001"].meter_error_a = 0.1  # from now on
     bench.run_for(10.0)

@@ -15,7 +15,6 @@ from apis_core.model.types import (
     DealState,
     Direction,
     Meter,
-    Side,
     StopCause,
 )
 from apis_core.model.units import NEVER_NS
@@ -140,7 +139,7 @@ def test_7_5_an_error_that_no_meter_has_is_another_deals_current(run):
 
 
 def test_7_5_a_current_that_counts_is_not_corrected(policy):
-    run = Run(replace(policy, reference_side=Side.DISCHARGE)).to(Phase.STARTING)
+    run = Run(replace(policy, metering_side=Direction.DISCHARGE)).to(Phase.STARTING)
     run.start()
     assert run.machine.phase is Phase.RUNNING
 
@@ -429,14 +428,14 @@ def test_7_4_less_than_agreed_is_not_completed(run):
 @pytest.mark.parametrize(
     ("side", "meter", "moved_wh"),
     [
-        (Side.CHARGE, Meter.BATTERY, 8.0),
-        (Side.CHARGE, Meter.GRID, 9.0),
-        (Side.DISCHARGE, Meter.BATTERY, 11.0),
-        (Side.DISCHARGE, Meter.GRID, 10.0),
+        (Direction.CHARGE, Meter.BATTERY, 8.0),
+        (Direction.CHARGE, Meter.GRID, 9.0),
+        (Direction.DISCHARGE, Meter.BATTERY, 11.0),
+        (Direction.DISCHARGE, Meter.GRID, 10.0),
     ],
 )
 def test_7_4_which_meter_counts(policy, side, meter, moved_wh):
-    run = Run(replace(policy, reference_side=side), meter=meter).to(Phase.RUNNING)
+    run = Run(replace(policy, metering_side=side), meter=meter).to(Phase.RUNNING)
     while not run.open:
         run.wait()
     run.answer(unit_id=GIVER, grid_moved_wh=10.0, battery_moved_wh=11.0)

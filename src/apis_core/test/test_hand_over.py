@@ -18,7 +18,7 @@ from apis_core.model.types import (
     ConverterError,
     ConverterMode,
     DealState,
-    Side,
+    Direction,
     StopCause,
 )
 from apis_core.model.units import SECOND_NS
@@ -75,11 +75,11 @@ SIX = {"E001": 0.9, "E002": 0.5, "E003": 0.5, "E004": 0.9, "E005": 0.5, "E006": 
 @pytest.mark.parametrize(
     ("large", "side", "expected"),
     [
-        ((), Side.CHARGE, "E005"),  # third class: the newest deal's, on the policy's side
-        ((), Side.DISCHARGE, "E006"),
-        (("E003",), Side.CHARGE, "E003"),  # second class: the large one, whichever side
-        (("E004",), Side.CHARGE, "E004"),
-        (("E003",), Side.DISCHARGE, "E003"),
+        ((), Direction.CHARGE, "E005"),  # third class: the newest deal's, on the policy's side
+        ((), Direction.DISCHARGE, "E006"),
+        (("E003",), Direction.CHARGE, "E003"),  # second class: the large one, whichever side
+        (("E004",), Direction.CHARGE, "E004"),
+        (("E003",), Direction.DISCHARGE, "E003"),
     ],
 )
 def test_7_6_the_successor(large, side, expected):
@@ -93,14 +93,14 @@ def test_7_6_the_successor(large, side, expected):
     assert bench.references[1] == expected
 
 
-@pytest.mark.parametrize("side", list(Side))
+@pytest.mark.parametrize("side", list(Direction))
 @pytest.mark.parametrize("large", ["E003", "E004"])
 def test_7_2_a_large_unit_that_joins_takes_the_bus_over(large, side):
     bench = DealBench(large_capacity_unit_ids=(large,), voltage_reference_side=side)
     bench.want("E001", "E002", 30.0)
     bench.want("E004", "E003", 30.0)
     bench.must_balance()
-    assert bench.references[:2] == ["E002" if side is Side.CHARGE else "E001", large]
+    assert bench.references[:2] == ["E002" if side is Direction.CHARGE else "E001", large]
 
 
 def test_7_2_a_large_reference_stays_when_another_large_unit_joins():

@@ -10,7 +10,7 @@ from apis_core.config.branches import Branch
 from apis_core.config.policy import Policy, parse_policy, policy_hash, policy_text, replace_members
 from apis_core.config.validation import REQUIRED, Key
 from apis_core.model.errors import ConfigError
-from apis_core.model.types import GridMasterStrategy, Meter, OperationMode, Side
+from apis_core.model.types import Direction, GridMasterStrategy, Meter, OperationMode
 
 ROOT = Path(__file__).parents[3]
 MS = 1_000_000
@@ -181,7 +181,7 @@ def test_3_1_every_key_of_the_original():
         deal_energy_max_wh=60,
         deal_energy_unit_wh=10,
         negotiation_timeout_ns=2000 * MS,
-        reference_side=Side.CHARGE,
+        metering_side=Direction.CHARGE,
         meter=Meter.BATTERY,
         deal_reset_limit=2,
         discharge_soc_min_ratio=0.2,
@@ -194,7 +194,7 @@ def test_3_1_every_key_of_the_original():
         data_collection_period_ns=5007 * MS,
         data_collection_timeout_ns=2001 * MS,
         global_quarantine_ns=30_001 * MS,
-        voltage_reference_side=Side.DISCHARGE,
+        voltage_reference_side=Direction.DISCHARGE,
         take_over_dvg="actual",
         compensation_trials=6,
         compensation_drift_allowance_a=0.03,
@@ -226,7 +226,7 @@ def test_absent_keys_mean_what_they_meant_to_the_original():
     assert policy.data_collection_timeout_ns == 2000 * MS
     assert policy.global_quarantine_ns == policy.local_quarantine_ns == 30_000 * MS
     assert policy.request_attempts == 3
-    assert policy.voltage_reference_side is policy.reference_side is Side.CHARGE
+    assert policy.voltage_reference_side is policy.metering_side is Direction.CHARGE
     assert policy.take_over_dvg == "theoretical"
     assert policy.grid_master_strategy is GridMasterStrategy.VOLTAGE_REFERENCE_UNIT
     assert policy.fixed_unit_id is None
@@ -420,9 +420,18 @@ def test_the_hash_depends_on_every_value():
     seen = {policy_hash(policy)}
     for field in dataclasses.fields(Policy):
         if field.name != "warnings":
-            seen.add(policy_hash(dataclasses.replace(policy, **{field.name: "another"})))
+            value = getattr(policy, field.name)
+            another = value.opposite if isinstance(value, Direction) else "another"
+            seen.add(policy_hash(dataclasses.replace(policy, **{field.name: another})))
     assert len(seen) == len(dataclasses.fields(Policy))
     assert len(policy_hash(policy)) == 64
+
+
+def test_the_hash_has_the_spelling_that_units_of_older_versions_use():
+    fields = json.loads(policy_text(policy_of(TEXT)))
+    assert fields["reference_side"] == "chargeUnit"
+    assert fields["voltage_reference_side"] == "dischargeUnit"
+    assert "metering_side" not in fields
 
 
 def test_warnings_do_not_change_the_hash():

@@ -12,7 +12,7 @@ from apis_core.grid_master.reference_selection import (
     next_reference,
 )
 from apis_core.model.messages import Deal
-from apis_core.model.types import Side
+from apis_core.model.types import Direction
 
 
 def deal(giver: str, taker: str, started_ns: int = 1) -> Deal:
@@ -31,14 +31,14 @@ def deal(giver: str, taker: str, started_ns: int = 1) -> Deal:
 @pytest.mark.parametrize(
     ("side", "large", "expected"),
     [
-        (Side.CHARGE, (), "B"),
-        (Side.DISCHARGE, (), "A"),
-        (Side.CHARGE, ("A",), "A"),
-        (Side.CHARGE, ("B",), "B"),
-        (Side.DISCHARGE, ("B",), "B"),
-        (Side.CHARGE, ("A", "B"), "B"),
-        (Side.DISCHARGE, ("A", "B"), "A"),
-        (Side.CHARGE, ("C",), "B"),
+        (Direction.CHARGE, (), "B"),
+        (Direction.DISCHARGE, (), "A"),
+        (Direction.CHARGE, ("A",), "A"),
+        (Direction.CHARGE, ("B",), "B"),
+        (Direction.DISCHARGE, ("B",), "B"),
+        (Direction.CHARGE, ("A", "B"), "B"),
+        (Direction.DISCHARGE, ("A", "B"), "A"),
+        (Direction.CHARGE, ("C",), "B"),
     ],
 )
 def test_7_2_who_brings_the_bus_up(policy, side, large, expected):
@@ -73,7 +73,9 @@ def test_7_6_second_class_a_large_unit(policy):
     assert next_reference([deal("C", "D", 9), deal("A", "B", 1)], "R", policy) == ("A", "AB")
 
 
-@pytest.mark.parametrize(("side", "expected"), [(Side.CHARGE, "D"), (Side.DISCHARGE, "C")])
+@pytest.mark.parametrize(
+    ("side", "expected"), [(Direction.CHARGE, "D"), (Direction.DISCHARGE, "C")]
+)
 def test_7_6_third_class_the_policys_side_of_the_newest_deal(policy, side, expected):
     policy = replace(policy, large_capacity_unit_ids=(), voltage_reference_side=side)
     assert next_reference([deal("C", "D", 9), deal("A", "B", 1)], "R", policy) == (expected, "CD")

@@ -9,7 +9,7 @@ from deal_bench import CAPACITY_A, DealBench, Led, sides
 
 from apis_core.events import DealUnwanted, Received
 from apis_core.model.messages import OperationModeOrder
-from apis_core.model.types import ConverterMode, DealState, OperationMode, Side, StopCause
+from apis_core.model.types import ConverterMode, DealState, Direction, OperationMode, StopCause
 from apis_core.model.units import SECOND_NS
 
 M = ConverterMode
@@ -42,11 +42,11 @@ def test_7_a_pair_deals_beside_the_reference_and_does_not_burden_it():
     assert bench.worst_reference_a < 1.5  # also while the pair starts and stops
 
 
-@pytest.mark.parametrize("side", list(Side))
+@pytest.mark.parametrize("side", list(Direction))
 def test_7_3_a_pair_that_joins_does_not_burden_a_reference_at_full_load(side):
     """Its converter carries 2.3 A: whose current starts first must go against what it carries."""
     bench = DealBench(voltage_reference_side=side)
-    if side is Side.CHARGE:
+    if side is Direction.CHARGE:
         bench.want("E001", "E002", 30.0)
         bench.want("E004", "E002", 30.0)
     else:
@@ -58,15 +58,15 @@ def test_7_3_a_pair_that_joins_does_not_burden_a_reference_at_full_load(side):
     bench.must_balance()
 
 
-@pytest.mark.parametrize("reference_side", list(Side))
-@pytest.mark.parametrize("voltage_side", list(Side))
-def test_7_either_side_may_hold_the_bus_and_either_may_count(voltage_side, reference_side):
+@pytest.mark.parametrize("metering_side", list(Direction))
+@pytest.mark.parametrize("voltage_side", list(Direction))
+def test_7_either_side_may_hold_the_bus_and_either_may_count(voltage_side, metering_side):
     """The reference never carries more than its own deal, whichever way that flows."""
-    bench = DealBench(voltage_reference_side=voltage_side, reference_side=reference_side)
+    bench = DealBench(voltage_reference_side=voltage_side, metering_side=metering_side)
     first = bench.want("E001", "E002", 15.0)
     bench.want("E004", "E003", 25.0)
     giver, taker = sides(bench.deals[first])
-    holder = taker if voltage_side is Side.CHARGE else giver
+    holder = taker if voltage_side is Direction.CHARGE else giver
     assert bench.references == [holder]
     assert bench.current_a(holder) == pytest.approx(1.0 if holder == taker else -1.0)
     bench.must_balance()

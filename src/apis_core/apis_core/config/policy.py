@@ -34,11 +34,12 @@ from apis_core.config.validation import (
     read_fields,
 )
 from apis_core.model.errors import ConfigError, Problem
-from apis_core.model.types import GridMasterStrategy, Meter, OperationMode, Side, UnitId
+from apis_core.model.types import Direction, GridMasterStrategy, Meter, OperationMode, UnitId
 
 __all__ = [
     "METER_NAMES",
     "MODE_NAMES",
+    "SIDE_NAMES",
     "Branch",
     "Policy",
     "parse_policy",
@@ -59,8 +60,10 @@ _MODES = {
     "manual": OperationMode.MANUAL,
 }
 _METERS = {"battery": Meter.BATTERY, "grid": Meter.GRID}
+_SIDES = {"chargeUnit": Direction.CHARGE, "dischargeUnit": Direction.DISCHARGE}
 MODE_NAMES = {mode: name for name, mode in _MODES.items()}  # as the file has them
 METER_NAMES = {meter: name for name, meter in _METERS.items()}
+SIDE_NAMES = {side: name for name, side in _SIDES.items()}
 
 NonNegative = Annotated[Number, Ge(0)]
 Energy = Annotated[Whole, Gt(0)]  # [Wh]
@@ -68,6 +71,7 @@ Trials = Annotated[Whole, Ge(1)]
 UnitIds = tuple[UnitIdText, ...]
 Mode = Annotated[OperationMode, choice(_MODES)]
 CountedAt = Annotated[Meter, choice(_METERS)]
+Side = Annotated[Direction, choice(_SIDES)]  # one of the two units of a deal
 OneUnit = Annotated[UnitId, StringConstraints(max_length=32)]
 
 
@@ -148,7 +152,7 @@ class Policy:
     deal_energy_max_wh: Annotated[Energy, Key(f"{_DEAL}.amountMaxWh")]
     deal_energy_unit_wh: Annotated[Energy, Key(f"{_DEAL}.amountUnitWh")]
     negotiation_timeout_ns: Annotated[Milliseconds, Key("mediator.negotiationTimeoutMsec", 2000)]
-    reference_side: Annotated[Side, Key("gridMaster.deal.referenceSide", "chargeUnit")]
+    metering_side: Annotated[Side, Key("gridMaster.deal.referenceSide", "chargeUnit")]
     meter: Annotated[CountedAt, Key("gridMaster.deal.meter", "battery")]  # ours
     deal_reset_limit: Annotated[Whole, Ge(0), Key("gridMaster.deal.resetLimit")]
     discharge_soc_min_ratio: Annotated[Percent, Key(f"{_FORCE_STOP}.dischargeUnitLowerLimitRsoc")]
@@ -250,9 +254,14 @@ def _warnings(policy: Policy, data: dict[str, Any], source: str) -> Iterator[Pro
 
 
 def policy_text(policy: Policy) -> str:
-    """Canonical text: equal policies have equal texts, however their files are written."""
+    """Canonical text: equal policies have equal texts, however their files are written.
+
+    Units of other versions compare its hash with theirs, so what stands in it keeps its spelling.
+    """
     fields = dataclasses.asdict(policy)
     del fields["warnings"]
+    fields["reference_side"] = SIDE_NAMES[fields.pop("metering_side")]
+    fields["voltage_reference_side"] = SIDE_NAMES[policy.voltage_reference_side]
     return json.dumps(fields, sort_keys=True, separators=(",", ":"), default=_plain)
 
 

@@ -8,9 +8,9 @@ from functools import lru_cache
 from typing import Any, get_type_hints
 
 from apis_core.config.branches import TOPOLOGY_KEY, branches_part
-from apis_core.config.policy import METER_NAMES, MODE_NAMES, Policy
+from apis_core.config.policy import METER_NAMES, MODE_NAMES, SIDE_NAMES, Policy
 from apis_core.config.validation import Key
-from apis_core.model.types import Meter, OperationMode
+from apis_core.model.types import Direction, Meter, OperationMode
 from apis_core.model.units import SECOND_NS
 
 __all__ = ["policy_file"]
@@ -43,6 +43,8 @@ def _as_written(name: str, value: Any) -> object:
         return MODE_NAMES[value]
     if isinstance(value, Meter):
         return METER_NAMES[value]
+    if isinstance(value, Direction):
+        return SIDE_NAMES[value]
     if isinstance(value, Enum):
         return value.value
     if name.endswith("_ns"):

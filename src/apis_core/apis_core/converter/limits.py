@@ -16,8 +16,6 @@ from apis_core.model.types import Alarm, ConverterMode, Direction
 
 __all__ = ["dynamic_violation", "mode_violation", "static_violation"]
 
-_MODE_OF = {Direction.CHARGE: ConverterMode.CHARGE, Direction.DISCHARGE: ConverterMode.DISCHARGE}
-
 
 def static_violation(reading: ConverterReading, hardware: Hardware) -> tuple[str, str] | None:
     """The first broken limit of the hwConfig as (code, message for people); None = all hold.
@@ -126,7 +124,7 @@ def mode_violation(
         return None if is_transitional else ("off_in_deal", "it is in WAIT while its deals run")
     if mode is ConverterMode.VOLTAGE_REFERENCE and is_reference is not False:
         return None
-    wanted = {_MODE_OF[direction] for direction in directions}
+    wanted = {direction.converter_mode for direction in directions}
     if wanted == {mode} and not is_reference:
         return None
     names = " and ".join(sorted(direction.name for direction in directions))

@@ -37,7 +37,6 @@ from apis_core.model.types import (
     ConverterError,
     ConverterMode,
     Direction,
-    Side,
     StopCause,
     UnitId,
 )
@@ -53,8 +52,7 @@ _MASK_NS = 30 * SECOND_NS
 _TOGETHER_NS = 3 * SECOND_NS // 2
 
 _Op = ControlOperation
-_MODE_OF = {Direction.CHARGE: ConverterMode.CHARGE, Direction.DISCHARGE: ConverterMode.DISCHARGE}
-_DIRECTION_OF = {_Op.CHARGE: Direction.CHARGE, _Op.DISCHARGE: Direction.DISCHARGE}
+_CURRENTS = tuple(direction.control_operation for direction in Direction)
 _TAKES_VOLTAGE = (_Op.VOLTAGE_REFERENCE, _Op.VOLTAGE)
 _OF_THE_REFERENCE = (_Op.VOLTAGE, _Op.WILL_HAND_OVER, _Op.DID_HAND_OVER, _Op.DID_TAKE_OVER)
 
@@ -514,7 +512,8 @@ class ConverterManager:
             return None
         if request.hold_ns <= 0:
             return refuse(ControlError.OUT_OF_RANGE, "hold_s must be above 0 s")
-        if operation in _DIRECTION_OF and direction is not _DIRECTION_OF[operation]:
+        is_other = direction is None or operation is not direction.control_operation
+        if operation in _CURRENTS and is_other:
             return refuse(
                 ControlError.OTHER_DIRECTION, f"its part in the deal is not to {operation.name}"
             )
@@ -590,7 +589,7 @@ class ConverterManager:
         if self._is_reference:
             return self._command(ConverterOrder(operation=ConverterOperation.READ), answer)
         total_a = self._total_a
-        mode = _MODE_OF[share.direction]
+        mode = share.direction.converter_mode
         if self.reading.mode is mode and self._base_wh is not None:
             order = self._order(ConverterOperation.CURRENT, share)
             return self._command(replace(order, grid_current_a=total_a), answer)
@@ -662,7 +661,7 @@ class ConverterManager:
             return self._command(TO_WAIT, answer)
         share = self._newest
         total_a = self._total_a
-        return self._change_mode(_MODE_OF[share.direction], request, total_a, answer)
+        return self._change_mode(share.direction.converter_mode, request, total_a, answer)
 
     def _leave(self, deal_id: str, answer: tuple[str, ControlRequest] | None) -> list[Effect]:
         """Take a share off (all of them if no deal is named)."""
@@ -723,10 +722,8 @@ class ConverterManager:
         self._is_reference = False
 
     def _own_meter_limit(self, deal: Deal, direction: Direction) -> OwnMeterLimit | None:
-        counts = (
-            Direction.CHARGE if self.policy.reference_side is Side.CHARGE else Direction.DISCHARGE
-        )
-        return OwnMeterLimit(deal.energy_wh, deal.meter) if direction is counts else None
+        counts = direction is self.policy.metering_side
+        return OwnMeterLimit(deal.energy_wh, deal.meter) if counts else None
 
     def _refine_limits(self) -> None:
         """Of the deals that our own meter counts, we know best where they end."""

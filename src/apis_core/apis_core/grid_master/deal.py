@@ -44,7 +44,6 @@ from apis_core.model.types import (
     ConverterMode,
     DealState,
     Direction,
-    Side,
     StopCause,
     UnitId,
 )
@@ -65,8 +64,6 @@ _LEAD_NS = SECOND_NS // 2  # the current that relieves the reference ends so muc
 _NEAR_POLLS = 3  # so many polls before its end the deal is polled quickly
 
 _Op = ControlOperation
-_MODES = {Direction.CHARGE: ConverterMode.CHARGE, Direction.DISCHARGE: ConverterMode.DISCHARGE}
-_ORDERS = {Direction.CHARGE: _Op.CHARGE, Direction.DISCHARGE: _Op.DISCHARGE}
 
 
 class Phase(Enum):
@@ -255,8 +252,7 @@ class DealMachine:
     @property
     def meter_id(self) -> UnitId:
         """The unit whose meter decides how much energy the deal has moved."""
-        is_charge = self._policy.reference_side is Side.CHARGE
-        return self.deal.charge_unit_id if is_charge else self.deal.discharge_unit_id
+        return self.deal.unit_id_of(self._policy.metering_side)
 
     def asked_unit(self, call_id: str) -> UnitId:
         """Whom an order of ours went to; nobody if it is answered or given up."""
@@ -563,7 +559,7 @@ class DealMachine:
         limit_wh = self._limit_wh(unit_id, is_at_rest=True)
         return self._ask(
             unit_id,
-            _ORDERS[direction],
+            direction.control_operation,
             now_ns,
             grid_current_a=abs(self.share_a(unit_id)),
             energy_limit_wh=limit_wh,
@@ -577,7 +573,7 @@ class DealMachine:
         if unit_id == self.reference_id:
             return reading.mode is ConverterMode.VOLTAGE_REFERENCE
         direction = self.deal.direction_of(unit_id)
-        if direction is None or reading.mode is not _MODES[direction]:
+        if direction is None or reading.mode is not direction.converter_mode:
             return False
         setpoint_a, current_a = reading.grid_current_setpoint_a, reading.grid_current_a
         if setpoint_a is None or current_a is None:

@@ -11,7 +11,7 @@ from collections.abc import Collection
 
 from apis_core.config.policy import Policy
 from apis_core.model.messages import Deal
-from apis_core.model.types import NOBODY, Side, UnitId
+from apis_core.model.types import NOBODY, UnitId
 
 __all__ = ["better_reference", "first_reference", "next_reference"]
 
@@ -68,5 +68,5 @@ def next_reference(
 
 def _sides(deal: Deal, policy: Policy) -> tuple[UnitId, UnitId]:
     """Both units, the one on the policy's side first."""
-    sides = (deal.charge_unit_id, deal.discharge_unit_id)
-    return sides if policy.voltage_reference_side is Side.CHARGE else (sides[1], sides[0])
+    side = policy.voltage_reference_side
+    return deal.unit_id_of(side), deal.unit_id_of(side.opposite)

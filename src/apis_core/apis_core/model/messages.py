@@ -217,6 +217,10 @@ class Deal:
             return Direction.DISCHARGE
         return None
 
+    def unit_id_of(self, direction: Direction) -> UnitId:
+        """The unit that has a direction in this deal."""
+        return self.charge_unit_id if direction is Direction.CHARGE else self.discharge_unit_id
+
 
 class ClaimKind(IntEnum):
     """What a claim of a candidate or grid master asks for."""

@@ -26,7 +26,6 @@ __all__ = [
     "Meter",
     "OperationMode",
     "SelectionStrategy",
-    "Side",
     "StopCause",
     "SubmitError",
     "UnitId",
@@ -93,6 +92,17 @@ class Direction(IntEnum):
         """The other side's direction."""
         return Direction.DISCHARGE if self is Direction.CHARGE else Direction.CHARGE
 
+    @property
+    def converter_mode(self) -> ConverterMode:
+        """The mode in which a converter carries a current of this direction."""
+        return ConverterMode.CHARGE if self is Direction.CHARGE else ConverterMode.DISCHARGE
+
+    @property
+    def control_operation(self) -> ControlOperation:
+        """The order that makes a unit carry a current of this direction."""
+        is_charge = self is Direction.CHARGE
+        return ControlOperation.CHARGE if is_charge else ControlOperation.DISCHARGE
+
 
 class DealState(IntEnum):
     """Where a deal stands. Numbers from ``COMPLETED`` on are ends: nothing follows them."""
@@ -120,13 +130,6 @@ class Meter(IntEnum):
 
     BATTERY = 0
     GRID = 1
-
-
-class Side(Enum):
-    """One of the two units of a deal."""
-
-    CHARGE = "chargeUnit"
-    DISCHARGE = "dischargeUnit"
 
 
 class GridMasterStrategy(Enum):
