@@ -30,9 +30,8 @@ from apis_core.model.receipt import Receipt
 from apis_core.model.types import Direction, InterchangeError, OperationMode, UnitId
 
 __all__ = [
+    "AllowExit",
     "Answer",
-    "Answered",
-    "Asked",
     "BatteryClaimed",
     "BatteryRead",
     "Broadcast",
@@ -44,32 +43,33 @@ __all__ = [
     "DealClosed",
     "DealCounted",
     "DealOpened",
-    "DealRefused",
     "DealUnwanted",
     "DealWanted",
     "Effect",
     "Entry",
     "Event",
+    "FollowMembers",
     "FreeBattery",
     "GlobalModeSet",
     "HardwareRead",
+    "InternalErrorOccurred",
     "JournalFailed",
     "LeaseGranted",
     "LocalModeSet",
-    "MembersChanged",
-    "Note",
+    "Log",
     "PolicyAdopted",
     "PolicyPrepared",
     "PolicyRead",
-    "Raise",
+    "PublishFault",
     "Received",
     "Record",
+    "RefuseDeal",
     "RenewalDue",
+    "ReplyReceived",
+    "RequestReceived",
     "ScenarioRead",
     "Send",
     "StopAsked",
-    "Stopped",
-    "Troubled",
     "Wake",
 ]
 
@@ -89,7 +89,7 @@ class Received:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RequestReceived:
     """A peer called a service of ours.
 
     An :class:`Answer` with the same ``call_id`` is owed, now or later.
@@ -100,7 +100,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class ReplyReceived:
     """The answer to a :class:`Call` or :class:`Command` of ours.
 
     ``reply is None`` = it can never come any more.
@@ -217,7 +217,7 @@ class BatteryClaimed:
 
 
 @dataclass(frozen=True, slots=True)
-class Troubled:
+class InternalErrorOccurred:
     """An event could not be dealt with, because of a bug of ours; it is lost."""
 
     message: str
@@ -225,14 +225,14 @@ class Troubled:
 
 @dataclass(frozen=True, slots=True)
 class StopAsked:
-    """The process is to end: everything of ours off, then :class:`Stopped`."""
+    """The process is to end: everything of ours off, then :class:`AllowExit`."""
 
 
 Event: TypeAlias = (
     Wake
     | Received
-    | Asked
-    | Answered
+    | RequestReceived
+    | ReplyReceived
     | ConverterRead
     | BatteryRead
     | RenewalDue
@@ -243,7 +243,7 @@ Event: TypeAlias = (
     | ScenarioRead
     | ConfigurationRefused
     | JournalFailed
-    | Troubled
+    | InternalErrorOccurred
     | BatteryClaimed
     | StopAsked
 )
@@ -350,7 +350,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Call a service of a unit (perhaps our own); the answer comes back as :class:`Answered`."""
+    """Call a service of a unit, perhaps our own; :class:`ReplyReceived` brings the answer."""
 
     call_id: str
     to: UnitId
@@ -359,7 +359,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Answer the request of another unit that came as :class:`Asked`."""
+    """Answer the request of another unit that came as :class:`RequestReceived`."""
 
     call_id: str
     reply: ControlReply | SubmitReply
@@ -367,21 +367,21 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Order the own converter; the answer comes back as :class:`Answered`."""
+    """Order the own converter; the answer comes back as :class:`ReplyReceived`."""
 
     call_id: str
     order: ConverterOrder
 
 
 @dataclass(frozen=True, slots=True)
-class Raise:
+class PublishFault:
     """Tell everybody of a fault."""
 
     fault: Fault
 
 
 @dataclass(frozen=True, slots=True)
-class DealRefused:
+class RefuseDeal:
     """A deal that was wanted does not come about."""
 
     deal_id: str
@@ -407,14 +407,14 @@ class FreeBattery:
 
 
 @dataclass(frozen=True, slots=True)
-class MembersChanged:
+class FollowMembers:
     """The policy has other members now: listen to these."""
 
     unit_ids: tuple[UnitId, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class Log:
     """Write one line to the log.
 
     Attributes:
@@ -427,7 +427,7 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
-class Stopped:
+class AllowExit:
     """Nothing of ours is on any more; the process may end."""
 
 
@@ -438,11 +438,11 @@ Effect: TypeAlias = (
     | Call
     | Answer
     | Command
-    | Raise
-    | DealRefused
+    | PublishFault
+    | RefuseDeal
     | ClaimBattery
     | FreeBattery
-    | MembersChanged
-    | Note
-    | Stopped
+    | FollowMembers
+    | Log
+    | AllowExit
 )

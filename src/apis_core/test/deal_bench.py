@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from simulated_cluster import SimulatedCluster
 
-from apis_core.events import Answered, Asked, DealClosed, DealWanted, Event
+from apis_core.events import DealClosed, DealWanted, Event, ReplyReceived, RequestReceived
 from apis_core.grid_master.snapshot import GridMasterSnapshot
 from apis_core.model.messages import (
     ControlReply,
@@ -154,12 +154,12 @@ class DealBench(SimulatedCluster):
             self.worst_reference_a = max(self.worst_reference_a, abs(self.current_a(unit_id)))
 
     def _deliver(self, sender: str, to: str, event: Event) -> None:
-        if isinstance(event, Asked) and isinstance(event.request, ControlRequest):
+        if isinstance(event, RequestReceived) and isinstance(event.request, ControlRequest):
             if self.is_deaf(to, event.request):
                 return
             reply = self.proxy(to, event.request)
             if reply is not None:
-                super()._deliver(to, sender, Answered(event.call_id.partition("|")[2], reply))
+                super()._deliver(to, sender, ReplyReceived(event.call_id.partition("|")[2], reply))
                 return
         super()._deliver(sender, to, event)
 

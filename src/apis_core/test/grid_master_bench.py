@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from apis_core.config.timing import Timing
-from apis_core.events import Answer, Broadcast, Call, Raise
+from apis_core.events import Answer, Broadcast, Call, PublishFault
 from apis_core.grid_master.grid_master import GridMaster
 from apis_core.model.messages import ControlReply, ConverterReading, Deal, Fault, UnitStatus
 from apis_core.model.types import (
@@ -93,7 +93,7 @@ class GridMasterBench:
                     self.published.setdefault(message.deal_id, []).append(message)
                 case Answer(call_id, reply):
                     self.replies[call_id] = reply
-                case Raise(message):
+                case PublishFault(message):
                     self.raised.append(message)
         return effects
 

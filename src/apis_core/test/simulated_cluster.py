@@ -16,9 +16,8 @@ from apis_core.config.hardware import parse_hardware
 from apis_core.config.policy import Policy, parse_policy, replace_members
 from apis_core.config.scenario import parse_scenario
 from apis_core.events import (
+    AllowExit,
     Answer,
-    Answered,
-    Asked,
     BatteryRead,
     Broadcast,
     Call,
@@ -26,14 +25,15 @@ from apis_core.events import (
     ConverterRead,
     Effect,
     Event,
-    Note,
-    Raise,
+    Log,
+    PublishFault,
     Received,
     Record,
     RenewalDue,
+    ReplyReceived,
+    RequestReceived,
     Send,
     StopAsked,
-    Stopped,
     Wake,
 )
 from apis_core.model.messages import (
@@ -228,24 +228,24 @@ class SimulatedCluster:
                     self.deals[deal.deal_id] = deal
                     for to in list(self.agents):  # a retained topic: late perhaps, but not lost
                         self._deliver(to, to, Received(deal))
-                case Broadcast(message) | Raise(message):
+                case Broadcast(message) | PublishFault(message):
                     for to in list(self.agents):
                         self._deliver(unit_id, to, Received(message))
                 case Send(to, message):
                     self._deliver(unit_id, to, Received(message))
                 case Call(call_id, to, request):
-                    self._deliver(unit_id, to, Asked(f"{unit_id}|{call_id}", request))
+                    self._deliver(unit_id, to, RequestReceived(f"{unit_id}|{call_id}", request))
                 case Answer(call_id, reply):
                     to, _, key = call_id.partition("|")
-                    self._deliver(unit_id, to, Answered(key, reply))
+                    self._deliver(unit_id, to, ReplyReceived(key, reply))
                 case Command(call_id, order):
                     self.orders.append((unit_id, order))
                     reply = self._obey(unit_id, order)
-                    self._deliver(unit_id, unit_id, Answered(call_id, reply))
-                case Note(text, is_warning):
+                    self._deliver(unit_id, unit_id, ReplyReceived(call_id, reply))
+                case Log(text, is_warning):
                     self.warnings += [text] * is_warning
                     self.trace.append(f"{s_from_ns(self.now_ns):9.2f} {unit_id} {text}")
-                case Stopped():
+                case AllowExit():
                     self.stopped.add(unit_id)
         agent = self.agents.get(unit_id)
         if agent is not None and effects:

@@ -11,7 +11,7 @@ from simulated_cluster import SimulatedCluster
 
 from apis_core.config.policy import replace_members
 from apis_core.config.timing import Timing
-from apis_core.events import Broadcast, Call, Note, Received
+from apis_core.events import Broadcast, Call, Log, Received
 from apis_core.grid_master.deal import Phase
 from apis_core.grid_master.grid_master import GridMaster
 from apis_core.grid_master.voltage_reference import Stage
@@ -114,7 +114,7 @@ def test_w5_deals_that_run_are_adopted_with_both_units_and_told_to_all(policy):
         ("d", 7, DealState.RUNNING),
         ("e", 7, DealState.RUNNING),
     ]
-    assert Note("goes on with d; E002 holds the bus") in effects
+    assert Log("goes on with d; E002 holds the bus") in effects
     assert (master.snapshot().reference_stage, master.snapshot().reference_id) == (
         Stage.UP,
         "E002",

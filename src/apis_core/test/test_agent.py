@@ -8,15 +8,15 @@ from simulated_cluster import SimulatedCluster
 
 from apis_core.events import (
     Answer,
-    Asked,
     DealClosed,
     DealOpened,
-    DealRefused,
     DealUnwanted,
     DealWanted,
     Effect,
     JournalFailed,
     Received,
+    RefuseDeal,
+    RequestReceived,
 )
 from apis_core.model.messages import ControlRequest, ConverterOperation, OperationModeOrder
 from apis_core.model.types import (
@@ -251,7 +251,7 @@ def test_orders_of_an_older_term_or_of_somebody_else_have_no_effect(
         term=cluster.snapshot("E001").term + term_offset,
         deal_id=deal_id,
     )
-    effects = agent.handle(Asked("E009|x", request), cluster.now_ns)
+    effects = agent.handle(RequestReceived("E009|x", request), cluster.now_ns)
     (answer,) = [effect for effect in effects if isinstance(effect, Answer)]
     assert answer.reply.error is error
     assert cluster.plants["E001"].reading.mode is before.mode
@@ -413,7 +413,7 @@ def test_a_deal_by_hand_that_makes_no_sense_is_refused_at_once(
 ):
     cluster = watched()
     cluster.run_for(5.0)
-    (refused,) = [e for e in want(cluster, **changes) if isinstance(e, DealRefused)]
+    (refused,) = [e for e in want(cluster, **changes) if isinstance(e, RefuseDeal)]
     assert refused.error is error
     assert said in refused.message
     assert held_slots(cluster) == []
@@ -424,12 +424,12 @@ def test_a_deal_by_hand_is_refused_without_a_grid_master_and_in_force_stop():
     cluster.run_until(lambda: cluster.snapshot("E003").band != "", 5.0)
     cluster.lost = lambda _sender, _to: True
     cluster.run_for(30.0)
-    (refused,) = [e for e in want(cluster) if isinstance(e, DealRefused)]
+    (refused,) = [e for e in want(cluster) if isinstance(e, RefuseDeal)]
     assert refused.error is InterchangeError.NO_GRID_MASTER
     cluster.lost = lambda _sender, _to: False
     cluster.run_for(30.0)
     order_mode(cluster, OperationMode.FORCE_STOP)
-    (refused,) = [e for e in want(cluster) if isinstance(e, DealRefused)]
+    (refused,) = [e for e in want(cluster) if isinstance(e, RefuseDeal)]
     assert refused.error is InterchangeError.REFUSED
 
 

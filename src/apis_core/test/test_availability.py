@@ -5,7 +5,7 @@ from __future__ import annotations
 from simulated_cluster import SimulatedCluster
 
 from apis_core.config.timing import Timing
-from apis_core.events import Answer, Asked
+from apis_core.events import Answer, RequestReceived
 from apis_core.model.messages import Deal, DealSubmission
 from apis_core.model.types import DealState, OperationMode
 
@@ -107,7 +107,7 @@ def test_w3_no_deal_begins_with_a_unit_that_is_suspect():
         energy_wh=50.0,
         current_a=2.0,
     )
-    effects = agent.handle(Asked("x", DealSubmission(deal=deal)), cluster.now_ns)
+    effects = agent.handle(RequestReceived("x", DealSubmission(deal=deal)), cluster.now_ns)
     (answer,) = (effect for effect in effects if isinstance(effect, Answer))
     assert answer.reply.message == f"{silent} has not been heard for a while"
 

@@ -23,7 +23,7 @@ from converter_bench import (
 
 from apis_core.config.timing import Timing
 from apis_core.converter.manager import ConverterManager
-from apis_core.events import Answer, Note
+from apis_core.events import Answer, Log
 from apis_core.model.messages import (
     ControlReply,
     ConverterOperation,
@@ -313,7 +313,7 @@ def test_silence_of_the_grid_master_ends_in_wait(manager, mode):
     assert manager.wake_ns == HOLD_NS
     assert manager.tick(HOLD_NS - 1) == []
     note, command = manager.tick(HOLD_NS)
-    assert note == Note("stops its converter: E009 no longer renews deal d", is_warning=True)
+    assert note == Log("stops its converter: E009 no longer renews deal d", is_warning=True)
     assert command.order == WAIT
     assert manager.is_stopping
 

@@ -9,7 +9,7 @@ import pytest
 
 from apis_core.cluster.election import Election, Role
 from apis_core.config.timing import ElectionTiming
-from apis_core.events import Broadcast, LeaseGranted, Note, Record
+from apis_core.events import Broadcast, LeaseGranted, Log, Record
 from apis_core.model.messages import ClaimKind, GridMasterClaim, LeaseGrant
 from apis_core.model.types import NOBODY
 from apis_core.model.units import NEVER_NS, SECOND_NS
@@ -99,7 +99,7 @@ def test_9_3_a_majority_makes_the_grid_master_and_the_others_hear_it_at_once():
     one, now_ns = candidate()
     effects = one.hear_grant(grant(), now_ns + S)
     assert claims(effects) == [ClaimKind.MASTER]
-    assert Note("is the grid master of term 1") in effects
+    assert Log("is the grid master of term 1") in effects
     assert one.is_master(now_ns + S)
     assert one.grid_master_id(now_ns + S) == "E001"
 
@@ -218,7 +218,7 @@ def test_a_grid_master_that_no_majority_answers_gives_up_before_the_others_may()
         effects = one.tick(at_ns)
     assert at_ns == now_ns + round(3.6 * S)
     assert effects == [
-        Note(
+        Log(
             "is no longer the grid master of term 1: a majority no longer answers", is_warning=True
         )
     ]
@@ -229,7 +229,7 @@ def test_a_grid_master_that_slept_gives_way_to_a_newer_one():
     one, now_ns = master()
     effects = one.hear_claim(claim(term=2), now_ns + 60 * S)
     assert (
-        Note("is no longer the grid master of term 1: E002 leads term 2", is_warning=True)
+        Log("is no longer the grid master of term 1: E002 leads term 2", is_warning=True)
         in effects
     )
     assert answer(effects).granted

@@ -8,7 +8,14 @@ from simulated_cluster import IDLE, SimulatedCluster
 
 from apis_core.config.timing import Timing
 from apis_core.converter.driver_refusals import DriverRefusals
-from apis_core.events import Answered, Command, JournalFailed, Raise, Received, Troubled
+from apis_core.events import (
+    Command,
+    InternalErrorOccurred,
+    JournalFailed,
+    PublishFault,
+    Received,
+    ReplyReceived,
+)
 from apis_core.model.messages import ConverterReply, Fault
 from apis_core.model.types import (
     ConverterError,
@@ -34,16 +41,16 @@ def test_11_4_a_driver_that_does_not_answer_several_orders_is_a_fault(bench):
     attempts = bench.policy.request_attempts
     for number in range(attempts + 1):
         assert codes(bench, "E002") == ()  # also for many orders within a moment
-        bench.feed("E002", Answered(f"converter/x{number}", None))
+        bench.feed("E002", ReplyReceived(f"converter/x{number}", None))
         bench.now_ns += Timing.of(bench.policy).deal.answer_ns
-    bench.feed("E002", Answered("converter/last", None))
+    bench.feed("E002", ReplyReceived("converter/last", None))
     assert codes(bench, "E002") == ("driver_unreachable",)
 
 
 def test_11_4_an_answer_in_between_makes_it_begin_anew(bench):
     for number in range(10):
         reply = None if number % 2 else ConverterReply(reading=IDLE)
-        bench.feed("E002", Answered(f"converter/x{number}", reply))
+        bench.feed("E002", ReplyReceived(f"converter/x{number}", reply))
         bench.now_ns += bench.policy.request_timeout_ns
     assert codes(bench, "E002") == ()
 
@@ -52,7 +59,7 @@ def test_11_4_an_answer_in_between_makes_it_begin_anew(bench):
     ("event", "code"),
     [
         (JournalFailed("the disk is full"), "journal_failed"),
-        (Troubled("ZeroDivisionError"), "uncaught"),
+        (InternalErrorOccurred("ZeroDivisionError"), "uncaught"),
     ],
 )
 def test_11_4_trouble_of_a_unit_ends_its_deals_in_order_and_no_others(bench, event, code):
@@ -105,7 +112,7 @@ def test_w23_faults_are_told_again_to_a_new_grid_master(bench):
     keep = bench._do
 
     def watch(unit_id, effects):
-        told.extend(e.fault for e in effects if isinstance(e, Raise) and unit_id == teller)
+        told.extend(e.fault for e in effects if isinstance(e, PublishFault) and unit_id == teller)
         keep(unit_id, effects)
 
     bench._do = watch
@@ -170,8 +177,8 @@ class Unanswering(SimulatedCluster):
         super().__init__({"E001": 0.9, "E002": 0.4})
 
     def _deliver(self, sender, to, event) -> None:
-        if isinstance(event, Answered) and sender == to and to in self.lost_ids:
-            event = Answered(event.call_id, None)
+        if isinstance(event, ReplyReceived) and sender == to and to in self.lost_ids:
+            event = ReplyReceived(event.call_id, None)
         super()._deliver(sender, to, event)
 
 

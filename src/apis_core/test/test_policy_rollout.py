@@ -12,12 +12,12 @@ from apis_core.config.policy_text import policy_file
 from apis_core.config.scenario import parse_scenario
 from apis_core.events import (
     ConfigurationRefused,
+    FollowMembers,
     HardwareRead,
-    MembersChanged,
     PolicyAdopted,
     PolicyPrepared,
     PolicyRead,
-    Raise,
+    PublishFault,
     Received,
     Record,
     ScenarioRead,
@@ -79,9 +79,9 @@ class Cluster(SimulatedCluster):
 
     def _do(self, unit_id, effects) -> None:
         for effect in effects:
-            if isinstance(effect, Raise):
+            if isinstance(effect, PublishFault):
                 self.raised.append(f"{effect.fault.level.name} {effect.fault.message}")
-            if isinstance(effect, MembersChanged):
+            if isinstance(effect, FollowMembers):
                 self.members[unit_id] = effect.unit_ids
         super()._do(unit_id, effects)
 

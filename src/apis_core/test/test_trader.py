@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from apis_core.config.timing import Timing
-from apis_core.events import Broadcast, Call, DealRefused, DealWanted, Note, Send
+from apis_core.events import Broadcast, Call, DealWanted, Log, RefuseDeal, Send
 from apis_core.model.messages import InterchangeAccept, InterchangeRequest, SubmitReply
 from apis_core.model.types import NOBODY, Direction, InterchangeError, SubmitError
 from apis_core.model.units import SECOND_NS
@@ -171,12 +171,12 @@ def test_5_2_the_window_closes_at_its_end(wanting):
 def test_w36_with_nobody_there_it_does_not_wait(wanting):
     broadcast, note = wanting.stands(live_peer_ids=()).tick()
     assert isinstance(broadcast, Broadcast)
-    assert isinstance(note, Note)
+    assert isinstance(note, Log)
 
 
 @pytest.mark.parametrize("why_not", ["", "is in force stop"])
 def test_5_2_no_deal_gives_the_slot_back_and_says_why_once(wanting, why_not):
-    for expected in ([Note], []):
+    for expected in ([Log], []):
         asked = wanting.stands(why_not="").ask()
         wanting.stands(why_not=why_not)
         wanting.hear(no(asked, "E001"))
@@ -208,7 +208,7 @@ def test_a_window_that_closes_in_no_section_goes_by_the_amount(wanting, section_
 def test_5_3_a_refused_submission_gives_the_slot_back(wanting, reply, note):
     call = wanting.submitted()
     effects = wanting.trader.submission_answered(call.request.deal.deal_id, reply)
-    assert effects == [Note(note)]
+    assert effects == [Log(note)]
     assert wanting.interlock.committed_wh == 0.0
 
 
@@ -320,7 +320,7 @@ def test_5_3_what_is_wrong_with_a_deal_by_hand_is_said_at_once(
     (refused,) = wanting.trader.want(
         wanted(**changes), wanting.stands(**conditions).conditions, NOW_NS
     )
-    assert isinstance(refused, DealRefused)
+    assert isinstance(refused, RefuseDeal)
     assert refused.error is error
 
 

@@ -13,7 +13,7 @@ from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 from rclpy.task import Future
 
-from apis_core.events import DealRefused, DealUnwanted, DealWanted, Event
+from apis_core.events import DealUnwanted, DealWanted, Event, RefuseDeal
 from apis_core.model.types import DealState, Direction, UnitId
 from apis_interfaces.action import Interchange
 from apis_interfaces.msg import Deal
@@ -80,7 +80,7 @@ class InterchangeServer:
             result.error_msg = deal.reason
         goal.result.set_result(result)
 
-    def refuse(self, refused: DealRefused) -> None:
+    def refuse(self, refused: RefuseDeal) -> None:
         """The deal does not come about."""
         goal = self._goals.get(refused.deal_id)
         if goal is not None:

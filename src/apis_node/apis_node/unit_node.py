@@ -187,11 +187,11 @@ class UnitShell:
         try:
             return self._agent.handle(event, now_ns)
         except Exception as error:  # a bug of ours; the unit says so, ends its deals, and goes on
-            if isinstance(event, events.Troubled):
+            if isinstance(event, events.InternalErrorOccurred):
                 raise
             self._log.error(f"{type(event).__name__} is lost:\n{traceback.format_exc()}")
             words = f"{type(event).__name__}: {type(error).__name__}: {error}"
-            return self._agent.handle(events.Troubled(words), now_ns)
+            return self._agent.handle(events.InternalErrorOccurred(words), now_ns)
 
     # --- effects ---------------------------------------------------------------------------------
 
@@ -207,13 +207,13 @@ class UnitShell:
                     if isinstance(message, messages.UnitStatus):
                         self._status = message
                     self._say(self._publishers[type(message)], to_ros(message, instants, now_ns))
-                case events.Raise(fault):
+                case events.PublishFault(fault):
                     self._log_fault(fault)
                     self._say(self._publishers[messages.Fault], to_ros(fault, instants, now_ns))
                 case events.Send(to, message):
                     self._say(self._accept_publisher(to), to_ros(message, instants, now_ns))
                 case events.Call(call_id, to, request) if to == self._settings.unit_id:
-                    self._queue.append(events.Asked(f"own/{call_id}", request))
+                    self._queue.append(events.RequestReceived(f"own/{call_id}", request))
                 case events.Call(call_id, to, request):
                     self._call(self._peer_client(to, type(request)), call_id, to, request, now_ns)
                 case events.Command(call_id, order):
@@ -221,23 +221,25 @@ class UnitShell:
                     self._call(self._converter, call_id, own, order, now_ns)
                 case events.Answer(call_id, reply):
                     if call_id.startswith("own/"):
-                        self._queue.append(events.Answered(call_id.removeprefix("own/"), reply))
+                        self._queue.append(
+                            events.ReplyReceived(call_id.removeprefix("own/"), reply)
+                        )
                     else:
                         answer = to_ros(reply, instants, now_ns, self._settings.unit_id)
                         self._owed.pop(call_id).set_result(answer)
-                case events.DealRefused():
+                case events.RefuseDeal():
                     self._interchange.refuse(effect)
                 case events.ClaimBattery(direction):
                     self._queue.appendleft(self._battery.claim(direction))
                 case events.FreeBattery(direction):
                     self._battery.free(direction)
-                case events.MembersChanged(unit_ids):
+                case events.FollowMembers(unit_ids):
                     self._meet(unit_ids)
-                case events.Note(text, is_warning=True):
+                case events.Log(text, is_warning=True):
                     self._log.warning(text)
-                case events.Note(text):
+                case events.Log(text):
                     self._log.info(text)
-                case events.Stopped():
+                case events.AllowExit():
                     self.is_stopped = True
 
     def _log_fault(self, fault: messages.Fault) -> None:
@@ -286,7 +288,7 @@ class UnitShell:
 
     def _call(self, client: Any, call_id: str, to: UnitId, value: Any, now_ns: int) -> None:
         if not client.service_is_ready():
-            self._queue.append(events.Answered(call_id, None))
+            self._queue.append(events.ReplyReceived(call_id, None))
             return
         answer, limit_s = _ANSWERS[type(value)]
         channel = client.service_name
@@ -300,14 +302,14 @@ class UnitShell:
                 return
             response = done.result()
             if self._authenticator.why_refused(response, channel, speaker=to, about=request):
-                self.feed(events.Answered(call_id, None))
+                self.feed(events.ReplyReceived(call_id, None))
                 return
             try:
                 reply: Any = from_ros(response, answer, self._instants())
             except Untranslatable as error:
                 self._log.warning(f"answer to {call_id} makes no sense: {error}")
                 reply = None
-            self.feed(events.Answered(call_id, reply))
+            self.feed(events.ReplyReceived(call_id, reply))
 
         future.add_done_callback(answered)
 
@@ -315,7 +317,7 @@ class UnitShell:
         now_s = time.monotonic()
         for call_id in [key for key, call in self._pending.items() if now_s >= call.until_s]:
             self._pending.pop(call_id).forget()
-            self.feed(events.Answered(call_id, None))
+            self.feed(events.ReplyReceived(call_id, None))
 
     # --- events ----------------------------------------------------------------------------------
 
@@ -392,7 +394,7 @@ class UnitShell:
             call_id = f"peer/{self._asked}"
             future: Future[Any] = Future()
             self._owed[call_id] = future
-            self.feed(events.Asked(call_id, value))
+            self.feed(events.RequestReceived(call_id, value))
             return await future
 
         return serve

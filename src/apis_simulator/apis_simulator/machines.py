@@ -208,4 +208,4 @@ class Machines:
         """A call is answered, or can be no more (None): whichever comes first counts."""
         if call_id in process.pending:
             process.pending.remove(call_id)
-            self._feed(process, ev.Answered(call_id, reply))
+            self._feed(process, ev.ReplyReceived(call_id, reply))

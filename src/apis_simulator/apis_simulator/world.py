@@ -332,13 +332,13 @@ class World(Timeline):
                 elif isinstance(message, GridMasterClaim):
                     self.machines.hear_claim(unit_id, message)
                 self._tell_all(unit_id, message)
-            case ev.Raise(fault):
+            case ev.PublishFault(fault):
                 self.say(unit_id, f"raises {fault.code}: {fault.message}")
                 self._tell_all(unit_id, fault)
             case ev.Send(to, message):
                 self._send(unit_id, to, ev.Received(message))
             case ev.Call(call_id, to, request):
-                self._send(unit_id, to, ev.Asked(f"{unit_id}|{call_id}", request))
+                self._send(unit_id, to, ev.RequestReceived(f"{unit_id}|{call_id}", request))
                 is_submission = isinstance(request, DealSubmission)
                 limit_ns = self._submit_limit_ns if is_submission else self._answer_limit_ns
                 process.pending.add(call_id)
@@ -361,9 +361,9 @@ class World(Timeline):
                 self.at(self.now_ns, self.feed, process, ev.BatteryClaimed(direction, is_granted))
             case ev.FreeBattery(direction) if self.batteries is not None:
                 self.batteries.free(unit_id, direction)
-            case ev.Note(text):
+            case ev.Log(text):
                 self.say(unit_id, text)
-            case ev.Stopped():
+            case ev.AllowExit():
                 self.crash(unit_id)  # from here on it is as dead as any
 
     # --- messages --------------------------------------------------------------------------------

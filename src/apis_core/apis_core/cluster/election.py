@@ -17,7 +17,7 @@ from enum import Enum, auto
 from random import Random
 
 from apis_core.config.timing import ElectionTiming
-from apis_core.events import Broadcast, Effect, LeaseGranted, Note, Record
+from apis_core.events import Broadcast, Effect, LeaseGranted, Log, Record
 from apis_core.model.messages import ClaimKind, GridMasterClaim, LeaseGrant
 from apis_core.model.types import NOBODY, UnitId
 from apis_core.model.units import NEVER_NS, s_from_ns
@@ -394,7 +394,7 @@ class Election:
         self.role = Role.MASTER
         self._failures = 0
         return [
-            Note(f"is the grid master of term {self.term}"),
+            Log(f"is the grid master of term {self.term}"),
             *self._claim(ClaimKind.MASTER, now_ns),  # the others learn at once who it is
         ]
 
@@ -406,4 +406,4 @@ class Election:
             self._granted_until_ns = now_ns
         self._act_ns = now_ns + self._back_off_ns()
         text = f"is no longer the grid master of term {self.term}: {reason}"
-        return [Note(text, is_warning=True)] * was_master
+        return [Log(text, is_warning=True)] * was_master

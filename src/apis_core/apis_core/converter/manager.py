@@ -20,7 +20,7 @@ from apis_core.config.policy import Policy
 from apis_core.converter.driver_contract import TO_WAIT
 from apis_core.converter.energy_ledger import Ledger
 from apis_core.converter.energy_limit import OwnMeterLimit
-from apis_core.events import Answer, Command, Effect, Note
+from apis_core.events import Answer, Command, Effect, Log
 from apis_core.model.messages import (
     ControlReply,
     ControlRequest,
@@ -365,7 +365,7 @@ class ConverterManager:
         self._drop_all()
         delay_ns = 0 if at_once else self.policy.scram_reference_delay_ns
         self._stop_now_ns = now_ns + delay_ns
-        note = Note(f"stops its converter: {reason}", is_warning=not is_routine)
+        note = Log(f"stops its converter: {reason}", is_warning=not is_routine)
         return [note, *self._go_on_stopping(now_ns)]
 
     def acknowledge(self) -> list[Effect]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from apis_core.config.policy import Policy
-from apis_core.events import Answer, Broadcast, Effect, Note
+from apis_core.events import Answer, Broadcast, Effect, Log
 from apis_core.model.messages import ControlReply, Deal, SubmitReply
 from apis_core.model.types import ControlError, DealState, OperationMode, SubmitError, UnitId
 from apis_core.trading.negotiation import why_no_deal_size
@@ -81,7 +81,7 @@ class DealRegistry:
             words = f"deal {news.deal_id} {news.discharge_unit_id} -> {news.charge_unit_id}"
             tail = f": {news.reason}" if news.reason else ""
             effects.append(
-                Note(
+                Log(
                     f"{words} {news.state.name.lower()}, "
                     f"{news.moved_wh:.2f}/{news.energy_wh:g} Wh{tail}",
                     is_warning=bool(tail) and news.state is not DealState.COMPLETED,

@@ -17,7 +17,7 @@ from random import Random
 from apis_core.cluster.fault_actions import Action, actions_for
 from apis_core.config.policy import Policy
 from apis_core.config.timing import Timing
-from apis_core.events import Effect, Note, Raise
+from apis_core.events import Effect, Log, PublishFault
 from apis_core.grid_master.bus_monitor import BusWatch
 from apis_core.grid_master.deal import DealMachine, Phase
 from apis_core.grid_master.deal_registry import DEALING_MODES, DealRegistry, why_not_take
@@ -383,7 +383,7 @@ class GridMaster:
         effects: list[Effect] = []
         for code, message in self._watch.look(dealing_ids, assumed_a, now_ns):
             fault = self._bus_fault(code, message)
-            effects += [Raise(fault), *self.hear_fault(fault, now_ns)]
+            effects += [PublishFault(fault), *self.hear_fault(fault, now_ns)]
         if is_steady and not effects:
             effects += self._optimise_voltage(steady, now_ns)
         return effects
@@ -411,7 +411,7 @@ class GridMaster:
         best_v = optimal_voltage_v(units, present_v, self._policy)
         if best_v is None or abs(best_v - present_v) < _LEAST_MOVE_V:
             return []
-        note = Note(f"moves the bus from {present_v:.1f} to {best_v:.1f} V, where least is lost")
+        note = Log(f"moves the bus from {present_v:.1f} to {best_v:.1f} V, where least is lost")
         return [note, *self._reference.set_voltage(best_v, now_ns)]
 
     def _give_in(self, now_ns: int) -> list[Effect]:
@@ -424,12 +424,12 @@ class GridMaster:
         for machine in self._on_bus():
             if machine.awaits_bus and reference.is_unproven:
                 text = f"resets deal {machine.deal.deal_id}: {reason}"
-                effects.append(Note(text, is_warning=True))
+                effects.append(Log(text, is_warning=True))
                 effects += self._after(machine, machine.reset(reason, now_ns))
                 continue
             if machine.awaits_bus and reference.is_bus_fault:
                 fault = self._bus_fault("bus_start_failed", reason, machine.deal.deal_id)
-                effects.append(Raise(fault))
+                effects.append(PublishFault(fault))
                 self._blocked_until_ns = now_ns + self._policy.global_quarantine_ns
             effects += self._after(machine, machine.abort(reason, now_ns))
         self._is_given_up = True
@@ -499,7 +499,7 @@ class GridMaster:
         if chosen is None:
             reference.failure = f"nobody takes the bus over from {reference.unit_id}"
             return self._give_in(now_ns)
-        note = Note(f"hands the bus over from {reference.unit_id} to {chosen[0]}")
+        note = Log(f"hands the bus over from {reference.unit_id} to {chosen[0]}")
         return [note, *reference.hand_over(*chosen, now_ns)]
 
     def _next_turn(self, now_ns: int) -> list[Effect]:
@@ -539,7 +539,7 @@ class GridMaster:
         if better != NOBODY and better not in reference.unwilling_ids:
             if any(other.is_between_runs for other in self._users_of(reference.unit_id)):
                 return []  # its share is 0 A until the rest flows: it would go to WAIT
-            note = Note(f"hands the bus over from {reference.unit_id} to {better}")
+            note = Log(f"hands the bus over from {reference.unit_id} to {better}")
             machine.await_bus(better, Phase.ACTIVATING, now_ns)
             return [note, *reference.hand_over(better, deal_id, now_ns, joins=True)]
         reference_offset_a = self._reference_offset_a()
@@ -584,7 +584,7 @@ class GridMaster:
         if not running:
             return []
         names = " and ".join(deal.deal_id for deal in running)
-        effects: list[Effect] = [Note(f"goes on with {names}; {unit_id} holds the bus")]
+        effects: list[Effect] = [Log(f"goes on with {names}; {unit_id} holds the bus")]
         if self._reference.stage is Stage.OFF:
             own = next(deal for deal in running if deal.direction_of(unit_id) is not None)
             self._reference.adopt(unit_id, own.deal_id, now_ns)
@@ -646,7 +646,7 @@ class GridMaster:
             message=f"{unit_id} does not answer its grid master",
             deal_id=deal_id,
         )
-        return [Raise(fault)]
+        return [PublishFault(fault)]
 
     def _bus_fault(self, code: str, message: str, deal_id: str = "") -> Fault:
         return Fault(

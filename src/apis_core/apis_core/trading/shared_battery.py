@@ -9,7 +9,6 @@ direction. What needs the claim waits for the answer, which comes at once.
 from __future__ import annotations
 
 from apis_core.events import (
-    Asked,
     BatteryClaimed,
     ClaimBattery,
     DealWanted,
@@ -17,6 +16,7 @@ from apis_core.events import (
     Event,
     FreeBattery,
     Received,
+    RequestReceived,
     Wake,
 )
 from apis_core.model.messages import ControlRequest, InterchangeRequest
@@ -76,7 +76,7 @@ class Gateway:
         match event:
             case Received(InterchangeRequest() as request) if request.unit_id != self._unit_id:
                 return request.type.opposite
-            case Asked(_, ControlRequest(operation=ControlOperation.ACQUIRE, deal=deal)):
+            case RequestReceived(_, ControlRequest(operation=ControlOperation.ACQUIRE, deal=deal)):
                 return deal.direction_of(self._unit_id) if deal is not None else None
             case DealWanted():
                 return event.type

@@ -16,10 +16,10 @@ from apis_core.config.timing import Timing
 from apis_core.events import (
     Broadcast,
     Call,
-    DealRefused,
     DealWanted,
     Effect,
-    Note,
+    Log,
+    RefuseDeal,
     Send,
 )
 from apis_core.model.messages import (
@@ -225,7 +225,7 @@ class Trader:
             until_ns = now_ns + self._timing.reservation_ns
             reason = self._interlock.reserve(deal.deal_id, wanted.type, deal.energy_wh, until_ns)
         if reason:
-            return [DealRefused(deal.deal_id, error, reason)]
+            return [RefuseDeal(deal.deal_id, error, reason)]
         self._wanted[deal.deal_id] = deal
         submission = DealSubmission(deal=deal)
         return [Call(f"submit/{deal.deal_id}", conditions.grid_master_id, submission)]
@@ -269,7 +269,7 @@ class Trader:
         if self._interlock.held(deal.deal_id) is None:
             self._interlock.release(deal.deal_id)
         reason = reply.message if reply else "the grid master does not answer"
-        return [DealRefused(deal.deal_id, InterchangeError.REFUSED, reason)]
+        return [RefuseDeal(deal.deal_id, InterchangeError.REFUSED, reason)]
 
     def _next_ns(self, now_ns: int) -> int:
         jitter = 0.5 + self._random.random()
@@ -340,4 +340,4 @@ class Trader:
         """A request led to no deal: ask less often, and say why once."""
         self._back_off = min(2.0 * self._back_off, _MAX_BACK_OFF)
         is_news, self._last_failure = reason != self._last_failure, reason
-        return [Note(f"no deal: {reason}")] * is_news
+        return [Log(f"no deal: {reason}")] * is_news

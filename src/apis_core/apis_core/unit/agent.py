@@ -23,9 +23,8 @@ from apis_core.config.scenario import Scenario
 from apis_core.config.timing import BUS_DOWN_S, Timing
 from apis_core.converter.manager import ConverterManager
 from apis_core.events import (
+    AllowExit,
     Answer,
-    Answered,
-    Asked,
     BatteryClaimed,
     BatteryRead,
     Broadcast,
@@ -36,20 +35,21 @@ from apis_core.events import (
     DealWanted,
     Effect,
     Event,
+    FollowMembers,
     HardwareRead,
+    InternalErrorOccurred,
     JournalFailed,
-    MembersChanged,
-    Note,
+    Log,
     PolicyAdopted,
     PolicyRead,
-    Raise,
+    PublishFault,
     Received,
     Record,
     RenewalDue,
+    ReplyReceived,
+    RequestReceived,
     ScenarioRead,
     StopAsked,
-    Stopped,
-    Troubled,
     Wake,
 )
 from apis_core.grid_master.grid_master import GridMaster
@@ -250,7 +250,7 @@ class Agent:
             receipt = replace(counted, reason=RESTARTED)
             effects.append(Record(DealClosed(receipt)))
             text = f"closes deal {receipt.deal_id}, which an earlier process left open"
-            effects.append(Note(text, is_warning=True))
+            effects.append(Log(text, is_warning=True))
         return [*effects, *self._settle(now_ns)]
 
     @property
@@ -361,11 +361,11 @@ class Agent:
                 effects = self._tick(now_ns)
             case Received(message):
                 effects = self._receive(message, now_ns)
-            case Asked(call_id, ControlRequest() as request):
+            case RequestReceived(call_id, ControlRequest() as request):
                 effects = self._order_handler.obey(call_id, request, now_ns)
-            case Asked(call_id, DealSubmission(deal=deal)):
+            case RequestReceived(call_id, DealSubmission(deal=deal)):
                 effects = self._take_submission(call_id, deal, now_ns)
-            case Answered(call_id, reply):
+            case ReplyReceived(call_id, reply):
                 effects = self._answered(call_id, reply, now_ns)
             case ConverterRead(reading):
                 effects = [
@@ -392,7 +392,7 @@ class Agent:
                 effects = []
             case ScenarioRead(scenario):
                 self._state.take_scenario(scenario)
-                effects = [Note("goes by another scenario")]
+                effects = [Log("goes by another scenario")]
             case ConfigurationRefused(message):
                 effects = self._raise_local(
                     "configuration_refused", message, now_ns, FaultCategory.USER, FaultLevel.WARN
@@ -402,7 +402,7 @@ class Agent:
                 why = f"its journal cannot be written: {reason}"
                 category = FaultCategory.FRAMEWORK
                 effects = self._raise_local("journal_failed", why, now_ns, category)
-            case Troubled(message):
+            case InternalErrorOccurred(message):
                 effects = self._raise_local("uncaught", message, now_ns, FaultCategory.LOGIC)
             case BatteryClaimed(_, _, failure):
                 effects = []
@@ -417,7 +417,7 @@ class Agent:
             case StopAsked():
                 effects = self._stop(now_ns)
         for effect in effects:
-            if isinstance(effect, Raise):  # what we find out as grid master
+            if isinstance(effect, PublishFault):  # what we find out as grid master
                 self._faults.add(effect.fault, now_ns)
                 effects = [*effects, *self._stop_grid(effect.fault)]
         return [*effects, *self._settle(now_ns)]
@@ -498,7 +498,7 @@ class Agent:
         effects += self._trader.follow(leader_id, self._election.term, now_ns)
         if self._state.is_stopping and self._is_ready_to_end(now_ns):
             self._is_stopped = True
-            return [*effects, *self._election.resign(now_ns), Stopped()]
+            return [*effects, *self._election.resign(now_ns), AllowExit()]
         effects += self._tell_faults_again(now_ns)
         status = self._status_publisher.due_status(
             now_ns, is_grid_master=self._grid_master is not None
@@ -547,7 +547,7 @@ class Agent:
             return []
         state = self._state
         state.hardware, self._next_hardware = hardware or state.hardware, None
-        effects: list[Effect] = [Note("goes by another hwConfig")] if hardware else []
+        effects: list[Effect] = [Log("goes by another hwConfig")] if hardware else []
         if policy is not None:
             effects += self._adopt(policy, now_ns)
         self._interlock.capacity = _slots(state.policy, state.hardware)
@@ -561,7 +561,7 @@ class Agent:
         effects: list[Effect] = [Record(PolicyAdopted(policy_file(policy)))]
         members = policy.member_unit_ids
         if set(members) != set(state.policy.member_unit_ids):
-            effects.append(MembersChanged(members))
+            effects.append(FollowMembers(members))
         state.policy, state.policy_hash = policy, policy_hash(policy)
         state.timing = self._timing = Timing.of(policy, *self._limits_ns)
         for unit_id in [peer for peer in state.peers if peer not in members]:
@@ -583,7 +583,7 @@ class Agent:
         self._check = SelfCheck(state, self._raise_local)
         self._grid_master = None  # opened anew, if it is ours
         self._roll_out.has_adopted()
-        return [*effects, Note(f"goes by version {policy.version} of the policy")]
+        return [*effects, Log(f"goes by version {policy.version} of the policy")]
 
     # --- messages --------------------------------------------------------------------------------
 
@@ -759,7 +759,7 @@ class Agent:
         )
         if not self._faults.add(fault, now_ns):
             return []
-        return [Raise(fault), *self._act_upon(fault, now_ns)]
+        return [PublishFault(fault), *self._act_upon(fault, now_ns)]
 
     def _act_upon(self, fault: Fault, now_ns: int) -> list[Effect]:
         """What a fault of this unit asks it to do."""
@@ -781,7 +781,7 @@ class Agent:
         if told_to[0] in (NOBODY, self._unit_id) or told_to == self._told_to:
             return []
         self._told_to = told_to
-        return [Raise(fault) for fault in self._faults.to_tell_again(now_ns)]
+        return [PublishFault(fault) for fault in self._faults.to_tell_again(now_ns)]
 
     def _stop_grid(self, fault: Fault) -> list[Effect]:
         """The grid master stops all, if a fault is so bad; the others learn it from its status."""
@@ -797,7 +797,7 @@ class Agent:
             return []
         self._state.is_stopping = True
         self._stop_due_ns = now_ns + self._timing.stop_ns
-        effects: list[Effect] = [Note("is stopping")]
+        effects: list[Effect] = [Log("is stopping")]
         if self._grid_master is not None:
             effects += self._grid_master.step_down(f"{self._unit_id} is stopping", now_ns)
         # first orderly, so that a bus that others use is handed over; then by our own will

@@ -5,7 +5,7 @@ A deal that the grid master was asked to end and does not end in time, the unit 
 
 from __future__ import annotations
 
-from apis_core.events import Answer, DealClosed, DealCounted, DealOpened, Effect, Note, Record
+from apis_core.events import Answer, DealClosed, DealCounted, DealOpened, Effect, Log, Record
 from apis_core.model.messages import IS_STOPPING, ControlReply, ControlRequest, Deal
 from apis_core.model.types import ControlError, ControlOperation, ConverterMode, OperationMode
 from apis_core.model.units import NEVER_NS
@@ -101,7 +101,7 @@ class OrderHandler:
             if interlock.held(deal_id) is None:
                 interlock.release(deal_id)
                 continue
-            effects.append(Note(f"gives up deal {deal_id}: nobody renews it", is_warning=True))
+            effects.append(Log(f"gives up deal {deal_id}: nobody renews it", is_warning=True))
             if converter.works_for(deal_id):
                 effects += converter.leave(deal_id, f"nobody renews deal {deal_id}", now_ns)
             self._closing.setdefault(deal_id, "")

@@ -21,7 +21,7 @@ from functools import lru_cache
 
 from apis_core.config.policy import Policy, parse_policy, policy_hash
 from apis_core.config.policy_text import policy_file
-from apis_core.events import Broadcast, Effect, Note, PolicyPrepared, Raise, Record
+from apis_core.events import Broadcast, Effect, Log, PolicyPrepared, PublishFault, Record
 from apis_core.model.errors import ConfigError
 from apis_core.model.messages import Fault, OfferKind, PolicyOffer, UnitStatus
 from apis_core.model.types import NOBODY, FaultCategory, FaultExtent, FaultLevel, UnitId
@@ -100,10 +100,10 @@ class RollOut:
             return []
         if policy.version <= version:
             right = f"its version is {policy.version}, it must be above {version}, which holds"
-            return [Note(f"ignores its policy file: {right}", is_warning=True)]
+            return [Log(f"ignores its policy file: {right}", is_warning=True)]
         self._refused.discard(edition.hash)
         self._consider(edition)
-        return [Note(f"offers version {policy.version} of the policy")]
+        return [Log(f"offers version {policy.version} of the policy")]
 
     def hear_status(self, status: UnitStatus) -> None:
         """A unit says by which policy it goes."""
@@ -117,7 +117,7 @@ class RollOut:
             return []
         edition, reason = _read(offer)
         if edition is None:
-            return [Note(f"ignores the policy of {offer.unit_id}: {reason}", is_warning=True)]
+            return [Log(f"ignores the policy of {offer.unit_id}: {reason}", is_warning=True)]
         if offer.kind is OfferKind.ADOPT:
             # a majority has written it down, whoever says so
             is_newer = self.decided is None or edition.version > self.decided.version
@@ -196,7 +196,7 @@ class RollOut:
         self._consider(edition)
         return [
             Record(PolicyPrepared(edition.text)),
-            Note(f"is ready for version {edition.version} of the policy"),
+            Log(f"is ready for version {edition.version} of the policy"),
         ]
 
     def _pause(self, now_ns: int) -> None:
@@ -220,7 +220,7 @@ class RollOut:
         effects = self._prepare(edition)
         if self._begun_ns == NEVER_NS:
             self._begun_ns = now_ns
-            effects.append(Note(f"rolls out version {edition.version} of the policy"))
+            effects.append(Log(f"rolls out version {edition.version} of the policy"))
         # one that follows nobody cannot be made ready: it is told when a majority has decided
         unready = [
             u
@@ -245,7 +245,7 @@ class RollOut:
         self._newest, self._begun_ns = None, NEVER_NS
         self._state.paused_until_ns = 0
         message = f"version {edition.version} of the policy is not rolled out: {reason}"
-        return [Raise(_warning(self._state.unit_id, "policy_refused", message))]
+        return [PublishFault(_warning(self._state.unit_id, "policy_refused", message))]
 
     def _count(self, fresh: Mapping[UnitId, UnitStatus], wanted: str, members: Policy) -> int:
         """Members that go by a policy, or are ready for it, this unit among them."""
