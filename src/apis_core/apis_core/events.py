@@ -26,6 +26,7 @@ from apis_core.model.messages import (
     Message,
     SubmitReply,
 )
+from apis_core.model.origin import Origin, Requester
 from apis_core.model.receipt import Receipt
 from apis_core.model.types import Direction, InterchangeError, OperationMode, UnitId
 
@@ -92,10 +93,10 @@ class Received:
 class RequestReceived:
     """A peer called a service of ours.
 
-    An :class:`Answer` with the same ``call_id`` is owed, now or later.
+    An :class:`Answer` with the same ``requester`` is owed, now or later.
     """
 
-    call_id: str
+    requester: Requester
     request: ControlRequest | DealSubmission
 
 
@@ -106,7 +107,7 @@ class ReplyReceived:
     ``reply is None`` = it can never come any more.
     """
 
-    call_id: str
+    origin: Origin
     reply: ControlReply | SubmitReply | ConverterReply | None
 
 
@@ -352,7 +353,7 @@ class Send:
 class Call:
     """Call a service of a unit, perhaps our own; :class:`ReplyReceived` brings the answer."""
 
-    call_id: str
+    origin: Origin
     to: UnitId
     request: ControlRequest | DealSubmission
 
@@ -361,7 +362,7 @@ class Call:
 class Answer:
     """Answer the request of another unit that came as :class:`RequestReceived`."""
 
-    call_id: str
+    requester: Requester
     reply: ControlReply | SubmitReply
 
 
@@ -369,7 +370,7 @@ class Answer:
 class Command:
     """Order the own converter; the answer comes back as :class:`ReplyReceived`."""
 
-    call_id: str
+    origin: Origin
     order: ConverterOrder
 
 

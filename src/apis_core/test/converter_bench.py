@@ -11,6 +11,7 @@ from apis_core.model.messages import (
     ConverterReply,
     Deal,
 )
+from apis_core.model.origin import Asker, Origin
 from apis_core.model.types import ControlError, ControlOperation, ConverterMode, Direction
 from apis_core.model.units import SECOND_NS as S
 
@@ -59,6 +60,11 @@ def deal(direction=CHARGE, deal_id="d", **changes):
     )
 
 
+def origin(number):
+    """Of the manager's order of that number."""
+    return Origin(Asker.CONVERTER_MANAGER, number)
+
+
 def orders(effects):
     return [effect.order for effect in effects if isinstance(effect, Command)]
 
@@ -75,6 +81,6 @@ def run(manager, mode, now_ns=0, *, direction=None, **changes):
     (command,) = manager.obey("ask", order(operation, **changes), deal(direction), now_ns)
     counters = {"grid_charged_wh": 0.0, "grid_discharged_wh": 0.0}
     reply = ConverterReply(reading=reading(mode, stamp_ns=now_ns + 1, **counters))
-    answer = manager.answered(command.call_id, reply, None, now_ns)[-1]
+    answer = manager.answered(command.origin, reply, None, now_ns)[-1]
     assert answer.reply.error is ControlError.NONE
     assert manager.reading.mode is mode

@@ -159,7 +159,7 @@ class DealBench(SimulatedCluster):
                 return
             reply = self.proxy(to, event.request)
             if reply is not None:
-                super()._deliver(to, sender, ReplyReceived(event.call_id.partition("|")[2], reply))
+                super()._deliver(to, sender, ReplyReceived(event.requester.origin, reply))
                 return
         super()._deliver(sender, to, event)
 

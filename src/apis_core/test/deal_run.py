@@ -77,7 +77,7 @@ class Run:
         self.now_ns += S // 100
         share_a = share_a if mode is not WAIT else 0.0
         answer = ControlReply(reading=reading, deal_current_a=share_a, **reply)
-        self.take(self.machine.answered(call.call_id, answer, self.now_ns))
+        self.take(self.machine.answered(call.origin, answer, self.now_ns))
 
     def _obey(self, call: Call, mode: ConverterMode | None) -> None:
         operation, unit_id = call.request.operation, call.to
@@ -95,7 +95,7 @@ class Run:
         self.now_ns = max(self.now_ns, self.machine.wake_ns)
         self.take(self.machine.tick(self.now_ns))
         calls = self.machine._orders._pending
-        self.open = [call for call in self.open if call.call_id in calls]  # given up
+        self.open = [call for call in self.open if call.origin in calls]  # given up
 
     def to(self, phase: Phase) -> Run:
         """A healthy deal, up to a phase."""

@@ -91,15 +91,15 @@ class GridMasterBench:
                     self.calls.append(effect)
                 case Broadcast(message):
                     self.published.setdefault(message.deal_id, []).append(message)
-                case Answer(call_id, reply):
-                    self.replies[call_id] = reply
+                case Answer(requester, reply):
+                    self.replies[requester] = reply
                 case PublishFault(message):
                     self.raised.append(message)
         return effects
 
-    def submit(self, submitted: Deal, mode=RUN, call_id="c"):
-        self.take(self.master.submit(call_id, submitted, mode, self.now_ns))
-        return self.replies.get(call_id)
+    def submit(self, submitted: Deal, mode=RUN, requester="c"):
+        self.take(self.master.submit(requester, submitted, mode, self.now_ns))
+        return self.replies.get(requester)
 
     def answer_all(self, **reply) -> None:
         """Answer what is open now, as units do whose converters are in WAIT."""
@@ -108,7 +108,7 @@ class GridMasterBench:
         reading = ConverterReading(mode=ConverterMode.WAIT, grid_voltage_v=0.0)
         for call in calls:
             answer = ControlReply(reading=reading, **reply)
-            self.take(self.master.answered(call.call_id, answer, self.now_ns))
+            self.take(self.master.answered(call.origin, answer, self.now_ns))
 
     def wait(self) -> None:
         """Let time pass until the master wants to be called."""
@@ -116,7 +116,7 @@ class GridMasterBench:
         self.take(self.master.tick(self.now_ns))
 
     def locked(self, submitted: Deal) -> GridMasterBench:
-        self.submit(submitted, call_id=f"submit {submitted.deal_id}")
+        self.submit(submitted, requester=f"submit {submitted.deal_id}")
         for _ in range(2):
             self.answer_all()
         return self

@@ -46,6 +46,7 @@ from apis_core.model.messages import (
     Deal,
     UnitStatus,
 )
+from apis_core.model.origin import Requester
 from apis_core.model.types import ConverterError, ConverterMode, DealState, StopCause
 from apis_core.model.units import SECOND_NS, ns_from_s, s_from_ns, wh_from_w
 from apis_core.unit.agent import Agent, AgentSettings
@@ -233,15 +234,16 @@ class SimulatedCluster:
                         self._deliver(unit_id, to, Received(message))
                 case Send(to, message):
                     self._deliver(unit_id, to, Received(message))
-                case Call(call_id, to, request):
-                    self._deliver(unit_id, to, RequestReceived(f"{unit_id}|{call_id}", request))
-                case Answer(call_id, reply):
-                    to, _, key = call_id.partition("|")
-                    self._deliver(unit_id, to, ReplyReceived(key, reply))
-                case Command(call_id, order):
+                case Call(origin, to, request):
+                    requester = Requester(unit_id, origin)
+                    self._deliver(unit_id, to, RequestReceived(requester, request))
+                case Answer(requester, reply):
+                    answer = ReplyReceived(requester.origin, reply)
+                    self._deliver(unit_id, requester.unit_id, answer)
+                case Command(origin, order):
                     self.orders.append((unit_id, order))
                     reply = self._obey(unit_id, order)
-                    self._deliver(unit_id, unit_id, ReplyReceived(call_id, reply))
+                    self._deliver(unit_id, unit_id, ReplyReceived(origin, reply))
                 case Log(text, is_warning):
                     self.warnings += [text] * is_warning
                     self.trace.append(f"{s_from_ns(self.now_ns):9.2f} {unit_id} {text}")

@@ -129,7 +129,7 @@ def test_w5_nothing_new_starts_while_a_current_of_an_older_term_flows(policy):
     new = replace(deal("g", "E006", "E005"), state=DealState.UNKNOWN, voltage_reference_id="")
     calls = master.submit("ask", new, OperationMode.RUN, NOW_NS)
     while calls := [c for c in calls if isinstance(c, Call) and c.request.deal_id == "g"]:
-        calls = master.answered(calls[0].call_id, ControlReply(), NOW_NS)
+        calls = master.answered(calls[0].origin, ControlReply(), NOW_NS)
     waits = master.snapshot()
     assert (waits.deals["g"].phase, waits.next_deal_id) == (Phase.QUEUED, None)
 

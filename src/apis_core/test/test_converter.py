@@ -17,6 +17,7 @@ from converter_bench import (
     deal,
     order,
     orders,
+    origin,
     reading,
     run,
 )
@@ -68,7 +69,7 @@ def test_8_4_an_order_that_makes_no_sense_is_refused(manager, request_, directio
     manager.hear_reading(now, 0)
     (answer,) = manager.obey("ask", request_, deal(direction), 0)
     assert isinstance(answer, Answer)
-    assert answer.call_id == "ask"
+    assert answer.requester == "ask"
     assert answer.reply.error is error
     assert answer.reply.message
     assert answer.reply.reading is now
@@ -240,7 +241,7 @@ def test_8_1_the_grid_master_is_answered_when_the_driver_has_spoken(
 ):
     manager.hear_reading(reading(), 0)
     (command,) = manager.obey("ask", order(Op.CHARGE), deal(CHARGE), 0)
-    assert manager.answered(command.call_id, reply, 0.5, 0) == [
+    assert manager.answered(command.origin, reply, 0.5, 0) == [
         Answer(
             "ask",
             ControlReply(
@@ -254,7 +255,7 @@ def test_8_1_the_grid_master_is_answered_when_the_driver_has_spoken(
             ),
         )
     ]
-    assert manager.answered(command.call_id, reply, 0.5, 0) == []  # once
+    assert manager.answered(command.origin, reply, 0.5, 0) == []  # once
 
 
 def test_an_answer_brings_the_newest_reading_and_what_was_moved(manager):
@@ -264,7 +265,7 @@ def test_an_answer_brings_the_newest_reading_and_what_was_moved(manager):
     (command,) = manager.obey("ask", order(Op.HOLD), deal(CHARGE), 0)
     counters = {"grid_charged_wh": 10.0, "battery_charged_wh": 99.0}
     now = reading(M.CHARGE, 20, **counters)
-    (answer,) = manager.answered(command.call_id, ConverterReply(reading=now), None, 0)
+    (answer,) = manager.answered(command.origin, ConverterReply(reading=now), None, 0)
     assert answer.reply.reading is now
     assert (answer.reply.grid_moved_wh, answer.reply.battery_moved_wh) == (10.0, 9.0)
     assert manager.report("unheard of", None).grid_moved_wh is None
@@ -273,13 +274,13 @@ def test_an_answer_brings_the_newest_reading_and_what_was_moved(manager):
 def test_8_1_every_command_has_an_id_of_its_own(manager):
     manager.hear_reading(reading(), 0)
     effects = [*manager.read(), *manager.read(), *manager.obey("ask", order(Op.WAIT), None, 0)]
-    assert len({effect.call_id for effect in effects}) == 3
+    assert len({effect.origin for effect in effects}) == 3
 
 
 def test_the_answer_to_a_command_of_our_own_is_told_to_nobody(manager):
     (command,) = manager.read()
     now = reading(M.CHARGE)
-    assert manager.answered(command.call_id, ConverterReply(reading=now), None, 0) == []
+    assert manager.answered(command.origin, ConverterReply(reading=now), None, 0) == []
     assert manager.reading is now
 
 
@@ -395,11 +396,11 @@ def test_wait_is_said_until_the_driver_has_answered_once(manager):
     """A reading shows WAIT, but not that orders arrive."""
     manager.stop("starting", 0, at_once=True)
     manager.hear_reading(reading(), 0)
-    manager.answered("converter/1", None, None, 0)
+    manager.answered(origin(1), None, None, 0)
     assert not manager.has_answered
     assert manager.wake_ns == RETRY_NS
     assert orders(manager.tick(RETRY_NS)) == [WAIT]
-    manager.answered("converter/2", ConverterReply(reading=reading()), None, RETRY_NS)
+    manager.answered(origin(2), ConverterReply(reading=reading()), None, RETRY_NS)
     assert manager.has_answered
     assert manager.wake_ns == NEVER_NS
 
@@ -407,9 +408,9 @@ def test_wait_is_said_until_the_driver_has_answered_once(manager):
 def test_wait_is_said_again_also_when_a_reading_comes_after_the_failures(manager):
     """The driver is heard, but its service was not found yet when WAIT was said."""
     manager.stop("starting", 0, at_once=True)
-    manager.answered("converter/1", None, None, 0)
+    manager.answered(origin(1), None, None, 0)
     assert orders(manager.tick(RETRY_NS)) == [WAIT]
-    manager.answered("converter/2", None, None, RETRY_NS)
+    manager.answered(origin(2), None, None, RETRY_NS)
     manager.hear_reading(reading(), RETRY_NS)
     assert manager.wake_ns == 2 * RETRY_NS
     assert orders(manager.tick(2 * RETRY_NS)) == [WAIT]

@@ -73,10 +73,10 @@ def test_a_share_is_left_only_when_the_driver_has_lowered_the_current(manager, a
     run(manager, M.CHARGE, grid_current_a=1.0)
     joined = add(manager, "e")
     both = reading(M.CHARGE, 2, grid_current_setpoint_a=2.0)
-    manager.answered(joined.call_id, ConverterReply(reading=both), None, 0)
+    manager.answered(joined.origin, ConverterReply(reading=both), None, 0)
     (command,) = manager.obey("leave", order(Op.WAIT, deal_id="e"), deal(CHARGE, "e"), 0)
     refused = ConverterReply(error=ConverterError.REFUSED, message="no", reading=both)
-    said = manager.answered(command.call_id, refused if answer == "refused" else None, None, 0)
+    said = manager.answered(command.origin, refused if answer == "refused" else None, None, 0)
     assert said[-1].reply.deal_current_a == 1.0
     assert manager.works_for("e")
 
@@ -84,7 +84,7 @@ def test_a_share_is_left_only_when_the_driver_has_lowered_the_current(manager, a
     (again,) = manager.tick(RETRY_NS)
     assert (again.order.operation, again.order.grid_current_a) == (CURRENT, 1.0)
     lowered = reading(M.CHARGE, 3, grid_current_setpoint_a=1.0)
-    manager.answered(again.call_id, ConverterReply(reading=lowered), None, RETRY_NS)
+    manager.answered(again.origin, ConverterReply(reading=lowered), None, RETRY_NS)
     assert not manager.works_for("e")
     assert manager.works_for("d")
     assert manager.report("e", None).deal_current_a == 0.0
@@ -115,7 +115,7 @@ def test_7_4_until_the_driver_has_lowered_the_current_it_flows_for_who_leaves(ma
     add(manager, "e")
     (command,) = manager.obey("ask", order(Op.WAIT), deal(CHARGE), 0)
     now = reading(M.CHARGE, 20, grid_charged_wh=4.0)
-    (answer,) = manager.answered(command.call_id, ConverterReply(reading=now), None, 20)
+    (answer,) = manager.answered(command.origin, ConverterReply(reading=now), None, 20)
     assert (answer.reply.grid_moved_wh, answer.reply.deal_current_a) == (2.0, 0.0)
     flowed(manager, 10.0, 30)
     assert (manager.ledger.moved_wh("d"), manager.ledger.moved_wh("e")) == (2.0, 8.0)
@@ -151,7 +151,7 @@ def test_a_slot_that_is_given_back_while_the_converter_is_being_switched_on_stop
     (command,) = manager.obey("ask", order(Op.CHARGE), deal(CHARGE), 0)
     told = orders(manager.leave("d", "its slot is released", 1))
     now = reading(M.CHARGE, 10, grid_charged_wh=0.0)
-    told += orders(manager.answered(command.call_id, ConverterReply(reading=now), None, 10))
+    told += orders(manager.answered(command.origin, ConverterReply(reading=now), None, 10))
     assert WAIT in told
     assert "d" not in manager.deal_ids
 
@@ -228,7 +228,7 @@ def test_the_limit_survives_a_change_of_mode_that_comes_to_nothing(manager, answ
     (taking_over,) = manager.obey("ask", order(Op.WILL_TAKE_OVER), deal(CHARGE), 0)
     still = reading(M.CHARGE, 20, grid_charged_wh=4.0)
     refused = ConverterReply(error=ConverterError.REFUSED, message="no", reading=still)
-    manager.answered(taking_over.call_id, refused if answer == "refused" else None, None, 0)
+    manager.answered(taking_over.origin, refused if answer == "refused" else None, None, 0)
     manager.hear_reading(still, 20)
     (hold,) = orders(manager.obey("ask", order(Op.HOLD, energy_limit_wh=9.0), deal(CHARGE), 30))
     assert hold.energy_limit_wh == 9.0
@@ -239,7 +239,7 @@ def test_when_the_answer_to_a_change_of_mode_is_lost_the_limit_counts_from_what_
     manager.hear_reading(reading(), 0)
     first = order(Op.CHARGE, energy_limit_wh=10.0)
     (command,) = manager.obey("ask", first, deal(CHARGE), 0)
-    manager.answered(command.call_id, None, None, 0)
+    manager.answered(command.origin, None, None, 0)
     manager.hear_reading(reading(M.CHARGE, 20, grid_charged_wh=0.5, grid_discharged_wh=0.0), 20)
     (hold,) = orders(manager.obey("ask", order(Op.HOLD, energy_limit_wh=9.0), deal(CHARGE), 30))
     assert 8.0 < hold.energy_limit_wh <= 9.0
@@ -307,7 +307,7 @@ def test_7_6_without_a_current_the_reference_goes_on_and_books_nothing(manager):
     (command,) = manager.obey("ask", stays, deal(CHARGE), 0)
     assert command.order == READ
     now = reading(M.VOLTAGE_REFERENCE, 20, grid_charged_wh=5.0)
-    (answer,) = manager.answered(command.call_id, ConverterReply(reading=now), None, 20)
+    (answer,) = manager.answered(command.origin, ConverterReply(reading=now), None, 20)
     assert answer.reply.deal_current_a == 0.0
     assert manager.ledger.moved_wh("d") == 0.0
     assert manager.deal_ids == ()
@@ -369,7 +369,7 @@ def test_a_limit_for_a_converter_that_is_on_is_told_once_its_counters_are_known(
     (command,) = manager.obey("ask", order(Op.DID_HAND_OVER), deal(CHARGE), 0)
     assert command.order.energy_limit_wh is None
     now = reading(M.CHARGE, 10, grid_charged_wh=3.0)
-    effects = manager.answered(command.call_id, ConverterReply(reading=now), None, 0)
+    effects = manager.answered(command.origin, ConverterReply(reading=now), None, 0)
     (told,) = orders(effects)
     assert told.operation is ConverterOperation.HOLD
     assert told.energy_limit_wh == pytest.approx(10.0 - manager.ledger.moved_wh("e"))
@@ -382,7 +382,7 @@ def test_after_a_mode_that_failed_no_limit_is_told(manager):
     (command,) = manager.obey("ask", order(Op.DID_HAND_OVER), deal(CHARGE), 0)
     now = reading(M.VOLTAGE_REFERENCE, 10, grid_charged_wh=3.0)
     failed = ConverterReply(error=ConverterError.REFUSED, reading=now)
-    effects = manager.answered(command.call_id, failed, None, 0)
+    effects = manager.answered(command.origin, failed, None, 0)
     assert all(told.energy_limit_wh is None for told in orders(effects))
 
 
@@ -413,11 +413,11 @@ def test_who_was_refused_as_the_reference_goes_on_with_its_currents(manager):
     run(manager, M.CHARGE, grid_current_a=1.0)
     joined = add(manager, "e")
     both = reading(M.CHARGE, 2, grid_current_setpoint_a=2.0)
-    manager.answered(joined.call_id, ConverterReply(reading=both), None, 0)
+    manager.answered(joined.origin, ConverterReply(reading=both), None, 0)
     take_over = order(Op.WILL_TAKE_OVER, deal_id="e")
     (command,) = manager.obey("take", take_over, deal(CHARGE, "e"), 0)
     refused = ConverterReply(error=ConverterError.REFUSED, message="no", reading=both)
-    manager.answered(command.call_id, refused, None, 0)
+    manager.answered(command.origin, refused, None, 0)
     (told,) = orders(manager.obey("leave", order(Op.WAIT, deal_id="e"), deal(CHARGE, "e"), 0))
     assert (told.operation, told.grid_current_a) == (CURRENT, 1.0)
 
@@ -429,7 +429,7 @@ def test_a_share_whose_converter_never_came_on_goes_with_its_deal(manager):
     refused = ConverterReply(
         error=ConverterError.REFUSED, message="no", reading=reading(stamp_ns=1)
     )
-    manager.answered(command.call_id, refused, None, 0)
+    manager.answered(command.origin, refused, None, 0)
     assert not manager.works_for("d")
     manager.close("d")
     joined = add(manager, "e")

@@ -528,7 +528,7 @@ def test_a_late_answer_changes_nothing(run):
     late = run.open[0]
     run.answer()
     before = run.machine.record()
-    assert run.machine.answered(late.call_id, ControlReply(), run.now_ns) == []
+    assert run.machine.answered(late.origin, ControlReply(), run.now_ns) == []
     assert run.machine.record() == before
 
 
@@ -557,7 +557,7 @@ def test_9_5_a_unit_whose_answer_is_lost_is_asked_again_before_its_time_is_up(ru
     run.open.clear()
     while not run.open:
         run.wait()
-    assert run.now_ns - run.machine._orders.find(lost[0].call_id).asked_ns <= 10 * S
+    assert run.now_ns - run.machine._orders.find(lost[0].origin).asked_ns <= 10 * S
     assert run.orders == [(GIVER, Op.HOLD), (TAKER, Op.HOLD)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from converter_bench import origin
 from deal_bench import DealBench
 from simulated_cluster import IDLE, SimulatedCluster
 
@@ -41,16 +42,16 @@ def test_11_4_a_driver_that_does_not_answer_several_orders_is_a_fault(bench):
     attempts = bench.policy.request_attempts
     for number in range(attempts + 1):
         assert codes(bench, "E002") == ()  # also for many orders within a moment
-        bench.feed("E002", ReplyReceived(f"converter/x{number}", None))
+        bench.feed("E002", ReplyReceived(origin(number), None))
         bench.now_ns += Timing.of(bench.policy).deal.answer_ns
-    bench.feed("E002", ReplyReceived("converter/last", None))
+    bench.feed("E002", ReplyReceived(origin(99), None))
     assert codes(bench, "E002") == ("driver_unreachable",)
 
 
 def test_11_4_an_answer_in_between_makes_it_begin_anew(bench):
     for number in range(10):
         reply = None if number % 2 else ConverterReply(reading=IDLE)
-        bench.feed("E002", ReplyReceived(f"converter/x{number}", reply))
+        bench.feed("E002", ReplyReceived(origin(number), reply))
         bench.now_ns += bench.policy.request_timeout_ns
     assert codes(bench, "E002") == ()
 
@@ -178,7 +179,7 @@ class Unanswering(SimulatedCluster):
 
     def _deliver(self, sender, to, event) -> None:
         if isinstance(event, ReplyReceived) and sender == to and to in self.lost_ids:
-            event = ReplyReceived(event.call_id, None)
+            event = ReplyReceived(event.origin, None)
         super()._deliver(sender, to, event)
 
 

@@ -118,7 +118,7 @@ def test_5_4_a_unit_that_gives_no_slot_is_told_to_the_submitter_and_nobody_else(
 def test_a_deal_that_is_sent_twice_is_taken_once(bench):
     bench.locked(deal())
     calls = list(bench.calls)
-    assert bench.submit(deal(), call_id="again").error is SubmitError.NONE
+    assert bench.submit(deal(), requester="again").error is SubmitError.NONE
     assert bench.calls == calls
 
 
@@ -168,11 +168,11 @@ def test_11_3_which_deals_a_fault_ends(bench, told, ended, blocks):
     bench.take(bench.master.hear_fault(told, bench.now_ns))
     by_fault = [key for key, all_ in bench.published.items() if "trip:" in all_[-1].reason]
     assert by_fault == ended
-    reply = bench.submit(deal("f"), call_id="f")
+    reply = bench.submit(deal("f"), requester="f")
     assert (reply is not None and reply.error is SubmitError.NOT_DEALING) is blocks
     bench.calls.clear()
     bench.now_ns += 10**6 * S
-    assert bench.submit(deal("g"), call_id="g") is None
+    assert bench.submit(deal("g"), requester="g") is None
 
 
 def test_a_global_fault_is_a_scram(bench):
@@ -213,7 +213,7 @@ def test_11_2_a_unit_that_has_left_in_order_owes_no_answer(bench, who_stops, boo
         for call in bench.calls:
             if call.to == "E001" and call.request.operation is Op.RELEASE:
                 bench.calls.remove(call)
-                bench.take(bench.master.answered(call.call_id, None, bench.now_ns))
+                bench.take(bench.master.answered(call.origin, None, bench.now_ns))
                 break
         else:
             bench.answer_all()
@@ -235,7 +235,7 @@ def test_11_4_a_bus_that_does_not_start_is_a_fault_of_all(bench, reason):
             mode = ConverterMode.VOLTAGE_REFERENCE if call.to == "E002" else ConverterMode.WAIT
             reading = ConverterReading(mode=mode, grid_voltage_v=200.0)
             answer = ControlReply(error=error, reading=reading)
-            bench.take(bench.master.answered(call.call_id, answer, bench.now_ns))
+            bench.take(bench.master.answered(call.origin, answer, bench.now_ns))
         assert bench.now_ns < NOW_NS + 1_000 * S
     (raised,) = bench.raised
     assert (raised.extent, raised.unit_id, raised.deal_id) == (FaultExtent.GLOBAL, "E002", "d")
@@ -267,7 +267,7 @@ def test_leftovers_are_released_and_not_asked_again_at_once(bench):
     assert (call.to, call.request.operation) == ("E001", Op.RELEASE)
     assert (call.request.deal_id, call.request.term) == ("old", 7)
     assert bench.master.hear_status(left, bench.now_ns + 1) == []
-    assert bench.master.answered(call.call_id, ControlReply(), bench.now_ns) == []
+    assert bench.master.answered(call.origin, ControlReply(), bench.now_ns) == []
     assert len(bench.master.hear_status(left, bench.now_ns + 60 * S)) == 1
 
 

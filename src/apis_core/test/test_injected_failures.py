@@ -58,7 +58,7 @@ class Failing(DealBench):
 
     def _deliver(self, sender, to, event) -> None:
         if getattr(event, "reply", None) is SILENCE:  # the shell gives up at last
-            event = type(event)(event.call_id, None)
+            event = type(event)(event.origin, None)
         super()._deliver(sender, to, event)
 
 

@@ -14,6 +14,7 @@ from apis_core.grid_master.pending_orders import PendingOrders
 from apis_core.grid_master.voltage_proof import trial_voltages_v
 from apis_core.grid_master.voltage_reference import Stage, VoltageReference
 from apis_core.model.messages import ControlReply, ConverterReading
+from apis_core.model.origin import Asker
 from apis_core.model.types import ControlError, ControlOperation, ConverterMode
 from apis_core.model.units import NEVER_NS, SECOND_NS
 
@@ -44,7 +45,7 @@ class Bus:
     def __init__(self, policy, seed=1, timing=TIMING) -> None:
         self.now_ns = 1_000 * S
         self.answer_takes_ns = S // 100
-        orders = PendingOrders("reference", "E009", 3, timing)
+        orders = PendingOrders(Asker.VOLTAGE_REFERENCE, "E009", 3, timing)
         self.machine = VoltageReference(orders, policy, timing, Random(seed))
         self.open: list[Call] = []
         self.bus_v = 0.0
@@ -74,7 +75,7 @@ class Bus:
         )
         self.now_ns += self.answer_takes_ns
         answer = ControlReply(reading=reading, **reply)
-        self.take(self.machine.answered(call.call_id, answer, self.now_ns))
+        self.take(self.machine.answered(call.origin, answer, self.now_ns))
 
     def wait(self) -> None:
         self.now_ns = max(self.now_ns, self.machine.wake_ns)
@@ -381,7 +382,7 @@ def test_7_6_1_a_late_word_of_an_earlier_step_moves_nothing_on(bus):
     late = bus.open[0]
     bus.answer()
     before = bus.orders
-    assert bus.machine.answered(late.call_id, ControlReply(), bus.now_ns) == []
+    assert bus.machine.answered(late.origin, ControlReply(), bus.now_ns) == []
     assert bus.orders == before
 
 

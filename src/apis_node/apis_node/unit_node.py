@@ -27,7 +27,15 @@ from sensor_msgs.msg import BatteryState
 from apis_core import events
 from apis_core.model import messages
 from apis_core.model.errors import ApisError
-from apis_core.model.types import ControlError, ConverterMode, FaultLevel, OperationMode, UnitId
+from apis_core.model.origin import Asker, Origin, Requester
+from apis_core.model.types import (
+    NOBODY,
+    ControlError,
+    ConverterMode,
+    FaultLevel,
+    OperationMode,
+    UnitId,
+)
 from apis_core.model.units import NEVER_NS, s_from_ns
 from apis_core.unit.agent import Agent, AgentSettings
 from apis_interfaces import msg, srv
@@ -124,8 +132,8 @@ class UnitShell:
         self._agent: Agent | None = None
         self._queue: deque[events.Event] = deque()
         self._is_draining = False
-        self._pending: dict[str, _Pending] = {}
-        self._owed: dict[str, Future[Any]] = {}
+        self._pending: dict[Origin, _Pending] = {}
+        self._owed: dict[Requester, Future[Any]] = {}
         self._asked = 0
         self._status: messages.UnitStatus | None = None
         self._wake_ns = NEVER_NS
@@ -212,21 +220,20 @@ class UnitShell:
                     self._say(self._publishers[messages.Fault], to_ros(fault, instants, now_ns))
                 case events.Send(to, message):
                     self._say(self._accept_publisher(to), to_ros(message, instants, now_ns))
-                case events.Call(call_id, to, request) if to == self._settings.unit_id:
-                    self._queue.append(events.RequestReceived(f"own/{call_id}", request))
-                case events.Call(call_id, to, request):
-                    self._call(self._peer_client(to, type(request)), call_id, to, request, now_ns)
-                case events.Command(call_id, order):
-                    own = self._settings.unit_id
-                    self._call(self._converter, call_id, own, order, now_ns)
-                case events.Answer(call_id, reply):
-                    if call_id.startswith("own/"):
-                        self._queue.append(
-                            events.ReplyReceived(call_id.removeprefix("own/"), reply)
-                        )
+                case events.Call(origin, to, request) if to == self._settings.unit_id:
+                    own = Requester(to, origin)
+                    self._queue.append(events.RequestReceived(own, request))
+                case events.Call(origin, to, request):
+                    self._call(self._peer_client(to, type(request)), origin, to, request, now_ns)
+                case events.Command(origin, order):
+                    own_id = self._settings.unit_id
+                    self._call(self._converter, origin, own_id, order, now_ns)
+                case events.Answer(requester, reply):
+                    if requester.unit_id == self._settings.unit_id:
+                        self._queue.append(events.ReplyReceived(requester.origin, reply))
                     else:
                         answer = to_ros(reply, instants, now_ns, self._settings.unit_id)
-                        self._owed.pop(call_id).set_result(answer)
+                        self._owed.pop(requester).set_result(answer)
                 case events.RefuseDeal():
                     self._interchange.refuse(effect)
                 case events.ClaimBattery(direction):
@@ -286,38 +293,38 @@ class UnitShell:
     def _say(self, publisher: Any, message: Any) -> None:
         publisher.publish(self._authenticator.sign(message, publisher.topic_name))
 
-    def _call(self, client: Any, call_id: str, to: UnitId, value: Any, now_ns: int) -> None:
+    def _call(self, client: Any, origin: Origin, to: UnitId, value: Any, now_ns: int) -> None:
         if not client.service_is_ready():
-            self._queue.append(events.ReplyReceived(call_id, None))
+            self._queue.append(events.ReplyReceived(origin, None))
             return
         answer, limit_s = _ANSWERS[type(value)]
         channel = client.service_name
         request = self._authenticator.sign(to_ros(value, self._instants(), now_ns), channel)
         future = client.call_async(request)
         until_s = time.monotonic() + limit_s
-        self._pending[call_id] = _Pending(lambda: client.remove_pending_request(future), until_s)
+        self._pending[origin] = _Pending(lambda: client.remove_pending_request(future), until_s)
 
         def answered(done: Future[Any]) -> None:
-            if self._pending.pop(call_id, None) is None:
+            if self._pending.pop(origin, None) is None:
                 return
             response = done.result()
             if self._authenticator.why_refused(response, channel, speaker=to, about=request):
-                self.feed(events.ReplyReceived(call_id, None))
+                self.feed(events.ReplyReceived(origin, None))
                 return
             try:
                 reply: Any = from_ros(response, answer, self._instants())
             except Untranslatable as error:
-                self._log.warning(f"answer to {call_id} makes no sense: {error}")
+                self._log.warning(f"answer to {origin} makes no sense: {error}")
                 reply = None
-            self.feed(events.ReplyReceived(call_id, reply))
+            self.feed(events.ReplyReceived(origin, reply))
 
         future.add_done_callback(answered)
 
     def _forget_unanswered(self) -> None:
         now_s = time.monotonic()
-        for call_id in [key for key, call in self._pending.items() if now_s >= call.until_s]:
-            self._pending.pop(call_id).forget()
-            self.feed(events.ReplyReceived(call_id, None))
+        for origin in [key for key, call in self._pending.items() if now_s >= call.until_s]:
+            self._pending.pop(origin).forget()
+            self.feed(events.ReplyReceived(origin, None))
 
     # --- events ----------------------------------------------------------------------------------
 
@@ -391,10 +398,10 @@ class UnitShell:
             if self._agent is None or self.is_stopped:
                 return _refuse(response, _NOT_READY, "this unit is not ready")
             self._asked += 1
-            call_id = f"peer/{self._asked}"
+            requester = Requester(NOBODY, Origin(Asker.PEER, self._asked))
             future: Future[Any] = Future()
-            self._owed[call_id] = future
-            self.feed(events.RequestReceived(call_id, value))
+            self._owed[requester] = future
+            self.feed(events.RequestReceived(requester, value))
             return await future
 
         return serve
@@ -607,10 +614,10 @@ def _unremembered(effect: events.Effect) -> events.Effect | None:
             return None
         case events.Broadcast(messages.GridMasterClaim(kind=kind)):
             return effect if kind is messages.ClaimKind.RESIGN else None
-        case events.Answer(call_id, messages.ControlReply(error=ControlError.NONE) as reply):
+        case events.Answer(requester, messages.ControlReply(error=ControlError.NONE) as reply):
             why = "its journal cannot be written"
             refusal = replace(reply, error=ControlError.NOT_READY, message=why)
-            return events.Answer(call_id, refusal)
+            return events.Answer(requester, refusal)
     return effect
 
 

@@ -15,6 +15,7 @@ from apis_core.model.messages import (
     ConverterReply,
     GridMasterClaim,
 )
+from apis_core.model.origin import Origin
 from apis_core.model.types import ConverterError, StopCause, UnitId
 from apis_core.model.units import SECOND_NS
 from apis_emulator.driver import Driver
@@ -88,7 +89,7 @@ class Machines:
 
     # --- drivers ---------------------------------------------------------------------------------
 
-    def command(self, process: Process, call_id: str, order: ConverterOrder) -> None:
+    def command(self, process: Process, origin: Origin, order: ConverterOrder) -> None:
         """A process orders its converter."""
         unit_id = process.unit_id
         self._invariants.commanded(unit_id, order)
@@ -98,11 +99,11 @@ class Machines:
             delay_ns = int(profile.slow_s * SECOND_NS * random.random())
         due_ns = max(self._queue_ns[unit_id], self._line.now_ns + delay_ns)
         self._queue_ns[unit_id] = due_ns + 1
-        self._line.at(due_ns, self._obey, process, call_id, order)
-        process.pending.add(call_id)
-        self._line.at(self._line.now_ns + DRIVER_LIMIT_NS, self.answer, process, call_id, None)
+        self._line.at(due_ns, self._obey, process, origin, order)
+        process.pending.add(origin)
+        self._line.at(self._line.now_ns + DRIVER_LIMIT_NS, self.answer, process, origin, None)
 
-    def _obey(self, process: Process, call_id: str, order: ConverterOrder) -> None:
+    def _obey(self, process: Process, origin: Origin, order: ConverterOrder) -> None:
         unit_id, profile, random = process.unit_id, self.profile, self._random
         self._advance()
         refuses = profile.refuse and random.random() < profile.refuse
@@ -123,7 +124,7 @@ class Machines:
         self._check()
         if not (profile.mute and random.random() < profile.mute):
             delay_ns = random.randrange(1_000_000, 30_000_000)
-            self._line.at(self._line.now_ns + delay_ns, self.answer, process, call_id, reply)
+            self._line.at(self._line.now_ns + delay_ns, self.answer, process, origin, reply)
         self._tell_changes()
 
     def _stamped(self, unit_id: UnitId) -> ConverterReading:
@@ -204,8 +205,8 @@ class Machines:
                 if process is not None:
                     self._feed(process, ev.ConverterRead(reading))
 
-    def answer(self, process: Process, call_id: str, reply: Any) -> None:
+    def answer(self, process: Process, origin: Origin, reply: Any) -> None:
         """A call is answered, or can be no more (None): whichever comes first counts."""
-        if call_id in process.pending:
-            process.pending.remove(call_id)
-            self._feed(process, ev.ReplyReceived(call_id, reply))
+        if origin in process.pending:
+            process.pending.remove(origin)
+            self._feed(process, ev.ReplyReceived(origin, reply))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from apis_core.model.origin import Origin
 from apis_core.model.types import UnitId
 from apis_core.model.units import NEVER_NS
 from apis_core.unit.agent import Agent
@@ -24,7 +25,7 @@ class Process:
     armed_ns: int = NEVER_NS  # on the clock of the world
     wanted_ns: int = NEVER_NS  # on its own
     dies_after: int = 0  # effects, 0 = does not
-    pending: set[str] = field(default_factory=set)  # calls that are unanswered
+    pending: set[Origin] = field(default_factory=set)  # calls that are unanswered
     told_soc_ratio: float = -1.0
 
     def local_ns(self, now_ns: int) -> int:

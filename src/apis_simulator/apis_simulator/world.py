@@ -16,6 +16,7 @@ from apis_core.model.messages import (
     OperationModeOrder,
     UnitStatus,
 )
+from apis_core.model.origin import Origin, Requester
 from apis_core.model.types import NOBODY, Direction, OperationMode, UnitId
 from apis_core.model.units import NEVER_NS, SECOND_NS
 from apis_core.unit.agent import Agent, AgentSettings
@@ -337,18 +338,19 @@ class World(Timeline):
                 self._tell_all(unit_id, fault)
             case ev.Send(to, message):
                 self._send(unit_id, to, ev.Received(message))
-            case ev.Call(call_id, to, request):
-                self._send(unit_id, to, ev.RequestReceived(f"{unit_id}|{call_id}", request))
+            case ev.Call(origin, to, request):
+                asked = ev.RequestReceived(Requester(unit_id, origin), request)
+                self._send(unit_id, to, asked)
                 is_submission = isinstance(request, DealSubmission)
                 limit_ns = self._submit_limit_ns if is_submission else self._answer_limit_ns
-                process.pending.add(call_id)
-                self.at(self.now_ns + limit_ns, self.machines.answer, process, call_id, None)
-            case ev.Answer(call_id, reply):
-                to, _, key = call_id.partition("|")
+                process.pending.add(origin)
+                self.at(self.now_ns + limit_ns, self.machines.answer, process, origin, None)
+            case ev.Answer(requester, reply):
+                to = requester.unit_id
                 for delay_ns in self.network.delays_ns(unit_id, to):
-                    self.at(self.now_ns + delay_ns, self._hear_answer, to, key, reply)
-            case ev.Command(call_id, order):
-                self.machines.command(process, call_id, order)
+                    self.at(self.now_ns + delay_ns, self._hear_answer, to, requester.origin, reply)
+            case ev.Command(origin, order):
+                self.machines.command(process, origin, order)
             case ev.Record(entry):
                 self._journals[unit_id].add(entry)
                 self.say(unit_id, f"journal: {describe(entry)}")
@@ -378,10 +380,10 @@ class World(Timeline):
         for delay_ns in self.network.delays_ns(sender, to):
             self.at(self.now_ns + delay_ns, self._hear, to, event)
 
-    def _hear_answer(self, to: UnitId, call_id: str, reply: Any) -> None:
+    def _hear_answer(self, to: UnitId, origin: Origin, reply: Any) -> None:
         process = self.processes.get(to)
         if process is not None:
-            self.machines.answer(process, call_id, reply)
+            self.machines.answer(process, origin, reply)
 
     def _later(self, process: Process, event: ev.Event) -> None:
         self.at(self.now_ns + self.network.delay_ns(), self.feed, process, event)

@@ -30,6 +30,7 @@ from apis_core.model.messages import (
     ConverterReply,
     Deal,
 )
+from apis_core.model.origin import Asker, Origin, Requester
 from apis_core.model.receipt import Receipt
 from apis_core.model.types import (
     ControlError,
@@ -143,17 +144,19 @@ class ConverterManager:
             NEVER_NS  # when a reference that still carries current is stopped all the same
         )
         self._next_stop_ns = NEVER_NS
-        self._answers: dict[str, tuple[str, ControlRequest]] = {}  # command id -> whom to answer
+        self._answers: dict[
+            Origin, tuple[Requester, ControlRequest]
+        ] = {}  # command -> whom to answer
         # while the reference's voltage is being moved nobody may judge it, but not for ever
         self._voltage_masked_until_ns = 0
         self._down_until_ns = 0  # the same while it goes down at the end
         self._winds_down = False  # it has obeyed that, and no deal needs it on its way
         # shares that are taken off, until a reading shows that the driver has lowered the current
         self._shares_ramping_down: dict[str, _Share] = {}
-        self._lowering: set[str] = set()  # commands to lower it that are unanswered
+        self._lowering: set[Origin] = set()  # commands to lower it that are unanswered
         self._lower_again_ns = NEVER_NS
-        self._open_orders: set[str] = set()  # commands that are unanswered
-        self._mode_orders: set[str] = set()  # commands after which the driver counts anew
+        self._open_orders: set[Origin] = set()  # commands that are unanswered
+        self._mode_orders: set[Origin] = set()  # commands after which the driver counts anew
         self._count = 0
 
     # --- what others see -------------------------------------------------------------------------
@@ -187,11 +190,11 @@ class ConverterManager:
         is_on = self.reading.mode is ConverterMode.VOLTAGE_REFERENCE
         return is_on and not self._shares and now_ns < self._down_until_ns
 
-    def is_switching_on(self, call_id: str) -> bool:
+    def is_switching_on(self, origin: Origin) -> bool:
         """Whether a command that is unanswered is to take the converter out of WAIT, or change
         what it does.
         """
-        return call_id in self._mode_orders
+        return origin in self._mode_orders
 
     def works_for(self, deal_id: str) -> bool:
         """Whether the converter is on for this deal, or on for nobody knows what.
@@ -253,12 +256,12 @@ class ConverterManager:
     # --- orders of the grid master ---------------------------------------------------------------
 
     def obey(
-        self, call_id: str, request: ControlRequest, deal: Deal | None, now_ns: int
+        self, requester: Requester, request: ControlRequest, deal: Deal | None, now_ns: int
     ) -> list[Effect]:
         """Carry out a lawful order; the answer follows when the converter has spoken.
 
         Args:
-            call_id: Whom to answer.
+            requester: Whom to answer.
             request: Anything but ACQUIRE and RELEASE.
             deal: That holds the slot; None for a WAIT of the whole unit.
             now_ns: Present time.
@@ -266,8 +269,8 @@ class ConverterManager:
         direction = deal.direction_of(self._unit_id) if deal is not None else None
         refusal = self._why_not(request, direction)
         if refusal is not None:
-            return [Answer(call_id, replace(refusal, reading=self.reading))]
-        answer = (call_id, request)
+            return [Answer(requester, replace(refusal, reading=self.reading))]
+        answer = (requester, request)
         operation, deal_id = request.operation, request.deal_id
         if operation is _Op.WAIT:
             if self._is_reference and (not deal_id or self._shares.keys() <= {deal_id}):
@@ -431,14 +434,14 @@ class ConverterManager:
         return self._end_full_shares()
 
     def answered(
-        self, call_id: str, reply: ConverterReply | None, soc_ratio: float | None, now_ns: int
+        self, origin: Origin, reply: ConverterReply | None, soc_ratio: float | None, now_ns: int
     ) -> list[Effect]:
         """The driver answered a command of ours, or never will (None)."""
         effects: list[Effect] = []
-        has_begun_anew = call_id in self._mode_orders and reply is not None
-        self._mode_orders.discard(call_id)
-        self._lowering.discard(call_id)
-        self._open_orders.discard(call_id)
+        has_begun_anew = origin in self._mode_orders and reply is not None
+        self._mode_orders.discard(origin)
+        self._lowering.discard(origin)
+        self._open_orders.discard(origin)
         self._note_answer(reply is not None, now_ns)
         if reply is not None and reply.reading is not None:
             if has_begun_anew and reply.error is ConverterError.NONE:
@@ -450,7 +453,7 @@ class ConverterManager:
             effects += self._command(self._order(ConverterOperation.HOLD, share))
         if self._shares_ramping_down and not self._lowering:
             self._lower_again_ns = now_ns + self._retry_ns
-        waiting = self._answers.pop(call_id, None)
+        waiting = self._answers.pop(origin, None)
         if waiting is None:
             return effects
         asker, request = waiting
@@ -571,7 +574,10 @@ class ConverterManager:
     # --- inside: what is ordered -----------------------------------------------------------------
 
     def _hold(
-        self, share: _Share | None, request: ControlRequest, answer: tuple[str, ControlRequest]
+        self,
+        share: _Share | None,
+        request: ControlRequest,
+        answer: tuple[Requester, ControlRequest],
     ) -> list[Effect]:
         if share is None or self.is_off:
             return self._command(ConverterOrder(operation=ConverterOperation.READ), answer)
@@ -582,7 +588,7 @@ class ConverterManager:
         return self._command(self._order(ConverterOperation.HOLD, share), answer)
 
     def _carry(
-        self, request: ControlRequest, answer: tuple[str, ControlRequest] | None
+        self, request: ControlRequest, answer: tuple[Requester, ControlRequest] | None
     ) -> list[Effect]:
         """Let the converter carry the sum of the shares."""
         share = self._shares[request.deal_id]
@@ -600,7 +606,7 @@ class ConverterManager:
         mode: ConverterMode,
         request: ControlRequest,
         total_a: float,
-        answer: tuple[str, ControlRequest] | None,
+        answer: tuple[Requester, ControlRequest] | None,
     ) -> list[Effect]:
         policy = self.policy
         until_wh, next_a = self._next_end()
@@ -651,7 +657,7 @@ class ConverterManager:
         )
 
     def _hand_over(
-        self, request: ControlRequest, answer: tuple[str, ControlRequest]
+        self, request: ControlRequest, answer: tuple[Requester, ControlRequest]
     ) -> list[Effect]:
         """Another unit holds the voltage now: go back to the currents of our deals."""
         self._is_reference = False
@@ -663,7 +669,9 @@ class ConverterManager:
         total_a = self._total_a
         return self._change_mode(share.direction.converter_mode, request, total_a, answer)
 
-    def _leave(self, deal_id: str, answer: tuple[str, ControlRequest] | None) -> list[Effect]:
+    def _leave(
+        self, deal_id: str, answer: tuple[Requester, ControlRequest] | None
+    ) -> list[Effect]:
         """Take a share off (all of them if no deal is named)."""
         leaving = [deal_id] if deal_id else list(self._shares)
         for key in leaving:
@@ -680,7 +688,7 @@ class ConverterManager:
             return self._command(ConverterOrder(operation=ConverterOperation.READ), answer)
         return self._lower(answer)
 
-    def _lower(self, answer: tuple[str, ControlRequest] | None = None) -> list[Effect]:
+    def _lower(self, answer: tuple[Requester, ControlRequest] | None = None) -> list[Effect]:
         """Order no more than what those that stay want.
 
         Until the driver has obeyed, it still flows for those that leave.
@@ -688,7 +696,7 @@ class ConverterManager:
         self._lower_again_ns = NEVER_NS
         order = self._order(ConverterOperation.CURRENT, self._newest)
         effects = self._command(replace(order, grid_current_a=self._total_a), answer)
-        self._lowering.add(f"converter/{self._count}")
+        self._lowering.add(Origin(Asker.CONVERTER_MANAGER, self._count))
         return effects
 
     @property
@@ -817,20 +825,20 @@ class ConverterManager:
         return self._command(TO_WAIT)
 
     def _command(
-        self, order: ConverterOrder, answer: tuple[str, ControlRequest] | None = None
+        self, order: ConverterOrder, answer: tuple[Requester, ControlRequest] | None = None
     ) -> list[Effect]:
         self._count += 1
-        call_id = f"converter/{self._count}"
-        self._open_orders.add(call_id)
+        origin = Origin(Asker.CONVERTER_MANAGER, self._count)
+        self._open_orders.add(origin)
         if answer is not None:
-            self._answers[call_id] = answer
+            self._answers[origin] = answer
         if order.operation is ConverterOperation.MODE:
             if self._base_wh is not None:
                 self._previous_counter_base = self._base_wh, self.reading.mode
             self._base_wh = None
             if order.mode is not ConverterMode.WAIT:
-                self._mode_orders.add(call_id)
-        return [Command(call_id, order)]
+                self._mode_orders.add(origin)
+        return [Command(origin, order)]
 
 
 def _counters_wh(reading: ConverterReading) -> float:

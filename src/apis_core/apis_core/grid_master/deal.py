@@ -37,6 +37,7 @@ from apis_core.converter.energy_limit import (
 from apis_core.events import Effect
 from apis_core.grid_master.pending_orders import PendingOrders
 from apis_core.model.messages import ControlReply, ConverterReading, Deal
+from apis_core.model.origin import Asker, Origin
 from apis_core.model.types import (
     NOBODY,
     ControlError,
@@ -140,7 +141,9 @@ class DealMachine:
         self._policy = policy
         self._timing = timing
         self._told: tuple[Phase, Deal] | None = None
-        self._orders = PendingOrders(deal.deal_id, deal.grid_master_id, deal.term, timing)
+        self._orders = PendingOrders(
+            Asker.DEAL, deal.grid_master_id, deal.term, timing, deal.deal_id
+        )
         self._outcome = DealState.COMPLETED
         self._heard_ns: dict[UnitId, int] = {}  # the last sign of life of each unit
         self._polled_ns = now_ns  # when all units were asked last
@@ -254,9 +257,9 @@ class DealMachine:
         """The unit whose meter decides how much energy the deal has moved."""
         return self.deal.unit_id_of(self._policy.metering_side)
 
-    def asked_unit(self, call_id: str) -> UnitId:
+    def asked_unit(self, origin: Origin) -> UnitId:
         """Whom an order of ours went to; nobody if it is answered or given up."""
-        call = self._orders.find(call_id)
+        call = self._orders.find(origin)
         return call.unit_id if call is not None else NOBODY
 
     def share_a(self, unit_id: UnitId) -> float:
@@ -365,9 +368,9 @@ class DealMachine:
 
     # --- events ----------------------------------------------------------------------------------
 
-    def answered(self, call_id: str, reply: ControlReply | None, now_ns: int) -> list[Effect]:
+    def answered(self, origin: Origin, reply: ControlReply | None, now_ns: int) -> list[Effect]:
         """A unit answered an order of ours, or never will (None)."""
-        call = self._orders.pop(call_id)
+        call = self._orders.pop(origin)
         if call is None:
             return []  # late: already given up
         unit_id, operation = call.unit_id, call.operation
@@ -431,8 +434,8 @@ class DealMachine:
     def tick(self, now_ns: int) -> list[Effect]:
         """Do what is due: give up late answers, poll, end a phase that took too long."""
         effects: list[Effect] = []
-        for call_id in self._orders.overdue(now_ns):
-            effects += self.answered(call_id, None, now_ns)
+        for origin in self._orders.overdue(now_ns):
+            effects += self.answered(origin, None, now_ns)
         effects += self._look_for_silence(now_ns)
         if now_ns >= self._deadline_ns:
             effects += self._too_late(now_ns)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from apis_core.config.policy import Policy
 from apis_core.events import Answer, Broadcast, Effect, Log
 from apis_core.model.messages import ControlReply, Deal, SubmitReply
+from apis_core.model.origin import Requester
 from apis_core.model.types import ControlError, DealState, OperationMode, SubmitError, UnitId
 from apis_core.trading.negotiation import why_no_deal_size
 
@@ -57,7 +58,7 @@ class DealRegistry:
         self._unit_id = unit_id
         # what was said of a deal last, and the machine's last record that was looked at
         self._published: dict[str, tuple[Deal, Deal]] = {}
-        self._submitters: dict[str, str] = {}  # deal id -> call to be answered
+        self._submitters: dict[str, Requester] = {}  # deal id -> call to be answered
 
     def has_published(self, deal_id: str) -> bool:
         """Whether the world knows of a deal."""
@@ -89,14 +90,14 @@ class DealRegistry:
             )
         return effects
 
-    def answer(self, call_id: str, error: SubmitError, message: str) -> list[Effect]:
+    def answer(self, requester: Requester, error: SubmitError, message: str) -> list[Effect]:
         """Answer whoever hands a deal in."""
         reply = SubmitReply(error=error, message=message, grid_master_id=self._unit_id)
-        return [Answer(call_id, reply)]
+        return [Answer(requester, reply)]
 
-    def answer_later(self, deal_id: str, call_id: str) -> None:
+    def answer_later(self, deal_id: str, requester: Requester) -> None:
         """The answer follows when the units have locked their slots, or one of them will not."""
-        self._submitters[deal_id] = call_id
+        self._submitters[deal_id] = requester
 
     def answer_now(self, deal_id: str, refusal: ControlReply | None) -> list[Effect]:
         """Give the answer that is owed, if one is.
@@ -105,14 +106,14 @@ class DealRegistry:
             deal_id: The deal.
             refusal: The unit's that does not lock a slot; None = both have.
         """
-        call_id = self._submitters.pop(deal_id, None)
-        if call_id is None:
+        requester = self._submitters.pop(deal_id, None)
+        if requester is None:
             return []
         if refusal is None:
-            return self.answer(call_id, SubmitError.NONE, "")
+            return self.answer(requester, SubmitError.NONE, "")
         is_silent = refusal.error is ControlError.NO_ANSWER
         error = SubmitError.TIMEOUT if is_silent else SubmitError.UNIT_REFUSED
-        return self.answer(call_id, error, refusal.message)
+        return self.answer(requester, error, refusal.message)
 
 
 def _is_news(record: Deal, told: Deal) -> bool:

@@ -31,8 +31,9 @@ from apis_core.grid_master.reference_selection import (
 from apis_core.grid_master.snapshot import DealSnapshot, GridMasterSnapshot
 from apis_core.grid_master.topology import why_not_activate
 from apis_core.grid_master.voltage_optimisation import DealingUnit, optimal_voltage_v
-from apis_core.grid_master.voltage_reference import CALL_NAME, Stage, VoltageReference
+from apis_core.grid_master.voltage_reference import Stage, VoltageReference
 from apis_core.model.messages import ControlReply, ConverterReading, Deal, Fault, UnitStatus
+from apis_core.model.origin import Asker, Origin, Requester
 from apis_core.model.types import (
     NOBODY,
     DealState,
@@ -89,7 +90,7 @@ class GridMaster:
         self._unit_id = unit_id
         self._policy = policy
         self._timing = timing
-        orders = PendingOrders(CALL_NAME, unit_id, term, timing.deal)
+        orders = PendingOrders(Asker.VOLTAGE_REFERENCE, unit_id, term, timing.deal)
         self._reference = VoltageReference(orders, policy, timing.deal, random)
         self._watch = BusWatch(policy, 2 * timing.deal.poll_ns + timing.deal.answer_ns)
         self._look_ns = NEVER_NS  # at the bus as a whole
@@ -174,16 +175,18 @@ class GridMaster:
 
     # --- events ----------------------------------------------------------------------------------
 
-    def submit(self, call_id: str, deal: Deal, mode: OperationMode, now_ns: int) -> list[Effect]:
+    def submit(
+        self, requester: Requester, deal: Deal, mode: OperationMode, now_ns: int
+    ) -> list[Effect]:
         """A requester hands in a deal.
 
         It is answered when both units have locked a slot, or one of them will not.
         """
         if deal.deal_id in self._machines or self._registry.has_published(deal.deal_id):
-            return self._registry.answer(call_id, SubmitError.NONE, "")  # sent twice
+            return self._registry.answer(requester, SubmitError.NONE, "")  # sent twice
         error, message = self._why_not(deal, mode, now_ns)
         if error is not SubmitError.NONE:
-            return self._registry.answer(call_id, error, message)
+            return self._registry.answer(requester, error, message)
         accepted = replace(
             deal,
             term=self.term,
@@ -194,22 +197,21 @@ class GridMaster:
         )
         machine = DealMachine(accepted, self._policy, self._timing.deal, now_ns)
         self._machines[deal.deal_id] = machine
-        self._registry.answer_later(deal.deal_id, call_id)
+        self._registry.answer_later(deal.deal_id, requester)
         return [*self._after(machine, machine.acquire(now_ns)), *self._go_on(now_ns)]
 
-    def answered(self, call_id: str, reply: ControlReply | None, now_ns: int) -> list[Effect]:
+    def answered(self, origin: Origin, reply: ControlReply | None, now_ns: int) -> list[Effect]:
         """A unit answered one of our orders."""
-        name = call_id.partition("/")[0]
-        if name == CALL_NAME:
-            effects = self._reference.answered(call_id, reply, now_ns)
+        if origin.asker is Asker.VOLTAGE_REFERENCE:
+            effects = self._reference.answered(origin, reply, now_ns)
         else:
-            machine = self._machines.get(name)
+            machine = self._machines.get(origin.deal_id)
             if machine is None:
                 return []
-            unit_id = machine.asked_unit(call_id)
+            unit_id = machine.asked_unit(origin)
             if reply is not None and unit_id != NOBODY:
                 self._watch.hear(unit_id, reply.reading, now_ns)
-            effects = self._after(machine, machine.answered(call_id, reply, now_ns))
+            effects = self._after(machine, machine.answered(origin, reply, now_ns))
         return [*effects, *self._go_on(now_ns)]
 
     def hear_status(self, status: UnitStatus, now_ns: int) -> list[Effect]:

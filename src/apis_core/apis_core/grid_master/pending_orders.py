@@ -11,6 +11,7 @@ from typing import Any
 from apis_core.config.timing import DealTiming
 from apis_core.events import Call
 from apis_core.model.messages import ControlRequest
+from apis_core.model.origin import Asker, Origin
 from apis_core.model.types import ControlOperation, UnitId
 from apis_core.model.units import NEVER_NS
 
@@ -28,21 +29,30 @@ class PendingOrder:
 
 
 class PendingOrders:
-    """Gives orders ids, and knows which are still to be answered.
+    """Names the origin of each order, and knows which are still to be answered.
 
     Args:
-        name: Of the machine; its orders' ids are ``name/term/number``.
+        asker: The machine that orders.
         grid_master_id: Who orders.
         term: Its term.
         timing: How long to wait for an answer, and how long an order lasts.
+        deal_id: The deal, if the machine is one of several.
     """
 
-    def __init__(self, name: str, grid_master_id: UnitId, term: int, timing: DealTiming) -> None:
-        self._name = name
+    def __init__(
+        self,
+        asker: Asker,
+        grid_master_id: UnitId,
+        term: int,
+        timing: DealTiming,
+        deal_id: str = "",
+    ) -> None:
+        self._asker = asker
+        self._deal_id = deal_id
         self._grid_master_id = grid_master_id
         self._term = term
         self._timing = timing
-        self._pending: dict[str, PendingOrder] = {}
+        self._pending: dict[Origin, PendingOrder] = {}
         self._count = 0
 
     @property
@@ -72,8 +82,8 @@ class PendingOrders:
     ) -> Call:
         """An order. ``fields`` are further ones of :class:`ControlRequest`."""
         self._count += 1
-        call_id = f"{self._name}/{self._term}/{self._count}"
-        self._pending[call_id] = PendingOrder(
+        origin = Origin(self._asker, self._count, self._term, self._deal_id)
+        self._pending[origin] = PendingOrder(
             unit_id, operation, now_ns, now_ns + self._timing.answer_ns
         )
         request = ControlRequest(
@@ -84,16 +94,16 @@ class PendingOrders:
             hold_ns=self._timing.hold_ns,
             **fields,
         )
-        return Call(call_id, unit_id, request)
+        return Call(origin, unit_id, request)
 
-    def find(self, call_id: str) -> PendingOrder | None:
+    def find(self, origin: Origin) -> PendingOrder | None:
         """An order that is unanswered; None = it is not."""
-        return self._pending.get(call_id)
+        return self._pending.get(origin)
 
-    def pop(self, call_id: str) -> PendingOrder | None:
+    def pop(self, origin: Origin) -> PendingOrder | None:
         """The order that is answered; None = it was given up already."""
-        return self._pending.pop(call_id, None)
+        return self._pending.pop(origin, None)
 
-    def overdue(self, now_ns: int) -> list[str]:
+    def overdue(self, now_ns: int) -> list[Origin]:
         """Orders that are answered no more."""
         return [key for key, call in self._pending.items() if now_ns >= call.until_ns]

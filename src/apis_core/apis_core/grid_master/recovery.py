@@ -12,6 +12,7 @@ from dataclasses import replace
 from apis_core.config.timing import Timing
 from apis_core.events import Call, Effect
 from apis_core.model.messages import ControlRequest, Deal, UnitStatus
+from apis_core.model.origin import Asker, Origin
 from apis_core.model.types import NOBODY, ControlOperation, ConverterMode, DealState, UnitId
 from apis_core.model.units import NEVER_NS
 
@@ -177,13 +178,14 @@ class DealRecovery:
                 continue
             self._asked_until_ns[key] = now_ns + self._timing.deal.answer_ns
             self._calls_out += 1
+            origin = Origin(Asker.RECOVERY, self._calls_out)  # nobody waits for the answer
             request = ControlRequest(
                 operation=ControlOperation.RELEASE,
                 grid_master_id=self._unit_id,
                 term=self._term,
                 deal_id=deal_id,
             )
-            effects.append(Call(f"/wind-up/{self._calls_out}", status.unit_id, request))
+            effects.append(Call(origin, status.unit_id, request))
         return effects
 
     def close(self, now_ns: int) -> list[Deal]:

@@ -25,12 +25,12 @@ from apis_core.events import Effect
 from apis_core.grid_master.pending_orders import PendingOrder, PendingOrders
 from apis_core.grid_master.voltage_proof import VoltageProof
 from apis_core.model.messages import ControlReply
+from apis_core.model.origin import Origin
 from apis_core.model.types import NOBODY, ControlError, ControlOperation, ConverterMode, UnitId
 from apis_core.model.units import NEVER_NS, SECOND_NS, s_from_ns
 
-__all__ = ["CALL_NAME", "Stage", "VoltageReference"]
+__all__ = ["Stage", "VoltageReference"]
 
-CALL_NAME = "reference"
 _TRIAL_NS = 30 * SECOND_NS  # for the bus to follow to a voltage that is set; drivers ramp
 _RAMP_POLLS = 4  # fresh polls a look, while the bus comes up ...
 _NEAR_RATIO = 0.7  # ... to so much of its voltage
@@ -198,9 +198,9 @@ class VoltageReference:
 
     # --- events ----------------------------------------------------------------------------------
 
-    def answered(self, call_id: str, reply: ControlReply | None, now_ns: int) -> list[Effect]:
+    def answered(self, origin: Origin, reply: ControlReply | None, now_ns: int) -> list[Effect]:
         """A unit answered an order of ours, or never will (None)."""
-        call = self._orders.pop(call_id)
+        call = self._orders.pop(origin)
         if call is None:
             return []
         if reply is None:
@@ -214,8 +214,8 @@ class VoltageReference:
     def tick(self, now_ns: int) -> list[Effect]:
         """Do what is due: give up late answers, poll, end a stage that took too long."""
         effects: list[Effect] = []
-        for call_id in self._orders.overdue(now_ns):
-            effects += self.answered(call_id, None, now_ns)
+        for origin in self._orders.overdue(now_ns):
+            effects += self.answered(origin, None, now_ns)
         if now_ns >= self._deadline_ns:
             effects += self._too_late(now_ns)
         if now_ns >= self._next_poll_ns:

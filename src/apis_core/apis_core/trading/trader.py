@@ -29,6 +29,7 @@ from apis_core.model.messages import (
     InterchangeRequest,
     SubmitReply,
 )
+from apis_core.model.origin import Asker, Origin
 from apis_core.model.types import (
     NOBODY,
     Direction,
@@ -227,8 +228,7 @@ class Trader:
         if reason:
             return [RefuseDeal(deal.deal_id, error, reason)]
         self._wanted[deal.deal_id] = deal
-        submission = DealSubmission(deal=deal)
-        return [Call(f"submit/{deal.deal_id}", conditions.grid_master_id, submission)]
+        return [_submit(deal, conditions.grid_master_id)]
 
     def submission_answered(self, deal_id: str, reply: SubmitReply | None) -> list[Effect]:
         """The grid master took our deal, refused it, or will never answer (None)."""
@@ -333,11 +333,15 @@ class Trader:
             self._interlock.release(negotiation.request.request_id)
             return self._come_to_nothing(conditions.why_not or str(deal))
         self._submitted = deal
-        submission = DealSubmission(deal=deal)
-        return [Call(f"submit/{deal.deal_id}", conditions.grid_master_id, submission)]
+        return [_submit(deal, conditions.grid_master_id)]
 
     def _come_to_nothing(self, reason: str) -> list[Effect]:
         """A request led to no deal: ask less often, and say why once."""
         self._back_off = min(2.0 * self._back_off, _MAX_BACK_OFF)
         is_news, self._last_failure = reason != self._last_failure, reason
         return [Log(f"no deal: {reason}")] * is_news
+
+
+def _submit(deal: Deal, grid_master_id: UnitId) -> Call:
+    origin = Origin(Asker.TRADER, deal_id=deal.deal_id)
+    return Call(origin, grid_master_id, DealSubmission(deal=deal))

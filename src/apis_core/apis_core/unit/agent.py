@@ -71,6 +71,7 @@ from apis_core.model.messages import (
     SubmitReply,
     UnitStatus,
 )
+from apis_core.model.origin import Asker, Origin, Requester
 from apis_core.model.receipt import Receipt
 from apis_core.model.types import (
     NOBODY,
@@ -361,12 +362,12 @@ class Agent:
                 effects = self._tick(now_ns)
             case Received(message):
                 effects = self._receive(message, now_ns)
-            case RequestReceived(call_id, ControlRequest() as request):
-                effects = self._order_handler.obey(call_id, request, now_ns)
-            case RequestReceived(call_id, DealSubmission(deal=deal)):
-                effects = self._take_submission(call_id, deal, now_ns)
-            case ReplyReceived(call_id, reply):
-                effects = self._answered(call_id, reply, now_ns)
+            case RequestReceived(requester, ControlRequest() as request):
+                effects = self._order_handler.obey(requester, request, now_ns)
+            case RequestReceived(requester, DealSubmission(deal=deal)):
+                effects = self._take_submission(requester, deal, now_ns)
+            case ReplyReceived(origin, reply):
+                effects = self._answered(origin, reply, now_ns)
             case ConverterRead(reading):
                 effects = [
                     *self._converter.hear_reading(reading, now_ns),
@@ -677,24 +678,27 @@ class Agent:
         return [*self._grid_master.hear_fault(fault, now_ns), *self._stop_grid(fault)]
 
     def _answered(
-        self, call_id: str, reply: ControlReply | SubmitReply | ConverterReply | None, now_ns: int
+        self,
+        origin: Origin,
+        reply: ControlReply | SubmitReply | ConverterReply | None,
+        now_ns: int,
     ) -> list[Effect]:
-        if call_id.startswith("converter/"):
+        if origin.asker is Asker.CONVERTER_MANAGER:
             if reply is not None and not isinstance(reply, ConverterReply):
-                raise ProtocolMisuse(f"{call_id} is answered by a {type(reply).__name__}")
+                raise ProtocolMisuse(f"{origin} is answered by a {type(reply).__name__}")
             effects: list[Effect] = []
-            if self._converter.is_switching_on(call_id):
+            if self._converter.is_switching_on(origin):
                 effects += self._note_refusal(reply, now_ns)
-            effects += self._converter.answered(call_id, reply, self._state.soc_ratio, now_ns)
+            effects += self._converter.answered(origin, reply, self._state.soc_ratio, now_ns)
             effects += self._note_silence(reply is None, now_ns)
             return [*effects, *self._check.look(now_ns)]
-        if call_id.startswith("submit/"):
+        if origin.asker is Asker.TRADER:
             if reply is not None and not isinstance(reply, SubmitReply):
-                raise ProtocolMisuse(f"{call_id} is answered by a {type(reply).__name__}")
-            return self._trader.submission_answered(call_id.removeprefix("submit/"), reply)
+                raise ProtocolMisuse(f"{origin} is answered by a {type(reply).__name__}")
+            return self._trader.submission_answered(origin.deal_id, reply)
         if reply is not None and not isinstance(reply, ControlReply):
-            raise ProtocolMisuse(f"{call_id} is answered by a {type(reply).__name__}")
-        return self._grid_master.answered(call_id, reply, now_ns) if self._grid_master else []
+            raise ProtocolMisuse(f"{origin} is answered by a {type(reply).__name__}")
+        return self._grid_master.answered(origin, reply, now_ns) if self._grid_master else []
 
     def _note_silence(self, is_silent: bool, now_ns: int) -> list[Effect]:
         """A driver that leaves several orders unanswered, and that for long, is a fault."""
@@ -716,7 +720,7 @@ class Agent:
         message = f"the driver has not obeyed {refusals.count} orders in a row: {refusals.message}"
         return self._raise_local("driver_disobeys", message, now_ns)
 
-    def _take_submission(self, call_id: str, deal: Deal, now_ns: int) -> list[Effect]:
+    def _take_submission(self, requester: Requester, deal: Deal, now_ns: int) -> list[Effect]:
         if self._grid_master is None or self._state.is_stopping:
             other = self._election.grid_master_id(now_ns)
             other = NOBODY if other == self._unit_id else other
@@ -724,7 +728,7 @@ class Agent:
             reply = SubmitReply(
                 error=SubmitError.NOT_GRID_MASTER, message=message, grid_master_id=other
             )
-            return [Answer(call_id, reply)]
+            return [Answer(requester, reply)]
         reason = ""
         if now_ns < self._state.paused_until_ns:
             reason = "a new policy is about to hold"
@@ -735,8 +739,8 @@ class Agent:
             reply = SubmitReply(
                 error=SubmitError.NOT_DEALING, message=reason, grid_master_id=self._unit_id
             )
-            return [Answer(call_id, reply)]
-        return self._grid_master.submit(call_id, deal, self._modes.global_mode, now_ns)
+            return [Answer(requester, reply)]
+        return self._grid_master.submit(requester, deal, self._modes.global_mode, now_ns)
 
     # --- faults ----------------------------------------------------------------------------------
 

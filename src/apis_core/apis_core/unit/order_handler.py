@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from apis_core.events import Answer, DealClosed, DealCounted, DealOpened, Effect, Log, Record
 from apis_core.model.messages import IS_STOPPING, ControlReply, ControlRequest, Deal
+from apis_core.model.origin import Requester
 from apis_core.model.types import ControlError, ControlOperation, ConverterMode, OperationMode
 from apis_core.model.units import NEVER_NS
 from apis_core.unit.unit_state import UnitState
@@ -36,8 +37,8 @@ class OrderHandler:
     def __init__(self, state: UnitState) -> None:
         self.ending: dict[str, tuple[str, int]] = {}
         self._state = state
-        # deals to be closed once the converter is off -> call to answer
-        self._closing: dict[str, str] = {}
+        # deals to be closed once the converter is off -> whom to answer
+        self._closing: dict[str, Requester | None] = {}
         self._written_wh: dict[str, float] = {}  # of open deals: what was counted by then
 
     @property
@@ -47,31 +48,31 @@ class OrderHandler:
             return NEVER_NS
         return min([due_ns for _, due_ns in self.ending.values()])
 
-    def obey(self, call_id: str, request: ControlRequest, now_ns: int) -> list[Effect]:
+    def obey(self, requester: Requester, request: ControlRequest, now_ns: int) -> list[Effect]:
         """Carry out an order, or say why not."""
         state = self._state
         error, message = self._why_not(request, now_ns)
         if error is not ControlError.NONE:
-            return [Answer(call_id, self._report(request.deal_id, error, message))]
+            return [Answer(requester, self._report(request.deal_id, error, message))]
         slot = state.interlock.held(request.deal_id)
         if request.operation is ControlOperation.ACQUIRE:
-            return self._acquire(call_id, request, now_ns)
+            return self._acquire(requester, request, now_ns)
         if slot is None and not (
             request.operation is ControlOperation.WAIT and not request.deal_id
         ):
             reply = self._report(
                 request.deal_id, ControlError.UNKNOWN_DEAL, f"holds no slot for {request.deal_id}"
             )
-            return [Answer(call_id, reply)]
+            return [Answer(requester, reply)]
         if request.operation is ControlOperation.RELEASE:
-            self._closing[request.deal_id] = call_id
+            self._closing[request.deal_id] = requester
             if not state.converter.works_for(request.deal_id):
                 return []
             return state.converter.leave(request.deal_id, "its slot is released", now_ns)
         if slot is not None:
             slot.until_ns = now_ns + max(request.hold_ns, state.timing.deal.hold_ns)
         effects = self._write_down(slot.deal) if slot and slot.deal else []
-        effects += state.converter.obey(call_id, request, slot.deal if slot else None, now_ns)
+        effects += state.converter.obey(requester, request, slot.deal if slot else None, now_ns)
         return effects
 
     def close_deals(self) -> list[Effect]:
@@ -80,7 +81,7 @@ class OrderHandler:
         if not self._closing:
             return effects
         state = self._state
-        for deal_id, call_id in list(self._closing.items()):
+        for deal_id, requester in list(self._closing.items()):
             if state.converter.works_for(deal_id):
                 continue
             del self._closing[deal_id]
@@ -89,8 +90,8 @@ class OrderHandler:
                 receipt = state.converter.close(deal_id)
                 self._written_wh.pop(deal_id, None)
                 effects.append(Record(DealClosed(receipt)))
-            if call_id:
-                effects.append(Answer(call_id, report))
+            if requester is not None:
+                effects.append(Answer(requester, report))
         return effects
 
     def drop_expired_slots(self, now_ns: int) -> list[Effect]:
@@ -104,7 +105,7 @@ class OrderHandler:
             effects.append(Log(f"gives up deal {deal_id}: nobody renews it", is_warning=True))
             if converter.works_for(deal_id):
                 effects += converter.leave(deal_id, f"nobody renews deal {deal_id}", now_ns)
-            self._closing.setdefault(deal_id, "")
+            self._closing.setdefault(deal_id, None)
             slot = interlock.held(deal_id)
             if slot is not None:
                 slot.until_ns = NEVER_NS  # closed as soon as the converter is off
@@ -131,7 +132,7 @@ class OrderHandler:
                 del self.ending[deal_id]
             elif now_ns >= due_ns:
                 del self.ending[deal_id]
-                self._closing.setdefault(deal_id, "")
+                self._closing.setdefault(deal_id, None)
                 if self._state.converter.works_for(deal_id):
                     effects += self._state.converter.leave(deal_id, reason, now_ns)
         return effects
@@ -160,11 +161,11 @@ class OrderHandler:
         self._written_wh[deal.deal_id] = receipt.grid_moved_wh
         return [Record(DealCounted(receipt))]
 
-    def _acquire(self, call_id: str, request: ControlRequest, now_ns: int) -> list[Effect]:
+    def _acquire(self, requester: Requester, request: ControlRequest, now_ns: int) -> list[Effect]:
         state = self._state
 
         def answer(error: ControlError, message: str) -> list[Effect]:
-            return [Answer(call_id, self._report(request.deal_id, error, message))]
+            return [Answer(requester, self._report(request.deal_id, error, message))]
 
         deal = request.deal
         direction = deal.direction_of(state.unit_id) if deal is not None else None
