@@ -31,6 +31,7 @@ from apis_core.model.messages import (
     GridMasterClaim,
     LeaseGrant,
 )
+from apis_core.model.origin import Asker
 from apis_core.model.types import ControlError, ControlOperation, ConverterMode, StopCause
 from apis_core.model.units import NEVER_NS, SECOND_NS
 
@@ -170,7 +171,7 @@ def explore_deals() -> Edges:
                 reply = units[call.to].obey(call)
                 if random.random() < health:
                     observer.cause = "answer"
-                    pending += _calls(machine.answered(call.call_id, reply, now_ns))
+                    pending += _calls(machine.answered(call.origin, reply, now_ns))
             elif machine.wake_ns < NEVER_NS:
                 now_ns = max(now_ns + 1, machine.wake_ns)
                 observer.cause = "time"
@@ -204,7 +205,7 @@ def explore_buses() -> Edges:
         falls_silent = random.random() < 0.1  # at the end
         observer.cause = ""
         machine = machine_class(
-            PendingOrders("reference", "E009", 1, timing), policy, timing, random
+            PendingOrders(Asker.VOLTAGE_REFERENCE, "E009", 1, timing), policy, timing, random
         )
         now_ns, bus_v = SECOND_NS, 0.0
         pending: list[Call] = []
@@ -238,7 +239,7 @@ def explore_buses() -> Edges:
                     error=ControlError.NONE if is_well else ControlError.CONVERTER,
                     reading=ConverterReading(mode=mode, grid_voltage_v=bus_v),
                 )
-                pending += _calls(machine.answered(call.call_id, reply, now_ns))
+                pending += _calls(machine.answered(call.origin, reply, now_ns))
             elif machine.wake_ns < NEVER_NS:
                 observer.cause = "time"
                 now_ns = max(now_ns + 1, machine.wake_ns)
