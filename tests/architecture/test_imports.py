@@ -35,6 +35,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         )
     },
     "apis_simulator": {"apis_core", "apis_site", "apis_emulator"},
+    "apis_study": {"apis_core", "apis_control", "apis_site", "apis_emulator"},
     "apis_compat": GROUND | {"apis_site", "apis_ros", "apis_emulator"},
 }
 # inside a function: the commands that make pictures, so that they need no browser until then, and

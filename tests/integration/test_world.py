@@ -107,10 +107,11 @@ def test_a_study(apisctl, grid, tmp_path):
     out = tmp_path / "study"
     done = apisctl("study", "--grid", grid, "--days", "3", "--out", out)
     assert done.returncode == 0, done.stderr
-    assert "2 houses, 3 days in steps of 60 s" in done.stdout
-    table = pd.read_parquet(out / "summary.parquet")
-    assert list(table[table.unit_id == "E001"].day)[-1] == "total"
-    assert (out / "summary.csv").exists()
+    assert "2 houses, 3 days, steps of 60 s" in done.stdout
+    table = pd.read_parquet(out / "days.parquet")
+    days = table[(table.case == "none") & (table.unit_id == "E001")]
+    assert list(days.day) == [1, 2, 3]
+    assert (out / "kpis.json").exists()
 
 
 def test_faults_of_a_file_are_checked(apisctl, grid, tmp_path):

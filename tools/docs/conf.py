@@ -36,7 +36,7 @@ PAGES = {
         "docs/security",
         "docs/glossary",
     ],
-    "Simulate it": ["docs/emulator", "docs/simulator"],
+    "Simulate it": ["docs/emulator", "docs/simulator", "docs/study"],
     "Connect hardware": [
         "docs/drivers",
         "docs/adding-a-device",
@@ -63,6 +63,7 @@ PAGES = {
             "apis_driver",
             "apis_emulator",
             "apis_simulator",
+            "apis_study",
             "apis_viz",
             "apis_dashboard",
             "apis_compat",

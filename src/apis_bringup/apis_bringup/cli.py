@@ -299,27 +299,41 @@ def simtest(
 
 @app.command()
 def study(
+    file: Annotated[
+        Path | None, typer.Argument(help="Grid file with a section study; default: --config.")
+    ] = None,
     config: StudyConfig = None,
     days: Annotated[
-        float, typer.Option(min=0.01, max=3650.0, callback=finite, help="Simulated days.")
-    ] = 365.0,
+        float | None,
+        typer.Option(min=0.01, max=3650.0, callback=finite, help="Simulated days."),
+    ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Gets the results.")] = Path("study"),
     step: Annotated[
-        float,
+        float | None,
         typer.Option(
             min=0.1, max=3600.0, metavar="SECONDS", callback=finite, help="Length of a step."
         ),
-    ] = 60.0,
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a study that was interrupted.")
+    ] = False,
     units: Units = None,
     seed: Seed = None,
 ) -> None:
-    """Let the houses live by themselves, without exchange, and write their energies."""
+    """Say what exchange brings to a village: with and without it, over a year."""
     from apis_bringup.overrides import Overrides
     from apis_bringup.session import default_config
     from apis_bringup.study import run_study
 
     overrides = Overrides(units=units, seed=seed)
-    run_study(config or default_config(), overrides, days=days, step_s=step, out=out)
+    run_study(
+        file or config or default_config(),
+        overrides,
+        days=days,
+        step_s=step,
+        out=out,
+        resume=resume,
+    )
 
 
 @app.command()

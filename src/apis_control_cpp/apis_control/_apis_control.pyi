@@ -270,6 +270,121 @@ class Plant:
     @property
     def bytes_per_unit(self) -> int: ...
 
+class HouseTables:
+    """What houses of a study are made of: house and cells as for a plant."""
+
+    def __init__(
+        self,
+        house: dict[str, float] = {},
+        cells: dict[str, Sequence[float]] = {},
+    ) -> None: ...
+
+class HouseRun:
+    """One house over a year, behind a converter whose power is constant between events.
+
+    It has a time of its own: it is brought up to date when somebody looks at it, and it says
+    beforehand when its battery will leave a range. The physics is the plant's. Sums are in Wh
+    since the start.
+
+    Args:
+        tables: What it is made of.
+        capacity_wh: What its battery holds when full, > 0. [Wh]
+        stored_wh: What it holds at the start. [Wh]
+        solar: Sun that is to be had. [W]
+        load: Load that is wanted. [W]
+        has_mains: Whether it is connected to the mains.
+        step_s: How long sun and load are taken for constant, > 0. [s]
+
+    Raises:
+        InvalidValue: A value is out of its range.
+    """
+
+    def __init__(
+        self,
+        tables: HouseTables,
+        *,
+        capacity_wh: float,
+        stored_wh: float,
+        solar: Samples,
+        load: Samples,
+        has_mains: bool = True,
+        step_s: float = 60.0,
+    ) -> None: ...
+    def set_converter(self, grid_w: float, loss_w: float, is_on: bool) -> None:
+        """Let the converter carry this power from now on.
+
+        At the bus, + = into the house, and lost in the converter. [W]
+        """
+    def advance(self, to_s: float) -> None:
+        """Let time pass until `to_s`; nothing happens if that is past. [s]"""
+    def leaves_at(
+        self,
+        low_wh: float,
+        high_wh: float,
+        until_s: float,
+        committed_wh: float = 0.0,
+        committed_wh_per_s: float = 0.0,
+        floor_wh: float = ...,
+        ceiling_wh: float = ...,
+    ) -> float:
+        """When its battery leaves a range, if nothing changes; at the latest `until_s`. [s]
+
+        Args:
+            low_wh: Of store and `committed_wh`, included. [Wh]
+            high_wh: Of both, not included. [Wh]
+            until_s: How far to look. [s]
+            committed_wh: What counts beside the store, now. [Wh]
+            committed_wh_per_s: How fast that changes. [Wh/s]
+            floor_wh: Of the store alone. [Wh]
+            ceiling_wh: Of the store alone. [Wh]
+        """
+    @property
+    def time_s(self) -> float:
+        """How far it is. [s]"""
+    @property
+    def unserved_s(self) -> float:
+        """How long some load was not supplied. [s]"""
+    @property
+    def stored_wh(self) -> float: ...
+    @property
+    def capacity_wh(self) -> float: ...
+    @property
+    def battery_v(self) -> float: ...
+    @property
+    def solar_wh(self) -> float: ...
+    @property
+    def curtailed_wh(self) -> float: ...
+    @property
+    def load_wh(self) -> float: ...
+    @property
+    def unserved_wh(self) -> float: ...
+    @property
+    def mains_wh(self) -> float: ...
+    @property
+    def ac_loss_wh(self) -> float: ...
+    @property
+    def dc_loss_wh(self) -> float: ...
+    @property
+    def battery_loss_wh(self) -> float: ...
+    @property
+    def received_wh(self) -> float:
+        """Energy over the bus terminal, into the house. [Wh]"""
+    @property
+    def sent_wh(self) -> float:
+        """Energy over the bus terminal, out of the house. [Wh]"""
+    @property
+    def converter_on_wh(self) -> float:
+        """Energy lost in the converter while it was on. [Wh]"""
+    @property
+    def converter_off_wh(self) -> float:
+        """Energy lost in the converter while it was off. [Wh]"""
+    @property
+    def charged_wh(self) -> float:
+        """Energy into the battery, at its terminals. [Wh]"""
+    @property
+    def discharged_wh(self) -> float:
+        """Energy out of the battery, at its terminals. [Wh]"""
+
 class BusNetwork:
     """Lines with resistance between nodes: the DC power flow of trees and meshes.
 

@@ -54,5 +54,6 @@ PYBIND11_MODULE(_apis_control, module) {
       .def_property_readonly("rate_per_s", &SlewLimiter::rate_per_s);
 
   add_plant(module);
+  add_house_run(module);
   add_loop(module);
 }

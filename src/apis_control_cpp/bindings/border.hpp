@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "apis_control/converter.hpp"
+#include "apis_control/plant.hpp"
 
 namespace apis_control::border {
 
@@ -110,8 +111,13 @@ void fill(Class& into, const pybind11::dict& values,
 }
 
 ConverterParameters converter_parameters(const pybind11::dict& values);
+HouseParameters house_parameters(const pybind11::dict& values);
+BatteryCells cells_of(const pybind11::dict& values);
+/// (values, step_s, origin_s), or one number; arrays of float32 are not copied.
+Profile profile(const char* name, const pybind11::object& given);
 
 void add_plant(pybind11::module_& module);
+void add_house_run(pybind11::module_& module);
 void add_loop(pybind11::module_& module);
 
 }  // namespace apis_control::border

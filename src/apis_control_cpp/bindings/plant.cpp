@@ -121,6 +121,41 @@ constexpr NamedColumn kNamed[] = {
     {"battery_loss_wh", kBatteryLossWh, false},
 };
 
+std::size_t checked_index(const Plant& plant, std::size_t index) {
+  if (index >= plant.size())
+    throw py::index_error("there are " + std::to_string(plant.size()) + " units");
+  return index;
+}
+
+/// A table over the state of charge: two points or more, the first row ascending.
+void check_table(const std::string& name, const std::vector<double>& soc_ratio,
+                 const std::vector<double>& values) {
+  bool is_right = soc_ratio.size() >= 2 && soc_ratio.size() == values.size();
+  for (std::size_t k = 0; is_right && k < values.size(); ++k) {
+    is_right = soc_ratio[k] >= 0.0 && soc_ratio[k] <= 1.0 && values[k] > 0.0 &&
+               std::isfinite(values[k]) && (k == 0 || soc_ratio[k] > soc_ratio[k - 1]);
+  }
+  if (!is_right)
+    throw InvalidValue(name +
+                       " must be numbers > 0, one for each of two or more ascending states "
+                       "of charge from 0 to 1");
+}
+
+std::vector<Line> lines_of(
+    std::size_t nodes, const std::vector<std::tuple<std::size_t, std::size_t, double>>& given) {
+  std::vector<Line> lines;
+  for (const auto& [a, b, ohm] : given) {
+    if (a >= nodes || b >= nodes || a == b) {
+      throw InvalidValue("line " + std::to_string(a) + "-" + std::to_string(b) +
+                         " must join two of the nodes 0 to " + std::to_string(nodes - 1));
+    }
+    lines.push_back({a, b, positive("resistance_ohm", ohm), false});
+  }
+  return lines;
+}
+
+}  // namespace
+
 Profile profile(const char* name, const py::object& given) {
   // (values, step_s, origin_s), or one number
   Profile made;
@@ -150,26 +185,6 @@ Profile profile(const char* name, const py::object& given) {
   return made;
 }
 
-std::size_t checked_index(const Plant& plant, std::size_t index) {
-  if (index >= plant.size())
-    throw py::index_error("there are " + std::to_string(plant.size()) + " units");
-  return index;
-}
-
-/// A table over the state of charge: two points or more, the first row ascending.
-void check_table(const std::string& name, const std::vector<double>& soc_ratio,
-                 const std::vector<double>& values) {
-  bool is_right = soc_ratio.size() >= 2 && soc_ratio.size() == values.size();
-  for (std::size_t k = 0; is_right && k < values.size(); ++k) {
-    is_right = soc_ratio[k] >= 0.0 && soc_ratio[k] <= 1.0 && values[k] > 0.0 &&
-               std::isfinite(values[k]) && (k == 0 || soc_ratio[k] > soc_ratio[k - 1]);
-  }
-  if (!is_right)
-    throw InvalidValue(name +
-                       " must be numbers > 0, one for each of two or more ascending states "
-                       "of charge from 0 to 1");
-}
-
 BatteryCells cells_of(const py::dict& values) {
   BatteryCells cells;
   const std::vector<std::pair<std::string, std::vector<double>*>> rows = {
@@ -197,20 +212,12 @@ BatteryCells cells_of(const py::dict& values) {
   return cells;
 }
 
-std::vector<Line> lines_of(
-    std::size_t nodes, const std::vector<std::tuple<std::size_t, std::size_t, double>>& given) {
-  std::vector<Line> lines;
-  for (const auto& [a, b, ohm] : given) {
-    if (a >= nodes || b >= nodes || a == b) {
-      throw InvalidValue("line " + std::to_string(a) + "-" + std::to_string(b) +
-                         " must join two of the nodes 0 to " + std::to_string(nodes - 1));
-    }
-    lines.push_back({a, b, positive("resistance_ohm", ohm), false});
-  }
-  return lines;
+HouseParameters house_parameters(const py::dict& values) {
+  HouseParameters made;
+  fill(made, values, kHouseFields);
+  within("coulombic_efficiency", made.coulombic_efficiency, 1e-3, 1.0);
+  return made;
 }
-
-}  // namespace
 
 ConverterParameters converter_parameters(const py::dict& values) {
   ConverterParameters made;
@@ -325,14 +332,12 @@ void add_plant(py::module_& module) {
   py::class_<Plant, std::shared_ptr<Plant>>(module, "Plant")
       .def(py::init([](const py::dict& bus, const py::dict& house, const py::dict& cells) {
              BusParameters bus_parameters;
-             HouseParameters house_parameters;
              fill(bus_parameters, bus, kBusFields);
-             fill(house_parameters, house, kHouseFields);
              positive("capacitance_per_unit_f", bus_parameters.capacitance_per_unit_f);
              positive("decay_time_constant_s", bus_parameters.decay_time_constant_s);
              positive("idle_step_s", bus_parameters.idle_step_s);
-             within("coulombic_efficiency", house_parameters.coulombic_efficiency, 1e-3, 1.0);
-             return std::make_shared<Plant>(bus_parameters, house_parameters, cells_of(cells));
+             return std::make_shared<Plant>(bus_parameters, house_parameters(house),
+                                            cells_of(cells));
            }),
            py::arg("bus") = py::dict(), py::arg("house") = py::dict(),
            py::arg("cells") = py::dict())

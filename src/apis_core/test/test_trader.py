@@ -240,6 +240,35 @@ def test_w36_in_vain_it_asks_less_often_and_after_a_deal_as_before(wanting):
     assert pause_s(wanting.trader) == pytest.approx(5.0, rel=0.1)
 
 
+@pytest.mark.parametrize(("in_vain", "periods"), [(True, 8.0), (False, 1.0)])
+def test_w36_looks_that_are_passed_over_count_as_made(policy, section, in_vain, periods):
+    """A process of looks that are 0.5 to 1.5 periods apart, seen at any time: mean 13/24."""
+    housekeeping_ns = Timing.of(policy).housekeeping_ns
+    waits = []
+    for seed in range(400):
+        desk = Desk(policy, section, WANTS_WH)
+        trader = Trader(
+            unit_id="E002",
+            policy=policy,
+            timing=Timing.of(policy),
+            interlock=desk.interlock,
+            random=Random(seed),
+            now_ns=NOW_NS,
+        )
+        until_ns = NOW_NS + 100_000 * S + seed * S
+        trader.pass_over(until_ns, in_vain=in_vain)
+        waits.append((trader.wake_ns - until_ns) / housekeeping_ns)
+    assert min(waits) >= 0.0
+    assert max(waits) <= 1.5 * periods
+    assert sum(waits) / len(waits) == pytest.approx(13.0 / 24.0 * periods, rel=0.08)
+
+
+def test_w36_a_look_that_is_to_come_is_not_passed_over(wanting):
+    wake_ns = wanting.trader.wake_ns
+    wanting.trader.pass_over(wake_ns, in_vain=True)
+    assert wanting.trader.wake_ns == wake_ns
+
+
 @pytest.mark.parametrize("asker", ["E002", "E009"])
 def test_5_2_our_own_request_and_that_of_a_stranger_are_not_answered(giving, asker):
     assert giving.trader.hear_request(request(unit_id=asker), giving.conditions, NOW_NS) == []

@@ -178,14 +178,12 @@ def _profiles(grid: GridDescription, year: Year) -> dict[str, tuple[Series, Seri
     profiles: dict[str, tuple[Series, Series]] = {}
     for index, entry in enumerate(grid.units):
         house = drawn(entry, index, modelled.seed, is_north=year.place.latitude_deg >= 0.0)
-        file, days = entry.house.solar_csv, load_days.get(entry.id)
+        file, days = house.solar_csv, load_days.get(entry.id)
+        solar_w = hourly_year(year, solar_days[file]) if file else modelled.solar(house, entry.id)
+        load_w = modelled.load(house, entry.id) if days is None else hourly_year(year, days)
         profiles[entry.id] = (
-            year.series(
-                hourly_year(year, solar_days[file]) if file else modelled.solar(house, entry.id)
-            ),
-            year.series(
-                modelled.load(house, entry.id) if days is None else hourly_year(year, days)
-            ),
+            year.series(_scaled(solar_w, house.solar_scale)),
+            year.series(_scaled(load_w, house.load_scale)),
         )
     return profiles
 
@@ -236,6 +234,10 @@ class Modelled:
         return Neighbourhood(self.year, self.seed)
 
 
+def _scaled(values: FloatArray | Samples, scale: float) -> FloatArray | Samples:
+    return values if scale == 1.0 else values * scale  # as it is, it may stay on disk
+
+
 def _known(value: float | None) -> float:
     if value is None:
         raise ProtocolMisuse("a house must be drawn before it is modelled")
@@ -256,9 +258,10 @@ def _load_files(grid: GridDescription) -> Mapping[str, FloatArray]:
     problems = []
     for unit in grid.units:
         if unit.house.load_csv:
-            customer = customer_of(unit.id)
+            named = unit.house.load_column
+            customer = customer_of(unit.id) if named is None else named
             if customer is None:
-                right = "its id must end in the customer's number to find it in a load file"
+                right = "load_column must name the customer, or the id must end in its number"
                 problems.append(Problem(unit.house.load_csv, "", f"for unit {unit.id}", right))
             else:
                 customers[unit.house.load_csv][unit.id] = customer

@@ -39,7 +39,7 @@ _COMPILED = (
     "apis_emulator/orders.py",
     "apis_simulator/*.py",
 )
-_LEFT_OUT = {"compiled", "run", "study", "__init__", "__main__"}
+_LEFT_OUT = {"compiled", "run", "__init__", "__main__"}
 _PACKAGES = (apis_core, apis_emulator, apis_simulator)
 _SETTINGS = "[mypy]\nignore_missing_imports = True\nfollow_imports = silent\n"
 

@@ -27,6 +27,7 @@ from pydantic import (
 from apis_core.config.error_messages import problems_from_pydantic
 from apis_core.config.validation import Flag, Number, UnitIdText, Whole
 from apis_core.model.errors import ConfigError, Problem
+from apis_site.study_settings import StudySettings
 
 __all__ = [
     "MAX_UNITS",
@@ -123,10 +124,15 @@ class House(_Part):
     pv_azimuth_deg: Annotated[Number, Field(ge=0.0, le=360.0)] | None = None  # 180 = south
     load_wh_per_year: NonNegative | None = None
     solar_csv: FileName | None = None  # a file of the original's format instead of pvlib
+    solar_scale: NonNegative = 1.0  # times what the file or the model says
     load_csv: FileName | None = None  # a file of the original's format instead of demandlib
+    # the customer in load_csv; None = the number at the end of the unit's id
+    load_column: Annotated[Whole, Field(ge=0)] | None = None
+    load_scale: NonNegative = 1.0  # times what the file or the model says
     initial_soc_ratio: Ratio | None = None
     battery_capacity_wh: Positive | None = None  # None = hwConfig's value
     mains: Flag = True  # False = no connection to the mains: an empty battery means no supply
+    mains_point_per_wh: NonNegative | None = None  # what the mains costs; None = the study's price
 
 
 class Device(_Part):
@@ -434,6 +440,7 @@ class GridDescription(_Part):
     composition: Composition = "auto"  # unit nodes: a process each, one for all, or by number
     emulator: Emulation = Emulation()
     web: Web = Web()
+    study: StudySettings = StudySettings()  # read by `apisctl study` alone
 
 
 def _listed(value: object) -> object:

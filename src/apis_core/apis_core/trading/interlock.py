@@ -54,6 +54,11 @@ class Interlock:
         return min([slot.until_ns for slot in self._slots.values()])
 
     @property
+    def slots_left(self) -> int:
+        """How many slots are neither taken nor reserved."""
+        return self.capacity - len(self._slots)
+
+    @property
     def is_used(self) -> bool:
         """Whether a deal holds a slot, or one is reserved."""
         return bool(self._slots)

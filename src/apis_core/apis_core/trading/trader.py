@@ -51,6 +51,7 @@ from apis_core.trading.negotiation import (
 __all__ = ["Trader", "TradingConditions"]
 
 _MAX_BACK_OFF = 8.0  # times the housekeeping period
+_TELLING_LOOKS = 6  # looks further back have no bearing on when the next one comes
 _LOST = SubmitReply(
     error=SubmitError.NOT_GRID_MASTER, message="its grid master was lost; ask again"
 )
@@ -142,6 +143,26 @@ class Trader:
             self._due_ns = self._next_ns(now_ns)
             effects += self._ask(conditions, now_ns)
         return effects
+
+    def pass_over(self, until_ns: int, *, in_vain: bool) -> None:
+        """Take the looks before `until_ns` for made, of which none came to a deal.
+
+        A simulation that knows so need not make them one by one. The next look comes as if they
+        had been.
+
+        Args:
+            until_ns: Present time.
+            in_vain: Whether it asked each time, and nobody could answer; else it asked for
+                nothing.
+        """
+        while self._due_ns < until_ns:
+            if in_vain:
+                self._back_off = min(2.0 * self._back_off, _MAX_BACK_OFF)
+                self._asked_ns = self._due_ns
+            if not in_vain or self._back_off == _MAX_BACK_OFF:
+                far_ns = round(_TELLING_LOOKS * self._back_off * self._timing.housekeeping_ns)
+                self._due_ns = max(self._due_ns, until_ns - far_ns)
+            self._due_ns = self._next_ns(self._due_ns)
 
     def follow(self, grid_master_id: UnitId, term: int, now_ns: int) -> list[Effect]:
         """Somebody else leads, or nobody does any more.

@@ -1,0 +1,170 @@
+"""One unit of a study: its house, its trader and its slots."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING
+
+from apis_core.config.hardware import Hardware
+from apis_core.config.policy import Policy
+from apis_core.config.scenario import Scenario, Section, section_at
+from apis_core.config.timing import Timing
+from apis_core.model.types import Direction, UnitId
+from apis_core.trading.interlock import Interlock
+from apis_core.trading.trader import Trader, TradingConditions
+from apis_study.attitude import Attitude, AttitudeTable
+
+if TYPE_CHECKING:
+    import apis_control
+    from apis_study.deal_flow import DealFlow
+
+__all__ = ["FIRST_HORIZON_S", "GRID_MASTER_ID", "TradingUnit"]
+
+NOTHING: frozenset[Direction] = frozenset()
+FIRST_HORIZON_S = 900.0  # so far is looked ahead after a change of power
+GRID_MASTER_ID = "grid_master"  # whoever leads: that changes nothing
+
+
+class TradingUnit:
+    """A unit: the core's trader and slots over a house that runs ahead to its next event.
+
+    Args:
+        index: Its place in the village.
+        unit_id: Its id.
+        run: Its house.
+        hardware: What its converter can bear.
+        scenario: When it asks and accepts.
+        policy: Of the cluster.
+        timing: Of all units.
+        random: Of its own, so that other houses change nothing in what it draws.
+
+    Attributes:
+        section: The section of the scenario that holds.
+        attitude: What it would do at its present energy.
+        wish: What it asks for now; None = nothing, or it has no slot for it.
+        offers: In which directions it would accept now.
+        flows: Its deals, from the locks to their release.
+        current_a: What its deals bring it. [A, + = from the bus]
+        deals: How many deals it has completed.
+    """
+
+    def __init__(
+        self,
+        index: int,
+        unit_id: UnitId,
+        run: apis_control.HouseRun,
+        hardware: Hardware,
+        scenario: Scenario,
+        policy: Policy,
+        timing: Timing,
+        random: Random,
+    ) -> None:
+        self.index = index
+        self.id = unit_id
+        self.run = run
+        self.hardware = hardware
+        slots = int(hardware.grid_current_capacity_a / policy.deal_current_a + 1e-9)
+        self.interlock = Interlock(slots)
+        self.trader = Trader(
+            unit_id=unit_id,
+            policy=policy,
+            timing=timing,
+            interlock=self.interlock,
+            random=random,
+            now_ns=0,
+        )
+        self.least_wh = policy.discharge_soc_min_ratio * run.capacity_wh  # of a deal to give
+        self.most_wh = policy.charge_soc_max_ratio * run.capacity_wh
+        self.horizon_s = FIRST_HORIZON_S
+        self.section: Section | None = None
+        self.section_ends_s = 0.0
+        self.attitude: Attitude | None = None
+        self.wish: Direction | None = None
+        self.offers: frozenset[Direction] = frozenset()
+        self.flows: list[DealFlow] = []
+        self.current_a = 0.0
+        self.is_reference = False
+        self.deals = 0
+        self.sold_points = self.bought_points = 0.0
+        self.is_armed = False  # its next look at the scenario is on the heap
+        self.look_version = 0  # of what is on the heap for it
+        self.ask_version = 0
+        self._band = ""
+        self._scenario = scenario
+        self._policy = policy
+        self._tables: dict[int, AttitudeTable] = {}
+
+    # --- the battery -----------------------------------------------------------------------------
+
+    def enter_section(self, now_s: float, second_of_day: float) -> None:
+        """Another part of the day has begun."""
+        sections = self._scenario.sections
+        self.section = section_at(self._scenario, second_of_day)
+        changes = [edge for s in sections for edge in (s.from_s, s.to_s, 86_400)]
+        self.section_ends_s = now_s + min(e for e in changes if e > second_of_day) - second_of_day
+        self._band = ""
+
+    def expected_wh(self, now_ns: int) -> float:
+        """Energy in the battery once everything agreed has moved. [Wh]"""
+        for flow in self.flows:
+            slot = self.interlock.held(flow.deal.deal_id)
+            if slot is not None:
+                slot.energy_wh = flow.left_wh(now_ns)
+        return self.run.stored_wh + self.interlock.committed_wh
+
+    def conditions(self, now_ns: int, peer_ids: tuple[UnitId, ...] = ()) -> TradingConditions:
+        """The facts by which the trader decides."""
+        return TradingConditions(
+            why_not="",
+            section=self.section,
+            expected_wh=self.expected_wh(now_ns),
+            efficient_grid_voltage_v=None,
+            grid_master_id=GRID_MASTER_ID,
+            live_peer_ids=peer_ids,
+        )
+
+    def take_attitude(self, expected_wh: float) -> bool:
+        """Know what it would do at this energy.
+
+        Returns:
+            Whether its charge has come into another band.
+        """
+        section = self.section
+        if section is None:
+            self.attitude = None
+            return False
+        table = self._tables.get(section.from_s)
+        if table is None:
+            table = self._tables[section.from_s] = AttitudeTable(section, self._policy, self.id)
+        self.attitude = table.at(expected_wh)
+        band = table.at(self.run.stored_wh).band
+        is_news = "" != self._band != band
+        self._band = band
+        return is_news
+
+    @property
+    def has_slot(self) -> bool:
+        """Whether it could have one more deal."""
+        return self.interlock.slots_left > 0
+
+    # --- the trader ------------------------------------------------------------------------------
+
+    def present_wish(self) -> Direction | None:
+        """What it would ask for now."""
+        wish = self.attitude.wish if self.attitude is not None else None
+        if wish is None or not self.has_slot or self.interlock.why_not(wish):
+            return None
+        return wish
+
+    def present_offers(self) -> frozenset[Direction]:
+        """What it would accept now."""
+        accepts = self.attitude.accepts if self.attitude is not None else NOTHING
+        if not accepts or not self.has_slot:
+            return NOTHING
+        if not self.interlock.is_used:
+            return accepts
+        return frozenset(d for d in accepts if not self.interlock.why_not(d))
+
+    def pass_over(self, now_ns: int) -> None:
+        """Take the looks of its trader until now for made: nothing came of them."""
+        self.trader.pass_over(now_ns, in_vain=self.wish is not None)
