@@ -15,13 +15,18 @@ from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 from random import Random
+from unittest.mock import patch
 
 from apis_core.cluster.election import Election, Role
 from apis_core.config.policy import parse_policy
 from apis_core.config.timing import Timing
 from apis_core.converter.energy_limit import Sample
 from apis_core.events import Broadcast, Call, Effect
-from apis_core.grid_master.deal import DealMachine, Phase
+from apis_core.grid_master.deal import machine as deal_machine
+from apis_core.grid_master.deal.bus_view import BusView
+from apis_core.grid_master.deal.machine import DealMachine
+from apis_core.grid_master.deal.progress import DealProgress
+from apis_core.grid_master.deal.transitions import Phase
 from apis_core.grid_master.pending_orders import PendingOrders
 from apis_core.grid_master.voltage_reference import Stage, VoltageReference
 from apis_core.model.messages import (
@@ -54,7 +59,7 @@ edit. A label says what brings the change about.
 DEAL_TEXT = """\
 ## A deal, as the grid master runs it
 
-`Phase` in [`deal.py`](../src/apis_core/apis_core/grid_master/deal.py).
+`Phase` in [`transitions.py`](../src/apis_core/apis_core/grid_master/deal/transitions.py).
 *Answer* is what a unit said to an
 order, *time* is that something did not come in time (an answer, or the end of the phase), *abort*
 the grid master's wish to end it, *bus* what the grid master did with the bus for it, *reference*
@@ -109,7 +114,7 @@ class Observer:
 def explore_deals() -> Edges:
     """Many deals, each with units that behave as they like."""
     observer = Observer()
-    machine_class = observer.watch(DealMachine, "phase")
+    watched = observer.watch(DealProgress, "phase")
     policy = parse_policy(POLICY.read_text(), POLICY.name)
     timing = Timing.of(policy).deal
     for seed in range(DEAL_RUNS):
@@ -131,8 +136,9 @@ def explore_deals() -> Edges:
         is_adopted = random.random() < 0.1
         if is_adopted:
             deal = replace(deal, voltage_reference_id=holder)
-        machine = machine_class(deal, policy, timing, now_ns)
-        machine.is_alone = random.random() < 0.5
+        with patch.object(deal_machine, "DealProgress", watched):
+            machine = DealMachine(deal, policy, timing, now_ns)
+        machine.see(BusView(is_alone=random.random() < 0.5))
         units = {unit_id: _Unit(random, health) for unit_id in deal.unit_ids}
         if is_adopted:
             observer.cause = "adopt"

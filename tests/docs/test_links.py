@@ -56,7 +56,7 @@ def test_the_map_of_a_package_names_every_module(package):
         and path.name not in ("__init__.py", "__pycache__")
     }
     below = {path.name for name in top for path in (modules / name).glob("*") if path.is_dir()}
-    inner = {path.name for name in top for path in (modules / name).glob("*.py")}
+    inner = {path.name for name in top for path in (modules / name).rglob("*.py")}
     assert top <= named, "the map lacks these"
     assert named <= top | below | inner, "the map names what is not there"
 

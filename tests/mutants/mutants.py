@@ -13,7 +13,8 @@ from typing import Any
 
 from apis_core.cluster import election
 from apis_core.converter import energy_ledger, manager
-from apis_core.grid_master import deal, grid_master
+from apis_core.grid_master import grid_master
+from apis_core.grid_master.deal import metering, shutdown
 from apis_core.model.types import ConverterMode
 from apis_core.model.units import NEVER_NS
 from apis_core.trading import shared_battery
@@ -70,8 +71,8 @@ def _original(owner: Any, name: str) -> Callable[..., Any]:
 
 
 _reference_order = _original(manager.ConverterManager, "_reference_order")
-_abort = _original(deal.DealMachine, "abort")
-_take_counts = _original(deal.DealMachine, "_take_counts")
+_abort = _original(shutdown.Shutdown, "abort")
+_take_counts = _original(metering.Metering, "take_counts")
 _persisted_state_add = _original(persisted_state.PersistedState, "add")
 _change_mode = orders._change_mode
 _share_out = energy_ledger._share_out
@@ -85,11 +86,12 @@ def _without_a_word(self: Any, reason: str, now_ns: int, *, scram: bool = False)
     return _abort(self, "", now_ns, scram=scram)
 
 
-def _counts_go_back(self: Any, unit_id: str, sample: Any) -> None:
-    _take_counts(self, unit_id, sample)
-    moved_wh = sample.metered_wh(self.deal.meter)
-    if unit_id == self.meter_id and moved_wh is not None:
-        self.deal = replace(self.deal, moved_wh=moved_wh * 0.999)
+def _counts_go_back(self: Any, side: Any, sample: Any) -> None:
+    _take_counts(self, side, sample)
+    progress = self._progress
+    moved_wh = sample.metered_wh(progress.deal.meter)
+    if side is progress.meter and moved_wh is not None:
+        progress.deal = replace(progress.deal, moved_wh=moved_wh * 0.999)
 
 
 def _forget_votes(self: Any, entry: Any) -> None:
@@ -175,13 +177,13 @@ MUTANTS = (
     ),
     _mutant(
         "a deal is aborted without a reason",
-        (deal.DealMachine, "abort", _without_a_word),
+        (shutdown.Shutdown, "abort", _without_a_word),
         seed=0,
         profile="mixed",
     ),
     _mutant(
         "the counted energy may decrease",
-        (deal.DealMachine, "_take_counts", _counts_go_back),
+        (metering.Metering, "take_counts", _counts_go_back),
         seed=1,
         profile="calm",
     ),
@@ -196,7 +198,7 @@ MUTANTS = (
     ),
     _mutant(
         "a slot is given back only once",
-        (deal.DealMachine, "_release_rest", lambda *_: []),
+        (shutdown.Shutdown, "release_rest", lambda *_: []),
         seed=0,
         profile="calm",
     ),

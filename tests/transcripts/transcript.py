@@ -9,7 +9,7 @@ from pathlib import Path
 from simulated_cluster import SimulatedCluster
 
 from apis_core.events import Received
-from apis_core.grid_master.deal import Phase
+from apis_core.grid_master.deal.transitions import Phase
 from apis_core.model.messages import Deal, OperationModeOrder
 from apis_core.model.types import ConverterMode, OperationMode, StopCause
 from apis_core.model.units import s_from_ns

@@ -7,7 +7,8 @@ from dataclasses import replace
 from apis_core.config.timing import DealTiming
 from apis_core.converter.energy_limit import Sample
 from apis_core.events import Call
-from apis_core.grid_master.deal import DealMachine, Phase
+from apis_core.grid_master.deal.machine import DealMachine
+from apis_core.grid_master.deal.transitions import Phase
 from apis_core.model.messages import ControlReply, ConverterReading, Deal
 from apis_core.model.types import ControlOperation, ConverterMode, StopCause
 from apis_core.model.units import SECOND_NS
@@ -94,7 +95,7 @@ class Run:
         """Let time pass until the machine wants to be called."""
         self.now_ns = max(self.now_ns, self.machine.wake_ns)
         self.take(self.machine.tick(self.now_ns))
-        calls = self.machine._orders._pending
+        calls = self.machine._progress.orders._pending
         self.open = [call for call in self.open if call.origin in calls]  # given up
 
     def to(self, phase: Phase) -> Run:
@@ -115,7 +116,7 @@ class Run:
         }
         for name, step in steps.items():
             step()
-            if name is Phase.COMPENSATING and self.machine._adjusted_id == "":
+            if name is Phase.COMPENSATING and self.machine._compensation.adjusted_side is None:
                 continue
             assert self.machine.phase is name
             if name is phase:
@@ -131,8 +132,12 @@ class Run:
         self.modes[self.reference] = ConverterMode.VOLTAGE_REFERENCE
         self.machine.await_bus(self.reference, phase, self.now_ns)
 
+    def see(self, **changes) -> None:
+        """What the deal knows of the bus changes."""
+        self.machine.see(replace(self.machine.bus, **changes))
+
     def begin(self) -> None:
-        self.machine.is_alone = True
+        self.see(is_alone=True)
         self.take(self.machine.start(self.reference, self.now_ns))
 
     def start(self) -> None:
@@ -155,7 +160,7 @@ class Run:
     def forget(self) -> None:
         """Polls that are under way are of no interest."""
         self.open.clear()
-        self.machine._orders._pending.clear()
+        self.machine._progress.orders._pending.clear()
 
     def abort(self, reason: str) -> None:
         self.take(self.machine.abort(reason, self.now_ns))

@@ -12,7 +12,7 @@ from simulated_cluster import SimulatedCluster
 from apis_core.config.policy import replace_members
 from apis_core.config.timing import Timing
 from apis_core.events import Broadcast, Call, Log, Received
-from apis_core.grid_master.deal import Phase
+from apis_core.grid_master.deal.transitions import Phase
 from apis_core.grid_master.grid_master import GridMaster
 from apis_core.grid_master.voltage_reference import Stage
 from apis_core.model.messages import ControlReply, ConverterReading, Deal, UnitStatus

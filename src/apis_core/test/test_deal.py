@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from deal_run import GIVER, TAKER, TIMING, WAIT, Op, Run, S
 
-from apis_core.grid_master.deal import Phase
+from apis_core.grid_master.deal.transitions import Phase
 from apis_core.model.messages import ControlReply
 from apis_core.model.types import (
     ControlError,
@@ -32,6 +32,7 @@ def test_7_the_whole_way_of_a_deal(run):
     assert run.orders == [(TAKER, Op.ACQUIRE)]  # one after the other, in the order of their ids
     run.answer()
     assert run.machine.phase is Phase.QUEUED
+    run.bus(Phase.ACTIVATING)
     run.bus(Phase.RAMPING_UP)
     assert run.machine.record().state is DealState.RAMPING_UP
     run.begin()
@@ -66,7 +67,7 @@ def test_7_3_the_units_start_in_the_order_that_relieves_the_reference(
     run.to(Phase.QUEUED)
     run.reference = reference
     run.modes[reference] = ConverterMode.VOLTAGE_REFERENCE
-    run.machine.stops_first = stops_first
+    run.see(stops_first=stops_first)
     run.begin()
     seen = []
     while run.machine.phase is Phase.STARTING:
@@ -78,7 +79,7 @@ def test_7_3_the_units_start_in_the_order_that_relieves_the_reference(
     assert [order for order in seen if order[1] is not Op.HOLD] == started
     run.machine.abort("enough", run.now_ns)
     running = [unit for unit, _ in reversed(started) if unit != reference]
-    assert run.machine._to_stop == running
+    assert list(run.machine.current_ids) == running
 
 
 def test_7_3_the_second_unit_waits_until_the_first_ones_current_flows(run):
@@ -118,7 +119,7 @@ def test_7_5_a_current_that_passes_by_where_it_should_be_is_no_proof(run):
     assert run.orders == [(GIVER, Op.CURRENT)]
 
 
-def test_7_5_out_of_trials_the_deal_is_aborted(run):
+def test_7_5_out_of_trials_the_deal_is_aborted(run, policy):
     run.to(Phase.COMPENSATING)
     trials = 0
     while run.machine.phase is Phase.COMPENSATING:
@@ -126,7 +127,7 @@ def test_7_5_out_of_trials_the_deal_is_aborted(run):
         if run.open:
             trials += 1
             run.answer()
-    assert trials - 1 == run.machine._policy.compensation_trials  # the last is the first WAIT
+    assert trials - 1 == policy.compensation_trials  # the last is the first WAIT
     assert "corrections of E001" in run.machine.deal.reason
 
 
@@ -144,14 +145,19 @@ def test_7_5_a_current_that_counts_is_not_corrected(policy):
     assert run.machine.phase is Phase.RUNNING
 
 
+def bring_up(run) -> None:
+    for phase in (Phase.ACTIVATING, Phase.RAMPING_UP, Phase.AUTHORISING):
+        run.bus(phase)
+
+
 def test_7_8_a_reset_goes_back_into_the_queue_until_the_limit(policy):
     run = Run(replace(policy, deal_reset_limit=2)).to(Phase.QUEUED)
     for _ in range(2):
-        run.bus(Phase.AUTHORISING)
+        bring_up(run)
         run.take(run.machine.reset("not alone", run.now_ns))
         assert run.machine.phase is Phase.QUEUED
         assert run.machine.deal.voltage_reference_id == ""
-    run.bus(Phase.AUTHORISING)
+    bring_up(run)
     run.take(run.machine.reset("not alone", run.now_ns))
     assert run.end().reason == "not alone"
 
@@ -171,7 +177,7 @@ def test_w4_an_abort_in_any_phase_ends_with_both_slots_released(run, phase):
     run.abort("a second reason")  # does not count
     deal = run.end()
     assert (deal.state, deal.reason) == (DealState.ABORTED, "no longer wanted")
-    assert run.machine._released == {GIVER, TAKER}
+    assert all(side.is_released for side in run.machine._progress.sides)
     assert set(run.modes.values()) == {WAIT} or phase is Phase.QUEUED
 
 
@@ -228,7 +234,7 @@ def test_7_8_a_unit_that_refuses_ends_the_deal(run, operation, reason):
 )
 def test_w16_no_phase_lasts_for_ever(run, phase, reason):
     run.to(phase)
-    run.machine.is_alone = True
+    run.see(is_alone=True)
     began_ns = run.now_ns
     while run.machine.phase is phase:
         if run.open:
@@ -244,8 +250,8 @@ def test_w16_no_phase_lasts_for_ever(run, phase, reason):
 @pytest.mark.parametrize("disturbed_by", ["another deal", "a hand-over"])
 def test_w16_a_meter_that_others_disturb_does_not_end_a_deal_at_once(run, disturbed_by):
     run.to(Phase.RUNNING)
-    run.machine.is_alone = disturbed_by != "another deal"
-    run.machine.is_handed_over = disturbed_by == "a hand-over"
+    run.see(is_alone=disturbed_by != "another deal")
+    run.see(is_handed_over=disturbed_by == "a hand-over")
     began_ns = run.now_ns
     while run.now_ns - began_ns < 4 * TIMING.hold_ns:
         run.answer() if run.open else run.wait()
@@ -254,7 +260,7 @@ def test_w16_a_meter_that_others_disturb_does_not_end_a_deal_at_once(run, distur
 
 def test_w16_a_deal_that_flows_slowly_ends_when_it_takes_too_long(run):
     run.to(Phase.RUNNING)
-    run.machine.is_alone = True
+    run.see(is_alone=True)
     began_ns = run.now_ns
     while run.machine.phase is Phase.RUNNING:
         moved_wh = 0.03 * (run.now_ns - began_ns) / S
@@ -397,7 +403,7 @@ def test_7_4_a_limit_that_was_short_is_followed_by_a_second_run_once_both_meters
 
 def test_7_4_beside_other_deals_the_reference_books_nothing_more_while_a_second_run_waits(run):
     run.to(Phase.RUNNING)
-    run.machine.is_alone = False
+    run.see(is_alone=False)
     run.wait()
     run.answer(unit_id=TAKER, battery_moved_wh=48.5, grid_moved_wh=49.5, current_a=2.0)
     run.answer(unit_id=GIVER, grid_moved_wh=49.0, share_a=0.0, cause=StopCause.ENERGY_REACHED)
@@ -419,8 +425,7 @@ def test_7_4_more_than_agreed_wants_a_word(run):
 
 def test_7_4_less_than_agreed_is_not_completed(run):
     run.to(Phase.RUNNING)
-    run.machine._outcome = DealState.COMPLETED
-    run.take(run.machine._stop_currents(run.now_ns))
+    run.take(run.machine._shutdown.stop_currents(run.now_ns))
     deal = run.end()
     assert (deal.state, deal.reason) == (DealState.ABORTED, "less than agreed was counted")
 
@@ -519,7 +524,7 @@ def test_7_7_a_release_that_fails_is_tried_three_times(run):
         while run.open:
             run.answer(Op.RELEASE, error=ControlError.CONVERTER)
     assert tries == 1  # each answer asked again, at once
-    assert run.machine._release_tries == 3
+    assert run.machine._shutdown._release_tries == 3
 
 
 def test_a_late_answer_changes_nothing(run):
@@ -538,7 +543,7 @@ def test_a_late_answer_changes_nothing(run):
 def test_news_of_a_unit_makes_a_deal_on_the_bus_look_at_once(run, phase, looks):
     run.to(phase)
     run.open.clear()
-    run.machine._orders._pending.clear()
+    run.machine._progress.orders._pending.clear()
     assert bool(run.machine.look_now(run.now_ns)) is looks
 
 
@@ -550,14 +555,15 @@ def test_9_5_a_unit_is_not_asked_again_before_it_has_answered(run):
 
 
 def test_9_5_a_unit_whose_answer_is_lost_is_asked_again_before_its_time_is_up(run):
-    run.machine._timing = run.machine._orders._timing = replace(TIMING, answer_ns=20 * S)
+    progress = run.machine._progress
+    progress.timing = progress.orders._timing = replace(TIMING, answer_ns=20 * S)
     run.to(Phase.RUNNING)
     run.wait()
     lost = list(run.open)
     run.open.clear()
     while not run.open:
         run.wait()
-    assert run.now_ns - run.machine._orders.find(lost[0].origin).asked_ns <= 10 * S
+    assert run.now_ns - progress.orders.find(lost[0].origin).asked_ns <= 10 * S
     assert run.orders == [(GIVER, Op.HOLD), (TAKER, Op.HOLD)]
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from grid_master_bench import NOW_NS, RUN, GridMasterBench, Op, S, deal, fault, status
 
-from apis_core.grid_master.deal import Phase
+from apis_core.grid_master.deal.transitions import Phase
 from apis_core.model.messages import IS_STOPPING, ControlReply, ConverterReading
 from apis_core.model.types import (
     ControlError,
@@ -146,9 +146,9 @@ def test_10_2_a_deal_that_the_bus_cannot_carry_beside_the_others_waits(policy):
     bench.locked(deal())
     bench.locked(deal("e", "E004", "E003"))
     machines = bench.master._machines
-    machines["d"].phase = Phase.RUNNING
+    machines["d"]._progress.phase = Phase.RUNNING
     assert bench.master._first_that_fits() is None
-    machines["d"].phase = Phase.LEAVING
+    machines["d"]._progress.phase = Phase.LEAVING
     assert bench.master._first_that_fits() is machines["e"]
 
 
@@ -246,7 +246,7 @@ def test_9_6_a_unit_that_turned_off_is_looked_at_at_once(bench):
     bench.locked(deal())
     machine = bench.master._machines["d"]
     machine.start("E002", bench.now_ns)
-    machine._orders._pending.clear()
+    machine._progress.orders._pending.clear()
     bench.calls.clear()
     discharge = ConverterMode.DISCHARGE
     bench.take(bench.master.hear_status(status("E001", discharge), bench.now_ns))

@@ -33,7 +33,15 @@ _COMPILED = (
     "apis_core/config/policy_text.py",
     *(
         f"apis_core/{folder}/*.py"
-        for folder in ("model", "cluster", "trading", "converter", "grid_master", "unit")
+        for folder in (
+            "model",
+            "cluster",
+            "trading",
+            "converter",
+            "grid_master",
+            "grid_master/deal",
+            "unit",
+        )
     ),
     "apis_emulator/driver.py",
     "apis_emulator/orders.py",

@@ -19,7 +19,9 @@ from apis_core.config.policy import Policy
 from apis_core.config.timing import Timing
 from apis_core.events import Effect, Log, PublishFault
 from apis_core.grid_master.bus_monitor import BusWatch
-from apis_core.grid_master.deal import DealMachine, Phase
+from apis_core.grid_master.deal.bus_view import BusView
+from apis_core.grid_master.deal.machine import DealMachine
+from apis_core.grid_master.deal.transitions import Phase
 from apis_core.grid_master.deal_registry import DEALING_MODES, DealRegistry, why_not_take
 from apis_core.grid_master.pending_orders import PendingOrders
 from apis_core.grid_master.recovery import DealRecovery
@@ -331,8 +333,10 @@ class GridMaster:
         effects += self._next_turn(now_ns)
         if self._look_ns == NEVER_NS and self._on_bus():
             self._look_ns = now_ns + self._policy.data_collection_period_ns
+        is_handed_over = self._reference.stage is Stage.HANDING_OVER
         for machine in list(self._machines.values()):
-            machine.is_handed_over = self._reference.stage is Stage.HANDING_OVER
+            if machine.bus.is_handed_over is not is_handed_over:
+                machine.see(replace(machine.bus, is_handed_over=is_handed_over))
             if machine.has_news:
                 effects += self._after(machine, [])
         return effects
@@ -456,10 +460,14 @@ class GridMaster:
         # with what is about to flow: its current may be there before its answer is
         flowing = (Phase.STARTING, Phase.COMPENSATING, Phase.RUNNING)
         net_a = self._brought_a(unit_id, flowing)
-        for machine in self._machines.values():
-            machine.is_alone = on_bus == [machine]
+        shared = BusView(
+            is_handed_over=reference.stage is Stage.HANDING_OVER,
             # whose current goes first relieves the reference, and does not burden it
-            machine.stops_first = Direction.DISCHARGE if net_a >= 0.0 else Direction.CHARGE
+            stops_first=Direction.DISCHARGE if net_a >= 0.0 else Direction.CHARGE,
+        )
+        alone = replace(shared, is_alone=True)
+        for machine in self._machines.values():
+            machine.see(alone if on_bus == [machine] else shared)
         users = self._users_of(unit_id)
         if users and reference.stage is Stage.UP:
             ids = [machine.deal.deal_id for machine in users]
@@ -622,9 +630,9 @@ class GridMaster:
         effects = [*effects, *self._registry.answer_now(deal_id, machine.refusal)]
         if self._registry.has_published(deal_id) or machine.refusal is None:
             effects = [*effects, *self._registry.publish(record)]
-        if machine.silent_id != NOBODY:
-            effects = [*effects, *self._book_silence(machine.silent_id, deal_id)]
-            machine.silent_id = NOBODY
+        silent_id = machine.take_silent_id()
+        if silent_id != NOBODY:
+            effects = [*effects, *self._book_silence(silent_id, deal_id)]
         if machine.phase is Phase.OVER:
             self._machines.pop(deal_id, None)
         return effects

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from apis_core.grid_master.deal import Phase
+from apis_core.grid_master.deal.transitions import Phase
 from apis_core.grid_master.voltage_reference import Stage
 from apis_core.model.messages import ConverterReading, Deal
 from apis_core.model.types import UnitId
