@@ -13,7 +13,7 @@ from typing import Any
 
 from apis_core.cluster import election
 from apis_core.converter import energy_ledger, manager
-from apis_core.grid_master import grid_master
+from apis_core.grid_master import bus_scheduler, grid_master
 from apis_core.grid_master.deal import metering, shutdown
 from apis_core.model.types import ConverterMode
 from apis_core.model.units import NEVER_NS
@@ -169,6 +169,7 @@ MUTANTS = (
     ),
     _mutant(
         "the limit of the bus is ignored",
+        (bus_scheduler, "why_not_activate", lambda *_: ""),
         (grid_master, "why_not_activate", lambda *_: ""),
         seed=1,
         profile="crash",

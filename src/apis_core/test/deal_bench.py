@@ -119,7 +119,9 @@ class DealBench(SimulatedCluster):
         """
         grid_master = self.agents[self.master_id]._grid_master
         assert grid_master is not None
-        grid_master._policy = replace(self.policy, large_capacity_unit_ids=large_capacity_unit_ids)
+        grid_master._scheduler._policy = replace(
+            self.policy, large_capacity_unit_ids=large_capacity_unit_ids
+        )
 
     def state(self, deal_id: str) -> DealState:
         """Of a deal, as last published."""

@@ -145,11 +145,11 @@ def test_10_2_a_deal_that_the_bus_cannot_carry_beside_the_others_waits(policy):
     assert bench.submit(deal("big", current_a=3.5)).error is SubmitError.CURRENT_LIMIT
     bench.locked(deal())
     bench.locked(deal("e", "E004", "E003"))
-    machines = bench.master._machines
+    machines = bench.master._deals.machines
     machines["d"]._progress.phase = Phase.RUNNING
-    assert bench.master._first_that_fits() is None
+    assert bench.master._scheduler._first_that_fits() is None
     machines["d"]._progress.phase = Phase.LEAVING
-    assert bench.master._first_that_fits() is machines["e"]
+    assert bench.master._scheduler._first_that_fits() is machines["e"]
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def test_11_4_a_bus_that_does_not_start_is_a_fault_of_all(bench, reason):
 
 def test_9_6_a_unit_that_turned_off_is_looked_at_at_once(bench):
     bench.locked(deal())
-    machine = bench.master._machines["d"]
+    machine = bench.master._deals.machines["d"]
     machine.start("E002", bench.now_ns)
     machine._progress.orders._pending.clear()
     bench.calls.clear()

@@ -334,11 +334,11 @@ def test_7_2_a_large_unit_waits_while_the_reference_is_between_two_runs_of_its_d
     deal_id = near_limit_beside(bench)
     master = bench.agents[bench.master_id]._grid_master
     assert master is not None
-    master._machines[deal_id]._currents.is_frozen = True
+    master._deals.machines[deal_id]._currents.is_frozen = True
     joins = bench.want("E006", "E005", 20.0, after_s=10.0)
     assert bench.references == ["E002"]
     assert bench.state(joins) is DealState.QUEUED
-    master._machines[deal_id]._currents.is_frozen = False
+    master._deals.machines[deal_id]._currents.is_frozen = False
     bench.must_balance()
     assert bench.references[:2] == ["E002", "E005"]
 

@@ -218,10 +218,13 @@ class DealProgress:
             late = self.orders.awaited_units()
         # an answer that is lost must not leave the limits as they are for long
         busy = self.orders.awaited_units(since_ns=now_ns - self.timing.lost_ns + 1)
-        reference_id = self.reference_id
+        reference = self.reference
+        in_turn = [side for side in self.sides if side is not reference]
+        if reference is not None:
+            in_turn.append(reference)
         return [
             side
-            for side in sorted(self.sides, key=lambda side: side.unit_id == reference_id)
+            for side in in_turn
             if side.unit_id not in busy and (is_for_all or side.unit_id in late)
         ]
 

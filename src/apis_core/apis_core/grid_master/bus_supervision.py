@@ -1,0 +1,123 @@
+"""What the grid master does about the bus as a whole, whatever its deals are doing.
+
+At a rate of its own it looks for leaks and overloaded branches, and moves the bus to the voltage
+at which least is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from apis_core.config.policy import Policy
+from apis_core.config.timing import DealTiming
+from apis_core.events import Effect, Log
+from apis_core.grid_master.active_deals import ActiveDeals
+from apis_core.grid_master.bus_monitor import BusWatch
+from apis_core.grid_master.deal.machine import DealMachine
+from apis_core.grid_master.deal.transitions import Phase
+from apis_core.grid_master.voltage_optimisation import DealingUnit, optimal_voltage_v
+from apis_core.grid_master.voltage_reference import Stage, VoltageReference
+from apis_core.model.messages import ConverterReading, UnitStatus
+from apis_core.model.types import UnitId
+from apis_core.model.units import NEVER_NS
+
+__all__ = ["BusSupervision"]
+
+_LEAST_MOVE_V = 0.5  # a smaller gain is not worth moving the bus
+
+
+class BusSupervision:
+    """Looks at the bus as a whole.
+
+    Args:
+        policy: Of the cluster.
+        timing: How often deals are polled.
+        deals: That are in hand.
+        reference: Of the bus voltage.
+        statuses: Of all units, as last heard; kept up to date by the grid master.
+
+    Attributes:
+        wake_ns: When :meth:`look` wants to be called.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        timing: DealTiming,
+        deals: ActiveDeals,
+        reference: VoltageReference,
+        statuses: Mapping[UnitId, UnitStatus],
+    ) -> None:
+        self.wake_ns = NEVER_NS
+        self._policy = policy
+        self._timing = timing
+        self._deals = deals
+        self._reference = reference
+        self._statuses = statuses
+        self._watch = BusWatch(policy, 2 * timing.poll_ns + timing.answer_ns)
+        self._optimised_for: frozenset[str] = frozenset()  # deals that the voltage was chosen for
+
+    def hear(self, unit_id: UnitId, reading: ConverterReading, now_ns: int) -> None:
+        """A unit's converter was read."""
+        self._watch.hear(unit_id, reading, now_ns)
+
+    def plan(self, now_ns: int) -> None:
+        """Look again later, if there is something to look at."""
+        if self.wake_ns == NEVER_NS and self._deals.on_bus():
+            self.wake_ns = now_ns + self._policy.data_collection_period_ns
+
+    def _steady(self) -> list[DealMachine] | None:
+        """The deals on the bus, in an order that does not change from process to process.
+
+        None = not all of them run, or the voltage is not steady.
+        """
+        on_bus = self._deals.on_bus()
+        is_steady = all(machine.phase is Phase.RUNNING for machine in on_bus)
+        return on_bus if is_steady and self._reference.stage is Stage.UP else None
+
+    def look(self, now_ns: int) -> list[tuple[str, str]]:
+        """What is wrong on the bus, as (code, message for people)."""
+        self.wake_ns = NEVER_NS  # until there is something to look at again
+        # currents are added up in this order
+        read = self._steady() or []
+        dealing_ids = tuple(dict.fromkeys(u for m in read for u in m.deal.unit_ids))
+        assumed_a: dict[UnitId, float] = {}
+        for machine in self._deals.on_bus():
+            for unit_id in machine.deal.unit_ids:
+                share_a = abs(machine.share_a(unit_id))
+                assumed_a[unit_id] = assumed_a.get(unit_id, 0.0) + share_a
+        return self._watch.look(dealing_ids, assumed_a, now_ns)
+
+    def optimise_voltage(self, now_ns: int, *, is_turn_taken: bool) -> list[Effect]:
+        """Once after each change of the deals that flow, when all of them have been read since.
+
+        Args:
+            now_ns: Present time.
+            is_turn_taken: Whether a deal is about to start.
+        """
+        steady = self._steady()
+        if steady is None:
+            return []
+        deal_ids = frozenset(machine.deal.deal_id for machine in steady)
+        since_ns = max((machine.phase_since_ns for machine in steady), default=now_ns)
+        is_read = now_ns - since_ns > 2 * self._timing.poll_ns
+        enabled = self._policy.voltage_optimization_enabled
+        if not enabled or deal_ids == self._optimised_for or is_turn_taken or not is_read:
+            return []
+        self._optimised_for = deal_ids
+        units = {}
+        for unit_id in (u for machine in steady for u in machine.deal.unit_ids):
+            status = self._statuses.get(unit_id)
+            reading = self._watch.reading(unit_id, now_ns) or ConverterReading()
+            units[unit_id] = DealingUnit(
+                efficient_ratio=status.efficient_grid_voltage_ratio if status else None,
+                battery_voltage_v=reading.battery_voltage_v,
+                grid_voltage_v=reading.grid_voltage_v,
+                grid_power_w=reading.grid_power_w,
+            )
+        present_v = self._reference.voltage_v
+        best_v = optimal_voltage_v(units, present_v, self._policy)
+        if best_v is None or abs(best_v - present_v) < _LEAST_MOVE_V:
+            return []
+        note = Log(f"moves the bus from {present_v:.1f} to {best_v:.1f} V, where least is lost")
+        return [note, *self._reference.set_voltage(best_v, now_ns)]
