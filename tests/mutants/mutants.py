@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from apis_core.cluster import election
-from apis_core.converter import energy_ledger, manager
+from apis_core.converter import energy_ledger, order_check, order_execution
 from apis_core.grid_master import bus_scheduler, grid_master
 from apis_core.grid_master.deal import metering, shutdown
 from apis_core.model.types import ConverterMode
@@ -70,16 +70,16 @@ def _original(owner: Any, name: str) -> Callable[..., Any]:
     return function
 
 
-_reference_order = _original(manager.ConverterManager, "_reference_order")
 _abort = _original(shutdown.Shutdown, "abort")
 _take_counts = _original(metering.Metering, "take_counts")
 _persisted_state_add = _original(persisted_state.PersistedState, "add")
 _change_mode = orders._change_mode
+_reference_order = order_execution.reference_order
 _share_out = energy_ledger._share_out
 
 
-def _without_droop(self: Any, request: Any) -> Any:
-    return replace(_reference_order(self, request), droop_ratio=0.0)
+def _without_droop(*args: Any) -> Any:
+    return replace(_reference_order(*args), droop_ratio=0.0)
 
 
 def _without_a_word(self: Any, reason: str, now_ns: int, *, scram: bool = False) -> Any:
@@ -130,7 +130,7 @@ MUTANTS = (
     ),
     _mutant(
         "the bus is handed over without droop",
-        (manager.ConverterManager, "_reference_order", _without_droop),
+        (order_execution, "reference_order", _without_droop),
         (orders, "_must_be_free", lambda *_: None),
         seed=1,
         profile="calm",
@@ -190,7 +190,7 @@ MUTANTS = (
     ),
     _mutant(
         "nobody looks whether the bus is free",
-        (manager.ConverterManager, "_bus_in_the_way", lambda *_: ""),
+        (order_check, "bus_in_the_way", lambda *_: ""),
         (orders, "_must_be_free", lambda *_: None),
         seed=12,
         profile="partition",

@@ -394,14 +394,16 @@ def test_after_a_mode_that_failed_no_limit_is_told(manager):
         (Op.WILL_HAND_OVER, 340.0, True),  # somebody else is about to hold it
     ],
 )
-def test_w10_the_voltage_is_not_judged_until_it_has_settled(manager, operation, bus_v, is_masked):
+def test_w10_the_voltage_is_not_judged_until_it_has_settled(
+    manager, hardware, operation, bus_v, is_masked
+):
     run(manager, M.VOLTAGE_REFERENCE)
     held = {"grid_voltage_v": 350.0, "grid_voltage_setpoint_v": 350.0}
     manager.hear_reading(reading(M.VOLTAGE_REFERENCE, 10, **held), 10)
     assert not manager.is_voltage_masked(10)
     manager.obey("ask", order(operation), deal(CHARGE), 20)
     assert manager.is_voltage_masked(20)
-    droop = manager._hardware.droop_ratio if operation is Op.WILL_HAND_OVER else 0.0
+    droop = hardware.droop_ratio if operation is Op.WILL_HAND_OVER else 0.0
     there = {"grid_voltage_v": bus_v, "grid_voltage_setpoint_v": 340.0, "droop_ratio": droop}
     manager.hear_reading(reading(M.VOLTAGE_REFERENCE, 30, **there), 30)
     assert manager.is_voltage_masked(30) is is_masked

@@ -6,7 +6,7 @@ import math
 from collections import deque
 from dataclasses import replace
 
-from apis_core.converter.driver_contract import Complaint
+from apis_core.converter.driver_contract import NO_CURRENT_A, Complaint
 from apis_core.model.messages import ConverterReading
 from apis_core.model.types import ConverterMode
 from apis_driver.counting import EnergyCounter
@@ -18,7 +18,6 @@ __all__ = ["Converter"]
 
 _CONFIRM_EVERY_S = 0.02
 _SAME_RATIO = 0.01
-_NO_CURRENT_A = 0.125  # a reference that carries less may be switched off
 _OFF = DcdcSetpoints(grid_voltage_v=0.0, droop_ratio=0.0, grid_current_a=0.0)
 
 
@@ -60,7 +59,7 @@ class Converter:
     @property
     def carries_current(self) -> bool:
         """Whether so much flows that a voltage reference is not to be switched off lightly."""
-        return abs(self.status.grid_current_a or 0.0) > _NO_CURRENT_A
+        return abs(self.status.grid_current_a or 0.0) > NO_CURRENT_A
 
     @property
     def age_s(self) -> float:

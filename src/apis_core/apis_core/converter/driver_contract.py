@@ -20,12 +20,14 @@ from apis_core.model.types import ConverterError, ConverterMode, FaultLevel, Sto
 __all__ = [
     "ENERGISED_BUS_V",
     "FROM_NOBODY",
+    "NO_CURRENT_A",
     "TO_WAIT",
     "Complaint",
     "LedTerm",
     "OrderLease",
     "Refused",
     "SetpointLimits",
+    "carries_current",
     "in_range",
     "is_wait",
     "protective_stop",
@@ -34,6 +36,7 @@ __all__ = [
 # A bus above this has another source on it: under-voltage threshold 300 V, its mask 10 V, and 10 V
 # more, as the original.
 ENERGISED_BUS_V = 320.0
+NO_CURRENT_A = 0.125  # a voltage reference that carries less may be switched off
 FROM_NOBODY = "order_of_no_grid_master"
 _OUTDONE_BY = 5  # claims of another grid master in a row
 
@@ -74,6 +77,11 @@ TO_WAIT = ConverterOrder(operation=ConverterOperation.MODE, mode=ConverterMode.W
 def is_wait(order: ConverterOrder) -> bool:
     """Whether an order is to go to WAIT, whoever says it."""
     return order.operation is ConverterOperation.MODE and order.mode is ConverterMode.WAIT
+
+
+def carries_current(reading: ConverterReading) -> bool:
+    """Whether so much flows that a voltage reference is not to be switched off lightly."""
+    return abs(reading.grid_current_a or 0.0) > NO_CURRENT_A
 
 
 @dataclass(frozen=True, slots=True)

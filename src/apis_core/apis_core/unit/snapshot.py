@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from apis_core.config.hardware import Hardware
 from apis_core.config.policy import Policy
-from apis_core.converter.manager import ShareSnapshot
+from apis_core.converter.shares import ShareSnapshot
 from apis_core.grid_master.snapshot import GridMasterSnapshot
 from apis_core.model.messages import Deal, Fault, UnitStatus
 from apis_core.model.types import Direction, OperationMode, UnitId
