@@ -217,13 +217,13 @@ MUTANTS = (
     ),
     _mutant(
         "the other unit of a battery is not asked",
-        (shared_battery.Gateway, "_direction_of", lambda *_: None),
+        (shared_battery.SharedBattery, "_direction_of", lambda *_: None),
         seed=0,
         profile="gateway",
     ),
     _mutant(
         "a direction of a battery is never given back",
-        (shared_battery.Gateway, "give_back", lambda *_: []),
+        (shared_battery.SharedBattery, "give_back", lambda *_: []),
         seed=0,
         profile="gateway",
     ),

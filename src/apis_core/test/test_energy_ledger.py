@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apis_core.converter.energy_ledger import Ledger
+from apis_core.converter.energy_ledger import EnergyLedger
 from apis_core.model.errors import ProtocolMisuse
 from apis_core.model.messages import ConverterReading
 from apis_core.model.receipt import Receipt
@@ -31,7 +31,7 @@ def moved(ledger, deal_id):
     ("direction", "grid_wh", "battery_wh"), [(CHARGE, 10.0, 9.0), (DISCHARGE, 4.0, 5.0)]
 )
 def test_a_deal_gets_what_the_counters_of_its_direction_grew_by(direction, grid_wh, battery_wh):
-    ledger = Ledger()
+    ledger = EnergyLedger()
     ledger.count(counters(100.0, 200.0, 90.0, 210.0))
     ledger.open("d", direction, 2.0)
     ledger.count(counters(110.0, 204.0, 99.0, 215.0))
@@ -39,14 +39,14 @@ def test_a_deal_gets_what_the_counters_of_its_direction_grew_by(direction, grid_
 
 
 def test_the_first_reading_is_where_counting_begins():
-    ledger = Ledger()
+    ledger = EnergyLedger()
     ledger.open("d", CHARGE, 2.0)
     ledger.count(counters(1000.0, 0.0, 900.0))
     assert moved(ledger, "d") == (0.0, 0.0)
 
 
 def test_deals_in_one_direction_share_by_their_currents():
-    ledger = Ledger()
+    ledger = EnergyLedger()
     ledger.open("small", CHARGE, 0.5)
     ledger.open("large", CHARGE, 1.5)
     ledger.open("other way", DISCHARGE, 1.0)
@@ -58,7 +58,7 @@ def test_deals_in_one_direction_share_by_their_currents():
 
 
 def test_a_changed_current_counts_from_then_on():
-    ledger = Ledger()
+    ledger = EnergyLedger()
     ledger.open("a", CHARGE, 1.0)
     ledger.open("b", CHARGE, 1.0)
     ledger.count(counters())
@@ -70,7 +70,7 @@ def test_a_changed_current_counts_from_then_on():
 
 
 def test_polls_that_were_lost_lose_no_energy():
-    ledger = Ledger()
+    ledger = EnergyLedger()
     ledger.open("d", DISCHARGE, 2.0)
     ledger.count(counters())
     ledger.count(ConverterReading())  # nothing could be read
@@ -79,7 +79,7 @@ def test_polls_that_were_lost_lose_no_energy():
 
 
 def test_a_counter_that_went_back_goes_on_from_there():
-    ledger = Ledger()
+    ledger = EnergyLedger()
     ledger.open("d", CHARGE, 2.0)
     ledger.count(counters(charged=100.0, battery_charged=95.0))
     ledger.count(counters(charged=105.0, battery_charged=99.0))
@@ -89,7 +89,7 @@ def test_a_counter_that_went_back_goes_on_from_there():
 
 
 def test_a_closed_deal_counts_no_more_and_leaves_its_share_to_the_others():
-    ledger = Ledger()
+    ledger = EnergyLedger()
     ledger.open("a", CHARGE, 1.0)
     ledger.open("b", CHARGE, 1.0)
     ledger.count(counters())
@@ -101,13 +101,13 @@ def test_a_closed_deal_counts_no_more_and_leaves_its_share_to_the_others():
 
 
 def test_an_unopened_deal_has_no_receipt_and_closes_with_nothing():
-    ledger = Ledger()
+    ledger = EnergyLedger()
     assert ledger.receipt("d") is None
     assert ledger.close("d", "restarted") == Receipt("d", 0.0, 0.0, "restarted")
 
 
 def test_a_receipt_is_a_copy():
-    ledger = Ledger()
+    ledger = EnergyLedger()
     ledger.open("d", CHARGE, 2.0)
     before = ledger.receipt("d", "so far")
     ledger.count(counters())
@@ -118,11 +118,11 @@ def test_a_receipt_is_a_copy():
 @pytest.mark.parametrize("current_a", [-1.0, float("nan")])
 def test_a_share_needs_a_current(current_a):
     with pytest.raises(ProtocolMisuse, match="deal d: a share needs a current of at least 0 A"):
-        Ledger().open("d", Direction.CHARGE, current_a)
+        EnergyLedger().open("d", Direction.CHARGE, current_a)
 
 
 def test_a_frozen_account_keeps_what_it_has_and_gets_no_more():
-    ledger = Ledger()
+    ledger = EnergyLedger()
     ledger.open("d", Direction.CHARGE, 1.0)
     ledger.open("e", Direction.CHARGE, 1.0)
     ledger.count(ConverterReading(grid_charged_wh=0.0, battery_charged_wh=0.0))
@@ -142,7 +142,7 @@ def test_a_frozen_account_keeps_what_it_has_and_gets_no_more():
 def test_w15_all_that_flows_is_booked_once_and_not_beyond_a_limit(
     currents_a, limits_wh, growths_wh
 ):
-    ledger = Ledger()
+    ledger = EnergyLedger()
     for index, current_a in enumerate(currents_a):
         ledger.open(str(index), Direction.DISCHARGE, current_a)
         ledger.limit(str(index), limits_wh[index])
@@ -176,7 +176,7 @@ def test_a_strangers_current_in_the_place_of_a_deal_that_has_ended_is_nobodys():
             battery_charged_wh=charged_wh,
         )
 
-    ledger = Ledger()
+    ledger = EnergyLedger()
     ledger.open("ended", CHARGE, 1.0)
     ledger.open("goes on", CHARGE, 1.0)
     ledger.limit("ended", 1.0)

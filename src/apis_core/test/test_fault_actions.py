@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from apis_core.cluster.fault_actions import Action, actions_for
-from apis_core.cluster.fault_registry import FaultBook
+from apis_core.cluster.fault_registry import FaultRegistry
 from apis_core.model.messages import Fault
 from apis_core.model.types import FaultCategory, FaultExtent, FaultLevel
 
@@ -79,7 +79,7 @@ def test_11_2_what_follows_from_a_fault(category, extent, level):
 
 @pytest.mark.parametrize(("category", "extent", "level"), CELLS)
 def test_11_1_the_table_and_the_book_agree_on_who_makes_no_deals(category, extent, level):
-    book = FaultBook("E001", 30, 100)
+    book = FaultRegistry("E001", 30, 100)
     book.add(fault(category, extent, level), 0)
     is_kept_out = Action.QUARANTINE in actions_for(fault(category, extent, level))
     assert bool(book.why_not()) is is_kept_out

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from apis_core.cluster.fault_registry import FaultBook
+from apis_core.cluster.fault_registry import FaultRegistry
 from apis_core.model.messages import Fault
 from apis_core.model.types import FaultCategory, FaultExtent, FaultLevel
 from apis_core.model.units import NEVER_NS
@@ -12,7 +12,7 @@ LOCAL_NS, GLOBAL_NS = 30, 100
 
 
 def book():
-    return FaultBook("E001", LOCAL_NS, GLOBAL_NS)
+    return FaultRegistry("E001", LOCAL_NS, GLOBAL_NS)
 
 
 def fault(code="trip", unit_id="E001", extent=LOCAL, level=FaultLevel.ERROR):
@@ -102,7 +102,7 @@ def test_the_end_of_one_fault_leaves_the_others():
 
 
 def test_a_local_fault_does_not_end_the_global_one_of_the_same_name():
-    book = FaultBook("E001", 100, 1000)
+    book = FaultRegistry("E001", 100, 1000)
     book.add(fault(unit_id="E002", extent=FaultExtent.GLOBAL), 0)
     book.add(fault(unit_id="E002", extent=FaultExtent.LOCAL), 1)
     book.tick(500)
@@ -124,7 +124,7 @@ def test_w38_a_fault_that_keeps_coming_back_lasts_longer_each_time():
 
 @pytest.mark.parametrize("extent", FaultExtent)
 def test_w38_a_fault_that_came_back_too_often_stays_until_an_operator_resets_it(extent):
-    faults = FaultBook("E001", GLOBAL_NS, GLOBAL_NS, latch_after=3)
+    faults = FaultRegistry("E001", GLOBAL_NS, GLOBAL_NS, latch_after=3)
     flapping, now_ns = fault(extent=extent), 0
     for _ in range(3):
         assert faults.add(flapping, now_ns)
@@ -145,7 +145,7 @@ def test_w38_a_fault_that_came_back_too_often_stays_until_an_operator_resets_it(
 
 
 def test_w38_a_network_that_comes_and_goes_waits_for_no_operator():
-    faults = FaultBook("E001", LOCAL_NS, GLOBAL_NS, latch_after=1)
+    faults = FaultRegistry("E001", LOCAL_NS, GLOBAL_NS, latch_after=1)
     silence, now_ns = replace(fault(), category=FaultCategory.FRAMEWORK), 0
     for _ in range(5):
         faults.add(silence, now_ns)
@@ -155,7 +155,7 @@ def test_w38_a_network_that_comes_and_goes_waits_for_no_operator():
 
 
 def test_w38_after_a_reset_a_fault_is_news_and_begins_anew():
-    faults = FaultBook("E001", LOCAL_NS, GLOBAL_NS, latch_after=1)
+    faults = FaultRegistry("E001", LOCAL_NS, GLOBAL_NS, latch_after=1)
     faults.add(fault(), 0)
     faults.tick(LOCAL_NS)
     faults.add(fault(), LOCAL_NS)
@@ -183,7 +183,7 @@ def test_w38_a_reset_concerns_one_unit_or_all():
 
 
 def test_w38_a_reset_forgets_how_often_a_fault_that_is_over_came_back():
-    faults = FaultBook("E001", LOCAL_NS, GLOBAL_NS, latch_after=2)
+    faults = FaultRegistry("E001", LOCAL_NS, GLOBAL_NS, latch_after=2)
     for now_ns in (0, LOCAL_NS + 1):
         faults.add(fault(), now_ns)
     now_ns = faults.wake_ns
@@ -194,7 +194,7 @@ def test_w38_a_reset_forgets_how_often_a_fault_that_is_over_came_back():
 
 
 def test_w38_only_what_comes_back_soon_comes_nearer_to_its_latch():
-    faults, now_ns = FaultBook("E001", LOCAL_NS, GLOBAL_NS, latch_after=2), 0
+    faults, now_ns = FaultRegistry("E001", LOCAL_NS, GLOBAL_NS, latch_after=2), 0
     for _ in range(9):
         faults.add(fault(), now_ns)
         assert faults.wake_ns == now_ns + LOCAL_NS
@@ -203,7 +203,7 @@ def test_w38_only_what_comes_back_soon_comes_nearer_to_its_latch():
 
 
 def test_w38_each_fault_has_a_latch_of_its_own():
-    faults = FaultBook("E001", LOCAL_NS, GLOBAL_NS, latch_after=2)
+    faults = FaultRegistry("E001", LOCAL_NS, GLOBAL_NS, latch_after=2)
     now_ns = 0
     for _ in range(2):
         for again in (fault("a"), fault("b"), fault("a", "E002"), fault("a", extent=GLOBAL)):

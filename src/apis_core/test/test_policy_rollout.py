@@ -24,7 +24,7 @@ from apis_core.events import (
 )
 from apis_core.model.messages import OfferKind, PolicyOffer
 from apis_core.model.types import ConverterMode, FaultLevel
-from apis_core.unit.policy_rollout import RollOut
+from apis_core.unit.policy_rollout import PolicyRollout
 
 SOCS = {"E001": 0.80, "E002": 0.80, "E003": 0.80}  # nobody asks
 TRADING = {"E001": 0.92, "E002": 0.50, "E003": 0.80}
@@ -201,7 +201,7 @@ def test_w30_what_a_unit_was_ready_for_is_forgotten_if_it_is_older_than_what_hol
     cluster = Cluster()
     unit_id = followers(cluster)[0]
     state, older = cluster.agents[unit_id]._state, cluster.newer(version=0)
-    roll_out = RollOut(state, older, 0, cluster.now_ns)
+    roll_out = PolicyRollout(state, older, 0, cluster.now_ns)
     assert roll_out.coming_hash == ""
     assert roll_out.tick(roll_out.wake_ns, is_grid_master=True, is_bus_free=True) == []
 

@@ -8,7 +8,7 @@ import pytest
 from converter_bench import CHARGE, DISCHARGE, M, Op, S, deal, order, reading, run
 
 from apis_core.model.types import OperationMode
-from apis_core.unit.self_monitor import SelfCheck
+from apis_core.unit.self_monitor import SelfMonitor
 
 DEBOUNCE_NS = 5 * S
 
@@ -27,7 +27,7 @@ class Watched:
             timing=SimpleNamespace(debounce_ns=DEBOUNCE_NS),
             interlock=SimpleNamespace(held=lambda deal_id: None),
         )
-        self.check = SelfCheck(state, self._raise)
+        self.check = SelfMonitor(state, self._raise)
 
     def _raise(self, code, _message, _now_ns):
         self.faults.append(code)

@@ -51,7 +51,7 @@ _LOCAL: Mapping[FaultCategory, tuple[_Actions, _Actions]] = {
 }
 _GLOBAL: Mapping[FaultCategory, tuple[_Actions, _Actions]] = {
     # at ERROR the protocol has an operator start the grid again after every ramp-up that failed;
-    # here that is so once it has come back too often (see FaultBook)
+    # here that is so once it has come back too often (see FaultRegistry)
     FaultCategory.HARDWARE: (_SCRAM, (_A.SCRAM, _A.MODE_STOP)),
     FaultCategory.FRAMEWORK: (_SCRAM, _SCRAM),
     FaultCategory.LOGIC: (_SCRAM, _SCRAM),

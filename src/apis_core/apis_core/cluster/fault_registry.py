@@ -15,7 +15,7 @@ from apis_core.model.messages import Fault
 from apis_core.model.types import NOBODY, FaultCategory, FaultExtent, FaultLevel, UnitId
 from apis_core.model.units import NEVER_NS
 
-__all__ = ["FaultBook"]
+__all__ = ["FaultRegistry"]
 
 _SOON = 10  # times the sustaining time after its end: the fault has come back
 _MAX_DOUBLINGS = 6
@@ -24,7 +24,7 @@ _Key = tuple[UnitId, str, bool]
 
 
 @dataclass(slots=True)
-class FaultBook:
+class FaultRegistry:
     """The faults that one unit knows of, each with the time for which it lasts.
 
     Attributes:

@@ -26,7 +26,7 @@ from apis_core.model.receipt import Receipt
 from apis_core.model.types import ConverterMode, Direction
 from apis_core.model.units import SECOND_NS, wh_from_w
 
-__all__ = ["Ledger"]
+__all__ = ["EnergyLedger"]
 
 _ALIKE_RATIO = 0.5  # of the smallest share; a deal that is missing, or one too many, makes more
 _NO_CURRENT_A = 0.25
@@ -62,7 +62,7 @@ class _Account:
 
 
 @dataclass(slots=True)
-class Ledger:
+class EnergyLedger:
     """Accounts of the deals that use the own converter."""
 
     _accounts: dict[str, _Account] = field(default_factory=dict)

@@ -24,7 +24,7 @@ from apis_core.converter.commands import (
     AskedOrder,
 )
 from apis_core.converter.driver_contract import TO_WAIT
-from apis_core.converter.energy_ledger import Ledger
+from apis_core.converter.energy_ledger import EnergyLedger
 from apis_core.converter.order_check import OF_THE_REFERENCE, outcome, why_not
 from apis_core.converter.order_execution import OrderExecution
 from apis_core.converter.shares import ShareSnapshot
@@ -126,7 +126,7 @@ class ConverterManager:
         return self._orders.is_reference
 
     @property
-    def ledger(self) -> Ledger:
+    def ledger(self) -> EnergyLedger:
         """The accounts of the deals that use it."""
         return self._shares.ledger
 

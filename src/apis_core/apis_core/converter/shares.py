@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from apis_core.config.policy import Policy
-from apis_core.converter.energy_ledger import Ledger
+from apis_core.converter.energy_ledger import EnergyLedger
 from apis_core.converter.energy_limit import OwnMeterLimit
 from apis_core.model.messages import ControlRequest, Deal
 from apis_core.model.receipt import Receipt
@@ -78,7 +78,7 @@ class Shares:
     """
 
     def __init__(self) -> None:
-        self.ledger = Ledger()
+        self.ledger = EnergyLedger()
         self.ramping_down: dict[str, Share] = {}
         self._shares: dict[str, Share] = {}
         # deals whose shares ended at their limits while others went on

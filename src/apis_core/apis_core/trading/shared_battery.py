@@ -23,10 +23,10 @@ from apis_core.model.messages import ControlRequest, InterchangeRequest
 from apis_core.model.types import ControlOperation, Direction, UnitId
 from apis_core.trading.interlock import Interlock
 
-__all__ = ["Gateway"]
+__all__ = ["SharedBattery"]
 
 
-class Gateway:
+class SharedBattery:
     """Claims directions of a shared battery for one unit, before anything of a deal begins.
 
     Args:

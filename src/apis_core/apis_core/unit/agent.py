@@ -14,7 +14,7 @@ from random import Random
 
 from apis_core.cluster.election import Election
 from apis_core.cluster.fault_actions import Action, actions_for
-from apis_core.cluster.fault_registry import FaultBook
+from apis_core.cluster.fault_registry import FaultRegistry
 from apis_core.cluster.operation_mode import OperationModes
 from apis_core.config.hardware import Hardware
 from apis_core.config.policy import Policy, parse_policy, policy_hash
@@ -87,12 +87,12 @@ from apis_core.model.types import (
 )
 from apis_core.model.units import NEVER_NS, ns_from_s
 from apis_core.trading.interlock import Interlock
-from apis_core.trading.shared_battery import Gateway
+from apis_core.trading.shared_battery import SharedBattery
 from apis_core.trading.trader import Trader
 from apis_core.unit.order_handler import OrderHandler
 from apis_core.unit.persisted_state import RESTARTED, PersistedState
-from apis_core.unit.policy_rollout import RollOut
-from apis_core.unit.self_monitor import SelfCheck
+from apis_core.unit.policy_rollout import PolicyRollout
+from apis_core.unit.self_monitor import SelfMonitor
 from apis_core.unit.snapshot import UnitSnapshot
 from apis_core.unit.status_publisher import StatusPublisher
 from apis_core.unit.unit_state import UnitState
@@ -184,14 +184,14 @@ class Agent:
             retry_ns=timing.retry_ns,
             late_ns=timing.late_ns,
         )
-        self._faults = FaultBook(
+        self._faults = FaultRegistry(
             self._unit_id,
             policy.local_quarantine_ns,
             policy.global_quarantine_ns,
             latch_after=_LATCH_AFTER,
         )
         self._gateway = (
-            Gateway(self._unit_id, self._interlock) if settings.shares_battery else None
+            SharedBattery(self._unit_id, self._interlock) if settings.shares_battery else None
         )
         self._grid_master: GridMaster | None = None
         self._trader = self._make_trader(policy, now_ns)
@@ -210,9 +210,9 @@ class Agent:
             faults=self._faults,
         )
         self._order_handler = OrderHandler(self._state)
-        self._check = SelfCheck(self._state, self._raise_local)
+        self._check = SelfMonitor(self._state, self._raise_local)
         coming = _written_policy(persisted_state.coming_policy_text)
-        self._roll_out = RollOut(self._state, coming, timing.status_ns, now_ns)
+        self._roll_out = PolicyRollout(self._state, coming, timing.status_ns, now_ns)
         self._offered = self._roll_out.offer(settings.policy)  # told at the start
         # A later start must not take a changed file for what was agreed on.
         is_first = not persisted_state.policy_text
@@ -342,7 +342,7 @@ class Agent:
             return self._handle(event, now_ns)
         return self._handle_shared(self._gateway, event, now_ns)
 
-    def _handle_shared(self, gateway: Gateway, event: Event, now_ns: int) -> list[Effect]:
+    def _handle_shared(self, gateway: SharedBattery, event: Event, now_ns: int) -> list[Effect]:
         """Handle an event of a unit that shares its battery: a deal waits for the claim."""
         asks = None
         if isinstance(event, Wake):
@@ -581,7 +581,7 @@ class Agent:
         if self._modes.version == 0:  # no operator has spoken yet
             self._modes.global_mode = policy.operation_mode
         self._trader = self._make_trader(policy, now_ns)
-        self._check = SelfCheck(state, self._raise_local)
+        self._check = SelfMonitor(state, self._raise_local)
         self._grid_master = None  # opened anew, if it is ours
         self._roll_out.has_adopted()
         return [*effects, Log(f"goes by version {policy.version} of the policy")]

@@ -28,7 +28,7 @@ from apis_core.model.types import NOBODY, FaultCategory, FaultExtent, FaultLevel
 from apis_core.model.units import NEVER_NS, SECOND_NS
 from apis_core.unit.unit_state import UnitState
 
-__all__ = ["RollOut"]
+__all__ = ["PolicyRollout"]
 
 _TELL_NS = 3 * SECOND_NS
 _PAUSE_TELLS = 4  # no PREPARE for so long, and deals begin again
@@ -52,7 +52,7 @@ class _Edition:
         return self.policy.version
 
 
-class RollOut:
+class PolicyRollout:
     """One unit's part in bringing a changed policy into force.
 
     Args:

@@ -10,10 +10,10 @@ from apis_core.model.debounce import Debounce
 from apis_core.model.types import ConverterMode, OperationMode, StopCause
 from apis_core.unit.unit_state import UnitState
 
-__all__ = ["SelfCheck"]
+__all__ = ["SelfMonitor"]
 
 
-class SelfCheck:
+class SelfMonitor:
     """Checks the readings of one unit's own converter.
 
     Args:

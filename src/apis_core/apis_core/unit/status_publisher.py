@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from apis_core.model.messages import UnitStatus
 from apis_core.unit.order_handler import OrderHandler
-from apis_core.unit.policy_rollout import RollOut
+from apis_core.unit.policy_rollout import PolicyRollout
 from apis_core.unit.unit_state import UnitState
 
 __all__ = ["StatusPublisher"]
@@ -25,7 +25,7 @@ class StatusPublisher:
     """
 
     def __init__(
-        self, state: UnitState, order_handler: OrderHandler, roll_out: RollOut, now_ns: int
+        self, state: UnitState, order_handler: OrderHandler, roll_out: PolicyRollout, now_ns: int
     ) -> None:
         self.due_ns = now_ns
         self.last: UnitStatus | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from apis_core.cluster.election import Election
-from apis_core.cluster.fault_registry import FaultBook
+from apis_core.cluster.fault_registry import FaultRegistry
 from apis_core.cluster.operation_mode import OperationModes
 from apis_core.config.hardware import Hardware
 from apis_core.config.policy import Policy
@@ -65,7 +65,7 @@ class UnitState:
     modes: OperationModes
     interlock: Interlock
     converter: ConverterManager
-    faults: FaultBook
+    faults: FaultRegistry
     refusals: DriverRefusals = field(default_factory=DriverRefusals)
     battery: BatteryReading | None = None
     section: Section | None = None

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apis_core.converter.energy_ledger import Ledger
+from apis_core.converter.energy_ledger import EnergyLedger
 from apis_core.model.messages import ConverterReading
 from apis_core.model.types import Direction
 
@@ -36,7 +36,7 @@ def readings_of(steps: list[tuple[float, float]]) -> list[ConverterReading]:
 
 
 def counted(open_deals: dict[str, tuple[Direction, float]], readings: list[ConverterReading]):
-    ledger = Ledger()
+    ledger = EnergyLedger()
     for deal_id, (direction, current_a) in open_deals.items():
         ledger.open(deal_id, direction, current_a)
     for reading in readings:
@@ -72,7 +72,7 @@ def test_it_does_not_matter_which_polls_arrived(open_deals, steps, data):
 
 @given(st.lists(st.floats(0.0, 1e6), min_size=1, max_size=10))
 def test_what_was_moved_never_decreases_whatever_the_counter_does(values):
-    ledger = Ledger()
+    ledger = EnergyLedger()
     ledger.open("d", Direction.CHARGE, 1.0)
     before_wh = 0.0
     for value in values:
