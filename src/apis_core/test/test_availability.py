@@ -97,7 +97,7 @@ def test_w3_no_deal_begins_with_a_unit_that_is_suspect():
     silent = next(unit_id for unit_id in ("E001", "E002") if unit_id != master_id)
     agent = cluster.agents[master_id]
     status, _ = agent._state.peers[silent]
-    agent._state.peers[silent] = (status, cluster.now_ns - agent._timing.suspect_ns)
+    agent._state.peers[silent] = (status, cluster.now_ns - agent._state.timing.suspect_ns)
     deal = Deal(
         deal_id="d",
         request_unit_id="E002",

@@ -80,7 +80,7 @@ def test_11_2_a_grid_master_that_does_not_trust_itself_leaves_office_and_its_dea
     bench = Led()
     deal_id = bench.want(bench.a, bench.b, 40.0)
     agent = bench.agents[bench.leader_id]
-    broken = agent._raise_local("broken", "it lost count", bench.now_ns, category)
+    broken = agent._fault_handler.raise_local("broken", "it lost count", bench.now_ns, category)
     bench._do(bench.leader_id, [*broken, *agent._settle(bench.now_ns)])
     assert bench.snapshot(bench.leader_id).grid_master is None
     bench.run_for(40.0)

@@ -117,7 +117,7 @@ def test_w23_faults_are_told_again_to_a_new_grid_master(bench):
         keep(unit_id, effects)
 
     bench._do = watch
-    news = agent._raise_local("broken", "it is broken", bench.now_ns)
+    news = agent._fault_handler.raise_local("broken", "it is broken", bench.now_ns)
     assert [effect for effect in news if not isinstance(effect, Command)]  # and nobody hears it
     bench.run_for(7.0)
     assert not told
@@ -127,19 +127,21 @@ def test_w23_faults_are_told_again_to_a_new_grid_master(bench):
     assert again.code == "broken"
     assert 7e9 < again.age_ns < 19e9
     new = bench.agents[bench.master_id]
-    until_ns = new._faults._until_ns[teller, "broken", False][1]
-    assert until_ns == pytest.approx(agent._faults._until_ns[teller, "broken", False][1], abs=1e9)
+    until_ns = new._state.faults._until_ns[teller, "broken", False][1]
+    assert until_ns == pytest.approx(
+        agent._state.faults._until_ns[teller, "broken", False][1], abs=1e9
+    )
 
 
 def test_w23_what_is_told_again_lasts_no_longer_for_that(bench):
     agent = bench.agents["E003"]
-    agent._raise_local("broken", "it is broken", bench.now_ns)
-    until_ns = agent._faults._until_ns["E003", "broken", False][1]
-    (again,) = agent._faults.to_tell_again(bench.now_ns + 10**9)
-    assert not agent._faults.add(again, bench.now_ns + 10**9)
-    assert agent._faults._until_ns["E003", "broken", False][1] == until_ns
+    agent._fault_handler.raise_local("broken", "it is broken", bench.now_ns)
+    until_ns = agent._state.faults._until_ns["E003", "broken", False][1]
+    (again,) = agent._state.faults.to_tell_again(bench.now_ns + 10**9)
+    assert not agent._state.faults.add(again, bench.now_ns + 10**9)
+    assert agent._state.faults._until_ns["E003", "broken", False][1] == until_ns
     late = bench.now_ns + bench.policy.local_quarantine_ns
-    assert agent._faults.to_tell_again(late) == []
+    assert agent._state.faults.to_tell_again(late) == []
 
 
 def test_11_4_a_unit_whose_driver_does_not_obey_soon_begins_no_deals(bench):

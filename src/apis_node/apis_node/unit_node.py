@@ -10,7 +10,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from random import SystemRandom
@@ -30,7 +30,6 @@ from apis_core.model.errors import ApisError
 from apis_core.model.origin import Asker, Origin, Requester
 from apis_core.model.types import (
     NOBODY,
-    ControlError,
     ConverterMode,
     FaultLevel,
     OperationMode,
@@ -38,6 +37,7 @@ from apis_core.model.types import (
 )
 from apis_core.model.units import NEVER_NS, s_from_ns
 from apis_core.unit.agent import Agent, AgentSettings
+from apis_core.unit.journal_policy import allowed_unwritten
 from apis_interfaces import msg, srv
 from apis_node.battery_lock import BatteryLock
 from apis_node.configuration import WatchedFile
@@ -206,7 +206,7 @@ class UnitShell:
     def _do(self, effects: list[events.Effect], now_ns: int) -> None:
         instants = self._instants()
         if not self._remember(effects):
-            effects = [kept for kept in map(_unremembered, effects) if kept is not None]
+            effects = allowed_unwritten(effects)
         for effect in effects:
             match effect:
                 case events.Record():
@@ -601,24 +601,6 @@ class UnitShell:
 def _refuse(response: Any, codes: dict[type, int], reason: str) -> Any:
     response.error_code, response.error_msg = codes[type(response)], reason
     return response
-
-
-def _unremembered(effect: events.Effect) -> events.Effect | None:
-    """The part of an effect that is still allowed when the journal could not be written.
-
-    The unit promises nothing: no vote in an election, no slot. What concerns the converter goes
-    on.
-    """
-    match effect:
-        case events.Record() | events.Broadcast(messages.LeaseGrant(granted=True)):
-            return None
-        case events.Broadcast(messages.GridMasterClaim(kind=kind)):
-            return effect if kind is messages.ClaimKind.RESIGN else None
-        case events.Answer(requester, messages.ControlReply(error=ControlError.NONE) as reply):
-            why = "its journal cannot be written"
-            refusal = replace(reply, error=ControlError.NOT_READY, message=why)
-            return events.Answer(requester, refusal)
-    return effect
 
 
 def journal_path(text: str, unit_id: UnitId) -> Path:

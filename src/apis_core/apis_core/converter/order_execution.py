@@ -17,7 +17,7 @@ from apis_core.converter.commands import (
 )
 from apis_core.converter.driver_contract import TO_WAIT
 from apis_core.converter.shares import Share, Shares
-from apis_core.events import Command
+from apis_core.events import Effect
 from apis_core.model.messages import ConverterOperation, ConverterOrder, ConverterReading
 from apis_core.model.types import ConverterMode
 from apis_core.model.units import NEVER_NS
@@ -91,7 +91,7 @@ class OrderExecution:
                 base_wh = counted_wh(reading)
             self._base_wh = base_wh
 
-    def hold(self, share: Share | None, asked: AskedOrder) -> list[Command]:
+    def hold(self, share: Share | None, asked: AskedOrder) -> list[Effect]:
         """Go on for a deal, with the end that the grid master knows for it."""
         if share is None or self.is_off:
             return self.command(READ, asked)
@@ -100,7 +100,7 @@ class OrderExecution:
         self.shares.refine_limits()
         return self.command(self.renewal(share), asked)
 
-    def hold_voltage(self, asked: AskedOrder) -> list[Command]:
+    def hold_voltage(self, asked: AskedOrder) -> list[Effect]:
         """Hold the voltage of the bus, or move it."""
         bus_v = self.reading.grid_voltage_v
         order = reference_order(asked.request, self.hardware, bus_v, self._hold_s)
@@ -109,7 +109,7 @@ class OrderExecution:
             self.forget_ramping_down()  # no current is ordered any more
         return self.command(order, asked)
 
-    def carry(self, asked: AskedOrder) -> list[Command]:
+    def carry(self, asked: AskedOrder) -> list[Effect]:
         """Let the converter carry the sum of the shares."""
         share = self.shares.get(asked.request.deal_id)
         if share is None or self.is_reference:
@@ -119,7 +119,7 @@ class OrderExecution:
             return self.command(self._current_order(share), asked)
         return self._change_mode(mode, asked)
 
-    def _change_mode(self, mode: ConverterMode, asked: AskedOrder) -> list[Command]:
+    def _change_mode(self, mode: ConverterMode, asked: AskedOrder) -> list[Effect]:
         end = self._next_end()
         if not self.is_off:
             end = None, None  # its counters move on until the order arrives
@@ -127,7 +127,7 @@ class OrderExecution:
         order = mode_order(mode, asked.request, total_a, end, self.policy, hold_s)
         return self.command(order, asked)
 
-    def hand_over(self, asked: AskedOrder) -> list[Command]:
+    def hand_over(self, asked: AskedOrder) -> list[Effect]:
         """Another unit holds the voltage now: go back to the currents of our deals."""
         self.is_reference = False
         for share in [share for share in self.shares if share.current_a == 0.0]:
@@ -137,7 +137,7 @@ class OrderExecution:
             return self.command(TO_WAIT, asked)
         return self._change_mode(newest.direction.converter_mode, asked)
 
-    def leave(self, deal_id: str, asked: AskedOrder | None) -> list[Command]:
+    def leave(self, deal_id: str, asked: AskedOrder | None) -> list[Effect]:
         """Take a share off (all of them if no deal is named)."""
         leaving = (deal_id,) if deal_id else self.shares.deal_ids
         for key in leaving:
@@ -152,7 +152,7 @@ class OrderExecution:
             return self.command(READ, asked)
         return self.lower(asked)
 
-    def lower(self, asked: AskedOrder | None = None) -> list[Command]:
+    def lower(self, asked: AskedOrder | None = None) -> list[Effect]:
         """Order no more than what those that stay want.
 
         Until the driver has obeyed, it still flows for those that leave.
@@ -163,7 +163,7 @@ class OrderExecution:
             return []
         return [self.commands.give(self._current_order(newest), asked, is_lowering=True)]
 
-    def tell_limit(self) -> list[Command]:
+    def tell_limit(self) -> list[Effect]:
         """Tell the driver where its limit is: its counters may have moved on while it began."""
         newest = self.shares.newest
         if newest is None or self.is_reference or self.is_off:
@@ -175,11 +175,11 @@ class OrderExecution:
         self.shares.forget_ramping_down()
         self.lower_again_ns = NEVER_NS
 
-    def end_full_shares(self) -> list[Command]:
+    def end_full_shares(self) -> list[Effect]:
         """End the shares that have reached their limits; the others go on."""
         if self.is_reference or self.is_off:
             return []
-        effects: list[Command] = []
+        effects: list[Effect] = []
         for deal_id in self.shares.end_full():
             effects = self.leave(deal_id, None)
         return effects
@@ -202,7 +202,7 @@ class OrderExecution:
         total_a, end = self.shares.total_a, self._next_end()
         return current_order(share, total_a, end, self._moved_wh, self._hold_s)
 
-    def command(self, order: ConverterOrder, asked: AskedOrder | None = None) -> list[Command]:
+    def command(self, order: ConverterOrder, asked: AskedOrder | None = None) -> list[Effect]:
         """Give an order to the driver; a mode begins the count of its limit anew."""
         if order.operation is ConverterOperation.MODE:
             if self._base_wh is not None:

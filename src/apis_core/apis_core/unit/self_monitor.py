@@ -29,6 +29,10 @@ class SelfMonitor:
         self._raise_fault = raise_fault
         self._debounce = Debounce(state.timing.debounce_ns)
 
+    def take_rules(self) -> None:
+        """Judge by another policy from now: what was amiss until now is seen anew."""
+        self._debounce = Debounce(self._state.timing.debounce_ns)
+
     def look(self, now_ns: int) -> list[Effect]:
         """Look at the newest reading: hard limits stop at once, without asking anybody."""
         state = self._state

@@ -14,8 +14,9 @@ from apis_core.converter.shares import ShareSnapshot
 from apis_core.grid_master.snapshot import GridMasterSnapshot
 from apis_core.model.messages import Deal, Fault, UnitStatus
 from apis_core.model.types import Direction, OperationMode, UnitId
+from apis_core.unit.unit_state import UnitState
 
-__all__ = ["UnitSnapshot"]
+__all__ = ["UnitSnapshot", "picture"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,3 +68,45 @@ class UnitSnapshot:
     fault_codes: tuple[str, ...]
     faults: tuple[tuple[Fault, int], ...]
     why_not_dealing: str
+
+
+def picture(
+    state: UnitState,
+    status: UnitStatus | None,
+    coming_policy_hash: str,
+    open_deals: Mapping[str, Deal],
+    now_ns: int,
+) -> UnitSnapshot:
+    """A picture of a unit at this moment.
+
+    Args:
+        state: The unit's state.
+        status: What it said last; None = nothing yet.
+        coming_policy_hash: The hash of a newer policy that it is ready for; empty = none.
+        open_deals: Records of deals that are not over, by id.
+        now_ns: Present time.
+    """
+    grid_master = state.grid_master
+    return UnitSnapshot(
+        unit_id=state.unit_id,
+        status=status,
+        term=state.election.term,
+        majority=state.election.majority,
+        grid_master_id=state.election.grid_master_id(now_ns),
+        grid_master=grid_master.snapshot() if grid_master is not None else None,
+        mode=state.modes.effective,
+        policy=state.policy,
+        policy_hash=state.policy_hash,
+        coming_policy_hash=coming_policy_hash,
+        hardware=state.hardware,
+        band=state.band,
+        peers=dict(state.peers),
+        open_deals=dict(open_deals),
+        slot_deals=state.interlock.deals,
+        slot_directions=frozenset(state.interlock.directions),
+        slot_capacity=state.interlock.capacity,
+        shares=state.converter.shares,
+        fault_codes=state.faults.codes(),
+        faults=state.faults.known,
+        why_not_dealing=state.why_not_dealing(now_ns),
+    )

@@ -17,10 +17,11 @@ from apis_core.config.scenario import Scenario, Section, band_of, section_at
 from apis_core.config.timing import Timing
 from apis_core.converter.driver_refusals import DriverRefusals
 from apis_core.converter.manager import ConverterManager
+from apis_core.grid_master.grid_master import GridMaster
 from apis_core.model.messages import IS_STOPPING, BatteryReading, UnitStatus
 from apis_core.model.types import NOBODY, ConverterMode, OperationMode, UnitId
 from apis_core.trading.interlock import Interlock
-from apis_core.trading.trader import TradingConditions
+from apis_core.trading.trader import Trader, TradingConditions
 
 __all__ = ["UnitState"]
 
@@ -44,6 +45,8 @@ class UnitState:
         interlock: The unit's slots.
         converter: The path to the unit's converter.
         faults: The faults that the unit knows of.
+        trader: The machine that asks for deals, and answers the others.
+        grid_master: What the unit does as the grid master; None = it is none.
         refusals: Orders that its driver did not carry out.
         battery: The last reading of the battery.
         section: The section of the scenario for the battery's time of day.
@@ -66,6 +69,8 @@ class UnitState:
     interlock: Interlock
     converter: ConverterManager
     faults: FaultRegistry
+    trader: Trader
+    grid_master: GridMaster | None = None
     refusals: DriverRefusals = field(default_factory=DriverRefusals)
     battery: BatteryReading | None = None
     section: Section | None = None
