@@ -77,7 +77,7 @@ from apis_core.unit.persisted_state import PersistedState
 from apis_core.unit.policy_rollout import PolicyRollout
 from apis_core.unit.rules_change import RulesChange
 from apis_core.unit.self_monitor import SelfMonitor
-from apis_core.unit.shutdown import ForceStop, Shutdown
+from apis_core.unit.shutdown import ForceStop, ProcessShutdown
 from apis_core.unit.snapshot import UnitSnapshot, picture
 from apis_core.unit.status_publisher import StatusPublisher
 from apis_core.unit.submission_handler import submit
@@ -113,7 +113,7 @@ class Agent:
         coming = written_policy(persisted_state.coming_policy_text)
         self._roll_out = PolicyRollout(state, coming, state.timing.status_ns, now_ns)
         self._rules = RulesChange(state, settings, self._roll_out, self._monitor, random)
-        self._shutdown = Shutdown(state, self._order_handler)
+        self._shutdown = ProcessShutdown(state, self._order_handler)
         self._force_stop = ForceStop(state)
         self._publisher = StatusPublisher(state, self._order_handler, self._roll_out, now_ns)
         self._known_deals = KnownDeals(state.interlock)

@@ -12,13 +12,13 @@ from apis_core.model.units import NEVER_NS
 from apis_core.unit.order_handler import OrderHandler
 from apis_core.unit.unit_state import UnitState
 
-__all__ = ["ForceStop", "Shutdown"]
+__all__ = ["ForceStop", "ProcessShutdown"]
 
 _REASON = "the process is stopping"
 _ENDS_DEALS = (OperationMode.FORCE_STOP, OperationMode.MANUAL)
 
 
-class Shutdown:
+class ProcessShutdown:
     """Takes the process of a unit to its end.
 
     Args:
