@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from deal_bench import DealBench
 
-from apis_core.grid_master.voltage_reference import Stage
+from apis_core.grid_master.bus_state import Stage
 from apis_core.model.messages import ConverterOperation
 from apis_core.model.types import ConverterMode, DealState
 from apis_core.model.units import SECOND_NS

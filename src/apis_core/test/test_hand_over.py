@@ -10,7 +10,8 @@ import pytest
 from deal_bench import DealBench, once
 
 from apis_core.events import DealUnwanted
-from apis_core.grid_master.voltage_reference import Stage
+from apis_core.grid_master.bus_state import Stage
+from apis_core.grid_master.hand_over import Step
 from apis_core.model.messages import ControlReply, ConverterOperation, ConverterReply
 from apis_core.model.types import (
     ControlError,
@@ -24,6 +25,7 @@ from apis_core.model.types import (
 from apis_core.model.units import SECOND_NS
 
 M, Op = ConverterMode, ControlOperation
+FORWARD = (Step.WILL_HAND_OVER, Step.WILL_TAKE_OVER, Step.DID_HAND_OVER, Step.DID_TAKE_OVER)
 STEPS = (Op.WILL_HAND_OVER, Op.WILL_TAKE_OVER, Op.DID_HAND_OVER, Op.DID_TAKE_OVER)
 
 
@@ -38,12 +40,12 @@ def refuses(*unit_ids: str, operation: Op = Op.WILL_TAKE_OVER):
     return answer
 
 
-def hands_over(bench: DealBench, step: int = 0):
+def hands_over(bench: DealBench, step: Step):
     """Whether a hand-over has come so far."""
 
     def has_come() -> bool:
         master = bench.grid_master
-        return master.reference_stage is Stage.HANDING_OVER and master.hand_over_step == step
+        return master.reference_stage is Stage.HANDING_OVER and master.hand_over_step is step
 
     return has_come
 
@@ -282,7 +284,7 @@ def test_w27_a_step_that_is_lost_is_asked_again_but_not_for_ever(operation, lost
 # --- what comes in between -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("step", range(4))
+@pytest.mark.parametrize("step", FORWARD)
 @pytest.mark.parametrize("large", ["E003", "E004"])
 def test_w26_a_deal_that_is_ended_while_the_bus_is_handed_over_for_it_ends_no_other(large, step):
     bench = DealBench(large_capacity_unit_ids=(large,))
@@ -295,7 +297,7 @@ def test_w26_a_deal_that_is_ended_while_the_bus_is_handed_over_for_it_ends_no_ot
     assert (ended[kept].state, ended[kept].reason) == (DealState.COMPLETED, "")
 
 
-@pytest.mark.parametrize("step", range(4))
+@pytest.mark.parametrize("step", FORWARD)
 def test_7_6_a_deal_that_comes_while_the_bus_is_handed_over_waits_and_completes(step):
     bench = DealBench(SIX)
     bench.want("E001", "E002", 15.0)
@@ -311,7 +313,7 @@ def test_7_6_an_heir_whose_deal_ends_meanwhile_does_not_take_the_others_down():
     bench.want("E001", "E002", 15.0)
     kept = bench.want("E004", "E003", 40.0)
     newest = bench.want("E006", "E005", 40.0)
-    assert bench.run_until(hands_over(bench, 1), 300.0)
+    assert bench.run_until(hands_over(bench, Step.WILL_TAKE_OVER), 300.0)
     bench.feed("E006", DealUnwanted(newest))
     ended = bench.finish()
     assert ended[newest].state is DealState.ABORTED
@@ -350,7 +352,7 @@ def test_7_2_a_share_that_ends_during_a_hand_over_is_seen_to_after_it():
     lost = once(lambda _, request: request.operation is Op.WILL_TAKE_OVER, True)
     bench.is_deaf = lambda *asked: lost(*asked) is True  # so that it takes 5 s more
     bench.want("E006", "E005", 20.0, after_s=0.0)
-    assert bench.run_until(hands_over(bench, 1), 30.0)
+    assert bench.run_until(hands_over(bench, Step.WILL_TAKE_OVER), 30.0)
     bench._stop(bench.plants["E001"], StopCause.ENERGY_REACHED, "its limit was short")
     bench.run_for(4.0)
     assert bench.grid_master.reference_stage is Stage.HANDING_OVER

@@ -11,6 +11,7 @@ from dataclasses import replace
 from apis_core.config.policy import Policy
 from apis_core.events import Effect, Log, PublishFault
 from apis_core.grid_master.active_deals import ActiveDeals
+from apis_core.grid_master.bus_state import Failure, FailureKind, Stage
 from apis_core.grid_master.deal.bus_view import BusView
 from apis_core.grid_master.deal.machine import DealMachine
 from apis_core.grid_master.deal.transitions import Phase
@@ -21,7 +22,7 @@ from apis_core.grid_master.reference_selection import (
     next_reference,
 )
 from apis_core.grid_master.topology import why_not_activate
-from apis_core.grid_master.voltage_reference import Stage, VoltageReference
+from apis_core.grid_master.voltage_reference import VoltageReference
 from apis_core.model.messages import Fault
 from apis_core.model.types import (
     NOBODY,
@@ -89,7 +90,7 @@ class BusScheduler:
 
     def go_on(self, now_ns: int) -> list[Effect]:
         """What has become possible, or necessary, on the bus."""
-        effects = self._give_in(now_ns)
+        effects = self._give_in(self._reference.take_failure(), now_ns)
         self._tell_deals(now_ns)
         if self._reference.stage is not Stage.HANDING_OVER and self._postponed:
             postponed, self._postponed = self._postponed, {}
@@ -125,20 +126,19 @@ class BusScheduler:
             return []
         return self._deals.after(machine, machine.abort(reason, now_ns, scram=scram))
 
-    def _give_in(self, now_ns: int) -> list[Effect]:
+    def _give_in(self, failure: Failure | None, now_ns: int) -> list[Effect]:
         """The voltage could not be held, or not be brought up: end what hangs on it."""
-        reference = self._reference
-        if not reference.failure:
+        if failure is None:
             return []
-        reason, reference.failure = reference.failure, ""
+        reason = failure.reason
         effects: list[Effect] = []
         for machine in self._deals.on_bus():
-            if machine.awaits_bus and reference.is_unproven:
+            if machine.awaits_bus and failure.kind is FailureKind.UNPROVEN:
                 text = f"resets deal {machine.deal.deal_id}: {reason}"
                 effects.append(Log(text, is_warning=True))
                 effects += self._deals.after(machine, machine.reset(reason, now_ns))
                 continue
-            if machine.awaits_bus and reference.is_bus_fault:
+            if machine.awaits_bus and failure.kind is FailureKind.BUS:
                 fault = self.bus_fault("bus_start_failed", reason, machine.deal.deal_id)
                 effects.append(PublishFault(fault))
                 self.blocked_until_ns = now_ns + self._policy.global_quarantine_ns
@@ -175,9 +175,7 @@ class BusScheduler:
             machine.see(alone if on_bus == [machine] else shared)
         users = self._deals.users_of(unit_id)
         if users and reference.stage is Stage.UP:
-            ids = [machine.deal.deal_id for machine in users]
-            if reference.deal_id not in ids:
-                reference.deal_id = ids[0]
+            reference.order_in_name_of([machine.deal.deal_id for machine in users])
 
     def _reference_target_a(self) -> float:
         """What the deals together should bring the reference. [A, + = from the bus]"""
@@ -217,8 +215,8 @@ class BusScheduler:
         reference = self._reference
         chosen = next_reference(running, reference.unit_id, self._policy, reference.unwilling_ids)
         if chosen is None:
-            reference.failure = f"nobody takes the bus over from {reference.unit_id}"
-            return self._give_in(now_ns)
+            failure = Failure(f"nobody takes the bus over from {reference.unit_id}")
+            return self._give_in(failure, now_ns)
         note = Log(f"hands the bus over from {reference.unit_id} to {chosen[0]}")
         return [note, *reference.hand_over(*chosen, now_ns)]
 
@@ -231,7 +229,7 @@ class BusScheduler:
                 self.turn = None
         in_transition = any(machine.is_in_transition for machine in self._deals.machines.values())
         if self.turn is None and not in_transition:
-            reference.is_watched = False  # until a deal wants to know its current again
+            reference.unwatch()
         if self._is_given_up or in_transition or reference.stage not in (Stage.OFF, Stage.UP):
             return []
         if self._recovery.has_foreign_current(self._deals.machines, now_ns):

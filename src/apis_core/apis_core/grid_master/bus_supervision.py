@@ -13,10 +13,11 @@ from apis_core.config.timing import DealTiming
 from apis_core.events import Effect, Log
 from apis_core.grid_master.active_deals import ActiveDeals
 from apis_core.grid_master.bus_monitor import BusWatch
+from apis_core.grid_master.bus_state import Stage
 from apis_core.grid_master.deal.machine import DealMachine
 from apis_core.grid_master.deal.transitions import Phase
 from apis_core.grid_master.voltage_optimisation import DealingUnit, optimal_voltage_v
-from apis_core.grid_master.voltage_reference import Stage, VoltageReference
+from apis_core.grid_master.voltage_reference import VoltageReference
 from apis_core.model.messages import ConverterReading, UnitStatus
 from apis_core.model.types import UnitId
 from apis_core.model.units import NEVER_NS

@@ -20,6 +20,7 @@ from apis_core.config.timing import Timing
 from apis_core.events import Effect, Log, PublishFault
 from apis_core.grid_master.active_deals import ActiveDeals
 from apis_core.grid_master.bus_scheduler import BusScheduler
+from apis_core.grid_master.bus_state import Stage
 from apis_core.grid_master.bus_supervision import BusSupervision
 from apis_core.grid_master.deal.machine import DealMachine
 from apis_core.grid_master.deal.transitions import Phase
@@ -28,7 +29,7 @@ from apis_core.grid_master.pending_orders import PendingOrders
 from apis_core.grid_master.recovery import DealRecovery
 from apis_core.grid_master.snapshot import DealSnapshot, GridMasterSnapshot
 from apis_core.grid_master.topology import why_not_activate
-from apis_core.grid_master.voltage_reference import Stage, VoltageReference
+from apis_core.grid_master.voltage_reference import VoltageReference
 from apis_core.model.messages import ControlReply, Deal, Fault, UnitStatus
 from apis_core.model.origin import Asker, Origin, Requester
 from apis_core.model.types import (

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from apis_core.grid_master.bus_state import Stage
 from apis_core.grid_master.deal.transitions import Phase
-from apis_core.grid_master.voltage_reference import Stage
+from apis_core.grid_master.hand_over import Step
 from apis_core.model.messages import ConverterReading, Deal
 from apis_core.model.types import UnitId
 
@@ -43,7 +44,7 @@ class GridMasterSnapshot:
         term: Its term, > 0.
         reference_id: Who holds the bus voltage, or is to; empty = nobody.
         reference_stage: What is being done with the bus voltage.
-        hand_over_step: How far a hand-over has come, 0..3.
+        hand_over_step: How far a hand-over has come; None = none is under way.
         deals: By id, those that are not over.
         next_deal_id: The deal whose currents start next; None = none.
     """
@@ -51,6 +52,6 @@ class GridMasterSnapshot:
     term: int
     reference_id: UnitId
     reference_stage: Stage
-    hand_over_step: int
+    hand_over_step: Step | None
     deals: Mapping[str, DealSnapshot]
     next_deal_id: str | None

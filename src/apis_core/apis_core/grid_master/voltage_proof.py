@@ -18,6 +18,7 @@ from random import Random
 from apis_core.config.policy import Policy
 from apis_core.model.messages import ConverterReading
 from apis_core.model.types import UnitId
+from apis_core.model.units import NEVER_NS
 
 __all__ = ["VoltageProof", "trial_voltages_v"]
 
@@ -101,6 +102,7 @@ class VoltageProof:
         self._meters = {unit_id: _Meter() for unit_id in (reference_id, *witness_ids)}
         self._trials = trial_voltages_v(policy, lot)
         self._moved_v = 0.0  # by the present move
+        self._set_ns = 0  # since when the voltage that is tried has been set
 
     def move_on(self) -> float | None:
         """Begin the next move; None = there is none, and all is proven. [V]"""
@@ -111,6 +113,19 @@ class VoltageProof:
         self._meters = {key: _Meter(before_v=m.at_v) for key, m in self._meters.items()}
         return next_v
 
+    def await_setting(self) -> None:
+        """The next voltage is ordered: until it is set, readings mean nothing."""
+        self._set_ns = NEVER_NS
+
+    def note_set(self, now_ns: int) -> None:
+        """The reference has set the voltage that was ordered."""
+        self._set_ns = now_ns
+
+    @property
+    def is_set(self) -> bool:
+        """Whether the voltage that was ordered has been set."""
+        return self._set_ns < NEVER_NS
+
     @property
     def has_dwelt(self) -> bool:
         """Whether every meter has seen the bus stay where it is to be."""
@@ -119,7 +134,7 @@ class VoltageProof:
     def hear(
         self, unit_id: UnitId, reading: ConverterReading, asked_ns: int, heard_ns: int
     ) -> str:
-        """Take a reading that was asked for after the voltage had been set.
+        """Take a reading. One that was asked for before the voltage was set says nothing.
 
         Args:
             unit_id: Whose.
@@ -131,7 +146,7 @@ class VoltageProof:
             What speaks against it in this reading; empty = nothing does.
         """
         meter, bus_v = self._meters.get(unit_id), reading.grid_voltage_v
-        if meter is None:
+        if meter is None or asked_ns < self._set_ns:
             return ""
         meter.at_v = None
         if bus_v is None:
