@@ -11,23 +11,24 @@ Nothing here needs synchronised clocks. Losing an election is normal and silent.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from enum import Enum, auto
 from random import Random
+from typing import Final
 
+from apis_core.cluster.lease import ClaimedLease, GrantedLease
 from apis_core.config.timing import ElectionTiming
 from apis_core.events import Broadcast, Effect, LeaseGranted, Log, Record
 from apis_core.model.messages import ClaimKind, GridMasterClaim, LeaseGrant
+from apis_core.model.transitions import Transitions, check
 from apis_core.model.types import NOBODY, UnitId
-from apis_core.model.units import NEVER_NS, s_from_ns
+from apis_core.model.units import NEVER_NS
 
-__all__ = ["Election", "Role"]
+__all__ = ["TRANSITIONS", "Election", "Role"]
 
 _EARLY = 0.9  # share of a granted lease that the holder itself believes in
 _MAX_DOUBLINGS = 3  # of the back-off after candidacies that came to nothing
 MINORITY_SIZE = 2  # the least: the two units of a deal
-_REMEMBERED_CLAIMS = 64  # of which late grants still count
 _START_LEASES = 2  # so long after its start a process waits for members that are starting, too
 _CANDIDACY = 0.75  # of a lease; without a majority by then the voters are given back
 _IN_TURN_HEARTBEATS = 2  # between two units of a cluster that starts
@@ -40,6 +41,20 @@ class Role(Enum):
     CANDIDATE = auto()
     MASTER = auto()
     RETIRED = auto()  # stopping: grants others, stands no more
+
+
+_R = Role
+
+TRANSITIONS: Final[Transitions[Role]] = {
+    _R.FOLLOWER: {_R.CANDIDATE: "time", _R.RETIRED: "end"},
+    _R.CANDIDATE: {
+        _R.FOLLOWER: "claim, grant, time",
+        _R.MASTER: "grant, time",  # time: its own voice is enough, it is the only member
+        _R.RETIRED: "end",
+    },
+    _R.MASTER: {_R.FOLLOWER: "claim, fault, grant, time", _R.RETIRED: "end"},
+    _R.RETIRED: {_R.RETIRED: "end"},
+}
 
 
 class Election:
@@ -89,32 +104,25 @@ class Election:
         self._may_stand = may_stand
         self._policy_hash = policy_hash
         self._policy_version = policy_version
-        self._granted_to = granted_to
-        self._granted_instance = ""  # the process that got it; not known after a restart
-        self._granted_until_ns = now_ns + timing.lease_ns if granted_to != NOBODY else now_ns
-        # without a memory it may have given its vote in a process before this one
-        self._blank_until_ns = now_ns if term else now_ns + timing.lease_ns
+        self._granted = GrantedLease(
+            granted_to,
+            now_ns + timing.lease_ns if granted_to != NOBODY else now_ns,
+            now_ns if term else now_ns + timing.lease_ns,
+        )
+        self._claimed = ClaimedLease(self.majority)
         # While a cluster starts nobody leads, and who has not been heard may be about to start.
         self._is_starting = True
         self._patient_until_ns = now_ns + _START_LEASES * timing.lease_ns
         self._rank = rank
-        self._own_until_ns = 0
         self._give_way_ns = NEVER_NS
-        self._quorum = self.majority
-        self._resigned: tuple[UnitId, int] = (NOBODY, 0)  # who did so last, and in which term
         self._failures = 0  # candidacies of ours in a row that came to nothing
-        self._sequence = 0
-        self._sent_ns: OrderedDict[int, int] = OrderedDict()  # when each of our claims was sent
-        self._acknowledged_ns: dict[
-            UnitId, int
-        ] = {}  # latest of our claims that each member granted
-        self._act_ns = self._granted_until_ns + self._back_off_ns()
+        self._act_ns = self._granted.until_ns + self._back_off_ns()
 
     @property
     def wake_ns(self) -> int:
         """When :meth:`tick` wants to be called."""
         if self.role is Role.MASTER:
-            return min(self._act_ns, self._own_until_ns)
+            return min(self._act_ns, self._claimed.until_ns)
         if self.role is Role.CANDIDATE or self._may_stand_now:
             return self._act_ns
         return NEVER_NS
@@ -126,15 +134,13 @@ class Election:
 
     def grid_master_id(self, now_ns: int) -> UnitId:
         """The grid master whose lease this unit obeys; nobody if there is none, or it ran out."""
-        if now_ns >= self._granted_until_ns:
-            return NOBODY
-        holder = self._granted_to
+        holder = self._granted.running_for(now_ns)
         # to stand is not to have won
         return NOBODY if holder == self._unit_id and self.role is not Role.MASTER else holder
 
     def is_master(self, now_ns: int) -> bool:
         """Whether this unit may give orders in :attr:`term` now."""
-        return self.role is Role.MASTER and now_ns < self._own_until_ns
+        return self.role is Role.MASTER and now_ns < self._claimed.until_ns
 
     def obeys(self, grid_master_id: UnitId, term: int, now_ns: int) -> bool:
         """Whether an order of that unit in that term is to be carried out now."""
@@ -157,9 +163,9 @@ class Election:
             return []
         can_win = reachable is None or reachable >= self.majority
         if can_win:
-            self._quorum = self.majority
+            self._claimed.quorum = self.majority
         if self.role is Role.MASTER:
-            if now_ns >= self._own_until_ns:
+            if now_ns >= self._claimed.until_ns:
                 return self._lose(now_ns, "a majority no longer answers")
             return self._claim(ClaimKind.MASTER, now_ns)
         if self.role is Role.CANDIDATE:
@@ -178,11 +184,11 @@ class Election:
             and reachable is not None
             and reachable >= MINORITY_SIZE
         ):
-            self._quorum, can_win = reachable, True
-        is_free = self._lease_holder(now_ns) in (NOBODY, self._unit_id)
+            self._claimed.quorum, can_win = reachable, True
+        is_free = self._granted.running_for(now_ns) in (NOBODY, self._unit_id)
         if self._may_stand_now and can_win and is_free:
             return self._stand(now_ns)
-        self._act_ns = max(self._granted_until_ns, now_ns) + self._back_off_ns()
+        self._act_ns = max(self._granted.until_ns, now_ns) + self._back_off_ns()
         return []
 
     def hear_claim(self, claim: GridMasterClaim, now_ns: int) -> list[Effect]:
@@ -190,10 +196,9 @@ class Election:
         if claim.unit_id == self._unit_id or claim.unit_id not in self._members:
             return []
         if claim.kind is ClaimKind.RESIGN:
-            # an earlier claim may be overtaken by this on its way, and must not renew the lease
-            self._resigned = (claim.unit_id, claim.term)
-            if claim.term == self.term and claim.unit_id == self._granted_to:
-                self._granted_until_ns = now_ns
+            self._granted.note_resigned(claim)
+            if claim.term == self.term and claim.unit_id == self._granted.holder_id:
+                self._granted.end(now_ns)
                 self._act_ns = now_ns + self._back_off_ns()
             return []
         effects: list[Effect] = []
@@ -201,15 +206,14 @@ class Election:
         if not reason:
             if self.role in (Role.MASTER, Role.CANDIDATE):
                 effects += self._lose(now_ns, f"{claim.unit_id} leads term {claim.term}")
-            if (claim.term, claim.unit_id) != (self.term, self._granted_to):
+            if (claim.term, claim.unit_id) != (self.term, self._granted.holder_id):
                 effects.append(Record(LeaseGranted(claim.term, claim.unit_id)))
-            self.term, self._granted_to = claim.term, claim.unit_id
-            self._granted_instance = claim.instance_id
-            self._granted_until_ns = now_ns + claim.lease_ns
+            self.term = claim.term
+            self._granted.grant(claim, now_ns)
             if claim.kind is ClaimKind.MASTER:
                 self._failures = 0
                 self._is_starting = False
-            self._act_ns = self._granted_until_ns + self._back_off_ns()
+            self._act_ns = self._granted.until_ns + self._back_off_ns()
         grant = LeaseGrant(
             unit_id=self._unit_id,
             grid_master_id=claim.unit_id,
@@ -228,9 +232,9 @@ class Election:
         if grant.known_term > self.term and self.role in (Role.CANDIDATE, Role.MASTER):
             # a member that has seen a newer term can follow only a newer one still
             effects = self._lose(now_ns, f"{grant.unit_id} is in term {grant.known_term}")
-            self.term, self._granted_to = grant.known_term, NOBODY
+            self.term, self._granted.holder_id = grant.known_term, NOBODY
             return effects
-        sent_ns = self._sent_ns.get(grant.sequence)
+        sent_ns = self._claimed.sent_ns(grant.sequence)
         if grant.term != self.term or not grant.granted or sent_ns is None:
             return []
         return self._acknowledge(grant.unit_id, sent_ns, now_ns)
@@ -246,12 +250,11 @@ class Election:
     ) -> None:
         """Another policy holds from now. A lease that runs goes on."""
         self._members = tuple(member_ids)
-        self._quorum = self.majority
+        self._claimed.quorum = self.majority
         self._timing = timing
         self._may_stand = may_stand
         self._policy_hash, self._policy_version = policy_hash, policy_version
-        for unit_id in set(self._acknowledged_ns) - set(member_ids):
-            del self._acknowledged_ns[unit_id]
+        self._claimed.keep_only(member_ids)
 
     def step_down(self, now_ns: int) -> list[Effect]:
         """Be grid master no longer, and let the others go first when it comes to the next."""
@@ -268,16 +271,17 @@ class Election:
         Tell the others at once if we were the grid master, so that they need not wait.
         """
         was_leading = self.role in (Role.MASTER, Role.CANDIDATE)
-        self.role = Role.RETIRED
+        self._become(Role.RETIRED)
         if not was_leading:
             return []
-        self._granted_until_ns = now_ns
+        self._granted.end(now_ns)
         return self._claim(ClaimKind.RESIGN, now_ns)
 
     # --- inside ----------------------------------------------------------------------------------
 
-    def _lease_holder(self, now_ns: int) -> UnitId:
-        return self._granted_to if now_ns < self._granted_until_ns else NOBODY
+    def _become(self, role: Role) -> None:
+        check(TRANSITIONS, self.role, role)
+        self.role = role
 
     @property
     def _may_stand_now(self) -> bool:
@@ -293,21 +297,9 @@ class Election:
     def _why_not(self, claim: GridMasterClaim, now_ns: int) -> str:
         if claim.term < self.term:
             return f"term {self.term} has begun"
-        if (claim.unit_id, claim.term) == self._resigned:
-            return f"{claim.unit_id} has resigned in term {claim.term}"
-        holder = self._lease_holder(now_ns)
-        if holder not in (NOBODY, claim.unit_id):
-            left_s = s_from_ns(self._granted_until_ns - now_ns)
-            return f"{holder} has the lease for another {left_s:.1f} s"
-        if claim.term == self.term and self._granted_to not in (NOBODY, claim.unit_id):
-            return f"{self._granted_to} has this unit's voice in term {claim.term}"
-        is_candidate = claim.kind is ClaimKind.CANDIDATE
-        is_again = claim.term == self.term and claim.instance_id != self._granted_instance
-        if is_candidate and is_again and self._granted_to == claim.unit_id:
-            # it has lost its journal, or this unit has been restarted: the next term is free
-            return f"an earlier process of {claim.unit_id} stood in term {claim.term}"
-        if is_candidate and not self.term and claim.term > 1 and now_ns < self._blank_until_ns:
-            return "its journal is new: it may have given its voice before"
+        reason = self._granted.why_not(claim, self.term, now_ns)
+        if reason:
+            return reason
         differs = claim.policy_hash != self._policy_hash and claim.policy_hash
         # whose policy is newer may lead us to it
         if differs and self._policy_hash and claim.policy_version <= self._policy_version:
@@ -327,16 +319,15 @@ class Election:
             delay_ns = self._back_off_ns()
         else:
             delay_ns = heartbeat_ns // 2
-        self._act_ns = max(now_ns + delay_ns, self._granted_until_ns)
+        self._act_ns = max(now_ns + delay_ns, self._granted.until_ns)
         return delay_ns > 0
 
     def _stand(self, now_ns: int) -> list[Effect]:
         self.term += 1
-        self.role = Role.CANDIDATE
+        self._become(Role.CANDIDATE)
         self._give_way_ns = now_ns + round(_CANDIDACY * self._timing.lease_ns)
-        self._granted_to = self._unit_id
-        self._acknowledged_ns.clear()
-        self._sent_ns.clear()
+        self._granted.holder_id = self._unit_id
+        self._claimed.begin()
         return [
             Record(LeaseGranted(self.term, self._unit_id)),
             *self._claim(ClaimKind.CANDIDATE, now_ns),
@@ -349,27 +340,24 @@ class Election:
         the further apart they stand again.
         """
         self._failures += 1
-        self.role = Role.FOLLOWER
+        self._become(Role.FOLLOWER)
         effects = self._claim(ClaimKind.RESIGN, now_ns)
-        self._granted_until_ns = now_ns
+        self._granted.end(now_ns)
         self._act_ns = now_ns + self._back_off_ns()
         return effects
 
     def _claim(self, kind: ClaimKind, now_ns: int) -> list[Effect]:
-        self._sequence += 1
-        self._sent_ns[self._sequence] = now_ns
-        while len(self._sent_ns) > _REMEMBERED_CLAIMS:
-            self._sent_ns.popitem(last=False)
+        sequence = self._claimed.next_sequence(now_ns)
         self._act_ns = now_ns + self._timing.heartbeat_ns
         if kind is ClaimKind.CANDIDATE:
-            self._granted_until_ns = now_ns + self._timing.lease_ns
+            self._granted.until_ns = now_ns + self._timing.lease_ns
             self._act_ns = min(self._act_ns, self._give_way_ns)
         claim = GridMasterClaim(
             kind=kind,
             unit_id=self._unit_id,
             instance_id=self._instance_id,
             term=self.term,
-            sequence=self._sequence,
+            sequence=sequence,
             lease_ns=self._timing.lease_ns,
             policy_hash=self._policy_hash,
             policy_version=self._policy_version,
@@ -381,17 +369,13 @@ class Election:
     def _acknowledge(self, member_id: UnitId, sent_ns: int, now_ns: int) -> list[Effect]:
         if self.role not in (Role.CANDIDATE, Role.MASTER):
             return []
-        before_ns = self._acknowledged_ns.get(member_id, sent_ns)
-        self._acknowledged_ns[member_id] = max(before_ns, sent_ns)
-        quorum = self._quorum
-        latest = sorted(self._acknowledged_ns.values(), reverse=True)
-        if len(latest) < quorum:
+        lease_ns = round(self._timing.lease_ns * _EARLY)
+        if not self._claimed.take_grant(member_id, sent_ns, lease_ns):
             return []
-        self._own_until_ns = latest[quorum - 1] + round(self._timing.lease_ns * _EARLY)
-        self._granted_until_ns = max(self._granted_until_ns, self._own_until_ns)
-        if self.role is Role.MASTER or now_ns >= self._own_until_ns:
+        self._granted.until_ns = max(self._granted.until_ns, self._claimed.until_ns)
+        if self.role is Role.MASTER or now_ns >= self._claimed.until_ns:
             return []
-        self.role = Role.MASTER
+        self._become(Role.MASTER)
         self._failures = 0
         return [
             Log(f"is the grid master of term {self.term}"),
@@ -400,10 +384,9 @@ class Election:
 
     def _lose(self, now_ns: int, reason: str) -> list[Effect]:
         was_master = self.role is Role.MASTER
-        if self.role is not Role.RETIRED:
-            self.role = Role.FOLLOWER
-        if self._granted_to == self._unit_id:
-            self._granted_until_ns = now_ns
+        self._become(Role.FOLLOWER)
+        if self._granted.holder_id == self._unit_id:
+            self._granted.end(now_ns)
         self._act_ns = now_ns + self._back_off_ns()
         text = f"is no longer the grid master of term {self.term}: {reason}"
         return [Log(text, is_warning=True)] * was_master
