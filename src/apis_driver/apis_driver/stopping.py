@@ -1,20 +1,44 @@
-"""Takes a converter to WAIT, and sees that it gets there, whoever else does not."""
+"""Takes a converter to WAIT, and sees that it gets there, whoever else does not.
+
+WAIT is said until the device takes it, and said again when the converter is not there in time.
+Only a reading that shows WAIT ends a stop.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
 
 from apis_core.converter.driver_contract import Refused
+from apis_core.model.transitions import Transitions, check
 from apis_core.model.types import ConverterError, ConverterMode, StopCause
 from apis_driver.converter import Converter
 from apis_driver.device import DeadMan
 from apis_driver.errors import DeviceError
 from apis_driver.rules import GovernorSettings, Times
 
-__all__ = ["Stopper"]
+__all__ = ["TRANSITIONS", "StopStage", "Stopper"]
 
 _STOP_LIMIT_S = 1.0
 _RECENT_S = 0.5  # by a reading as young as this it is known what flows
+
+
+class StopStage(Enum):
+    """How far a stop has come."""
+
+    NONE = auto()  # no stop is under way
+    TO_SAY = auto()  # WAIT is to be said (again)
+    SAID = auto()  # the device has taken it; the next readings show whether it is obeyed
+
+
+_S = StopStage
+
+TRANSITIONS: Final[Transitions[StopStage]] = {
+    _S.NONE: {_S.TO_SAY: "stop", _S.SAID: "open"},
+    _S.TO_SAY: {_S.SAID: "device, open"},
+    _S.SAID: {_S.NONE: "reading", _S.TO_SAY: "time", _S.SAID: "device, open"},
+}
 
 
 @dataclass(slots=True)
@@ -24,7 +48,6 @@ class _Stopping:
     cause: StopCause
     detail: str
     since_s: float
-    is_said: bool = False  # the device has taken the order
     is_complained: bool = False
 
 
@@ -32,6 +55,7 @@ class Stopper:
     """Takes one converter to WAIT, again and again until it is there.
 
     Attributes:
+        stage: How far the stop has come that is under way.
         cause, detail: Of the last stop that came to its end.
     """
 
@@ -39,6 +63,7 @@ class Stopper:
         self._converter = converter
         self._settings = settings
         self._times = times
+        self.stage = StopStage.NONE
         self._stopping: _Stopping | None = None
         self._has_grace = False  # the dead man waits for the currents of others
         self.cause, self.detail = StopCause.NONE, ""
@@ -46,12 +71,12 @@ class Stopper:
     @property
     def is_under_way(self) -> bool:
         """Whether it is on its way to WAIT."""
-        return self._stopping is not None
+        return self.stage is not StopStage.NONE
 
     @property
     def is_unsaid(self) -> bool:
         """Whether WAIT must be said (again)."""
-        return self._stopping is not None and not self._stopping.is_said
+        return self.stage is StopStage.TO_SAY
 
     def forget(self) -> None:
         """It is switched on: the last stop is history."""
@@ -66,7 +91,8 @@ class Stopper:
         cause, detail = self.cause, self.detail
         if was_on is not None:
             cause, detail = StopCause.TRIP, f"it was lost while it was on: {was_on}"
-        self._stopping = _Stopping(cause, detail, self._times.now_s(), is_said=True)
+        self._stopping = _Stopping(cause, detail, self._times.now_s())
+        self._enter(StopStage.SAID)
 
     def stop(self, cause: StopCause, detail: str) -> None:
         """Go to WAIT. A first cause stays."""
@@ -74,15 +100,16 @@ class Stopper:
             if not self._converter.mode.is_active:
                 cause, detail = self.cause, self.detail
             self._stopping = _Stopping(cause, detail, self._times.now_s())
+            self._enter(StopStage.TO_SAY)
         self.say_wait()
 
     def say_wait(self) -> None:
         """Say WAIT; what fails here is tried again with every poll."""
-        stopping, converter, times = self._stopping, self._converter, self._times
-        if stopping is None:
+        converter, times = self._converter, self._times
+        if self.stage is StopStage.NONE:
             return
         mode, decided_s = converter.mode, times.plant_s()
-        is_known = converter.age_s < _RECENT_S and not stopping.is_said  # what flows until then
+        is_known = converter.age_s < _RECENT_S and self.is_unsaid  # what flows until then
         try:
             if self._dead_man is not None and self._dead_man.fired:
                 self._dead_man.disarm()
@@ -90,7 +117,7 @@ class Stopper:
         except DeviceError as failure:
             converter.note_failure(failure)
             return
-        stopping.is_said = True
+        self._enter(StopStage.SAID)
         if is_known:  # its answer took about as long as the order
             delay_s = self._settings.order_delay_s * times.plant_rate
             converter.counter.note_stop(mode, max(times.plant_s() - delay_s, decided_s))
@@ -103,9 +130,10 @@ class Stopper:
         if converter.mode is not ConverterMode.WAIT:
             return
         if self._stopping is not None:
-            if not self._stopping.is_said:
+            if self.is_unsaid:
                 return
             stopped, self._stopping = self._stopping, None
+            self._enter(StopStage.NONE)
             self.cause, self.detail = stopped.cause, stopped.detail
         elif was_on and converter.ordered is not ConverterMode.WAIT:
             text = converter.status.alarm_text
@@ -133,7 +161,12 @@ class Stopper:
                 f"it is in {status.mode.name} ({status.mode_code}) {limit_s:g} s after WAIT "
                 "was ordered",
             )
-        stopping.is_said = False  # say it again with every poll
+        if not self.is_unsaid:
+            self._enter(StopStage.TO_SAY)  # again with every poll
+
+    def _enter(self, stage: StopStage) -> None:
+        check(TRANSITIONS, self.stage, stage)
+        self.stage = stage
 
     # --- the dead man below Python ---------------------------------------------------------------
 
