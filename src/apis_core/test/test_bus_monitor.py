@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from apis_core.config.branches import Branch
-from apis_core.grid_master.bus_monitor import BusWatch
+from apis_core.grid_master.bus_monitor import BusMonitor
 from apis_core.model.messages import ConverterReading
 from apis_core.model.types import ConverterMode
 from apis_core.model.units import SECOND_NS as S
@@ -17,7 +17,7 @@ FRESH_NS = 10 * S
 
 def watch(policy, seconds: int, currents_a: dict[str, float | None], dealing, assumed=None):
     """What is found when units say this every second."""
-    eye = BusWatch(policy, FRESH_NS)
+    eye = BusMonitor(policy, FRESH_NS)
     found = []
     for second in range(seconds):
         for unit_id, current_a in currents_a.items():

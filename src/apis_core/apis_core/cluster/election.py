@@ -72,10 +72,10 @@ class Election:
             honoured in full from now.
         may_stand: Whether this unit may become the grid master at all (strategy `fixed` names
             another one).
-        rank: Of this unit among those that may stand. In a cluster that starts the first stands
-            first, so that one election is enough.
-        policy_hash: Sent along with claims.
-        policy_version: The same; whose policy is older gets no vote.
+        rank: Place of this unit among those that may stand. In a cluster that starts they stand
+            in that order, so that one election is enough.
+        policy_hash: Hash of this unit's policy, sent with each claim.
+        policy_version: Version of that policy. A claim with an older one gets no vote.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Election:
             now_ns if term else now_ns + timing.lease_ns,
         )
         self._claimed = ClaimedLease(self.majority)
-        # While a cluster starts nobody leads, and who has not been heard may be about to start.
+        # While a cluster starts nobody leads, and a member that is silent may be about to start.
         self._is_starting = True
         self._patient_until_ns = now_ns + _START_LEASES * timing.lease_ns
         self._rank = rank

@@ -88,7 +88,7 @@ class ClaimedLease:
         quorum: How many members' grants make a lease, > 0.
 
     Attributes:
-        quorum: The same; fewer may elect where the policy allows a minority to.
+        quorum: As above; the election lowers it where the policy lets a minority elect.
         until_ns: Until when this unit leads by the grants. [ns]
     """
 

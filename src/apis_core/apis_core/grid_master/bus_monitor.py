@@ -1,9 +1,9 @@
-"""The grid master watches the bus as a whole: what flows in must flow out, and no branch may carry
-too much (the protocol, 10.1).
+"""The monitor of the whole bus: what flows in must flow out, and no branch may carry too much
+(the protocol, 10.1).
 
-Readings of different units are never of the same moment. A finding counts when it has lasted for
-longer than readings can be apart. On a branch, a unit that is not heard counts with all that its
-deals may bring it.
+Two units are never read at the same moment. So a finding counts only when it has lasted longer
+than two readings can be apart. A unit that is not heard is assumed to carry all the current that
+its deals may bring it.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from apis_core.model.debounce import Debounce
 from apis_core.model.messages import ConverterReading
 from apis_core.model.types import ConverterMode, UnitId
 
-__all__ = ["BusWatch"]
+__all__ = ["BusMonitor"]
 
 
-class BusWatch:
+class BusMonitor:
     """Finds leaks and overloaded branches from the readings of all units.
 
     Args:
         policy: With the allowances and the branches.
-        fresh_ns: A reading that is older says nothing any more. [ns]
+        fresh_ns: How long a reading counts; a finding is real after twice that time. [ns]
     """
 
     def __init__(self, policy: Policy, fresh_ns: int) -> None:
@@ -35,23 +35,27 @@ class BusWatch:
         self._looks = 0
 
     def hear(self, unit_id: UnitId, reading: ConverterReading, now_ns: int) -> None:
-        """A unit's converter was read."""
+        """Take a reading of a unit's converter."""
         self._readings[unit_id] = (reading, now_ns)
 
     def reading(self, unit_id: UnitId, now_ns: int) -> ConverterReading | None:
-        """What a unit's converter last said; None = not lately."""
+        """A unit's newest reading; None = it is too old, or there is none."""
         reading, heard_ns = self._readings.get(unit_id, (None, 0))
         return reading if now_ns - heard_ns <= self._fresh_ns else None
 
     def look(
         self, dealing_ids: Collection[UnitId], assumed_a: Mapping[UnitId, float], now_ns: int
     ) -> list[tuple[str, str]]:
-        """What is wrong, as (code, message for people).
+        """Look for leaks and overloaded branches.
 
         Args:
-            dealing_ids: Units of all deals whose currents flow steadily, each once.
-            assumed_a: The most that each unit's deals bring it. [A]
+            dealing_ids: Units of all deals whose currents flow steadily, each once. Empty = the
+                currents change just now, and no leak can be told.
+            assumed_a: The largest current that the deals of each unit bring it. [A]
             now_ns: Present time.
+
+        Returns:
+            What is wrong, each as (code, message for people).
         """
         self._looks += 1
         currents_a = {
@@ -81,7 +85,7 @@ class BusWatch:
             return []
         known = {u: a for u in dealing_ids if (a := currents_a.get(u)) is not None}
         if len(known) < len(dealing_ids):
-            return []  # nothing can be said; the deals of who stays silent end by that
+            return []  # a sum without one unit proves nothing; its silence ends its deals
         sum_a = sum(known.values())
         allowed_a = self._policy.leak_allowance_per_unit_a * len(known)
         if abs(sum_a) <= allowed_a:

@@ -12,7 +12,7 @@ from apis_core.config.policy import Policy
 from apis_core.config.timing import DealTiming
 from apis_core.events import Effect, Log
 from apis_core.grid_master.active_deals import ActiveDeals
-from apis_core.grid_master.bus_monitor import BusWatch
+from apis_core.grid_master.bus_monitor import BusMonitor
 from apis_core.grid_master.bus_state import Stage
 from apis_core.grid_master.deal.machine import DealMachine
 from apis_core.grid_master.deal.transitions import Phase
@@ -55,12 +55,12 @@ class BusSupervision:
         self._deals = deals
         self._reference = reference
         self._statuses = statuses
-        self._watch = BusWatch(policy, 2 * timing.poll_ns + timing.answer_ns)
+        self._monitor = BusMonitor(policy, 2 * timing.poll_ns + timing.answer_ns)
         self._optimised_for: frozenset[str] = frozenset()  # deals that the voltage was chosen for
 
     def hear(self, unit_id: UnitId, reading: ConverterReading, now_ns: int) -> None:
         """A unit's converter was read."""
-        self._watch.hear(unit_id, reading, now_ns)
+        self._monitor.hear(unit_id, reading, now_ns)
 
     def plan(self, now_ns: int) -> None:
         """Look again later, if there is something to look at."""
@@ -87,7 +87,7 @@ class BusSupervision:
             for unit_id in machine.deal.unit_ids:
                 share_a = abs(machine.share_a(unit_id))
                 assumed_a[unit_id] = assumed_a.get(unit_id, 0.0) + share_a
-        return self._watch.look(dealing_ids, assumed_a, now_ns)
+        return self._monitor.look(dealing_ids, assumed_a, now_ns)
 
     def optimise_voltage(self, now_ns: int, *, is_turn_taken: bool) -> list[Effect]:
         """Once after each change of the deals that flow, when all of them have been read since.
@@ -109,7 +109,7 @@ class BusSupervision:
         units = {}
         for unit_id in (u for machine in steady for u in machine.deal.unit_ids):
             status = self._statuses.get(unit_id)
-            reading = self._watch.reading(unit_id, now_ns) or ConverterReading()
+            reading = self._monitor.reading(unit_id, now_ns) or ConverterReading()
             units[unit_id] = DealingUnit(
                 efficient_ratio=status.efficient_grid_voltage_ratio if status else None,
                 battery_voltage_v=reading.battery_voltage_v,

@@ -65,7 +65,12 @@ class PendingOrders:
     def awaited_units(
         self, operation: ControlOperation | None = None, *, since_ns: int = 0
     ) -> set[UnitId]:
-        """Units that owe an answer (to that kind of order; to one no older than that)."""
+        """Units that owe an answer.
+
+        Args:
+            operation: Only to this kind of order; None = to any.
+            since_ns: Only to orders given from then on. [ns]
+        """
         return {
             call.unit_id
             for call in self._pending.values()
@@ -101,9 +106,9 @@ class PendingOrders:
         return self._pending.get(origin)
 
     def pop(self, origin: Origin) -> PendingOrder | None:
-        """The order that is answered; None = it was given up already."""
+        """Take out an order that is answered; None = it was given up before."""
         return self._pending.pop(origin, None)
 
     def overdue(self, now_ns: int) -> list[Origin]:
-        """Orders that are answered no more."""
+        """Orders whose answer is awaited no longer."""
         return [key for key, call in self._pending.items() if now_ns >= call.until_ns]

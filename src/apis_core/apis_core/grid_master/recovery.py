@@ -1,7 +1,7 @@
-"""What an older grid master left behind: the new one continues its deals, or ends and closes them.
+"""The recovery of deals: a new grid master continues an older one's deals, or ends them.
 
-All that is known of them is how their records were last heard, and which units say that they hold
-slots for them.
+All it knows is the last record of each deal that this unit heard, and which units say that they
+hold slots for it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from apis_core.model.units import NEVER_NS
 
 __all__ = ["DealRecovery"]
 
-_PATIENCE_HOLDS = 10
+_PATIENCE_HOLDS = 10  # hold times until a unit that was never heard counts as gone for good
 
 
 class DealRecovery:
@@ -52,30 +52,30 @@ class DealRecovery:
         self._heard_ns = heard_ns
         self._began_ns = now_ns
         self._deals = {key: deal for key, deal in known_deals.items() if not deal.state.is_over}
-        # leftovers on units: not asked again before
+        # how long each unit's answer to a RELEASE is awaited, by unit and deal
         self._asked_until_ns: dict[tuple[UnitId, str], int] = {}
         self._calls_out = 0
-        self._free_since_ns: dict[str, int] = {}  # deals that no unit holds any more
-        # a unit that has not been heard by then may be gone for good; its holds ran out long ago
+        self._free_since_ns: dict[str, int] = {}  # since when no unit holds a deal any more
+        # the slots of a unit that has not been heard by then ran out long ago
         self._patient_until_ns = now_ns + _PATIENCE_HOLDS * timing.deal.hold_ns
         self._look_ns = now_ns + timing.deal.quit_ns
-        self._take_until_ns = now_ns + timing.silent_ns  # who lives has been heard by then
-        # Who has said in this term how it is. What was said before may be out of date: an older
-        # grid master that was cut off may have ended the deal meanwhile. A unit that has given its
-        # vote in this term does nothing for it any more.
+        self._take_until_ns = now_ns + timing.silent_ns  # every live unit is heard by then
+        # Units whose status was heard in this term. An earlier status may be out of date: an older
+        # grid master that was cut off may have ended the deal since. A unit that has given its
+        # vote in this term obeys that grid master no more.
         self._heard = {key for key, status in statuses.items() if status.term >= term}
         self._spoke_ns = dict.fromkeys(statuses, now_ns)
 
     def is_open(self, now_ns: int) -> bool:
-        """Whether there are deals of which is not known yet if they go on."""
+        """Whether it is still open for some deals whether they go on."""
         return now_ns <= self._take_until_ns and bool(self._deals)
 
     def has_heard(self, unit_id: UnitId) -> bool:
-        """Whether a unit has said in this term how it is."""
+        """Whether a unit's status was heard in this term."""
         return unit_id in self._heard
 
     def is_due(self, now_ns: int) -> bool:
-        """Whether it is time to look at what is left, though nobody has said anything new."""
+        """Whether :meth:`close` is due, though nothing new was heard."""
         return now_ns >= self.wake_ns
 
     @property
@@ -84,7 +84,10 @@ class DealRecovery:
         return self._look_ns if self._deals else NEVER_NS
 
     def hear_deal(self, deal: Deal) -> None:
-        """What an older grid master said of a deal arrives only now; of its end it speaks once."""
+        """Take an older grid master's record of a deal, which arrives late.
+
+        It says only once that a deal is over.
+        """
         if deal.state.is_over:
             self._deals.pop(deal.deal_id, None)
             return
@@ -93,7 +96,7 @@ class DealRecovery:
             self._deals[deal.deal_id] = deal
 
     def hear_status(self, status: UnitStatus, now_ns: int) -> None:
-        """Take the status of a unit; only what it says in this term counts."""
+        """Take the status of a unit; only one of this term counts."""
         if status.term >= self._term:
             self._heard.add(status.unit_id)
         self._spoke_ns[status.unit_id] = now_ns
@@ -101,8 +104,8 @@ class DealRecovery:
     def has_foreign_current(self, own_deal_ids: Collection[str], now_ns: int) -> bool:
         """Whether a current of a deal that this grid master does not run may still be on the bus.
 
-        Nobody can tell then what another current would add up to. One of a unit that is silent has
-        been stopped by its own dead man after the hold time.
+        Nobody can tell then what the bus would carry with another current. The dead man of a
+        silent unit has stopped its current after the hold time.
         """
         since_ns = now_ns - self._timing.deal.hold_ns
         return any(
@@ -115,7 +118,7 @@ class DealRecovery:
     def winds_down(self, now_ns: int) -> bool:
         """Whether a unit still holds the voltage of a bus that an earlier grid master has let go.
 
-        It does so for no deal any more, and not for long: it has been told WAIT.
+        It does so for no deal, and not for long: it has been told WAIT.
         """
         since_ns = now_ns - self._timing.deal.hold_ns
         return now_ns < self._patient_until_ns and any(
@@ -125,20 +128,21 @@ class DealRecovery:
         )
 
     def take_running(self, now_ns: int, own_reference_id: UnitId) -> tuple[UnitId, list[Deal]]:
-        """The deals to go on with, and who holds the bus for them; they are no leftovers any more.
+        """Take out the deals that go on, with the unit that holds the bus for them.
 
-        Those whose units say in this term that they hold them; of the reference's own it is enough
-        that the reference says so, because the others hang on it. None, unless the bus is as their
-        records say.
+        A deal goes on if both its units say in this term that they hold it. For the deals of the
+        reference its own word is enough, because the others depend on it. No deal goes on unless
+        the bus is as the records say.
 
         Args:
             now_ns: Present time.
-            own_reference_id: Who holds the bus for the deals that this grid master runs already.
+            own_reference_id: The unit that holds the bus for the deals that this grid master runs
+                already; nobody = it runs none.
         """
         possible = [deal for deal in self._running if not self._is_denied(deal)]
         references = {deal.voltage_reference_id for deal in possible}
         if now_ns > self._take_until_ns or len(references) != 1:
-            return NOBODY, []  # none, or one was just being replaced: all are wound up
+            return NOBODY, []  # nobody holds the bus, or a hand-over was under way: all end
         (unit_id,) = references
         if own_reference_id not in (NOBODY, unit_id):
             return NOBODY, []
@@ -163,7 +167,7 @@ class DealRecovery:
     ) -> list[Effect]:
         """Have a unit release the slots of deals that this grid master does not run.
 
-        A reference only once no current is left on the bus, as far as anybody is there to say so.
+        A reference is told so only once no unit says that it carries a current.
         """
         effects: list[Effect] = []
         for deal_id in status.deal_ids:
@@ -199,7 +203,7 @@ class DealRecovery:
             return self._is_gone(unit_id, now_ns)
 
         for deal_id, left in list(self._deals.items()):
-            # what they said before this term may be out of date
+            # a status from before this term may be out of date
             statuses = [self._statuses.get(u) for u in left.unit_ids if u in self._heard]
             is_held = any(status and deal_id in status.deal_ids for status in statuses)
             if is_held or not all(u in self._heard or gone(u) for u in left.unit_ids):
@@ -207,7 +211,7 @@ class DealRecovery:
                 if is_held or now_ns < self._patient_until_ns:
                     continue
             else:
-                # how it ended may be under way to us, from a master that was cut off
+                # a grid master that was cut off may have sent us how it ended
                 since_ns = self._free_since_ns.setdefault(deal_id, now_ns)
                 is_lost = gone(left.grid_master_id)
                 if now_ns < since_ns + (deal_timing.lost_ns if is_lost else timing.silent_ns):
@@ -232,9 +236,9 @@ class DealRecovery:
         return [deal for deal in self._deals.values() if deal.state is DealState.RUNNING]
 
     def _may_be_taken(self, deal_id: str, now_ns: int) -> bool:
-        """Whether it is still to be seen if a deal can go on, because a unit has not been heard.
+        """Whether a deal may still go on, because one of its units has not been heard yet.
 
-        One whose process was short of time a moment ago is no reason to end what flows.
+        A unit whose process was short of time a moment ago is no reason to end what flows.
         """
         possible = [deal for deal in self._running if not self._is_denied(deal)]
         is_one = any(deal.deal_id == deal_id for deal in possible)
@@ -248,7 +252,7 @@ class DealRecovery:
         if unit_id in self._heard or now_ns < self._began_ns + timing.quit_ns:
             return False
         if any(deal.grid_master_id == unit_id for deal in self._deals.values()):
-            return True  # its lease has run out, so it had been silent before we began
+            return True  # its lease has run out: it was silent long before this term began
         return now_ns >= self._heard_ns.get(unit_id, self._began_ns) + timing.silence_ns
 
     def _is_denied(self, deal: Deal) -> bool:

@@ -59,14 +59,14 @@ _LOST = SubmitReply(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TradingConditions:
-    """How the unit stands at this moment; what a decision goes by.
+    """The state of the unit on which a decision is based.
 
     Attributes:
         why_not: Why it neither asks, accepts nor begins deals; empty = it does.
-        section: Of the scenario, for this time of day; None = none holds.
+        section: The scenario's rules for this time of day; None = there are none.
         expected_wh: Energy in the battery once everything agreed has moved. [Wh]
         efficient_grid_voltage_v: Bus voltage at which its converter works best. [V]
-        grid_master_id: Whose lease it goes by.
+        grid_master_id: The grid master that it obeys.
         live_peer_ids: Units heard from lately; their answers are waited for.
     """
 
@@ -107,9 +107,9 @@ class Trader:
         self._random = random
         self._negotiation: Negotiation | None = None
         self._submitted: Deal | None = None  # handed to the grid master, not answered yet
-        self._wanted: dict[str, Deal] = {}  # the same, of deals by hand
+        self._wanted: dict[str, Deal] = {}  # deals by hand, submitted and not answered yet
         self._leader: tuple[UnitId, int] = (NOBODY, 0)  # the grid master and its term
-        self._asks_next_leader = False  # the wish of this unit came while nobody led
+        self._asks_next_leader = False  # this unit wanted a deal while nobody led
         self._back_off = 1.0
         self._last_failure = ""
         self._due_ns = self._next_ns(now_ns)
@@ -165,9 +165,9 @@ class Trader:
             self._due_ns = self._next_ns(self._due_ns)
 
     def follow(self, grid_master_id: UnitId, term: int, now_ns: int) -> list[Effect]:
-        """Somebody else leads, or nobody does any more.
+        """Take note that another unit leads, or none.
 
-        What was handed to the last grid master, or was to be, comes to nothing, and nobody is to
+        A deal that was submitted to the last one, or was about to be, comes to nothing; nobody is to
         blame: the next one is asked as soon as it leads.
         """
         leader = (grid_master_id, term if grid_master_id != NOBODY else 0)
