@@ -14,6 +14,7 @@ from apis_core.grid_master.bus_state import FailureKind, Stage
 from apis_core.grid_master.pending_orders import PendingOrders
 from apis_core.grid_master.voltage_proof import trial_voltages_v
 from apis_core.grid_master.voltage_reference import VoltageReference
+from apis_core.model.errors import ProtocolMisuse
 from apis_core.model.messages import ControlReply, ConverterReading
 from apis_core.model.origin import Asker
 from apis_core.model.types import ControlError, ControlOperation, ConverterMode
@@ -296,6 +297,16 @@ def test_w16_no_stage_lasts_for_ever(bus, stage, failure):
             bus.answer()
         assert bus.now_ns - began_ns < 1_000 * S
     assert (bus.failure, bus.failure_kind) == (failure, FailureKind.BUS)
+
+
+def test_a_bus_that_is_not_off_cannot_be_started_or_adopted(bus):
+    bus.take(bus.machine.start("E002", "d", bus.now_ns))
+    with pytest.raises(ProtocolMisuse, match="ACTIVATING to ACTIVATING"):
+        bus.machine.start("E002", "d", bus.now_ns)
+    with pytest.raises(ProtocolMisuse, match="ACTIVATING to UP"):
+        bus.machine.adopt("E002", "d", bus.now_ns)
+    with pytest.raises(ProtocolMisuse, match="ACTIVATING to HANDING_OVER"):
+        bus.machine.hand_over("E003", "e", bus.now_ns)
 
 
 def test_a_unit_that_refuses_or_trips_is_named(bus):

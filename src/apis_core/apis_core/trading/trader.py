@@ -167,8 +167,8 @@ class Trader:
     def follow(self, grid_master_id: UnitId, term: int, now_ns: int) -> list[Effect]:
         """Take note that another unit leads, or none.
 
-        A deal that was submitted to the last one, or was about to be, comes to nothing; nobody is to
-        blame: the next one is asked as soon as it leads.
+        A deal that was submitted to the last one, or was about to be, comes to nothing. Nobody is
+        to blame: the next one is asked as soon as it leads.
         """
         leader = (grid_master_id, term if grid_master_id != NOBODY else 0)
         if leader == self._leader:
