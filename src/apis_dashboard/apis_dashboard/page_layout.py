@@ -20,7 +20,8 @@ from apis_dashboard.formatting import MODE_WORDS
 from apis_dashboard.model import GridView
 from apis_dashboard.operator_commands import OperatorCommands, Refused
 from apis_dashboard.records import Mode
-from apis_dashboard.state import State, header_state, stop_state
+from apis_dashboard.views.common import State
+from apis_dashboard.views.header import header_state, stop_state
 
 __all__ = ["Page", "ask", "order", "page_frame"]
 

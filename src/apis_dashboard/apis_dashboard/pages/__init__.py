@@ -1,4 +1,4 @@
-"""The pages, one a module; each has an ``add`` that serves it."""
+"""The pages, one a module; each has an ``add_page`` that serves it."""
 
 from __future__ import annotations
 
@@ -11,4 +11,4 @@ __all__ = ["add_pages"]
 def add_pages(commands: OperatorCommands) -> None:
     """Serve all of them."""
     for module in (grid, units, unit, deals, energy, steering):
-        module.add(commands)
+        module.add_page(commands)

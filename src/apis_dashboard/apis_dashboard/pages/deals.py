@@ -17,9 +17,9 @@ from apis_dashboard.model import GridView
 from apis_dashboard.operator_commands import OperatorCommands
 from apis_dashboard.page_layout import page_frame
 from apis_dashboard.records import DealRecord, DealState
-from apis_dashboard.state import deal_state, deals_total
+from apis_dashboard.views.deals import deal_state, deals_total
 
-__all__ = ["Asked", "add", "asked_for", "deals_csv"]
+__all__ = ["Asked", "add_page", "asked_for", "deals_csv"]
 
 STATES = {
     "any end": None,
@@ -54,7 +54,7 @@ COLUMNS = (
 )
 
 
-def add(commands: OperatorCommands) -> None:
+def add_page(commands: OperatorCommands) -> None:
     """Serve it at ``/deals``, and the table at ``/deals.csv``."""
     site = commands.source.site
 

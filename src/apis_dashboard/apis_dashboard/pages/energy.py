@@ -11,15 +11,15 @@ from apis_dashboard import charts, formatting, widgets
 from apis_dashboard.history import Energy, days_back
 from apis_dashboard.operator_commands import OperatorCommands
 from apis_dashboard.page_layout import page_frame
-from apis_dashboard.state import energy_tiles
+from apis_dashboard.views.energy import energy_tiles
 
-__all__ = ["add"]
+__all__ = ["add_page"]
 
 PERIODS = {"Today": 1, "7 days": 7, "30 days": 30}
 REFRESH_S = 3.0
 
 
-def add(commands: OperatorCommands) -> None:
+def add_page(commands: OperatorCommands) -> None:
     """Serve it at ``/energy``."""
     zone = commands.source.site.zone
 

@@ -8,14 +8,16 @@ from nicegui import ui
 from apis_dashboard import widgets
 from apis_dashboard.operator_commands import OperatorCommands
 from apis_dashboard.page_layout import page_frame
-from apis_dashboard.state import deal_state, event_state, grid_frame, plan_state, summary_state
+from apis_dashboard.views.deals import deal_state
+from apis_dashboard.views.events import event_state
+from apis_dashboard.views.grid import grid_frame, plan_state, summary_state
 
-__all__ = ["add"]
+__all__ = ["add_page"]
 
 DEALS_SHOWN = 6  # the others stand on the page of deals
 
 
-def add(commands: OperatorCommands) -> None:
+def add_page(commands: OperatorCommands) -> None:
     """Serve it at ``/``."""
     site = commands.source.site
 

@@ -19,14 +19,14 @@ from apis_dashboard.page_layout import Page, ask, order, page_frame
 from apis_dashboard.pages.faults import add_broken_hardware, add_made_faults
 from apis_dashboard.pages.manual_control import add_manual_control
 from apis_dashboard.records import Mode
-from apis_dashboard.state import steering_state
+from apis_dashboard.views.steering import steering_state
 
-__all__ = ["add"]
+__all__ = ["add_page"]
 
 CLUSTER = "the whole cluster"
 
 
-def add(commands: OperatorCommands) -> None:
+def add_page(commands: OperatorCommands) -> None:
     """Serve it at ``/steering``."""
 
     @ui.page("/steering")

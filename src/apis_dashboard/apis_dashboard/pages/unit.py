@@ -12,16 +12,18 @@ from apis_dashboard.model import GridView, UnitView
 from apis_dashboard.operator_commands import OperatorCommands
 from apis_dashboard.page_layout import Page, ask, order, page_frame
 from apis_dashboard.records import Mode
-from apis_dashboard.state import bands_state, deal_state, event_state, meters_state
+from apis_dashboard.views.deals import deal_state
+from apis_dashboard.views.events import event_state
+from apis_dashboard.views.unit import bands_state, meters_state
 
-__all__ = ["add"]
+__all__ = ["add_page"]
 
 SPANS = {"6 h": 6 * 3600.0, "24 h": 86_400.0, "7 d": 7 * 86_400.0, "30 d": 30 * 86_400.0}
 CHARTS_S = 5.0
 LOCAL = {Mode.UNSET: "As the cluster", Mode.SOFT_STOP: "Soft stop", Mode.FORCE_STOP: "Force stop"}
 
 
-def add(commands: OperatorCommands) -> None:
+def add_page(commands: OperatorCommands) -> None:
     """Serve it at ``/unit/<id>``."""
     ids = commands.source.site.unit_ids
 

@@ -8,12 +8,12 @@ from nicegui import ui
 from apis_dashboard import widgets
 from apis_dashboard.operator_commands import OperatorCommands
 from apis_dashboard.page_layout import page_frame
-from apis_dashboard.state import unit_state
+from apis_dashboard.views.units import unit_state
 
-__all__ = ["add"]
+__all__ = ["add_page"]
 
 
-def add(commands: OperatorCommands) -> None:
+def add_page(commands: OperatorCommands) -> None:
     """Serve it at ``/units``."""
 
     @ui.page("/units")

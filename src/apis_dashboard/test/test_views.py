@@ -32,18 +32,12 @@ from apis_dashboard.records import (
     Mode,
     UnitRecord,
 )
-from apis_dashboard.state import (
-    bands_state,
-    deal_state,
-    deals_total,
-    event_state,
-    grid_frame,
-    header_state,
-    meters_state,
-    plan_state,
-    summary_state,
-    unit_state,
-)
+from apis_dashboard.views.deals import deal_state, deals_total
+from apis_dashboard.views.events import event_state
+from apis_dashboard.views.grid import grid_frame, plan_state, summary_state
+from apis_dashboard.views.header import header_state
+from apis_dashboard.views.unit import bands_state, meters_state
+from apis_dashboard.views.units import unit_state
 from apis_site.plan import GridPlan, Place
 
 ZONE = timezone(timedelta(hours=9))
