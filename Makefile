@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup desktop run stop test test-fast test-stress test-native coverage bench docs lint format screenshot screenshots lock release clean
+.PHONY: help setup desktop run stop test test-fast test-stress test-native coverage bench docs lint format screenshot pictures lock release clean
 
 ARGS ?=
 PYTHON3 := $(firstword $(foreach p,python3 python3.13 python3.12 python3.11 python3.10,$(shell command -v $(p) 2>/dev/null)))
@@ -61,8 +61,8 @@ format: setup .venv/lint.stamp  ## format the sources
 screenshot: setup  ## the picture of the page for the README
 	@./apisctl screenshot $(ARGS)
 
-screenshots: setup  ## pictures of every page, on invented data, for the docs
-	@$(ENV) exec python -m apis_dashboard.screenshots $(ARGS)
+pictures: setup  ## pictures of every page, after a simulated day, for the docs
+	@$(ENV) exec python tools/pictures.py $(ARGS)
 
 lock: setup  ## resolve the pinned packages again after an edit in tools/requirements/
 	@$(PYTHON3) tools/workspace.py lock

@@ -91,7 +91,7 @@ def member_problems(policy: Policy, grid: GridDescription, source: str) -> list[
 
 def access_problems(file: Path, source: str) -> list[Problem]:
     """What the dashboard says of the file of those who may log in."""
-    from apis_dashboard.access import AccessError, read_users  # brings a web server along
+    from apis_dashboard.access import AccessError, read_users
 
     try:
         read_users(file)

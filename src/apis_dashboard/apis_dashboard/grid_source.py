@@ -1,7 +1,7 @@
 """What the pages need of the grid: to see it, and to give it orders.
 
-:class:`~apis_dashboard.ros_source.GraphLink` does both on a ROS graph, the demo on invented
-data.
+:class:`~apis_dashboard.ros_source.GraphLink` does both on a ROS graph, a fake of the tests
+on invented data.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The operator's commands: every order passes here. Checks the role and the pace, writes the audit
-log before the order is given, follows it to its end, and does what goes on without any open page:
-history, scheduled Soft stops, the watch over converters that are held by hand.
+"""The operator's commands: every order passes here, through the :mod:`log of orders
+<apis_dashboard.order_log>`; and what goes on without any open page: history, scheduled Soft stops,
+the watch over converters that are held by hand.
 """
 
 from __future__ import annotations
@@ -9,14 +9,12 @@ import sys
 import threading
 import time
 import traceback
-from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass
 
 from apis_dashboard import formatting
-from apis_dashboard.access import Identity, RateLimit, Role
+from apis_dashboard.access import Identity, Role
 from apis_dashboard.audit import Audit
 from apis_dashboard.grid_source import (
     BreakWish,
@@ -29,33 +27,15 @@ from apis_dashboard.grid_source import (
 from apis_dashboard.history import History, Schedule
 from apis_dashboard.manual_control import ManualControl, Setting, Stage, why_not
 from apis_dashboard.model import GridView
+from apis_dashboard.order_log import Order, OrderLog, Refused
 from apis_dashboard.records import ConverterMode, Mode
 
-__all__ = ["EmergencyStop", "OperatorCommands", "Order", "Refused"]
+__all__ = ["EmergencyStop", "OperatorCommands"]
 
 TICK_S = 0.1  # while converters are stopped or held by hand
 HISTORY_S = 1.0
-ORDERS_SHOWN = 50
-ORDERS_PER_MINUTE = 60
 REFERENCE_AFTER_S = 1.0  # in an emergency stop the currents go first, by so much at most
 MISSED_AFTER_S = 24 * 3600.0  # a schedule that is later than that is dropped
-
-
-class Refused(Exception):
-    """An order is not passed on; one line for people."""
-
-
-@dataclass(frozen=True)
-class Order:
-    """One order and how far it is."""
-
-    number: int
-    at: str  # wall time here, for people
-    who: str
-    what: str
-    is_over: bool = False
-    is_done: bool = False
-    text: str = ""
 
 
 @dataclass
@@ -93,9 +73,7 @@ class OperatorCommands:
         self.stop_order: EmergencyStop | None = None
         self.manual_control = ManualControl()
         self._lock = threading.RLock()
-        self._pace = RateLimit(ORDERS_PER_MINUTE, 60.0)
-        self._orders: deque[Order] = deque(maxlen=ORDERS_SHOWN)
-        self._count = 0
+        self._log = OrderLog(audit, lambda who: self.is_open(who))
         self._looked_s = 0.0
         self._ending = threading.Event()
         self._stirred = threading.Event()  # there is something to watch
@@ -119,8 +97,7 @@ class OperatorCommands:
 
     def orders(self) -> list[Order]:
         """The last ones, the newest first."""
-        with self._lock:
-            return list(self._orders)
+        return self._log.orders()
 
     # --- orders ----------------------------------------------------------------------------------
 
@@ -132,18 +109,18 @@ class OperatorCommands:
             if mode is Mode.UNSET
             else f"{whom}: mode {formatting.MODE_WORDS[mode]}"
         )
-        order = self._begin(who, what)
+        order = self._log.begin(who, what)
         self.source.set_mode(mode, unit_id)
         if mode is not Mode.UNSET and mode is not Mode.RUN:
             self.history.clear_schedule(unit_id)
-        self._end(order, Outcome(True, "sent"))
+        self._log.end(order, Outcome(True, "sent"))
 
     def emergency_stop(self, who: Identity) -> None:
         """Force stop for all, and WAIT straight to every converter: works without a grid master.
 
         Never held up by the pace of orders.
         """
-        order = self._begin(who, "EMERGENCY STOP", is_urgent=True)
+        order = self._log.begin(who, "EMERGENCY STOP", is_urgent=True)
         view = self.source.view()
         self.source.set_mode(Mode.FORCE_STOP)
         holders = {
@@ -162,7 +139,7 @@ class OperatorCommands:
         for unit in view.units:
             if unit.unit_id not in holders:
                 self._wait_now(unit.unit_id)
-        self._end(order, Outcome(True, f"told {len(view.units)} converters and all units"))
+        self._log.end(order, Outcome(True, f"told {len(view.units)} converters and all units"))
 
     def deal(self, who: Identity, wish: DealWish) -> None:
         """Make a deal by hand; how it ends stands in the list of orders."""
@@ -170,18 +147,22 @@ class OperatorCommands:
             "no price" if wish.price_point_per_wh is None else f"{wish.price_point_per_wh:g} pt/Wh"
         )
         amps = "" if wish.current_a is None else f" at {wish.current_a:g} A"
-        order = self._begin(
+        order = self._log.begin(
             who,
             f"deal {wish.giver_id} → {wish.taker_id}: {wish.energy_wh:g} Wh{amps}, {price}",
         )
-        self._follow(
+        self._log.follow(
             order,
-            self.source.deal(wish, lambda deal_id: self._tell(order, f"under way as {deal_id}")),
+            self.source.deal(
+                wish, lambda deal_id: self._log.tell(order, f"under way as {deal_id}")
+            ),
         )
 
     def end_deal(self, who: Identity, deal_id: str) -> None:
         """End a deal that was made by hand."""
-        self._follow(self._begin(who, f"end deal {deal_id}"), self.source.end_deal(deal_id))
+        self._log.follow(
+            self._log.begin(who, f"end deal {deal_id}"), self.source.end_deal(deal_id)
+        )
 
     def report_fault(self, who: Identity, wish: FaultWish) -> None:
         """Tell all of a fault that nobody has."""
@@ -189,43 +170,47 @@ class OperatorCommands:
             f"fault of {wish.unit_id}: {wish.category.name} {wish.extent.name} "
             f"{wish.level.name} {wish.message!r}"
         )
-        order = self._begin(who, what, needs=Role.MAINTAINER)
+        order = self._log.begin(who, what, needs=Role.MAINTAINER)
         self.source.report_fault(wish)
-        self._end(order, Outcome(True, "told all units"))
+        self._log.end(order, Outcome(True, "told all units"))
 
     def break_hardware(self, who: Identity, wish: BreakWish) -> None:
         """Break something of the emulated hardware."""
-        order = self._begin(who, f"break {formatting.break_words(wish)}", needs=Role.MAINTAINER)
-        self._follow(order, self.source.break_hardware(wish))
+        order = self._log.begin(
+            who, f"break {formatting.break_words(wish)}", needs=Role.MAINTAINER
+        )
+        self._log.follow(order, self.source.break_hardware(wish))
 
     def repair(self, who: Identity, fault_id: str) -> None:
         """Repair it; an empty id = all that is broken."""
         what = f"repair {fault_id or 'all that is broken'}"
-        order = self._begin(who, what, needs=Role.MAINTAINER)
-        self._follow(order, self.source.repair(fault_id))
+        order = self._log.begin(who, what, needs=Role.MAINTAINER)
+        self._log.follow(order, self.source.repair(fault_id))
 
     def shut_down(self, who: Identity, unit_ids: tuple[str, ...]) -> None:
         """End the programs of some units."""
         for unit_id in unit_ids:
-            order = self._begin(who, f"shut down {unit_id}", needs=Role.MAINTAINER, is_urgent=True)
-            self._follow(order, self.source.shut_down(unit_id), "is ending")
+            order = self._log.begin(
+                who, f"shut down {unit_id}", needs=Role.MAINTAINER, is_urgent=True
+            )
+            self._log.follow(order, self.source.shut_down(unit_id), "is ending")
 
     def set_log_level(self, who: Identity, unit_ids: tuple[str, ...], level: str) -> None:
         """Choose how much some units' programs write."""
         for unit_id in unit_ids:
-            order = self._begin(
+            order = self._log.begin(
                 who,
                 f"log level of {unit_id}: {level}",
                 needs=Role.MAINTAINER,
                 is_urgent=True,
             )
-            self._follow(order, self.source.set_log_level(unit_id, level), "set")
+            self._log.follow(order, self.source.set_log_level(unit_id, level), "set")
 
     def flush(self, who: Identity) -> None:
         """Forget what was heard, and ask again."""
-        order = self._begin(who, "read everything again")
+        order = self._log.begin(who, "read everything again")
         self.source.flush()
-        self._end(order, Outcome(True, "asked"))
+        self._log.end(order, Outcome(True, "asked"))
 
     def set_schedule(self, who: Identity, unit_id: str, due_s: float) -> None:
         """Order a Soft stop for later.
@@ -239,15 +224,15 @@ class OperatorCommands:
         if due_s <= now_s:
             raise Refused("the time must lie ahead of the grid's clock")
         when = formatting.date_time(due_s, self.source.site.zone)
-        order = self._begin(who, f"Soft stop of {unit_id or 'the cluster'} on {when}")
+        order = self._log.begin(who, f"Soft stop of {unit_id or 'the cluster'} on {when}")
         self.history.set_schedule(Schedule(unit_id, due_s, who.name))
-        self._end(order, Outcome(True, "scheduled"))
+        self._log.end(order, Outcome(True, "scheduled"))
 
     def clear_schedule(self, who: Identity, unit_id: str) -> None:
         """Forget a scheduled Soft stop."""
-        order = self._begin(who, f"no scheduled Soft stop of {unit_id or 'the cluster'}")
+        order = self._log.begin(who, f"no scheduled Soft stop of {unit_id or 'the cluster'}")
         self.history.clear_schedule(unit_id)
-        self._end(order, Outcome(True, "cleared"))
+        self._log.end(order, Outcome(True, "cleared"))
 
     def press(self, who: Identity, settings: Mapping[str, Setting]) -> None:
         """Hold converters on by hand, until :meth:`release` or silence."""
@@ -264,11 +249,11 @@ class OperatorCommands:
             for unit_id, s in settings.items()
             if s.mode is not ConverterMode.WAIT
         )
-        order = self._begin(who, f"by hand: {words}", needs=Role.MAINTAINER)
+        order = self._log.begin(who, f"by hand: {words}", needs=Role.MAINTAINER)
         with self._lock:
             self._carry_out(self.manual_control.press(settings, view, who.name, time.monotonic()))
         self._stirred.set()
-        self._end(order, Outcome(True, "on while the button is held"))
+        self._log.end(order, Outcome(True, "on while the button is held"))
 
     def still_held(self) -> None:
         """The button is still held."""
@@ -373,52 +358,3 @@ class OperatorCommands:
 
         wish = ConverterWish(unit_id=unit_id, mode=ConverterMode.WAIT)
         self.source.order(wish).add_done_callback(heard)
-
-    # --- the list of orders ----------------------------------------------------------------------
-
-    def _begin(
-        self, who: Identity, what: str, *, needs: Role = Role.OPERATOR, is_urgent: bool = False
-    ) -> int:
-        if not self.is_open(who):
-            self.audit.note(who.name, what, "refused: the session is over")
-            raise Refused("the session is over; log in again")
-        if who.role < needs:
-            role = needs.name.lower()
-            self.audit.note(who.name, what, f"refused: no {role}")
-            raise Refused(f"this takes the role {role}; log in as one who has it")
-        wait_s = 0.0 if is_urgent else self._pace.wait_s(who.name)
-        if wait_s > 0.0:
-            self.audit.note(who.name, what, "refused: too many orders")
-            raise Refused(f"too many orders; wait {wait_s:.0f} s")
-        self._pace.note(who.name)
-        self.audit.note(who.name, what)
-        with self._lock:
-            self._count += 1
-            at = datetime.now().astimezone().strftime("%H:%M:%S")
-            self._orders.appendleft(Order(self._count, at, who.name, what))
-            return self._count
-
-    def _follow(self, number: int, future: Future[Outcome], done_words: str = "done") -> None:
-        def heard(done: Future[Outcome]) -> None:
-            outcome = done.result()
-            words = outcome.text or (done_words if outcome.is_done else "refused")
-            self._end(number, Outcome(outcome.is_done, words), is_noted=True)
-
-        future.add_done_callback(heard)
-
-    def _tell(self, number: int, words: str) -> None:
-        self._change(number, text=words)
-
-    def _end(self, number: int, outcome: Outcome, *, is_noted: bool = False) -> None:
-        order = self._change(number, is_over=True, is_done=outcome.is_done, text=outcome.text)
-        if is_noted and order is not None:
-            words = outcome.text if outcome.is_done else f"refused: {outcome.text}"
-            self.audit.note(order.who, order.what, words)
-
-    def _change(self, number: int, **changes: object) -> Order | None:
-        with self._lock:
-            for place, order in enumerate(self._orders):
-                if order.number == number:
-                    self._orders[place] = replace(order, **changes)  # type: ignore[arg-type]
-                    return self._orders[place]
-        return None

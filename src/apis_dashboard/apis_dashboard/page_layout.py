@@ -18,7 +18,8 @@ from apis_dashboard.access import LOCAL, Identity
 from apis_dashboard.confirm import Question, mode_question
 from apis_dashboard.formatting import MODE_WORDS
 from apis_dashboard.model import GridView
-from apis_dashboard.operator_commands import OperatorCommands, Refused
+from apis_dashboard.operator_commands import OperatorCommands
+from apis_dashboard.order_log import Refused
 from apis_dashboard.records import Mode
 from apis_dashboard.views.common import State
 from apis_dashboard.views.header import header_state, stop_state

@@ -10,7 +10,8 @@ import uvicorn
 from fastapi import FastAPI
 from nicegui import app, ui
 
-from apis_dashboard.access import Guard, Users
+from apis_dashboard.access import Users
+from apis_dashboard.login_guard import Guard
 from apis_dashboard.operator_commands import OperatorCommands
 from apis_dashboard.pages import add_pages
 from apis_dashboard.widgets import ICON

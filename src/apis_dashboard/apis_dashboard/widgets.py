@@ -12,7 +12,7 @@ from typing import Any
 
 from nicegui import ui
 
-from apis_dashboard.access import root_of
+from apis_dashboard.login_guard import root_of
 
 __all__ = [
     "FIELD",

@@ -1,4 +1,4 @@
-"""The demo page that browser tests look at."""
+"""The page of an invented village, which browser tests look at."""
 
 from __future__ import annotations
 
@@ -12,30 +12,31 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).resolve().parents[1]
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))  # the fakes beside the tests
 
 
 @pytest.fixture(scope="session")
-def demo_url() -> Iterator[str]:
-    """Address of a demo page, on a port that the system chose."""
-    yield from _demo("--units", "4", "--past-days", "0")
+def page_url() -> Iterator[str]:
+    """Address of the page, on a port that the system chose."""
+    yield from _url("--units", "4")
 
 
 @pytest.fixture(scope="session")
-def large_demo_url() -> Iterator[str]:
+def large_page_url() -> Iterator[str]:
     """The same with 20 houses."""
-    yield from _demo("--units", "20", "--past-days", "0")
+    yield from _url("--units", "20")
 
 
 @pytest.fixture(scope="session")
 def village_url() -> Iterator[str]:
     """The same with a hundred."""
-    yield from _demo("--units", "100", "--past-days", "0")
+    yield from _url("--units", "100")
 
 
 @pytest.fixture(scope="session")
-def guarded_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """A demo that demands a login (anna operates, otto looks), and its audit log."""
+def guarded_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """One that demands a login (anna operates, otto looks), and its audit log."""
     from apis_dashboard.access import hash_password
 
     folder = tmp_path_factory.mktemp("guarded")
@@ -48,18 +49,18 @@ def guarded_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str
     )
     users.chmod(0o600)
     audit = folder / "audit.jsonl"
-    with _started("--access", str(users), "--audit", str(audit), "--past-days", "0") as (url, _):
+    with _started("--access", str(users), "--audit", str(audit)) as (url, _):
         yield url, audit
 
 
 @pytest.fixture
-def short_lived_demo() -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """A demo that the test may stop itself."""
-    with _started("--units", "4", "--past-days", "0") as demo:
-        yield demo
+def short_lived_page() -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """One that the test may stop itself."""
+    with _started("--units", "4") as served:
+        yield served
 
 
-def _demo(*arguments: str) -> Iterator[str]:
+def _url(*arguments: str) -> Iterator[str]:
     with _started(*arguments) as (url, _):
         yield url
 
@@ -67,9 +68,9 @@ def _demo(*arguments: str) -> Iterator[str]:
 @contextmanager
 def _started(*arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     pytest.importorskip("nicegui")
-    path = os.pathsep.join((str(PACKAGE), os.environ.get("PYTHONPATH", "")))
+    path = os.pathsep.join((str(HERE.parent), os.environ.get("PYTHONPATH", "")))
     process = subprocess.Popen(
-        [sys.executable, "-m", "apis_dashboard.demo", "--port", "0", *arguments],
+        [sys.executable, str(HERE / "fake_grid.py"), *arguments],
         stdout=subprocess.PIPE,
         text=True,
         env=os.environ | {"PYTHONPATH": path},
@@ -78,7 +79,7 @@ def _started(*arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     try:
         line = process.stdout.readline()
         match = re.search(r"http://\S+", line)
-        assert match, f"the demo did not start: {line!r}"
+        assert match, f"the page did not start: {line!r}"
         yield match.group(), process
     finally:
         process.terminate()

@@ -16,8 +16,10 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from apis_dashboard import access
-from apis_dashboard.access import AccessError, Guard, RateLimit, Users, read_users, root_of
+from apis_dashboard import access, login_guard
+from apis_dashboard.access import AccessError, Users, read_users
+from apis_dashboard.login_guard import Guard, root_of
+from apis_dashboard.rate_limit import RateLimit
 
 ANNA = access.hash_password("correct horse")
 TOKEN = "t" * 40
@@ -196,10 +198,10 @@ def test_the_limit_forgets() -> None:
 
 def test_a_session_ends_by_itself() -> None:
     now_s = [0.0]
-    sessions = access.Sessions(clock=lambda: now_s[0])
+    sessions = login_guard.Sessions(clock=lambda: now_s[0])
     anna = sessions.begin(access.Identity("anna", access.Role.VIEWER))
     assert sessions.find(anna.session) == anna
-    now_s[0] = access.SESSION_S
+    now_s[0] = login_guard.SESSION_S
     assert sessions.find(anna.session) is None
 
 

@@ -27,7 +27,8 @@ from apis_dashboard.grid_source import (
 from apis_dashboard.history import History, Schedule
 from apis_dashboard.manual_control import HOLD_S, ManualControl, Setting, Stage, why_not
 from apis_dashboard.model import GridModel, GridView
-from apis_dashboard.operator_commands import OperatorCommands, Refused
+from apis_dashboard.operator_commands import OperatorCommands
+from apis_dashboard.order_log import ORDERS_PER_MINUTE, Refused
 from apis_dashboard.records import (
     ConverterMode,
     ConverterRecord,
@@ -193,7 +194,7 @@ def test_a_session_that_was_closed_steers_nothing(
 def test_too_many_orders_are_refused_but_never_a_stop(
     grid: FakeGrid, commands: OperatorCommands
 ) -> None:
-    for _ in range(commands_module.ORDERS_PER_MINUTE):
+    for _ in range(ORDERS_PER_MINUTE):
         commands.flush(LOCAL)
     with pytest.raises(Refused, match="too many"):
         commands.flush(LOCAL)

@@ -1,4 +1,4 @@
-"""The page in a real browser, on the demo's invented data."""
+"""The page in a real browser, on an invented village."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def quiet_page(context: playwright.BrowserContext) -> OpenPage:
 
 
 def start_with_run(page: playwright.Page) -> None:
-    """The tests share a demo: undo what another one ordered."""
+    """The tests share a page: undo what another one ordered."""
     run = page.locator(".apis-mode").get_by_role("button", name="Run")
     run.click()
     playwright.expect(run).to_have_attribute("aria-pressed", "true", timeout=10_000)
@@ -97,16 +97,16 @@ def choose(page: playwright.Page, label: str, option: str) -> None:
 
 
 def test_loads_without_errors_and_without_leaving_the_machine(
-    demo_url: str, quiet_page: OpenPage
+    page_url: str, quiet_page: OpenPage
 ) -> None:
-    with quiet_page(demo_url) as page:
+    with quiet_page(page_url) as page:
         playwright.expect(page).to_have_title("Grid · village")
         playwright.expect(page.locator(".apis-grid .house:not(.absent)")).to_have_count(4)
         assert page.locator("link[rel='shortcut icon']").get_attribute("href").startswith("data:")
 
 
-def test_values_change_without_rebuilding_the_page(demo_url: str, quiet_page: OpenPage) -> None:
-    with quiet_page(demo_url) as page:
+def test_values_change_without_rebuilding_the_page(page_url: str, quiet_page: OpenPage) -> None:
+    with quiet_page(page_url) as page:
         page.evaluate(
             "for (const e of document.querySelectorAll('.apis-grid .house, .apis-tiles div'))"
             " e.dataset.mine = 1"
@@ -119,9 +119,9 @@ def test_values_change_without_rebuilding_the_page(demo_url: str, quiet_page: Op
 
 
 def test_soft_stop_shows_that_it_changes_until_all_units_report_it(
-    demo_url: str, quiet_page: OpenPage
+    page_url: str, quiet_page: OpenPage
 ) -> None:
-    with quiet_page(demo_url) as page:
+    with quiet_page(page_url) as page:
         soft = page.get_by_role("button", name="Soft stop")
         start_with_run(page)
         page.evaluate(
@@ -145,8 +145,8 @@ def test_soft_stop_shows_that_it_changes_until_all_units_report_it(
         assert any(words.startswith("changing to Soft stop…") for words in changing), seen
 
 
-def test_what_does_harm_is_asked_again(demo_url: str, quiet_page: OpenPage) -> None:
-    with quiet_page(demo_url) as page:
+def test_what_does_harm_is_asked_again(page_url: str, quiet_page: OpenPage) -> None:
+    with quiet_page(page_url) as page:
         dialog = page.get_by_role("alertdialog")
         start_with_run(page)
         for name in ("Force stop", "Manual"):
@@ -164,10 +164,10 @@ def test_what_does_harm_is_asked_again(demo_url: str, quiet_page: OpenPage) -> N
 
 
 def test_colours_follow_the_system_and_can_be_chosen(
-    demo_url: str, browser: playwright.Browser
+    page_url: str, browser: playwright.Browser
 ) -> None:
     with open_page(browser, width=1280, height=900, dark=True) as page:
-        page.goto(demo_url)
+        page.goto(page_url)
         playwright.expect(page.locator("body")).to_have_class(re.compile("body--dark"))
         button = page.get_by_role("button", name="Colours")
         button.click()
@@ -177,9 +177,9 @@ def test_colours_follow_the_system_and_can_be_chosen(
 
 
 def test_a_page_whose_server_has_gone_does_not_look_alive(
-    short_lived_demo: tuple[str, subprocess.Popen[str]], browser: playwright.Browser
+    short_lived_page: tuple[str, subprocess.Popen[str]], browser: playwright.Browser
 ) -> None:
-    url, process = short_lived_demo
+    url, process = short_lived_page
     with open_page(browser, width=1280, height=900) as page:
         page.goto(url)
         playwright.expect(page.locator(".apis-page")).to_have_css("opacity", "1")
@@ -189,10 +189,10 @@ def test_a_page_whose_server_has_gone_does_not_look_alive(
         playwright.expect(page.locator(".apis-page")).to_have_css("opacity", "0.4")
 
 
-def test_nothing_sticks_out_at_any_width(large_demo_url: str, quiet_page: OpenPage) -> None:
-    with quiet_page(large_demo_url, width=1920) as page:
+def test_nothing_sticks_out_at_any_width(large_page_url: str, quiet_page: OpenPage) -> None:
+    with quiet_page(large_page_url, width=1920) as page:
         for path in PATHS:
-            page.goto(large_demo_url + path)
+            page.goto(large_page_url + path)
             page.wait_for_selector("main:not([inert]) .apis-card")
             for width in (1920, 768, 360):
                 page.set_viewport_size({"width": width, "height": 900})
@@ -208,7 +208,7 @@ def test_nothing_sticks_out_at_any_width(large_demo_url: str, quiet_page: OpenPa
     [("phone", 390, 844, False), ("dark", 1440, 1000, True)],
 )
 def test_screenshots_can_be_taken(
-    demo_url: str,
+    page_url: str,
     tmp_path: Path,
     browser: playwright.Browser,
     name: str,
@@ -217,7 +217,7 @@ def test_screenshots_can_be_taken(
     dark: bool,
 ) -> None:
     path = tmp_path / f"{name}.png"
-    take_screenshot(demo_url, path, width=width, height=height, dark=dark, browser=browser)
+    take_screenshot(page_url, path, width=width, height=height, dark=dark, browser=browser)
     header = path.read_bytes()[:24]
     assert header.startswith(b"\x89PNG")
     assert int.from_bytes(header[16:20], "big") == width
@@ -233,12 +233,12 @@ def test_a_page_that_is_not_there_is_one_clear_line(
 
 
 def test_no_page_has_an_error_leaves_the_machine_or_shuts_anybody_out(
-    demo_url: str, quiet_page: OpenPage
+    page_url: str, quiet_page: OpenPage
 ) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    with quiet_page(demo_url) as page:
+    with quiet_page(page_url) as page:
         for path in PATHS:
-            page.goto(demo_url + path)
+            page.goto(page_url + path)
             page.wait_for_selector("main:not([inert]) .apis-card")
             page.wait_for_function(
                 "[...document.querySelectorAll('.apis-chart')].every(c => c.querySelector('svg'))"
@@ -289,8 +289,8 @@ def test_a_hundred_units_stay_smooth(village_url: str, quiet_page: OpenPage) -> 
         assert frames_per_s > 20.0, f"{frames_per_s:.0f} frames a second"
 
 
-def test_a_house_leads_to_its_unit_and_back(demo_url: str, quiet_page: OpenPage) -> None:
-    with quiet_page(demo_url) as page:
+def test_a_house_leads_to_its_unit_and_back(page_url: str, quiet_page: OpenPage) -> None:
+    with quiet_page(page_url) as page:
         page.locator(".apis-grid .house").filter(has_text="E002").click()
         playwright.expect(page.get_by_role("heading", name="E002", exact=True)).to_be_visible()
         playwright.expect(page.locator(".apis-chart svg").first).to_be_visible()
@@ -299,8 +299,8 @@ def test_a_house_leads_to_its_unit_and_back(demo_url: str, quiet_page: OpenPage)
         page.wait_for_selector(".apis-grid")
 
 
-def test_a_local_mode_is_for_one_unit(demo_url: str, quiet_page: OpenPage) -> None:
-    with quiet_page(demo_url + "/unit/E003") as page:
+def test_a_local_mode_is_for_one_unit(page_url: str, quiet_page: OpenPage) -> None:
+    with quiet_page(page_url + "/unit/E003") as page:
         start_with_run(page)
         switch = page.get_by_role("group", name="Local mode")
         switch.get_by_role("button", name="Soft stop").click()
@@ -312,9 +312,9 @@ def test_a_local_mode_is_for_one_unit(demo_url: str, quiet_page: OpenPage) -> No
 
 
 def test_past_deals_are_filtered_opened_and_taken_home(
-    demo_url: str, quiet_page: OpenPage
+    page_url: str, quiet_page: OpenPage
 ) -> None:
-    with quiet_page(demo_url + "/deals") as page:
+    with quiet_page(page_url + "/deals") as page:
         rows = page.locator(".apis-table.past tbody")
         playwright.expect(rows.first).to_be_visible()
         rows.filter(has_text="✓ completed").first.get_by_role("button").click()
@@ -333,8 +333,8 @@ def test_past_deals_are_filtered_opened_and_taken_home(
         assert all("E004" in line for line in lines[1:])
 
 
-def test_a_deal_by_hand_and_its_end(demo_url: str, quiet_page: OpenPage) -> None:
-    with quiet_page(demo_url + "/steering") as page:
+def test_a_deal_by_hand_and_its_end(page_url: str, quiet_page: OpenPage) -> None:
+    with quiet_page(page_url + "/steering") as page:
         start_with_run(page)
         page.get_by_label("Energy [Wh]").fill("5000")
         page.get_by_role("button", name="Make the deal").click()
@@ -359,26 +359,26 @@ def test_a_deal_by_hand_and_its_end(demo_url: str, quiet_page: OpenPage) -> None
     ],
 )
 def test_a_deal_that_makes_no_sense_is_not_ordered(
-    demo_url: str, quiet_page: OpenPage, field: str, typed: str, said: str
+    page_url: str, quiet_page: OpenPage, field: str, typed: str, said: str
 ) -> None:
-    with quiet_page(demo_url + "/steering") as page:
+    with quiet_page(page_url + "/steering") as page:
         page.get_by_label(field).fill(typed)
         page.get_by_role("button", name="Make the deal").click()
         playwright.expect(page.get_by_text(said)).to_be_visible()
         playwright.expect(page.get_by_label(field)).to_have_value(typed)
 
 
-def test_a_break_for_no_time_is_not_ordered(demo_url: str, quiet_page: OpenPage) -> None:
-    with quiet_page(demo_url + "/steering") as page:
+def test_a_break_for_no_time_is_not_ordered(page_url: str, quiet_page: OpenPage) -> None:
+    with quiet_page(page_url + "/steering") as page:
         page.get_by_label("For [min]").fill("0")
         page.get_by_role("button", name="Break it…").click()
         playwright.expect(page.get_by_text("The time must be more than 0 min")).to_be_visible()
 
 
 def test_converters_by_hand_run_while_the_button_is_held(
-    demo_url: str, quiet_page: OpenPage
+    page_url: str, quiet_page: OpenPage
 ) -> None:
-    with quiet_page(demo_url + "/steering") as page:
+    with quiet_page(page_url + "/steering") as page:
         start_with_run(page)
         hold = page.locator(".apis-hold")
         playwright.expect(hold).to_be_disabled()
@@ -401,8 +401,8 @@ def test_converters_by_hand_run_while_the_button_is_held(
         start_with_run(page)
 
 
-def test_any_of_many_converters_can_be_chosen(large_demo_url: str, quiet_page: OpenPage) -> None:
-    with quiet_page(large_demo_url + "/steering") as page:
+def test_any_of_many_converters_can_be_chosen(large_page_url: str, quiet_page: OpenPage) -> None:
+    with quiet_page(large_page_url + "/steering") as page:
         rows = page.locator(".by-hand .unit-row")
         playwright.expect(rows).to_have_count(0)
         for unit_id in ("E020", "E007"):
@@ -416,8 +416,8 @@ def test_any_of_many_converters_can_be_chosen(large_demo_url: str, quiet_page: O
         playwright.expect(rows).to_have_count(1)
 
 
-def test_hardware_breaks_and_is_repaired(demo_url: str, quiet_page: OpenPage) -> None:
-    with quiet_page(demo_url + "/steering") as page:
+def test_hardware_breaks_and_is_repaired(page_url: str, quiet_page: OpenPage) -> None:
+    with quiet_page(page_url + "/steering") as page:
         broken = page.locator(".broken")
         playwright.expect(page.get_by_label("Sensor")).to_be_visible()
         choose(page, "What", "Line breaks")
@@ -434,8 +434,8 @@ def test_hardware_breaks_and_is_repaired(demo_url: str, quiet_page: OpenPage) ->
         playwright.expect(orders.filter(has_text="repair F1")).to_contain_text("done")
 
 
-def test_a_shutdown_must_be_typed_and_needs_manual(demo_url: str, quiet_page: OpenPage) -> None:
-    with quiet_page(demo_url + "/steering") as page:
+def test_a_shutdown_must_be_typed_and_needs_manual(page_url: str, quiet_page: OpenPage) -> None:
+    with quiet_page(page_url + "/steering") as page:
         start_with_run(page)
         down = page.get_by_role("button", name="Shut down…")
         playwright.expect(down).to_be_disabled()
@@ -454,9 +454,9 @@ def test_a_shutdown_must_be_typed_and_needs_manual(demo_url: str, quiet_page: Op
 
 
 def test_an_emergency_stop_takes_two_clicks_and_says_who_has_stopped(
-    demo_url: str, quiet_page: OpenPage
+    page_url: str, quiet_page: OpenPage
 ) -> None:
-    with quiet_page(demo_url + "/energy") as page:  # from any page
+    with quiet_page(page_url + "/energy") as page:  # from any page
         page.get_by_role("button", name="Emergency stop").click()
         dialog = page.get_by_role("alertdialog")
         playwright.expect(dialog).to_contain_text("straight and not through the grid master")
@@ -473,9 +473,9 @@ def log_in(page: playwright.Page, name: str, password: str) -> None:
 
 
 def test_an_operator_logs_in_steers_and_is_written_down(
-    guarded_demo: tuple[str, Path], browser: playwright.Browser
+    guarded_page: tuple[str, Path], browser: playwright.Browser
 ) -> None:
-    url, audit = guarded_demo
+    url, audit = guarded_page
     with open_page(browser, width=1280, height=900) as page:
         page.goto(url)
         playwright.expect(page).to_have_url(url + "/login")
@@ -500,9 +500,9 @@ def test_an_operator_logs_in_steers_and_is_written_down(
 
 
 def test_a_viewer_sees_everything_and_steers_nothing(
-    guarded_demo: tuple[str, Path], browser: playwright.Browser
+    guarded_page: tuple[str, Path], browser: playwright.Browser
 ) -> None:
-    url, _ = guarded_demo
+    url, _ = guarded_page
     with open_page(browser, width=1280, height=900) as page:
         page.goto(url)
         log_in(page, "otto", "looks at it")

@@ -6,6 +6,7 @@ import json
 from datetime import timedelta, timezone
 
 import pytest
+from fake_grid import FakeGrid
 
 from apis_dashboard import formatting
 from apis_dashboard.charts import price_chart
@@ -16,7 +17,6 @@ from apis_dashboard.confirm import (
     mode_question,
     shutdown_question,
 )
-from apis_dashboard.demo import DemoSource
 from apis_dashboard.grid_source import BreakKind, BreakWish, FaultWish
 from apis_dashboard.history import Series
 from apis_dashboard.model import Event, GridModel
@@ -202,7 +202,7 @@ def test_orders_stand_beside_what_was_read() -> None:
 
 
 def test_the_band_says_what_the_unit_does_in_it() -> None:
-    source = DemoSource(units=4)
+    source = FakeGrid(units=4)
     view = source.view()
     unit = next(u for u in view.units if u.status and u.status.battery_band == "excess")
     shown = bands_state(unit, source.site, view.ros_time_s)
@@ -219,9 +219,9 @@ def test_the_band_says_what_the_unit_does_in_it() -> None:
 
 
 def test_what_does_harm_is_asked_again_with_the_deals_that_it_ends() -> None:
-    source = DemoSource(units=4)
+    source = FakeGrid(units=4)
     view = source.view()
-    assert view.running, "the demo has a deal under way"
+    assert view.running, "the village has a deal under way"
     giver = view.running[0].discharge_unit_id
     pair = f"{giver} → {view.running[0].charge_unit_id}"
     for mode in (Mode.FORCE_STOP, Mode.MANUAL):
@@ -237,7 +237,7 @@ def test_what_does_harm_is_asked_again_with_the_deals_that_it_ends() -> None:
 
 
 def test_a_shutdown_names_whom_it_ends_and_must_be_typed() -> None:
-    view = DemoSource(units=4).view()
+    view = FakeGrid(units=4).view()
     everybody = shutdown_question(("E001", "E002", "E003", "E004"), view)
     assert (everybody.title, everybody.type_to_confirm) == ("Shut down the whole cluster?", "all")
     assert "E001, E002, E003, E004" in everybody.consequences[0]
@@ -278,7 +278,7 @@ def test_a_fault_says_what_the_units_do_about_it() -> None:
 
 
 def test_hardware_breaks_after_a_question_that_says_what_follows() -> None:
-    view = DemoSource(units=4).view()
+    view = FakeGrid(units=4).view()
     deal = view.running[0]
     lost = BreakWish(kind=BreakKind.LOST_COMMUNICATION, unit_id=deal.charge_unit_id)
     question = break_question(lost, view)
@@ -336,7 +336,7 @@ def test_a_clock_that_stands_still_is_not_shown_as_running() -> None:
 
 
 def test_what_is_sent_twice_a_second_is_json_and_small_with_a_hundred_units() -> None:
-    source = DemoSource(units=100, warm_up_s=600.0)
+    source = FakeGrid(units=100, warm_up_s=600.0)
     frame = grid_frame(source.view(), source.site.plan, source.site.zone)
     assert len(json.dumps(frame)) < 20_000  # [bytes], were everything to change at once
 
