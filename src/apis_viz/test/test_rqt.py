@@ -38,7 +38,7 @@ from apis_interfaces.msg import (
     UnitStatus,
 )
 from apis_site.keys import make_keys
-from apis_viz.rqt.link import GridLink, clusters
+from apis_viz.rqt.grid_link import GridLink, clusters
 from apis_viz.rqt.qt import QtCore, QtGui, QtWidgets
 from apis_viz.rqt.widget import GridWidget
 
@@ -365,7 +365,7 @@ def test_units_that_do_not_follow_an_order_are_named(window, monkeypatch):
     followed = {"global_mode": SOFT_STOP, "global_mode_version": 5}
     window.hear("e001/status", status("E001", **followed))
     now_s = time.monotonic() + ORDER_PATIENCE_S
-    monkeypatch.setattr("apis_viz.rqt.link.time.monotonic", lambda: now_s)
+    monkeypatch.setattr("apis_viz.rqt.grid_link.time.monotonic", lambda: now_s)
     window.widget.refresh()
     assert window.text().endswith(" · Soft stop not followed by E002")
     window.hear("e002/status", status("E002", **followed))

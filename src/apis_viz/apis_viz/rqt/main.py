@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ImportError as error:
         print(f"grid_window: {error}; `make desktop` installs Qt", file=sys.stderr)
         return 2
-    from apis_viz.rqt.link import GridLink, clusters
+    from apis_viz.rqt.grid_link import GridLink, clusters
 
     node = Node("grid_window", start_parameter_services=False)
     executor = SingleThreadedExecutor()

@@ -8,7 +8,7 @@ from typing import Any
 
 from rqt_gui_py.plugin import Plugin
 
-from apis_viz.rqt.link import GridLink, clusters
+from apis_viz.rqt.grid_link import GridLink, clusters
 from apis_viz.rqt.widget import GridWidget
 
 __all__ = ["GridPlugin"]

@@ -7,7 +7,7 @@ from typing import Any
 
 from apis_interfaces.msg import OperationMode
 from apis_viz.rqt import rows
-from apis_viz.rqt.link import GridLink, LinkError
+from apis_viz.rqt.grid_link import GridLink, LinkError
 from apis_viz.rqt.qt import QtCore, QtGui, QtWidgets
 
 __all__ = ["GridWidget"]
