@@ -7,13 +7,11 @@ hears, and then a browser looks at every page: on a desktop, on a phone, and in 
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,23 +35,21 @@ PAGES = {
     "steering": "/steering",
 }
 KINDS = {"desktop": (1440, 700, False), "phone": (390, 844, False), "dark": (1440, 700, True)}
-SLOW = 10.0  # simulated seconds per second, while pictures are taken
+WALK, STAND = 60.0, 5.0  # simulated seconds per second: until a deal flows, for the pictures
 TALLEST = {"desktop": 2600, "dark": 2600, "phone": 1700}  # a picture ends there [px]
 COLOURS, FREQUENT = 255, 160  # of a picture's palette: looks the same in a third of the bytes
-# faults are shown, too: an hour before the end, the line to a converter is lost for ten minutes
-FAULTS = ({"kind": "lost_communication", "unit": "E004", "for_s": 600},)
-HOUR_S = 3600.0
 START_WITHIN_S = 90.0
 POLL_S = 5.0
 LATE = 6.0  # times slower than ordered a busy machine may be
 WAIT_MS = 90_000.0
+PATIENCE_MS = 25_000.0
 
 
 def main() -> int:
     """Take them; give the exit code."""
     parser = argparse.ArgumentParser(description="Pictures of every page of the dashboard.")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images", help="folder")
-    parser.add_argument("--hours", type=float, default=24.0, help="simulated, before the pictures")
+    parser.add_argument("--hours", type=float, default=26.0, help="simulated, before the pictures")
     parser.add_argument("--speed", type=float, default=600.0, help="simulated seconds per second")
     parser.add_argument("--only", choices=["four", "twenty"], help="one of the two grids only")
     parser.add_argument("--record", type=Path, help="also record the day, into this MCAP file")
@@ -63,12 +59,15 @@ def main() -> int:
         with run_browser() as browser:
             if options.only in (None, "four"):
                 with _grid_after_a_day(FOUR, options) as url:
+                    _lose_a_house(browser, url)
+                    _stand_still_in_a_flow(browser, url)
                     for kind in KINDS:
                         _take(browser, options.out, url, PAGES, kind)
             if options.only in (None, "twenty"):
                 options.hours, options.speed = min(options.hours, 2.0), min(options.speed, 60.0)
                 options.record = None
                 with _grid_after_a_day(TWENTY, options) as url:
+                    _stand_still_in_a_flow(browser, url)
                     for kind in ("desktop", "phone"):
                         _take(browser, options.out, url, {"twenty": "/"}, kind)
     except (ScreenshotError, TimeoutError, subprocess.SubprocessError) as error:
@@ -86,24 +85,19 @@ def _grid_after_a_day(config: str, options: argparse.Namespace) -> Iterator[str]
     arguments = ["--config", config, "--speed", str(options.speed), "--port", str(port)]
     if options.record is not None:
         arguments += ["--record", str(options.record), "--overwrite"]
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as faults:
-        if config == FOUR:
-            json.dump(
-                [fault | {"at_s": 3600.0 * options.hours - HOUR_S} for fault in FAULTS], faults
-            )
-            faults.flush()
-            arguments += ["--faults", faults.name]
-        grid = subprocess.Popen([*CLI, "run", *arguments], cwd=ROOT)
-        try:
-            _wait_until(0.0, START_WITHIN_S)
-            print(f"{config}: {options.hours:g} h go by", flush=True)
-            day_s = 3600.0 * options.hours
-            _wait_until(day_s, LATE * day_s / options.speed)
-            _apisctl("world", "speed", f"{SLOW:g}")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            grid.send_signal(signal.SIGINT)
-            grid.wait(timeout=60.0)
+    grid = subprocess.Popen(
+        [*CLI, "run", *arguments], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+    try:
+        _wait_until(0.0, START_WITHIN_S)
+        print(f"{config}: {options.hours:g} h go by", flush=True)
+        day_s = 3600.0 * options.hours
+        _wait_until(day_s, LATE * day_s / options.speed)
+        _apisctl("world", "speed", f"{WALK:g}")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        grid.send_signal(signal.SIGINT)
+        grid.wait(timeout=60.0)
 
 
 def _wait_until(elapsed_s: float, within_s: float) -> None:
@@ -130,6 +124,32 @@ def _elapsed_s() -> float | None:
 def _apisctl(*words: str) -> str:
     done = subprocess.run([*CLI, *words], cwd=ROOT, capture_output=True, text=True, check=True)
     return done.stdout
+
+
+def _lose_a_house(browser: Browser, url: str) -> None:
+    """Let a fault be told of: the line to a converter is lost for a while."""
+    with open_page(browser, width=1440, height=700) as page:
+        page.goto(url)
+        _apisctl("world", "break", "lost-communication", "E004")
+        _wait_for(page, ".apis-events li:has-text('E004')", "no fault is told of")
+        _apisctl("world", "repair")
+
+
+def _stand_still_in_a_flow(browser: Browser, url: str) -> None:
+    """Let time go slowly as soon as energy flows."""
+    with open_page(browser, width=1440, height=700) as page:
+        page.goto(url)
+        _wait_for(page, ".apis-grid .deal.flowing", "no energy flows")
+    _apisctl("world", "speed", f"{STAND:g}")
+
+
+def _wait_for(page: Page, selector: str, complaint: str) -> None:
+    from playwright.sync_api import TimeoutError as Late
+
+    try:
+        page.wait_for_selector(selector, state="attached", timeout=PATIENCE_MS)
+    except Late:  # the pictures show what there is
+        print(f"pictures: {complaint} in {PATIENCE_MS / 1000.0:g} s", file=sys.stderr)
 
 
 def _take(browser: Browser, out: Path, url: str, pages: dict[str, str], kind: str) -> None:
@@ -161,27 +181,20 @@ def _take(browser: Browser, out: Path, url: str, pages: dict[str, str], kind: st
             print(f"{file} {file.stat().st_size // 1024} kB", flush=True)
 
 
-def _wait_for_a_flow(page: Page) -> None:
-    page.locator(".apis-grid .deal.flowing").first.wait_for(state="attached")
-
-
 def _open_a_receipt(page: Page) -> None:
-    page.locator(".apis-table.past tbody", has_text="✓ completed").first.get_by_role(
-        "button"
-    ).click()
+    row = page.locator(".apis-table.past tbody", has_text="✓ completed").first
+    row.get_by_role("button").click()
 
 
 def _give_some_orders(page: Page) -> None:
     page.get_by_role("button", name="Schedule").click()
     page.get_by_label("Energy [Wh]").fill("120")
     page.get_by_role("button", name="Make the deal").click()
-    page.locator(".apis-orders li", has_text="under way").first.wait_for()
+    _wait_for(page, ".apis-orders li:has-text('deal')", "no deal is in the list of orders")
     page.mouse.move(0, 0)
 
 
 ACTS: dict[str, Callable[[Page], None]] = {
-    "grid": _wait_for_a_flow,
-    "twenty": _wait_for_a_flow,
     "deals": _open_a_receipt,
     "steering": _give_some_orders,
 }
