@@ -56,7 +56,7 @@ def store(tmp_path: Path) -> Path:
         model = GridModel(["E001", "E002", "E004"])
         age_h = 48.0 - number / 4
         model.take(kept(number, age_h, taker="E004" if number % 4 else "E002"), now_s=0.0)
-        history.add(model.view(now_s=0.0, ros_time_s=NOON_S - 3600.0 * age_h))
+        history.take(model.view(now_s=0.0, ros_time_s=NOON_S - 3600.0 * age_h))
     history.close()
     return file
 

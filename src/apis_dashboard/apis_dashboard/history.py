@@ -88,7 +88,7 @@ class History:
 
     # --- writing ---------------------------------------------------------------------------------
 
-    def add(self, view: GridView) -> None:
+    def take(self, view: GridView) -> None:
         """Take in a view of the grid; call it about once a second."""
         t = view.ros_time_s
         if t is None:

@@ -299,7 +299,7 @@ class OperatorCommands:
         if now_s - self._looked_s >= HISTORY_S:
             self._looked_s = now_s
             view = view or self.source.view()
-            self.history.add(view)
+            self.history.take(view)
             self._keep_schedules(view)
 
     def _keep_schedules(self, view: GridView) -> None:

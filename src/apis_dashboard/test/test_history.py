@@ -79,7 +79,7 @@ def test_means_of_a_minute_survive_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "run" / "history.sqlite"
     history = History(path, ZONE)
     for second in range(0, 180, 10):
-        history.add(view(NOON_S + second, solar_w=1000.0 if second < 60 else 2000.0))
+        history.take(view(NOON_S + second, solar_w=1000.0 if second < 60 else 2000.0))
     history.close()
 
     history = History(path, ZONE)
@@ -94,7 +94,7 @@ def test_energy_is_the_mean_power_over_time_and_the_counters_difference() -> Non
     history = History(None, ZONE)
     model = GridModel(["E001"])
     for minute in range(61):
-        history.add(view(NOON_S + 60.0 * minute, taken_wh=10.0 + minute, model=model))
+        history.take(view(NOON_S + 60.0 * minute, taken_wh=10.0 + minute, model=model))
     energy = history.energy(TODAY, TODAY)["E001"]
     assert energy.solar_wh == pytest.approx(1000.0, rel=1e-3)
     assert energy.available_wh == pytest.approx(2000.0, rel=1e-3)
@@ -107,17 +107,17 @@ def test_energy_is_the_mean_power_over_time_and_the_counters_difference() -> Non
 
 def test_what_flowed_in_a_long_silence_is_not_invented() -> None:
     history = History(None, ZONE)
-    history.add(view(NOON_S))
-    history.add(view(NOON_S + 7200.0, taken_wh=500.0))
+    history.take(view(NOON_S))
+    history.take(view(NOON_S + 7200.0, taken_wh=500.0))
     assert history.energy(TODAY, TODAY) == {}
 
 
 def test_days_begin_at_midnight_of_the_place() -> None:
     history = History(None, ZONE)
     midnight_s = NOON_S + 12 * 3600.0
-    history.add(view(midnight_s - 600.0))
-    history.add(view(midnight_s - 1.0))
-    history.add(view(midnight_s + 300.0))
+    history.take(view(midnight_s - 600.0))
+    history.take(view(midnight_s - 1.0))
+    history.take(view(midnight_s + 300.0))
     days = history.energy_by_day(TODAY, TODAY + timedelta(days=1))
     assert list(days) == [TODAY, TODAY + timedelta(days=1)]
 
@@ -126,8 +126,8 @@ def test_a_deal_is_paid_once_however_often_it_is_heard_of(tmp_path: Path) -> Non
     path = tmp_path / "history.sqlite"
     for _ in range(2):  # its record is latched: a restarted dashboard hears it again
         history = History(path, ZONE)
-        history.add(view_of(deal()))
-        history.add(view_of(deal()))
+        history.take(view_of(deal()))
+        history.take(view_of(deal()))
         history.close()
     history = History(path, ZONE)
     found = history.energy(TODAY, TODAY)
@@ -145,7 +145,7 @@ def test_a_dashboard_that_was_restarted_knows_what_a_deal_went_through(tmp_path:
         model = GridModel(["E001", "E002"])
         told = replace(deal(state=state, at_s=NOON_S), sequence=int(at_s), stamp_s=NOON_S + at_s)
         model.take(told, now_s=0.0)
-        history.add(model.view(now_s=0.0, ros_time_s=NOON_S + at_s))
+        history.take(model.view(now_s=0.0, ros_time_s=NOON_S + at_s))
         return history
 
     hear(DealState.RAMPING_UP, 5.0).close()
@@ -159,7 +159,7 @@ def test_a_dashboard_that_was_restarted_knows_what_a_deal_went_through(tmp_path:
 def test_deals_can_be_filtered() -> None:
     history = History(None, ZONE)
     early = deal("early", DealState.ABORTED, NOON_S - 86_400.0)
-    history.add(view_of(early, deal("late"), deal("now", DealState.RUNNING, NOON_S + 1.0)))
+    history.take(view_of(early, deal("late"), deal("now", DealState.RUNNING, NOON_S + 1.0)))
     ids = lambda **wanted: [d.deal_id for d in history.deals(**wanted)]  # noqa: E731
     assert ids() == ["now", "late", "early"]
     assert ids(state=DealState.ABORTED) == ["early"]
@@ -172,13 +172,13 @@ def test_a_simulation_that_begins_again_overwrites_what_came_later(tmp_path: Pat
     path = tmp_path / "history.sqlite"
     history = History(path, ZONE)
     for minute in range(10):
-        history.add(view(NOON_S + 60.0 * minute))
-    history.add(view_of(deal(at_s=NOON_S + 300.0), t=NOON_S + 600.0))
+        history.take(view(NOON_S + 60.0 * minute))
+    history.take(view_of(deal(at_s=NOON_S + 300.0), t=NOON_S + 600.0))
     history.close()
 
     history = History(path, ZONE)
-    history.add(view(NOON_S + 120.0))
-    history.add(view(NOON_S + 180.0))
+    history.take(view(NOON_S + 120.0))
+    history.take(view(NOON_S + 180.0))
     assert history.series("E001", NOON_S - 60.0, NOON_S + 900.0).t == (
         NOON_S + 30.0,
         NOON_S + 90.0,
@@ -198,7 +198,7 @@ def test_the_store_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         fault = FaultRecord(
             unit_id="E001", level=FaultLevel.WARN, code=f"c{minute}", message="m", stamp_s=t
         )
-        history.add(view_of(deal(f"d{minute}", at_s=t), fault, UnitRecord(unit_id="E001"), t=t))
+        history.take(view_of(deal(f"d{minute}", at_s=t), fault, UnitRecord(unit_id="E001"), t=t))
     assert len(history.series("E001", 0.0, 2.0 * NOON_S).t) <= 4 + 1
     assert len(history.deals()) <= 3 + 5
     assert len(history.events()) <= 2 + 5
@@ -212,7 +212,7 @@ def test_what_a_unit_asked_and_offered_is_kept_where_it_said_so() -> None:
     def look(t: float, price: PriceRecord | None = None) -> None:
         if price is not None:
             model.take(price, now_s=0.0)
-        history.add(model.view(now_s=0.0, ros_time_s=t))
+        history.take(model.view(now_s=0.0, ros_time_s=t))
 
     def named(price: float, is_asked: bool, t: float) -> PriceRecord:
         return PriceRecord(unit_id="E001", is_asked=is_asked, price_point_per_wh=price, stamp_s=t)
