@@ -118,10 +118,10 @@ def mode_order(
 
     Args:
         mode: CHARGE or DISCHARGE.
-        request: Of the grid master.
-        total_a: Of all shares. [A]
+        request: The order of the grid master.
+        total_a: The current of all shares together. [A]
         end: Where the first of them ends, counted from the beginning of the mode.
-        policy: Of the cluster.
+        policy: The policy of the cluster.
         hold_s: Hold time given to the driver. [s]
     """
     is_discharge = mode is ConverterMode.DISCHARGE
@@ -146,9 +146,9 @@ def reference_order(
     """Hold the voltage of the bus, or move it, or give it to another unit.
 
     Args:
-        request: Of the grid master.
+        request: The order of the grid master.
         hardware: With the droop and the capacity of the converter.
-        grid_voltage_v: Of the bus, as read last: to hold if none is ordered. [V]
+        grid_voltage_v: The bus voltage as read last, to hold if none is ordered. [V]
         hold_s: Hold time given to the driver. [s]
     """
     operation, voltage_v = request.operation, request.grid_voltage_v

@@ -24,7 +24,7 @@ def static_violation(reading: ConverterReading, hardware: Hardware) -> tuple[str
     with as silent.
 
     Args:
-        reading: Of the own converter.
+        reading: The newest reading of the own converter.
         hardware: With the ranges of ``safety.range``.
     """
     if reading.alarm is Alarm.HEAVY:
@@ -54,7 +54,7 @@ def dynamic_violation(
     The protocol, 10.4; currents are compared with their signs.
 
     Args:
-        reading: Of the own converter.
+        reading: The newest reading of the own converter.
         hardware: With the allowance of its current.
         policy: With the allowance of the bus voltage, and its range.
         is_voltage_masked: The reference's voltage is being moved, or handed over.
@@ -111,7 +111,7 @@ def mode_violation(
     The protocol, 10.3.
 
     Args:
-        mode: Of the converter.
+        mode: The mode of the converter.
         directions: This unit's directions in the deals that have a share of its current.
         is_transitional: One of them is about to start or has reached its limit, so that the
             converter may be off.

@@ -63,7 +63,7 @@ class ConverterManager:
     Args:
         unit_id: This unit.
         hardware: Its limits.
-        policy: Of the cluster.
+        policy: The policy of the cluster.
         driver_hold_s: Hold time given to the driver; :meth:`renew` must be called several times
             within it. [s]
         retry_ns: Between two tries to stop a converter that does not confirm.

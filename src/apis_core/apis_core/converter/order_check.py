@@ -39,9 +39,9 @@ def why_not(
     Args:
         request: Anything but ACQUIRE and RELEASE.
         direction: This unit's direction in the deal; None = it has none.
-        shares: Of the converter.
-        reading: Of the converter, the newest.
-        policy: Of the cluster.
+        shares: What deals have of the converter's current.
+        reading: The newest reading of the converter.
+        policy: The policy of the cluster.
         hardware: With the capacity of the converter.
         is_reference: Whether the converter is ordered to hold the voltage.
         stop_reason: Why the unit is stopping the converter by itself; empty = it is not.

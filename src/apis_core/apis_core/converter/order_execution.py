@@ -31,14 +31,14 @@ class OrderExecution:
     """Turns the orders of a grid master, and the ends of shares, into commands to the driver.
 
     Args:
-        policy: Of the cluster.
-        hardware: Of the unit.
+        policy: The policy of the cluster.
+        hardware: What the unit's battery and converter can bear.
         hold_s: Hold time given to the driver. [s]
 
     Attributes:
-        reading: Of the converter, the newest.
-        policy: Of the cluster.
-        hardware: Of the unit.
+        reading: The newest reading of the converter.
+        policy: The policy of the cluster.
+        hardware: What the unit's battery and converter can bear.
         shares: What the deals have of the converter's current.
         commands: What the driver has not answered.
         is_reference: Whether the converter is ordered to hold the voltage; the reading follows.

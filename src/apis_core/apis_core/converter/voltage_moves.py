@@ -37,7 +37,7 @@ class VoltageMoves:
         """Take a reading: it may show that the move is over.
 
         Args:
-            reading: Of the converter.
+            reading: The newest reading of the converter.
             allowance_v: How far the voltage may be from its setpoint. [V]
         """
         if reading.mode is not ConverterMode.VOLTAGE_REFERENCE:

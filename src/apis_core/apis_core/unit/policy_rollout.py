@@ -85,7 +85,7 @@ class PolicyRollout:
 
     @property
     def coming_hash(self) -> str:
-        """Of the policy that this unit is ready for; empty = none."""
+        """The hash of the policy that this unit is ready for; empty = none."""
         return self._coming.hash if self._coming is not None else ""
 
     # --- events ----------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ class SelfMonitor:
     """Checks the readings of one unit's own converter.
 
     Args:
-        state: Of the unit.
+        state: The unit's state.
         raise_fault: Takes the code and the words of a fault of this unit, and the present time;
             returns what follows, nothing if it is known already.
     """

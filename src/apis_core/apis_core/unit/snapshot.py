@@ -31,18 +31,18 @@ class UnitSnapshot:
         grid_master_id: Whose orders it obeys; empty = nobody's.
         grid_master: What it does as the grid master; None = it is none.
         mode: The operation mode that it goes by.
-        policy: Of the cluster, as it holds for this unit.
-        policy_hash: Of that.
-        coming_policy_hash: Of a newer one that it is ready for; empty = none.
-        hardware: Of this unit.
-        band: Of its battery in its scenario; empty = not known.
+        policy: The policy of the cluster, as it holds for this unit.
+        policy_hash: The hash of that policy.
+        coming_policy_hash: The hash of a newer policy that it is ready for; empty = none.
+        hardware: What its battery and converter can bear.
+        band: The band of its battery in its scenario; empty = not known.
         peers: What the other units said last, and when that was heard [ns].
         open_deals: Records that it has heard of deals that are not over, by id.
         slot_deals: Deals that hold a slot, in the order in which they took it.
         slot_directions: Directions in which slots are taken or reserved.
         slot_capacity: How many deals may hold a slot, >= 0.
         shares: What each deal uses of its converter, by id.
-        fault_codes: Of the faults that concern it.
+        fault_codes: Codes of the faults that concern it.
         faults: Faults that it knows of and that are not over, each with when it will be. [ns]
         why_not_dealing: Why it neither asks nor accepts; empty = it does.
     """
