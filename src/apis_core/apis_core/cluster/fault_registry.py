@@ -1,9 +1,9 @@
 """The faults that a unit knows of, and the quarantine that follows them.
 
 A fault of level ERROR or worse keeps the unit concerned (LOCAL) or the whole cluster (GLOBAL) from
-new deals until it has not been seen for the policy's sustaining time; one that comes back soon
-after it was over, for twice as long each time, so that what flaps does not start the bus for ever.
-One that has come back too often may stay until an operator has seen to it.
+new deals until it has not been seen for the policy's sustaining time. A fault that comes back soon
+after its end lasts twice as long each time, so that the bus is not started again and again. One
+that has come back too often may stay until an operator resets it.
 The state is derived from the faults themselves: there is no flag that could disagree.
 """
 
@@ -44,9 +44,12 @@ class FaultRegistry:
     _returns: dict[_Key, tuple[int, int]] = field(default_factory=dict)  # how often, last end
 
     def add(self, fault: Fault, now_ns: int) -> bool:
-        """Note a fault; whether it is news (not just seen again). Warnings are not kept.
+        """Note a fault. A warning is not kept.
 
-        One that is told again counts from when it was last seen.
+        A fault that is reported again counts from when it was seen last.
+
+        Returns:
+            Whether it is new, and not just seen again.
         """
         if fault.level is FaultLevel.WARN:
             return True

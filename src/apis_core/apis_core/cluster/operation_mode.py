@@ -1,4 +1,4 @@
-"""Operation modes: the operator's global word, a unit's local one, and what follows from both."""
+"""Operation modes: an operator sets one for all units, and one for each; the stricter holds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["OperationModes", "effective_mode"]
 
 
 def effective_mode(global_mode: OperationMode, local_mode: OperationMode) -> OperationMode:
-    """What a unit goes by: the stricter of both, except that Manual is for all or nobody.
+    """The mode that a unit obeys: the stricter of both, but Manual is for all units or none.
 
     Args:
         global_mode: Of the cluster, never UNSET.

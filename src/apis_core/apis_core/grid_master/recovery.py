@@ -67,7 +67,7 @@ class DealRecovery:
         self._spoke_ns = dict.fromkeys(statuses, now_ns)
 
     def is_open(self, now_ns: int) -> bool:
-        """Whether it is still open for some deals whether they go on."""
+        """Whether it is not decided yet for some deals if they go on."""
         return now_ns <= self._take_until_ns and bool(self._deals)
 
     def has_heard(self, unit_id: UnitId) -> bool:

@@ -1,8 +1,9 @@
 """Which unit should hold the bus voltage.
 
-Units of large capacity are preferred; else the side that the policy names. When the present one's
-deals are over while others go on, the protocol's three classes decide (7.6): deals whose unit is
-the reference already, deals with a large unit, any deal; in the best of these the newest.
+Units of large capacity are preferred; else the side that the policy names. When the deals of the
+present reference are over while others go on, the protocol's three classes decide (7.6): deals
+whose unit is the reference already, deals with a large unit, any deal. The newest deal of the best
+class names the unit.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ __all__ = ["better_reference", "first_reference", "next_reference"]
 
 
 def first_reference(deal: Deal, policy: Policy) -> UnitId:
-    """Who brings a dead bus up for a deal: the large unit, if there is one, else the policy's
-    side. The policy's side wins if both are large.
+    """The unit that brings a dead bus up for a deal.
+
+    It is the large one, or else the one on the policy's side; also if both are large.
     """
     preferred, other = _sides(deal, policy)
     large = policy.large_capacity_unit_ids
@@ -26,8 +28,9 @@ def first_reference(deal: Deal, policy: Policy) -> UnitId:
 
 
 def better_reference(deal: Deal, present_id: UnitId, policy: Policy) -> UnitId:
-    """The unit of a deal that should take over from the present reference once it joins the bus:
-    a large one, if the present one is not large. Nobody = all stays as it is.
+    """The unit of a deal that should take over from the present reference, once it joins the bus.
+
+    It is a large one, if the present one is not large. Nobody = all stays as it is.
     """
     large = policy.large_capacity_unit_ids
     if present_id in large:

@@ -1,8 +1,8 @@
 """The slots of one unit: how many deals may use its converter at once, and in which direction.
 
-A slot belongs to the unit, not to somebody else's memory of it. It is *reserved* while a
-negotiation is under way (and falls back by itself), *held* once the grid master has acquired it
-for a deal, and lost again if the grid master stops renewing it.
+Only the unit itself knows which of its slots are taken. A slot is *reserved* while a negotiation
+is under way, and free again by itself after a while. It is *held* once the grid master has
+acquired it for a deal, and free again if the grid master stops renewing it.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ __all__ = [
     "why_no_deal_size",
 ]
 
-# Of a deal by hand. What is more is a slip of the fingers; a policy may still name larger deals.
+# Limits of a deal by hand. More is a typing error; a policy may still name larger deals.
 MOST_ENERGY_WH = 100_000.0
 MOST_CURRENT_A = 1000.0
 

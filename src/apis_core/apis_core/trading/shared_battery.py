@@ -55,7 +55,10 @@ class SharedBattery:
         return True, [ClaimBattery(direction)] if is_first else []
 
     def answered(self, answer: BatteryClaimed) -> list[Event]:
-        """The events that have waited for it. What is refused, the interlock refuses in turn."""
+        """Take the answer to a claim: the events that have waited for it can be handled now.
+
+        A direction that is refused is barred, and the interlock gives no slot in it.
+        """
         if answer.is_granted:
             self._held.add(answer.type)
         self._interlock.barred = None if answer.is_granted else answer.type
