@@ -13,7 +13,7 @@ __all__ = ["StudySettings", "Variants"]
 Positive = Annotated[Number, Field(gt=0.0)]
 NonNegative = Annotated[Number, Field(ge=0.0)]
 Case = Literal["none", "original", "configured"]
-Bound = Literal["pool"]
+Bound = Literal["pool", "foresight"]
 
 
 class _Part(BaseModel):
@@ -40,7 +40,7 @@ class StudySettings(_Part):
     step_s: Annotated[Number, Field(ge=0.1, le=3600.0)] = 60.0  # sun and load are constant so long
     physics: Literal["full", "compat"] = "full"  # compat: the original emulator's constants
     cases: Annotated[tuple[Case, ...], Field(min_length=1)] = ("none", "original", "configured")
-    bounds: tuple[Bound, ...] = ("pool",)
+    bounds: tuple[Bound, ...] = ("pool", "foresight")
     variants: Variants = Variants()
     mains_point_per_wh: NonNegative = 12.0  # of a house that names no price of its own
     co2_kg_per_kwh: NonNegative = 0.45  # of the mains

@@ -11,15 +11,16 @@ import numpy as np
 
 from apis_core.config.scenario import Band, Rule, Rules, Scenario
 from apis_site.study_settings import StudySettings
+from apis_study.bounds import foresight_kpis, pool_kpis
 from apis_study.exchange import Exchange
 from apis_study.kpis import Kpis, energies_wh, house_kpis, village_kpis
 from apis_study.original import original_policy, original_scenario
-from apis_study.village import Samples, Village, pooled
+from apis_study.village import Samples, Village
 
 __all__ = ["Case", "CaseResult", "cases_of", "run_case"]
 
 DAY_S = 86_400.0
-Kind = Literal["none", "exchange", "pool"]
+Kind = Literal["none", "exchange", "pool", "foresight"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Case:
 
     Attributes:
         name: As in the results.
-        kind: Whether houses exchange, or share everything.
+        kind: Whether houses exchange, or which bound it is.
         village: Its houses.
         compared_with: The case without exchange of the same houses.
     """
@@ -85,7 +86,9 @@ def run_case(
         tell: Called with the part that is done, 0..1.
     """
     if case.kind == "pool":
-        return _run_pool(case.village, settings, tell)
+        return CaseResult(pool_kpis(case.village, settings), {}, {})
+    if case.kind == "foresight":
+        return CaseResult(foresight_kpis(case.village, settings), {}, {})
     village = case.village
     exchange = Exchange(village, seed, settings.step_s) if case.kind == "exchange" else None
     runs = village.runs(settings.step_s) if exchange is None else [u.run for u in exchange.units]
@@ -110,28 +113,6 @@ def run_case(
         kpis["deals_aborted"] = float(exchange.bus.aborted)
         kpis["requests"] = float(exchange.requests)
     return CaseResult(kpis, houses, days, 0 if exchange is None else exchange.events)
-
-
-def _run_pool(
-    village: Village, settings: StudySettings, tell: Callable[[float], None]
-) -> CaseResult:
-    """All houses as one: their mean, so many times; with and without mains apart."""
-    houses: list[Kpis] = []
-    days: dict[str, list[Kpis]] = {}
-    for has_mains in (True, False):
-        same = [house for house in village.houses if house.mains is has_mains]
-        if not same:
-            continue
-        mean = pooled(same)
-        one = replace(village, houses=(mean,))
-        run = one.runs(settings.step_s)[0]
-        days["pool"] = []
-        for end_s in _day_ends(settings.days):
-            run.advance(end_s)
-            days["pool"].append(energies_wh(run))
-        houses += [house_kpis(mean, run, None, settings.co2_kg_per_kwh)] * len(same)
-    tell(1.0)
-    return CaseResult(village_kpis(houses, 0.0), {}, days)  # no house has anything of its own
 
 
 def _day_ends(days: float) -> Iterator[float]:

@@ -114,11 +114,19 @@ class Exchange:
             unit.enter_section(now_s, self._village.seconds_of_day(now_s))
         expected_wh = unit.expected_wh(now_ns)
         is_other_band = unit.take_attitude(expected_wh)
-        wish, offers = unit.present_wish(), unit.present_offers()
-        if wish is not unit.wish or is_other_band:
+        unit.is_attitude_free = not unit.interlock.is_used
+        if is_other_band:
             unit.pass_over(now_ns)
-            if is_other_band:
-                unit.trader.look_now(now_ns)
+            unit.trader.look_now(now_ns)
+            self._disarm(unit)
+        self._take_part(unit)
+        self._plan_look(unit, expected_wh)
+
+    def _take_part(self, unit: TradingUnit) -> None:
+        """What the unit would ask for and accept now, with the slots that it has."""
+        wish, offers = unit.present_wish(), unit.present_offers()
+        if wish is not unit.wish:
+            unit.pass_over(self._heap.now_ns)
             self._disarm(unit)
             if unit.wish is not None:
                 del self._wishes[unit.wish][unit.index]
@@ -127,8 +135,8 @@ class Exchange:
                 self._wishes[wish][unit.index] = unit
         if offers != unit.offers:
             self._offer(unit, offers)
-        self._arm(unit)
-        self._plan_look(unit, expected_wh)
+        if wish is not None:
+            self._arm(unit)
 
     def _plan_look(self, unit: TradingUnit, expected_wh: float) -> None:
         """When its battery comes to where it would do something else."""
@@ -184,13 +192,10 @@ class Exchange:
 
     def _arm(self, unit: TradingUnit) -> None:
         """Plan the unit's next request, if somebody could answer it."""
-        could = self._could_deal(unit)
-        if could and not unit.is_armed:
+        if not unit.is_armed and self._could_deal(unit):
             unit.pass_over(self._heap.now_ns)
             unit.is_armed = True
             self._heap.at(unit.trader.wake_ns, self._ask, unit, unit.ask_version)
-        elif not could:
-            self._disarm(unit)
 
     def _disarm(self, unit: TradingUnit) -> None:
         if unit.is_armed:
@@ -207,6 +212,8 @@ class Exchange:
         wish = unit.wish
         offering = self._offers[wish.opposite] if wish is not None else {}
         peers = [peer for peer in offering.values() if peer is not unit]
+        if not peers:
+            return  # in vain; it is armed again when somebody could answer
         unit.run.advance(now_s)
         conditions = unit.conditions(now_ns, tuple([peer.id for peer in peers]))
         effects = unit.trader.tick(conditions, now_ns)
@@ -234,7 +241,19 @@ class Exchange:
                 unit.trader.submission_answered(deal.deal_id, self.bus.submit(deal))
         self._look(unit)
         for peer in reserved:
-            self._look(peer)
+            self._slots_changed(peer)
+
+    def _slots_changed(self, unit: TradingUnit) -> None:
+        """A slot was reserved, or has fallen back.
+
+        With no slot it takes no part, whatever its attitude; with all of them free its attitude
+        is what it was, if that was found with all of them free.
+        """
+        is_as_before = unit.is_attitude_free and not unit.interlock.is_used
+        if is_as_before or not unit.has_slot:
+            self._take_part(unit)
+        else:
+            self._look(unit)
 
     def _expire(self, units: list[TradingUnit]) -> None:
         """Slots that were reserved for a deal that did not come fall back."""
@@ -243,4 +262,4 @@ class Exchange:
             for deal_id in expired:
                 unit.interlock.release(deal_id)
             if expired:
-                self._look(unit)
+                self._slots_changed(unit)

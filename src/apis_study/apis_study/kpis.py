@@ -11,7 +11,15 @@ from apis_study.village import HouseInput
 if TYPE_CHECKING:
     import apis_control
 
-__all__ = ["ENERGIES", "Kpis", "energies_wh", "house_kpis", "residual_ratio", "village_kpis"]
+__all__ = [
+    "ENERGIES",
+    "Kpis",
+    "derived_kpis",
+    "energies_wh",
+    "house_kpis",
+    "residual_ratio",
+    "village_kpis",
+]
 
 Kpis = dict[str, float]
 # what a house's counters say, all in Wh since the start
@@ -79,6 +87,18 @@ def house_kpis(
     kpis["mains_points"] = run.mains_wh * house.mains_point_per_wh
     kpis["cost_points"] = kpis["mains_points"] + kpis["bought_points"] - kpis["sold_points"]
     kpis["co2_kg"] = run.mains_wh / 1000.0 * co2_kg_per_kwh
+    return {**kpis, **_ratios(kpis)}
+
+
+def derived_kpis(given: Kpis) -> Kpis:
+    """The figures of a house of which only energies are known: no deals, and nobody counted.
+
+    Args:
+        given: All energies, ``stored_change_wh`` and ``capacity_wh``.
+    """
+    nothing = ("deals", "dark_h", "loss_of_load_ratio", "sold_points", "bought_points")
+    unknown = ("mains_points", "cost_points", "co2_kg")
+    kpis = {**given, **dict.fromkeys((*nothing, *unknown), 0.0)}
     return {**kpis, **_ratios(kpis)}
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FIRST_HORIZON_S", "GRID_MASTER_ID", "TradingUnit"]
 
-NOTHING: frozenset[Direction] = frozenset()
+NOTHING: frozenset[Direction] = frozenset()  # no direction
 FIRST_HORIZON_S = 900.0  # so far is looked ahead after a change of power
 GRID_MASTER_ID = "grid_master"  # whoever leads: that changes nothing
 
@@ -79,6 +79,7 @@ class TradingUnit:
         self.section: Section | None = None
         self.section_ends_s = 0.0
         self.attitude: Attitude | None = None
+        self.is_attitude_free = False  # found with nothing agreed and nothing reserved
         self.wish: Direction | None = None
         self.offers: frozenset[Direction] = frozenset()
         self.flows: list[DealFlow] = []

@@ -33,7 +33,7 @@ def results(make_grid) -> Results:
 
 
 def test_exchange_saves_and_the_pool_saves_more(results):
-    assert list(results.kpis) == ["none", "original", "configured", "pool"]
+    assert list(results.kpis) == ["none", "original", "configured", "pool", "foresight"]
     for name in ("original", "configured"):
         kpis = results.kpis[name]
         assert kpis["deals"] > 10
