@@ -69,9 +69,9 @@ def check(folder: Folder) -> None:
 def _unit_ids(units: int | None, config: Path | None) -> list[str]:
     if config is None:
         return [f"E{number:03d}" for number in range(1, (units or 0) + 1)]
-    from apis_bringup.yaml_text import load_yaml
     from apis_site.files import read_text
     from apis_site.grid import parse_grid
+    from apis_site.yaml_text import load_yaml
 
     text = read_text(config, what="--config")
     return [unit.id for unit in parse_grid(load_yaml(text, str(config)), str(config)).units]

@@ -11,10 +11,10 @@ from apis_bringup import run_lock
 from apis_bringup.errors import CommandError
 from apis_bringup.graph import Graph
 from apis_bringup.queries import GridSession
-from apis_bringup.yaml_text import load_yaml
 from apis_core.model.errors import ConfigError, Problem
 from apis_interfaces.srv import EmulatorControl, InjectFault
 from apis_site.files import read_text
+from apis_site.yaml_text import load_yaml
 
 __all__ = ["KINDS", "add_unit", "control", "inject", "read_faults", "repair", "said"]
 

@@ -24,7 +24,6 @@ from apis_bringup.grid_rules import (
 from apis_bringup.named_files import NamedFiles
 from apis_bringup.overrides import NO_OVERRIDES, Overrides
 from apis_bringup.processes import NO_EXTRAS, Extras, Replay, RunFolder, node_parameters
-from apis_bringup.yaml_text import load_yaml, quoted_yaml
 from apis_core.config.hardware import Hardware, parse_hardware
 from apis_core.config.jsonc import parse_object
 from apis_core.config.policy import Policy, parse_policy, replace_members
@@ -43,6 +42,7 @@ from apis_site.grid import (
     with_unit_count,
 )
 from apis_site.keys import Role, read_keys
+from apis_site.yaml_text import load_yaml, quoted_yaml
 
 __all__ = ["ResolvedGrid", "resolve", "write_run_folder"]
 

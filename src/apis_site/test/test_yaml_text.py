@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from apis_bringup.yaml_text import load_yaml, quoted_yaml
 from apis_core.model.errors import ConfigError
+from apis_site.yaml_text import load_yaml, quoted_yaml
 
 
 def why_not(text: str) -> str:
