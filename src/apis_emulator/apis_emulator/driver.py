@@ -32,12 +32,17 @@ REFERENCE_GRACE_S = (
 class Driver:
     """All converters of a plant behind one set of rules.
 
+    Args:
+        plant: All hardware.
+        is_plain: The converters know nothing of the bus and of each other; see `command`.
+
     Attributes:
         broken: What is broken.
     """
 
-    def __init__(self, plant: Plant) -> None:
+    def __init__(self, plant: Plant, *, is_plain: bool = False) -> None:
         self._plant = plant
+        self._is_plain = is_plain
         self.broken = BrokenHardware()
         self._held = {unit_id: OrderLease() for unit_id in plant.units}
         self._is_ending = False
@@ -98,9 +103,12 @@ class Driver:
             converter = self._plant.units[unit_id].converter
             if not converter.is_active or converter.is_stopping or now_s < held.deadline_s:
                 continue
+            if unit_id in self.broken.halted:
+                continue
             held.is_expired = True
             if (
-                converter.is_reference
+                not self._is_plain
+                and converter.is_reference
                 and now_s < held.deadline_s + REFERENCE_GRACE_S
                 and self._carries_others(unit_id)
             ):
@@ -109,6 +117,8 @@ class Driver:
                 self._plant.stop(unit_id)
             else:
                 self._plant.stop(unit_id, StopCause.HOLD_EXPIRED, held.expiry)
+            if self._is_plain:
+                converter.finish()
 
     def end(self, now_s: float) -> None:
         """Begin to take all converters to WAIT; from now on only WAIT and READ are obeyed."""
@@ -146,7 +156,7 @@ class Driver:
         held.check(order)
         if unit_id in self.broken.unpermitted and not is_wait(order):
             raise Refused(ConverterError.REFUSED, "the battery permits no exchange")
-        command(self._plant, unit_id, order)
+        command(self._plant, unit_id, order, is_plain=self._is_plain)
         held.take(order, now_s)
 
 

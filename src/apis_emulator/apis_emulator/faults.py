@@ -48,6 +48,7 @@ class BrokenHardware:
         offsets: By unit and quantity: how much too high it reads.
         stuck: Units whose converter obeys nobody.
         silent: Units that are not heard, and hear nothing.
+        halted: Units whose driver's process is gone: nobody watches the hold time.
         unpermitted: Units whose battery permits no exchange.
         open_lines: Pairs of units.
     """
@@ -56,6 +57,7 @@ class BrokenHardware:
         self.offsets: dict[UnitId, dict[str, float]] = {}
         self.stuck: set[UnitId] = set()
         self.silent: set[UnitId] = set()
+        self.halted: set[UnitId] = set()
         self.unpermitted: set[UnitId] = set()
         self.open_lines: set[frozenset[UnitId]] = set()
         for fault in faults:

@@ -13,8 +13,17 @@ from apis_emulator.physics.plant import Plant, Unit
 __all__ = ["command", "read_converter"]
 
 
-def command(plant: Plant, unit_id: UnitId, order: ConverterOrder) -> None:
+def command(
+    plant: Plant, unit_id: UnitId, order: ConverterOrder, *, is_plain: bool = False
+) -> None:
     """Carry out an order: modes change at once, currents and voltages ramp.
+
+    Args:
+        plant: All hardware.
+        unit_id: Whose converter.
+        order: What it is told.
+        is_plain: It knows nothing of the bus and of other converters, as a bought one: it obeys
+            whatever its registers can hold, and WAIT is off at once.
 
     Raises:
         Refused: Nothing was changed.
@@ -24,7 +33,7 @@ def command(plant: Plant, unit_id: UnitId, order: ConverterOrder) -> None:
         case ConverterOperation.READ:
             pass
         case ConverterOperation.MODE:
-            _change_mode(plant, unit_id, unit, order)
+            _change_mode(plant, unit_id, unit, order, is_plain=is_plain)
         case ConverterOperation.CURRENT:
             _must_run(unit.converter)
             current_a = _setpoint_limits(unit.converter).current_a(order, unit.converter.mode)
@@ -85,23 +94,29 @@ def read_converter(
     )
 
 
-def _change_mode(plant: Plant, unit_id: UnitId, unit: Unit, order: ConverterOrder) -> None:
+def _change_mode(
+    plant: Plant, unit_id: UnitId, unit: Unit, order: ConverterOrder, *, is_plain: bool
+) -> None:
     converter, limits = unit.converter, _setpoint_limits(unit.converter)
     mode = limits.mode(order)
     if mode is ConverterMode.WAIT:
         plant.stop(unit_id)
+        if is_plain:
+            converter.finish()
         converter.acknowledge()
         return
     current_a, limit_wh = limits.current_a(order, mode), limits.energy_limit_wh(order)
     next_a = limits.next_current_a(order)
     if mode is ConverterMode.VOLTAGE_REFERENCE:
         voltage_v, droop_ratio = limits.voltage_v(order), limits.droop_ratio(order)
-        _must_be_free(plant, unit_id, droop_ratio)
+        if not is_plain:
+            _must_be_free(plant, unit_id, droop_ratio)
         converter.start(mode, bus_v=unit.bus_v, energy_limit_wh=limit_wh)
         converter.voltage_setpoint_v = voltage_v
         converter.droop_ratio = droop_ratio
     else:
-        _must_be_able(plant, unit_id, unit, mode)
+        if not is_plain:
+            _must_be_able(plant, unit_id, unit, mode)
         converter.start(mode, bus_v=unit.bus_v, energy_limit_wh=limit_wh)
     converter.current_setpoint_a, converter.next_current_a = current_a, next_a
 
