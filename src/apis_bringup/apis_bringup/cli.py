@@ -52,8 +52,8 @@ app.add_typer(world_app, name="world")
 app.add_typer(keys_app, name="keys")
 
 # Everything else joins the graph.
-WITHOUT_ROS: tuple[str, ...] = ("check", "completion", "emulator", "keys", "simtest", "study")
-WITHOUT_ROS += ("check-transcript", "check-vectors")
+WITHOUT_ROS: tuple[str, ...] = ("check", "completion", "emulator", "keys", "scenario")
+WITHOUT_ROS += ("check-transcript", "check-vectors", "simtest", "study")
 STOPS_WITHIN_S = 90.0  # wall; what a run at speed 1 allows its processes, and some
 
 
@@ -295,6 +295,24 @@ def simtest(
     from apis_bringup.simtest import SimtestOptions, run_simtest
 
     run_simtest(SimtestOptions(seeds, units, hours, profile, replay, trace, save, interpreted))
+
+
+@app.command()
+def scenario(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Scenario files (YAML).")],
+    json: Annotated[
+        Path | None, typer.Option(metavar="OUT", help="Gets the facts and the verdicts.")
+    ] = None,
+    trace: Annotated[bool, typer.Option("--trace", help="Every line of what happens.")] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="P.png", help="Gets bus voltage, currents, modes and deals."),
+    ] = None,
+) -> None:
+    """Tell stories to a simulated grid, in virtual time, and check what must be true of them."""
+    from apis_bringup.scenario import run_scenarios
+
+    run_scenarios(files, json=json, trace=trace, plot=plot)
 
 
 @app.command()

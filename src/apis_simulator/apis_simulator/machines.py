@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -20,19 +21,16 @@ from apis_core.model.types import ConverterError, StopCause, UnitId
 from apis_core.model.units import SECOND_NS
 from apis_emulator.driver import Driver
 from apis_emulator.physics.plant import Plant
+from apis_simulator.device_faults import DeviceFaults
 from apis_simulator.faults import Profile
 from apis_simulator.invariants import Invariants
 from apis_simulator.process import Process
+from apis_simulator.scenario_setup import Pace
 from apis_simulator.timeline import Timeline
 
-__all__ = ["DRIVER_HOLD_S", "Machines"]
+__all__ = ["Machines"]
 
-DRIVER_HOLD_S = 15.0
 DRIVER_LIMIT_NS = 5 * SECOND_NS  # a driver that has not answered by then does not
-RENEWAL_NS = round(DRIVER_HOLD_S / 3.0 * SECOND_NS)
-SOC_STEP_RATIO = 0.0005  # a battery is read out when it has changed by so much
-BUSY_STEP_NS, IDLE_STEP_NS = SECOND_NS, 5 * SECOND_NS  # of the plant
-BUSY_TELEMETRY_NS, IDLE_TELEMETRY_NS = 4 * SECOND_NS, 15 * SECOND_NS
 DEAD_BUS_V = 1.0
 _ROUTINE = (ConverterOperation.READ, ConverterOperation.HOLD)  # not worth a line if obeyed
 
@@ -50,6 +48,13 @@ class Machines:
         random: For the drivers' moods.
         feed: Gives an event to a process, if it lives.
         process_of: The process of a unit; None if it is dead.
+        pace: How often readings come and the plant steps.
+        is_plain: The converters know nothing of the bus and of each other.
+
+    Attributes:
+        driver: Of all converters.
+        devices: What is wrong with meters, sensors, batteries and drivers.
+        trips: How often a converter switched itself off to save itself.
     """
 
     def __init__(
@@ -62,6 +67,8 @@ class Machines:
         random: Random,
         feed: Feed,
         process_of: Callable[[UnitId], Process | None],
+        pace: Pace,
+        is_plain: bool = False,
     ) -> None:
         self.profile = profile
         self.trips = 0
@@ -71,7 +78,9 @@ class Machines:
         self._random = random
         self._feed = feed
         self._process_of = process_of
-        self._driver = Driver(plant)
+        self._pace = pace
+        self.driver = Driver(plant, is_plain=is_plain)
+        self.devices = DeviceFaults(self.driver.broken)
         self._modes = {i: u.converter.mode for i, u in plant.units.items()}
         self._queue_ns = dict.fromkeys(plant.units, 0)  # orders to a driver keep their order
         self._stamp_ns = 0
@@ -81,11 +90,13 @@ class Machines:
         """A process lives: readings come, and its converter's hold wants renewing."""
         now_ns, random = self._line.now_ns, self._random
         self._line.at(now_ns + random.randrange(SECOND_NS), self._telemetry, process)
-        self._line.at(now_ns + random.randrange(RENEWAL_NS), self._renewal, process)
+        self._line.at(now_ns + random.randrange(self._pace.renewal_ns), self._renewal, process)
 
     def hear_claim(self, unit_id: UnitId, claim: GridMasterClaim) -> None:
         """The driver of a unit hears who claims to lead."""
-        self._driver.hear_claim(claim.kind, claim.term, unit_id)
+        if self.devices.is_cut_off(unit_id):
+            return
+        self.driver.hear_claim(claim.kind, claim.term, unit_id)
 
     # --- drivers ---------------------------------------------------------------------------------
 
@@ -97,6 +108,7 @@ class Machines:
         delay_ns = random.randrange(1_000_000, 30_000_000)
         if profile.slow and random.random() < profile.slow:
             delay_ns = int(profile.slow_s * SECOND_NS * random.random())
+        delay_ns += self.devices.delay_ns(unit_id)
         due_ns = max(self._queue_ns[unit_id], self._line.now_ns + delay_ns)
         self._queue_ns[unit_id] = due_ns + 1
         self._line.at(due_ns, self._obey, process, origin, order)
@@ -105,6 +117,8 @@ class Machines:
 
     def _obey(self, process: Process, origin: Origin, order: ConverterOrder) -> None:
         unit_id, profile, random = process.unit_id, self.profile, self._random
+        if self.devices.is_cut_off(unit_id):
+            return  # nobody answers
         self._advance()
         refuses = profile.refuse and random.random() < profile.refuse
         if refuses:
@@ -114,8 +128,10 @@ class Machines:
                 reading=self._stamped(unit_id),
             )
         else:
-            reply = self._driver.handle(unit_id, order, self._line.now_s, self._next_stamp_ns())
+            reply = self.driver.handle(unit_id, order, self._line.now_s, self._next_stamp_ns())
             self._invariants.obeyed(unit_id, order, reply)
+            if reply.reading is not None and self.devices.misreads:
+                reply = replace(reply, reading=self.devices.seen(unit_id, reply.reading))
         mode = order.mode.name if order.mode else ""
         outcome = reply.error.name + (f" {reply.message}" if reply.message else "")
         text = f"driver: {order.operation.name} {mode} term {order.term} {order.deal_id}"
@@ -128,7 +144,8 @@ class Machines:
         self._tell_changes()
 
     def _stamped(self, unit_id: UnitId) -> ConverterReading:
-        return self._driver.read(unit_id, self._line.now_s, self._next_stamp_ns())
+        reading = self.driver.read(unit_id, self._line.now_s, self._next_stamp_ns())
+        return self.devices.seen(unit_id, reading) if self.devices.misreads else reading
 
     def _next_stamp_ns(self) -> int:
         self._stamp_ns = max(self._line.now_ns, self._stamp_ns + 1)
@@ -138,17 +155,21 @@ class Machines:
         if not process.is_alive:
             return
         unit_id = process.unit_id
-        unit = self._plant.units[unit_id]
+        unit, pace = self._plant.units[unit_id], self._pace
         day_s = (36_000.0 + self._line.now_s) % 86_400.0
         soc_ratio = unit.battery.soc_ratio
-        if abs(soc_ratio - process.told_soc_ratio) >= SOC_STEP_RATIO:
+        if (
+            abs(soc_ratio - process.told_soc_ratio) >= pace.soc_step_ratio
+            and unit_id not in self.devices.silent_batteries
+        ):
             process.told_soc_ratio = soc_ratio
             battery = BatteryReading(soc_ratio=soc_ratio, seconds_of_day=day_s)
             self._feed(process, ev.BatteryRead(battery))
-        self._feed(process, ev.ConverterRead(self._stamped(unit_id)))
+        if not self.devices.is_cut_off(unit_id):
+            self._feed(process, ev.ConverterRead(self._stamped(unit_id)))
         is_busy = unit.converter.is_active
         self._line.at(
-            self._line.now_ns + (BUSY_TELEMETRY_NS if is_busy else IDLE_TELEMETRY_NS),
+            self._line.now_ns + (pace.busy_telemetry_ns if is_busy else pace.idle_telemetry_ns),
             self._telemetry,
             process,
         )
@@ -158,13 +179,13 @@ class Machines:
             # with the converter off there is nothing to renew, and the agent says so at length
             if self._plant.units[process.unit_id].converter.is_active:
                 self._feed(process, ev.RenewalDue())
-            self._line.at(self._line.now_ns + RENEWAL_NS, self._renewal, process)
+            self._line.at(self._line.now_ns + self._pace.renewal_ns, self._renewal, process)
 
     # --- the plant -------------------------------------------------------------------------------
 
     def is_busy(self) -> bool:
         """Whether anything is on, or the bus is not dead."""
-        return self._plant.voltage_v > DEAD_BUS_V or any(self._driver.active_ids())
+        return self._plant.voltage_v > DEAD_BUS_V or any(self.driver.active_ids())
 
     def _step(self) -> None:
         self._advance()
@@ -172,15 +193,15 @@ class Machines:
         self._invariants.check_balance()  # what is lost stays lost: once a step will do
         if self.is_busy():
             self._tell_changes()
-            self._line.at(self._line.now_ns + BUSY_STEP_NS, self._step)
+            self._line.at(self._line.now_ns + self._pace.busy_step_ns, self._step)
         else:
-            self._line.at(self._line.now_ns + IDLE_STEP_NS, self._step)
+            self._line.at(self._line.now_ns + self._pace.idle_step_ns, self._step)
 
     def _advance(self) -> None:
         step_s = self._line.now_s - self._plant.time_s
         if step_s > 1e-6:
             self._plant.step(step_s)
-            self._driver.watch(self._line.now_s)
+            self.driver.watch(self._line.now_s)
 
     def _check(self) -> None:
         self._invariants.step(self._line.now_s)
@@ -188,7 +209,7 @@ class Machines:
             self._invariants.step_settled(self._line.now_s, self._deal_of)
 
     def _deal_of(self, unit_id: UnitId) -> str:
-        return self._driver.deal_id(unit_id)
+        return self.driver.deal_id(unit_id)
 
     def _tell_changes(self) -> None:
         """Nobody should have to wait for the news that a converter has changed its mode."""
@@ -202,7 +223,7 @@ class Machines:
                 self._line.say(unit_id, f"converter is {mode.name}{why}")
                 reading = self._stamped(unit_id)
                 process = self._process_of(unit_id)
-                if process is not None:
+                if process is not None and not self.devices.is_cut_off(unit_id):
                     self._feed(process, ev.ConverterRead(reading))
 
     def answer(self, process: Process, origin: Origin, reply: Any) -> None:

@@ -18,10 +18,12 @@ class Network:
 
     Attributes:
         profile: How bad it is; replaced by a calm one when the faults are over.
+        usual_ns: How long a message takes, at least and at most.
     """
 
     def __init__(self, profile: Profile, random: Random) -> None:
         self.profile = profile
+        self.usual_ns = USUAL_NS
         self._random = random
         self._cuts: list[Fault] = []
 
@@ -66,5 +68,5 @@ class Network:
         return self._usual_ns()
 
     def _usual_ns(self) -> int:
-        low_ns, high_ns = USUAL_NS
+        low_ns, high_ns = self.usual_ns
         return low_ns + int((high_ns - low_ns) * self._random.random())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
@@ -16,11 +16,22 @@ from apis_core.config.hardware import Hardware, parse_hardware
 from apis_core.config.policy import Policy, parse_policy
 from apis_core.config.scenario import Scenario, parse_scenario
 from apis_core.model.types import UnitId
+from apis_core.model.units import SECOND_NS
 from apis_emulator.physics.converter import Converter
 from apis_emulator.physics.plant import Installation, Plant
 from apis_site.grid import Bus, ConverterLoss
 
-__all__ = ["CAPACITY_WH", "Rules", "make_plant", "make_policy", "make_rules", "unit_ids"]
+__all__ = [
+    "CAPACITY_WH",
+    "Pace",
+    "Rules",
+    "Setup",
+    "make_plant",
+    "make_policy",
+    "make_rules",
+    "make_setup",
+    "unit_ids",
+]
 
 CAPACITY_WH = 4800.0
 INITIAL_SOC_RATIO = (0.45, 0.94)
@@ -125,6 +136,62 @@ class Rules:
     policy: Policy
     hardware: Hardware
     scenario: Scenario
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How often things happen: seldom for seeds, as most of a run is their handling.
+
+    Attributes:
+        network_floor_ns: Heartbeats and polls are slower with it, as under an accelerated clock.
+        driver_hold_s: Hold time of the drivers. [s]
+        busy_step_ns: Of the plant while anything is on.
+        idle_step_ns: ... while nothing is.
+        busy_telemetry_ns: Between two readings of a converter that is on.
+        idle_telemetry_ns: ... that is off.
+        soc_step_ratio: A battery is read out when it has changed by so much; 0 = always.
+    """
+
+    network_floor_ns: int = 5 * SECOND_NS
+    driver_hold_s: float = 15.0
+    busy_step_ns: int = SECOND_NS
+    idle_step_ns: int = 5 * SECOND_NS
+    busy_telemetry_ns: int = 4 * SECOND_NS
+    idle_telemetry_ns: int = 15 * SECOND_NS
+    soc_step_ratio: float = 0.0005
+
+    @property
+    def renewal_ns(self) -> int:
+        """Between two renewals of a converter's order."""
+        return round(self.driver_hold_s / 3.0 * SECOND_NS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What a run is made of.
+
+    Attributes:
+        ids: The units.
+        rules: Of all units, where one has none of its own.
+        plant: The hardware.
+        pace: How often things happen.
+        hardware: Of units that have one of their own.
+        scenarios: The same.
+        is_plain: The converters know nothing of the bus and of each other.
+    """
+
+    ids: list[UnitId]
+    rules: Rules
+    plant: Plant
+    pace: Pace = Pace()
+    hardware: dict[UnitId, Hardware] = field(default_factory=dict)
+    scenarios: dict[UnitId, Scenario] = field(default_factory=dict)
+    is_plain: bool = False
+
+
+def make_setup(count: int, random: Random) -> Setup:
+    """What a seed runs: so many houses with small deals."""
+    return Setup(ids=unit_ids(count), rules=make_rules(count), plant=make_plant(count, random))
 
 
 def unit_ids(count: int) -> list[UnitId]:

@@ -26,17 +26,15 @@ from apis_emulator.driver import REFERENCE_GRACE_S
 from apis_simulator.faults import PROFILES, Fault, FaultKind, Profile
 from apis_simulator.gateways import SharedBatteries
 from apis_simulator.invariants import Invariants, Limits
-from apis_simulator.machines import DRIVER_HOLD_S, Machines
+from apis_simulator.machines import Machines
 from apis_simulator.network import Network
 from apis_simulator.process import Process
-from apis_simulator.scenario_setup import Rules, make_plant, make_policy, make_rules, unit_ids
+from apis_simulator.scenario_setup import Rules, Setup, make_policy, make_setup
 from apis_simulator.timeline import Timeline
 from apis_simulator.trace import Trace, describe
 
 __all__ = ["World"]
 
-# Slower heartbeats and polls, as under an accelerated clock: most of a run is their handling.
-NETWORK_FLOOR_NS = 5 * SECOND_NS
 RETAINED_NS = 3 * SECOND_NS  # until a word that could not pass is tried again
 STRAY_S = 6.0  # until a reference knows that a current is none of its deals'
 RAMPS_S = 10.0  # a current and then the bus run down in this time
@@ -52,14 +50,18 @@ class World(Timeline):
         units: How many, 3 or more.
         profile: How bad it is.
         trace: Gets what happens.
+        setup: What it is made of; None = drawn from the seed.
     """
 
-    def __init__(self, seed: int, units: int, profile: Profile, trace: Trace) -> None:
+    def __init__(
+        self, seed: int, units: int, profile: Profile, trace: Trace, setup: Setup | None = None
+    ) -> None:
         super().__init__(trace)
         self.profile = profile
-        self.ids = unit_ids(units)
-        self.rules: Rules = make_rules(units)
-        self.plant = make_plant(units, Random(f"{seed}/plant"))
+        self.setup = setup = setup or make_setup(units, Random(f"{seed}/plant"))
+        self.ids = setup.ids
+        self.rules: Rules = setup.rules
+        self.plant = setup.plant
         self.batteries = SharedBatteries() if profile.neighbours else None
         self.network = Network(profile, Random(f"{seed}/network"))
         self.processes: dict[UnitId, Process] = {}
@@ -72,15 +74,31 @@ class World(Timeline):
         self._journals: dict[UnitId, PersistedState] = {
             unit_id: PersistedState() for unit_id in self.ids
         }
-        policy = self.rules.policy
-        timing = Timing.of(policy, NETWORK_FLOOR_NS)
+        timing = Timing.of(self.rules.policy, setup.pace.network_floor_ns)
         self._submit_limit_ns, self._answer_limit_ns = timing.submit_ns, timing.deal.answer_ns
+        self.invariants = self._make_invariants(timing)
+        self.machines = Machines(
+            line=self,
+            plant=self.plant,
+            invariants=self.invariants,
+            profile=profile,
+            random=Random(f"{seed}/machines"),
+            feed=self.feed,
+            process_of=self.processes.get,
+            pace=setup.pace,
+            is_plain=setup.is_plain,
+        )
+        for unit_id in self.ids:
+            self.at(self._random.randrange(SECOND_NS), self._start, unit_id)
+
+    def _make_invariants(self, timing: Timing) -> Invariants:
+        policy = self.rules.policy
         deal_w = policy.grid_voltage_v * policy.deal_current_a
-        driver_s = profile.slow_s + DRIVER_HOLD_S + REFERENCE_GRACE_S
+        driver_s = self.profile.slow_s + self.setup.pace.driver_hold_s + REFERENCE_GRACE_S
         scram_s = policy.scram_reference_delay_ns / SECOND_NS
         lease_s = timing.election.lease_ns / SECOND_NS
-        hold_s = timing.deal.hold_ns / SECOND_NS + lease_s + profile.straggle_s
-        self.invariants = Invariants(
+        hold_s = timing.deal.hold_ns / SECOND_NS + lease_s + self.profile.straggle_s
+        return Invariants(
             self.plant,
             self.rules,
             Limits(
@@ -94,21 +112,10 @@ class World(Timeline):
                 + RAMPS_S,
                 unwritten_wh=WRITE_RATIO * policy.deal_energy_max_wh + deal_w * driver_s / 3600.0,
                 stray_wh=deal_w * STRAY_S / 3600.0,
-                late_wh=deal_w * (2.0 * profile.slow_s + 1.0 + STRAY_S) / 3600.0,
+                late_wh=deal_w * (2.0 * self.profile.slow_s + 1.0 + STRAY_S) / 3600.0,
                 unruled_wh=deal_w * 2.0 * lease_s / 3600.0,
             ),
         )
-        self.machines = Machines(
-            line=self,
-            plant=self.plant,
-            invariants=self.invariants,
-            profile=profile,
-            random=Random(f"{seed}/machines"),
-            feed=self.feed,
-            process_of=self.processes.get,
-        )
-        for unit_id in self.ids:
-            self.at(self._random.randrange(SECOND_NS), self._start, unit_id)
 
     # --- what goes wrong -------------------------------------------------------------------------
 
@@ -242,10 +249,10 @@ class World(Timeline):
             unit_id=unit_id,
             instance_id=f"{unit_id}#{self._starts}",
             policy=self._policies[unit_id],
-            hardware=self.rules.hardware,
-            scenario=self.rules.scenario,
-            driver_hold_s=DRIVER_HOLD_S,
-            network_floor_ns=NETWORK_FLOOR_NS,
+            hardware=self.setup.hardware.get(unit_id, self.rules.hardware),
+            scenario=self.setup.scenarios.get(unit_id, self.rules.scenario),
+            driver_hold_s=self.setup.pace.driver_hold_s,
+            network_floor_ns=self.setup.pace.network_floor_ns,
             shares_battery=self.batteries is not None,
         )
         clock_ns = random.randrange(1_000 * SECOND_NS, 1_000_000 * SECOND_NS)
