@@ -142,7 +142,6 @@ class Bus:
         message = why_not_activate((), deal, self._policy)
         if message:
             return SubmitReply(error=SubmitError.CURRENT_LIMIT, message=message)
-        deal = replace(deal, created_ns=self._heap.now_ns)
         locked: list[TradingUnit] = []
         for unit_id in deal.unit_ids:
             unit = self._units[unit_id]
@@ -325,7 +324,11 @@ class Bus:
         now_ns = self._heap.now_ns
         grid_w = volts * unit.current_a
         is_on = unit.is_reference or unit.current_a != 0.0
-        loss_w = self._loss.on_w(grid_w) if is_on else self._loss.waiting_w
+        loss_w = (
+            self._loss.on_w(grid_w, is_reference=unit.is_reference)
+            if is_on
+            else self._loss.waiting_w
+        )
         unit.run.advance(self._heap.now_s)
         unit.run.set_converter(grid_w, loss_w, is_on)
         unit.horizon_s = FIRST_HORIZON_S

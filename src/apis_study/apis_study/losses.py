@@ -18,7 +18,7 @@ class Loss(Protocol):
         """While it is off. [W]"""
         ...
 
-    def on_w(self, grid_w: float) -> float:
+    def on_w(self, grid_w: float, *, is_reference: bool) -> float:
         """While it is on, at this power at the bus, + = into the unit. [W]"""
         ...
 
@@ -37,7 +37,7 @@ class PartLoadLoss:
         """The law of a grid file."""
         return PartLoadLoss(loss.waiting_w, loss.constant_w, loss.linear, loss.quadratic_per_w)
 
-    def on_w(self, grid_w: float) -> float:
+    def on_w(self, grid_w: float, *, is_reference: bool) -> float:
         """While it is on. [W]"""
         power_w = abs(grid_w)
         return self.constant_w + (self.linear + self.quadratic_per_w * power_w) * power_w
@@ -45,15 +45,18 @@ class PartLoadLoss:
 
 @dataclass(frozen=True, slots=True)
 class CompatLoss:
-    """The constants of the original's emulator (Sony CSL, ``apis-emulator``, commit 25f11d1)."""
+    """The constants of the original's emulator (Sony CSL, ``apis-emulator``, commit 25f11d1).
+
+    A voltage reference loses what one that discharges loses, whatever its current does.
+    """
 
     waiting_w: float = 4.5
     charge_w: float = 71.0
     discharge_w: float = 55.0
 
-    def on_w(self, grid_w: float) -> float:
+    def on_w(self, grid_w: float, *, is_reference: bool) -> float:
         """While it is on. [W]"""
-        return self.charge_w if grid_w >= 0.0 else self.discharge_w
+        return self.charge_w if grid_w > 0.0 and not is_reference else self.discharge_w
 
 
 # The original's battery is a number: no resistance, no limits but empty and full, no leak.

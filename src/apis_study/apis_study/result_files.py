@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from apis_study.kpis import ENERGIES
+from apis_study.report import report
 from apis_study.study import Results
 
 if TYPE_CHECKING:
@@ -49,7 +50,9 @@ def write(results: Results, folder: Path) -> list[Path]:
         table.to_csv(csv, index=False)
         table.to_parquet(parquet, index=False, engine="fastparquet")
         files += [csv, parquet]
-    return files
+    page = folder / "report.html"
+    page.write_text(report(results), encoding="utf-8")
+    return [*files, page]
 
 
 def summary(results: Results) -> str:

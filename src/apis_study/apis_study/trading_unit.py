@@ -93,7 +93,8 @@ class TradingUnit:
         self._band = ""
         self._scenario = scenario
         self._policy = policy
-        self._tables: dict[int, AttitudeTable] = {}
+        self._tables: dict[int, AttitudeTable] = {}  # by where their sections begin
+        self._table: AttitudeTable | None = None  # of the section that holds
 
     # --- the battery -----------------------------------------------------------------------------
 
@@ -103,10 +104,19 @@ class TradingUnit:
         self.section = section_at(self._scenario, second_of_day)
         changes = [edge for s in sections for edge in (s.from_s, s.to_s, 86_400)]
         self.section_ends_s = now_s + min(e for e in changes if e > second_of_day) - second_of_day
+        self.attitude = None
         self._band = ""
+        self._table = None
+        if self.section is not None:
+            key = self.section.from_s
+            if key not in self._tables:
+                self._tables[key] = AttitudeTable(self.section, self._policy, self.id)
+            self._table = self._tables[key]
 
     def expected_wh(self, now_ns: int) -> float:
         """Energy in the battery once everything agreed has moved. [Wh]"""
+        if not self.interlock.is_used:
+            return self.run.stored_wh
         for flow in self.flows:
             slot = self.interlock.held(flow.deal.deal_id)
             if slot is not None:
@@ -130,15 +140,15 @@ class TradingUnit:
         Returns:
             Whether its charge has come into another band.
         """
-        section = self.section
-        if section is None:
+        table = self._table
+        if table is None:
             self.attitude = None
             return False
-        table = self._tables.get(section.from_s)
-        if table is None:
-            table = self._tables[section.from_s] = AttitudeTable(section, self._policy, self.id)
-        self.attitude = table.at(expected_wh)
-        band = table.at(self.run.stored_wh).band
+        attitude, stored_wh = self.attitude, self.run.stored_wh
+        if attitude is None or not attitude.low_wh <= expected_wh < attitude.high_wh:
+            attitude = self.attitude = table.at(expected_wh)
+        is_same = attitude.low_wh <= stored_wh < attitude.high_wh
+        band = attitude.band if is_same else table.at(stored_wh).band
         is_news = "" != self._band != band
         self._band = band
         return is_news
@@ -153,14 +163,16 @@ class TradingUnit:
     def present_wish(self) -> Direction | None:
         """What it would ask for now."""
         wish = self.attitude.wish if self.attitude is not None else None
-        if wish is None or not self.has_slot or self.interlock.why_not(wish):
+        if wish is None or self.interlock.slots_left <= 0:
+            return None
+        if self.interlock.is_used and self.interlock.why_not(wish):
             return None
         return wish
 
     def present_offers(self) -> frozenset[Direction]:
         """What it would accept now."""
         accepts = self.attitude.accepts if self.attitude is not None else NOTHING
-        if not accepts or not self.has_slot:
+        if not accepts or self.interlock.slots_left <= 0:
             return NOTHING
         if not self.interlock.is_used:
             return accepts
