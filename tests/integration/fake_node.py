@@ -20,13 +20,11 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from rosgraph_msgs.msg import Clock
 
 from apis_interfaces.msg import ConverterState, Deal, Fault, OperationMode, UnitStatus
+from apis_ros import qos
 
-LAST = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-LATCHED = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 CLOCK_PERIOD_S = 0.05  # wall
 START_S = 1_750_460_400  # 2025-06-21 08:00 in Tokyo
 
@@ -75,14 +73,14 @@ class FakeUnit(Node):
         self.fake_status = UnitStatus(unit_id=unit_id, soc_ratio=0.5, battery_band="sufficient")
         self.fake_status.converter.grid_voltage_v = float("nan")
         self.fake_status.global_mode = self.fake_status.effective_mode = OperationMode.MODE_RUN
-        self.fake_publisher = self.create_publisher(UnitStatus, "status", LAST)
+        self.fake_publisher = self.create_publisher(UnitStatus, "status", qos.STATE)
         self.fake_publisher.publish(self.fake_status)
         self.create_subscription(
-            OperationMode, f"/apis/{cluster}/operation_mode", self._on_mode, LATCHED
+            OperationMode, f"/apis/{cluster}/operation_mode", self._on_mode, qos.ORDER
         )
         if tells_of_deals:
-            self.fake_deals = self.create_publisher(Deal, f"/apis/{cluster}/deals", LATCHED)
-            self.fake_faults = self.create_publisher(Fault, f"/apis/{cluster}/faults", LATCHED)
+            self.fake_deals = self.create_publisher(Deal, f"/apis/{cluster}/deals", qos.RECORD)
+            self.fake_faults = self.create_publisher(Fault, f"/apis/{cluster}/faults", qos.RECORD)
             self.fake_faults.publish(Fault(unit_id=unit_id, code="fan_stuck"))
             self._tell("first", Deal.STATE_COMPLETED, sequence=2)
             self._tell("first", Deal.STATE_RUNNING, sequence=1)  # late: is to be ignored

@@ -9,11 +9,12 @@ import pytest
 from builtin_interfaces.msg import Time
 from rosgraph_msgs.msg import Clock
 
-from apis_bringup.graph import CLOCK, Graph
+from apis_bringup.graph import Graph
 from apis_bringup.observer import GridObserver
 from apis_bringup.overrides import Overrides
 from apis_bringup.session import GridOptions, _child_environment, _command, prepare
 from apis_interfaces.msg import ConverterState
+from apis_ros.qos import CLOCK_HEARD
 
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(120)]
 SPEED = 100.0  # makes its time to stop some 4 s
@@ -31,7 +32,7 @@ def test_a_converter_that_was_not_seen_in_wait_is_named(monkeypatch, domains, mo
         Graph("village") as graph,
     ):
         observer = GridObserver(graph)
-        clock = graph.node.create_publisher(Clock, "/clock", CLOCK)
+        clock = graph.node.create_publisher(Clock, "/clock", CLOCK_HEARD)
         readings = graph.node.create_publisher(ConverterState, "e001/converter_state", 1)
         now_s = [float(START_S)]
 

@@ -88,15 +88,15 @@ def test_the_recorder(on_grid, begin, tmp_path, number):
 @pytest.fixture
 def recording(tmp_path: Path) -> Path:
     """A day of a grid of one unit, in which nothing is said but at its ends."""
-    from rclpy.qos import QoSProfile
     from rclpy.serialization import serialize_message
     from rosgraph_msgs.msg import Clock
 
+    from apis_ros.qos import TELEMETRY
     from apis_viz.recorder.recording import GRID, RecordingWriter
 
     file = tmp_path / "day.mcap"
     with RecordingWriter(file, {GRID: json.dumps(ONE_UNIT)}, {"speed": "1"}) as writer:
-        writer.add_topic("/clock", "rosgraph_msgs/msg/Clock", QoSProfile(depth=1))
+        writer.add_topic("/clock", "rosgraph_msgs/msg/Clock", TELEMETRY)
         for second in (0, 86_400):
             data = serialize_message(Clock())
             writer.write("/clock", data, time_ns=(1_750_474_800 + second) * 10**9)

@@ -13,20 +13,19 @@ from typing import Any
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from apis_bringup.graph import Graph
 from apis_bringup.observer import GridObserver
 from apis_bringup.overrides import Overrides
 from apis_bringup.session import GridOptions, PreparedGrid, _child_environment, _command, prepare
 from apis_interfaces import msg, srv
+from apis_ros import qos
 from apis_ros.authenticator import MessageAuthenticator
 from apis_site.keys import Keys, make_keys, read_keys
 
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(180)]
 IDS = {"E001", "E002", "E003"}
 HEARD_S = 20.0
-ORDERS = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 NAN = math.nan
 
 
@@ -72,9 +71,7 @@ class Attacker:
         self._node = graph.node
         self.refusals: list[tuple[str, str]] = []  # unit, what its diagnostics say
         self._publishers: dict[str, Any] = {}
-        graph.subscribe(
-            DiagnosticArray, "/diagnostics", self._on_diagnostics, QoSProfile(depth=100)
-        )
+        graph.subscribe(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.EVENT)
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         self.refusals += [
@@ -87,7 +84,7 @@ class Attacker:
         """Whether so many subscribers have found what will be published there."""
         with self._graph.changed:
             if topic not in self._publishers:
-                publisher = self._node.create_publisher(type(message), topic, ORDERS)
+                publisher = self._node.create_publisher(type(message), topic, qos.ORDER)
                 self._publishers[topic] = publisher
         publisher = self._publishers[topic]
         return self._graph.wait_for(

@@ -13,6 +13,7 @@ from apis_bringup.graph import Graph
 from apis_bringup.queries import GridSession
 from apis_core.model.errors import ConfigError, Problem
 from apis_interfaces.srv import EmulatorControl, InjectFault
+from apis_ros.names import EMULATOR_CONTROL, EMULATOR_INJECT_FAULT
 from apis_site.files import read_text
 from apis_site.yaml_text import load_yaml
 
@@ -39,7 +40,7 @@ def control(grid: GridSession, operation: int, **fields: Any) -> EmulatorControl
         CommandError: It does not answer, or refuses.
     """
     request = Control(operation=operation, **fields)
-    return _call(grid, EmulatorControl, "emulator/control", request)
+    return _call(grid, EmulatorControl, EMULATOR_CONTROL, request)
 
 
 def inject(grid: GridSession, kind: str, **fields: Any) -> InjectFault.Response:
@@ -54,7 +55,7 @@ def inject(grid: GridSession, kind: str, **fields: Any) -> InjectFault.Response:
         CommandError: The emulator does not answer, or refuses.
     """
     request = Inject(kind=KINDS[kind], **{"value": math.nan, "duration_s": math.nan, **fields})
-    return _call(grid, InjectFault, "emulator/inject_fault", request)
+    return _call(grid, InjectFault, EMULATOR_INJECT_FAULT, request)
 
 
 def repair(grid: GridSession, fault_id: str) -> InjectFault.Response:
@@ -64,7 +65,7 @@ def repair(grid: GridSession, fault_id: str) -> InjectFault.Response:
         CommandError: The emulator does not answer, or there is no such fault.
     """
     request = Inject(kind=Inject.KIND_REPAIR, fault_id=fault_id)
-    return _call(grid, InjectFault, "emulator/inject_fault", request)
+    return _call(grid, InjectFault, EMULATOR_INJECT_FAULT, request)
 
 
 def add_unit(grid: GridSession, file: Path) -> EmulatorControl.Response:

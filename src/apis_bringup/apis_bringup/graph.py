@@ -13,17 +13,15 @@ import rclpy
 from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile
 from rclpy.signals import SignalHandlerOptions
 
 from apis_bringup.errors import CancelledError
+from apis_ros import qos
 from apis_ros.authenticator import UNSIGNED, MessageAuthenticator, is_signed
+from apis_ros.names import cluster_namespace
 
-__all__ = ["CLOCK", "LATCHED", "STATE", "Graph", "qos_that_hears"]
-
-STATE = QoSProfile(depth=1)
-LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-CLOCK = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+__all__ = ["Graph"]
 
 
 class Graph:
@@ -36,7 +34,7 @@ class Graph:
     def __init__(self, cluster: str, authenticator: MessageAuthenticator = UNSIGNED) -> None:
         """Join the graph in the namespace of `cluster`; `authenticator` signs and checks there."""
         self.authenticator = authenticator
-        self.namespace = f"/apis/{cluster}"
+        self.namespace = cluster_namespace(cluster)
         self.changed = threading.Condition()
         self._is_cancelled = False
         self._is_closing = False
@@ -73,7 +71,7 @@ class Graph:
         rclpy.shutdown(context=self._context)
 
     def subscribe(
-        self, message_type: type, topic: str, hear: Callable[[Any], None], qos: QoSProfile
+        self, message_type: type, topic: str, hear: Callable[[Any], None], profile: QoSProfile
     ) -> None:
         """Call `hear` with every message of a topic (relative to the cluster's namespace)."""
         name = topic if topic.startswith("/") else f"{self.namespace}/{topic}"
@@ -87,7 +85,7 @@ class Graph:
                 hear(message)
                 self.changed.notify_all()
 
-        self.node.create_subscription(message_type, topic, heard, qos)
+        self.node.create_subscription(message_type, topic, heard, profile)
 
     def every(self, period_s: float, do: Callable[[], None]) -> None:
         """Call `do` again and again, for what the graph does not announce."""
@@ -121,20 +119,12 @@ class Graph:
         """Type of every topic that the graph knows, by full name."""
         return {name: types[0] for name, types in self.node.get_topic_names_and_types()}
 
+    def qos_that_hears(self, topic: str) -> QoSProfile:
+        """The strictest quality of service with which every present publisher is heard."""
+        publishers = self.node.get_publishers_info_by_topic(topic)
+        return qos.that_hears(publisher.qos_profile for publisher in publishers)
+
     def _spin(self) -> None:
         with suppress(ExternalShutdownException):  # that is how spinning ends
             while not self._is_closing:
                 self._executor.spin_once()
-
-
-def qos_that_hears(graph: Graph, topic: str) -> QoSProfile:
-    """The strictest quality of service with which every present publisher of a topic is heard."""
-    offered = [info.qos_profile for info in graph.node.get_publishers_info_by_topic(topic)]
-    qos = QoSProfile(depth=100)
-    if any(profile.reliability == ReliabilityPolicy.BEST_EFFORT for profile in offered):
-        qos.reliability = ReliabilityPolicy.BEST_EFFORT
-    if offered and all(
-        profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for profile in offered
-    ):
-        qos.durability = DurabilityPolicy.TRANSIENT_LOCAL
-    return qos

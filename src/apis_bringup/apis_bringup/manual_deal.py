@@ -24,6 +24,7 @@ from apis_bringup.records import deal_record
 from apis_core.trading.negotiation import why_no_deal_size
 from apis_interfaces.action import Interchange
 from apis_interfaces.msg import Deal
+from apis_ros.names import INTERCHANGE, in_unit, of_unit
 
 __all__ = ["Wish", "make_deal"]
 
@@ -71,7 +72,7 @@ def make_deal(grid: GridSession, wish: Wish, *, as_json: bool) -> int:
         raise usage_error(option, f"{value.get(option, wish.price):g}", right)
     with Graph(grid.cluster, grid.authenticator) as graph, _ctrl_c() as stop:
         graph.every(0.1, lambda: None)  # futures do not notify
-        action: Any = ActionClient(graph.node, Interchange, f"{wish.giver.lower()}/interchange")
+        action: Any = ActionClient(graph.node, Interchange, of_unit(wish.giver, INTERCHANGE))
         try:
             result = _carry_out(graph, action, wish, stop, grid, as_json)
         finally:
@@ -101,7 +102,7 @@ def _carry_out(
     if not graph.wait_for(lambda: stop.asked or action.server_is_ready(), within_s=within_s):
         raise CommandError(f"{wish.giver} of the cluster {grid.cluster!r} does not answer")
     with _progress(wish, shown=not as_json) as show:
-        channel = f"{graph.namespace}/{wish.giver.lower()}/interchange"
+        channel = in_unit(grid.cluster, wish.giver, INTERCHANGE)
         goal = graph.authenticator.sign(_goal(wish), channel)
         handle = _answer(
             graph, action.send_goal_async(goal, lambda f: show(f.feedback.deal)), wish

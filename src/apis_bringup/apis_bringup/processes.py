@@ -14,6 +14,7 @@ from apis_bringup.run_lock import domain_id
 from apis_core.config.policy import Policy
 from apis_core.config.timing import BUS_DOWN_S, stop_limit_wall_s
 from apis_core.model.errors import ConfigError, Problem
+from apis_ros.names import cluster_namespace, in_cluster, in_unit
 from apis_site.grid import GridDescription, UnitEntry
 
 __all__ = [
@@ -157,7 +158,7 @@ def process_list(
         web: Whether the dashboard is among them.
         extras: What else looks at the grid.
     """
-    namespace = f"/apis/{grid.cluster}"
+    namespace = cluster_namespace(grid.cluster)
     params_file = run.params_file
     emulator = Process(
         "emulator", Role.WORLD, "apis_emulator", "emulator", params_file, namespace=namespace
@@ -174,7 +175,7 @@ def process_list(
 
 def extra_processes(grid: GridDescription, run: RunFolder, extras: Extras) -> list[Process]:
     """What else looks at a grid."""
-    namespace = f"/apis/{grid.cluster}"
+    namespace = cluster_namespace(grid.cluster)
     return [
         Process(
             name,
@@ -211,7 +212,7 @@ class Replay:
         extras: Extras = NO_EXTRAS,
     ) -> list[Process]:
         """The player instead of emulator and units, and what looks at it."""
-        namespace = f"/apis/{grid.cluster}"
+        namespace = cluster_namespace(grid.cluster)
         player = Process(
             "player", Role.WORLD, "apis_viz", "player", run.params_file, namespace=namespace
         )
@@ -221,12 +222,12 @@ class Replay:
     def parameters(self, grid: GridDescription, run: RunFolder) -> dict[str, dict[str, Any]]:
         """ROS parameters of the player."""
         own = {"file": str(self.file), "speed": float(self.speed), "start_s": float(self.start_s)}
-        return {f"/apis/{grid.cluster}/player": {"grid_file": str(run.grid_file), **own}}
+        return {in_cluster(grid.cluster, "player"): {"grid_file": str(run.grid_file), **own}}
 
 
 def dashboard_process(grid: GridDescription, run: RunFolder) -> Process:
     """The web page of a grid."""
-    namespace = f"/apis/{grid.cluster}"
+    namespace = cluster_namespace(grid.cluster)
     return Process(
         "dashboard",
         Role.WINDOW,
@@ -254,7 +255,7 @@ def node_parameters(
         use_sim_time: Whether the nodes live by `/clock`; the emulator, which makes it, never does.
         extras: What else looks at the grid.
     """
-    namespace = f"/apis/{grid.cluster}"
+    namespace = cluster_namespace(grid.cluster)
     use_sim_time = use_sim_time and _is_emulated(grid)  # else nobody makes a `/clock`
     nodes: dict[str, dict[str, Any]] = {
         f"{namespace}/emulator": {"grid_file": str(run.grid_file), "speed": grid.emulator.speed},
@@ -277,7 +278,7 @@ def node_parameters(
             **own.get(name, {}),
         }
     for unit in grid.units:
-        nodes[f"{namespace}/{unit.id.lower()}/unit"] = {
+        nodes[in_unit(grid.cluster, unit.id, "unit")] = {
             "use_sim_time": use_sim_time,
             "unit_id": unit.id,
             "cluster": grid.cluster,
@@ -292,7 +293,7 @@ def node_parameters(
             "bus_down_s": bus_down_s(grid),
         }
     for unit in _with_drivers(grid):
-        nodes[f"{namespace}/{unit.id.lower()}/driver"] = {
+        nodes[in_unit(grid.cluster, unit.id, "driver")] = {
             "use_sim_time": use_sim_time and unit.driver is None,  # energy takes its own time
             "hardware_file": unit.hardware,
             "speed": grid.emulator.speed,

@@ -13,7 +13,7 @@ from typing import Any
 
 from apis_bringup import run_lock, tables
 from apis_bringup.errors import CommandError, usage_error
-from apis_bringup.graph import Graph, qos_that_hears
+from apis_bringup.graph import Graph
 from apis_bringup.observer import GridObserver
 from apis_bringup.past_deals import chosen_deals, past_deals
 from apis_bringup.plain import message_class, to_plain, to_yaml
@@ -27,7 +27,9 @@ from apis_bringup.records import (
     unit_record,
 )
 from apis_interfaces.msg import OperationMode
+from apis_ros import names
 from apis_ros.authenticator import operator_authenticator
+from apis_ros.names import in_cluster, in_unit
 
 __all__ = [
     "MODES",
@@ -128,7 +130,7 @@ def watch(grid: GridSession, *, as_json: bool) -> None:
     with grid.observe() as observer, tables.live() as show:
         while True:
             # The graph's thread writes while we read: under its lock.
-            with observer.changed:
+            with observer.lock:
                 units = _status_records(grid, observer)
                 deals = [deal_record(deal, grid.zone) for deal in observer.active_deals()]
                 now_s = observer.now_s
@@ -176,7 +178,7 @@ def faults(grid: GridSession) -> list[dict[str, Any]]:
 
 def _status_records(grid: GridSession, observer: GridObserver) -> list[dict[str, Any]]:
     """A record for every unit of the run and every member that another unit knows of."""
-    with observer.changed:
+    with observer.lock:
         statuses = dict(observer.statuses)
         now_s, lateness_s = _present(observer), OLD_WALL_S * max(observer.clock_rate, 1.0)
     known = set(grid.unit_ids)
@@ -246,7 +248,7 @@ def deals(
         known = sorted(grid.unit_ids | observer.statuses.keys())
         if unit_id is not None and unit_id not in known:
             raise usage_error("--unit", unit_id, f"must be one of {', '.join(known)}")
-        with observer.changed:
+        with observer.lock:
             present = [deal_record(deal, grid.zone) for deal in observer.deals.values()]
             now_s = observer.now_s or time.time()
     past = past_deals(grid.store, grid.zone) if grid.store else {}
@@ -306,7 +308,7 @@ def set_mode(
 def topics(grid: GridSession) -> dict[str, str]:
     """Type by name of all topics of the graph, as soon as the grid's are among them."""
     with Graph(grid.cluster) as graph:
-        _wait_for_topics(grid, graph, {f"{graph.namespace}/deals"})
+        _wait_for_topics(grid, graph, {in_cluster(grid.cluster, names.DEALS)})
         return dict(sorted(graph.topics().items()))
 
 
@@ -331,9 +333,8 @@ def echo(grid: GridSession, topic: str, *, once: bool, as_json: bool) -> None:
             data = to_plain(message)
             print(json.dumps(data) if as_json else to_yaml(data) + "---", flush=True)
 
-        graph.subscribe(
-            message_class(graph.topics()[name]), name, show, qos_that_hears(graph, name)
-        )
+        kind = message_class(graph.topics()[name])
+        graph.subscribe(kind, name, show, graph.qos_that_hears(name))
         while not (graph.wait_for(lambda: once and heard > 0, within_s=3600.0)):
             pass
 
@@ -343,7 +344,7 @@ def _wait_for_topics(grid: GridSession, graph: Graph, names: set[str]) -> bool:
     # The graph does not tell of its changes: have the condition looked at now and then.
     graph.every(0.1, lambda: None)
     # The topics of a grid that runs here may come late; others are there, or are misspelt.
-    all_up = {f"{graph.namespace}/{unit_id.lower()}/status" for unit_id in grid.unit_ids}
+    all_up = {in_unit(grid.cluster, unit_id, names.STATUS) for unit_id in grid.unit_ids}
     graph.wait_for(lambda: graph.topics().keys() >= all_up, within_s=STARTS_WITHIN_S)
     return graph.wait_for(lambda: graph.topics().keys() >= names, within_s=APPEARS_WITHIN_S)
 

@@ -6,9 +6,9 @@ import re
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.qos import QoSProfile
 
 from apis_bringup.graph import Graph
+from apis_ros.topics import DIAGNOSTICS
 
 __all__ = ["ResponseTimes"]
 
@@ -24,7 +24,7 @@ class ResponseTimes:
 
     def __init__(self, graph: Graph) -> None:
         self._newest: dict[str, dict[str, str]] = {}
-        graph.subscribe(DiagnosticArray, "/diagnostics", self._hear, QoSProfile(depth=100))
+        graph.subscribe(DiagnosticArray, DIAGNOSTICS.name, self._hear, DIAGNOSTICS.qos)
 
     def records(self) -> list[dict[str, Any]]:
         """For every driver that was heard, by unit: budget, median and worst time, how many late.

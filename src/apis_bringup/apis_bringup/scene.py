@@ -7,8 +7,10 @@ from pathlib import Path
 from visualization_msgs.msg import Marker, MarkerArray
 
 from apis_bringup.errors import CommandError, usage_error
-from apis_bringup.graph import LATCHED, Graph
+from apis_bringup.graph import Graph
 from apis_bringup.queries import APPEARS_WITHIN_S, STARTS_WITHIN_S, GridSession
+from apis_ros.names import MARKERS
+from apis_ros.qos import STATE
 
 __all__ = ["draw_scene"]
 
@@ -42,7 +44,7 @@ def draw_scene(grid: GridSession, out: Path, *, width: int, height: int, flowing
         return any(marker.ns == "flow" and marker.action == Marker.ADD for marker in newest)
 
     with Graph(grid.cluster) as graph:
-        graph.subscribe(MarkerArray, "markers", take, LATCHED)
+        graph.subscribe(MarkerArray, MARKERS, take, STATE)
         within_s = STARTS_WITHIN_S if grid.is_here else APPEARS_WITHIN_S
         if not graph.wait_for(lambda: bool(newest), within_s=within_s):
             raise CommandError("nobody draws this grid; start it with `apisctl run --markers`")

@@ -60,7 +60,7 @@ class Seen(GridObserver):
     clock_rate = 1.0
 
     def __init__(self, statuses, now_s, *, clock_moves=True) -> None:
-        self.changed = threading.Condition()
+        self.lock = threading.Condition()
         self.statuses = {status.unit_id: status for status in statuses}
         self.now_s = now_s
         self.clock_moves = clock_moves

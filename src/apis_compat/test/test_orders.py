@@ -18,7 +18,6 @@ from rclpy.action import ActionServer  # noqa: E402
 from rclpy.context import Context  # noqa: E402
 from rclpy.executors import MultiThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
-from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
 from rclpy.signals import SignalHandlerOptions  # noqa: E402
 
 from apis_compat.clients.interfaces import ApiServer  # noqa: E402
@@ -26,11 +25,11 @@ from apis_compat.clients.orders import Orders  # noqa: E402
 from apis_interfaces.action import Interchange  # noqa: E402
 from apis_interfaces.msg import ConverterState, Fault, OperationMode, UnitStatus  # noqa: E402
 from apis_interfaces.srv import ConverterCommand, UnitMaintenance  # noqa: E402
+from apis_ros import qos  # noqa: E402
 from apis_ros.grid_listener import GridListener  # noqa: E402
 
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("own_ros_domain")]
 
-LATCHED = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 MANUAL = OperationMode.MODE_MANUAL
 
 
@@ -40,9 +39,9 @@ class FakeUnit:
     def __init__(self, node: Node) -> None:
         self.asked: list[object] = []
         self._status = UnitStatus(unit_id="E001", global_mode_version=7)
-        self._statuses = node.create_publisher(UnitStatus, "e001/status", LATCHED)
+        self._statuses = node.create_publisher(UnitStatus, "e001/status", qos.STATE)
         self._statuses.publish(self._status)
-        node.create_subscription(OperationMode, "operation_mode", self._on_mode, LATCHED)
+        node.create_subscription(OperationMode, "operation_mode", self._on_mode, qos.ORDER)
         node.create_service(UnitMaintenance, "e001/maintenance", self._maintain)
         node.create_service(ConverterCommand, "e001/converter/command", self._command)
         self._deals = ActionServer(node, Interchange, "e001/interchange", self._deal)
@@ -85,7 +84,7 @@ def grid() -> Iterator[tuple[FakeUnit, Orders, queue.Queue[Fault]]]:
     executor.add_node(node)
     heard = threading.Event()
     faults: queue.Queue[Fault] = queue.Queue()
-    node.create_subscription(Fault, "faults", faults.put, LATCHED)
+    node.create_subscription(Fault, "faults", faults.put, qos.RECORD)
     watch = GridListener(node, ("E001", "E003"))
     watch.after_each(lambda _: heard.set())
     unit, orders = FakeUnit(node), Orders(node, watch)

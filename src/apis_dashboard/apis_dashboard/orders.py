@@ -20,7 +20,9 @@ from apis_dashboard.grid_source import BreakWish, ConverterWish, DealWish, Outco
 from apis_interfaces.action import Interchange
 from apis_interfaces.msg import ConverterState, Deal
 from apis_interfaces.srv import ConverterCommand, EmulatorControl, InjectFault, UnitMaintenance
+from apis_ros import names
 from apis_ros.authenticator import MessageAuthenticator
+from apis_ros.names import of_unit
 
 __all__ = ["Orders"]
 
@@ -77,7 +79,9 @@ class Orders:
         self._goals: list[_Goal] = []
         # at once and not at first use: an emergency stop cannot wait for discovery
         self._converters: dict[str, Any] = {
-            unit_id: node.create_client(ConverterCommand, f"{unit_id.lower()}/converter/command")
+            unit_id: node.create_client(
+                ConverterCommand, of_unit(unit_id, names.CONVERTER_COMMAND)
+            )
             for unit_id in unit_ids
         }
         self._maintenance: dict[str, Any] = {}
@@ -119,7 +123,7 @@ class Orders:
         """Ask something of a unit's program itself."""
         if unit_id not in self._maintenance:
             self._maintenance[unit_id] = self._node.create_client(
-                UnitMaintenance, f"{unit_id.lower()}/maintenance"
+                UnitMaintenance, of_unit(unit_id, names.MAINTENANCE)
             )
         return self._call(f"program of {unit_id}", self._maintenance[unit_id], request)
 
@@ -152,7 +156,7 @@ class Orders:
         client = self._interchange.get(wish.giver_id)
         if client is None:
             client = self._interchange[wish.giver_id] = ActionClient(
-                self._node, Interchange, f"{wish.giver_id.lower()}/interchange"
+                self._node, Interchange, of_unit(wish.giver_id, names.INTERCHANGE)
             )
         goal = _Goal()
         request = Interchange.Goal(
@@ -182,7 +186,8 @@ class Orders:
             is_ready=client.server_is_ready,
             send=lambda: client.send_goal_async(
                 self._authenticator.sign(
-                    request, f"{self._node.get_namespace()}/{wish.giver_id.lower()}/interchange"
+                    request,
+                    f"{self._node.get_namespace()}/{of_unit(wish.giver_id, names.INTERCHANGE)}",
                 ),
                 feedback_callback=hear,
             ),
@@ -223,8 +228,9 @@ class Orders:
 
     def _emulate(self, kind: type, request: Any, words: Callable[[Any], str]) -> Future[Outcome]:
         if kind not in self._emulator:
-            topic = "control" if kind is EmulatorControl else "inject_fault"
-            self._emulator[kind] = self._node.create_client(kind, f"emulator/{topic}")
+            is_control = kind is EmulatorControl
+            name = names.EMULATOR_CONTROL if is_control else names.EMULATOR_INJECT_FAULT
+            self._emulator[kind] = self._node.create_client(kind, name)
         return self._call("emulator", self._emulator[kind], request, words)
 
     def _call(

@@ -1,6 +1,8 @@
 """What the graph says, as plain values: one frozen record per message, unknown is ``None``.
 
-:mod:`apis_dashboard.translate` makes them out of ROS messages, the demo invents them,
+They are not the core's messages, which leave out what only people want to see (houses, the bus,
+diagnostics, when a thing was said), and need what a page does not (leases, versions of policies).
+:mod:`apis_dashboard.record_messages` makes them out of ROS messages, the demo invents them,
 :mod:`apis_dashboard.model` takes them in. Quantities carry their unit in the name. Sign: positive
 flows from the bus into the unit (charging). Stamps (``*_at_s``, ``stamp_s``) are seconds of
 ROS time since the epoch: simulated time in a simulation.

@@ -9,23 +9,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType
 from rclpy.context import Context
 from rclpy.executors import Executor, ExternalShutdownException
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
-try:
-    from rclpy.subscription_content_filter_options import ContentFilterOptions
-except ImportError:  # rclpy older than Kilted's
-    ContentFilterOptions = None  # type: ignore[assignment,misc]
-
-from apis_dashboard import translate
 from apis_dashboard.grid_source import (
     BreakWish,
     ConverterWish,
@@ -37,32 +29,43 @@ from apis_dashboard.grid_source import (
 from apis_dashboard.model import GridModel, GridView
 from apis_dashboard.orders import Orders
 from apis_dashboard.parameters import PARAMETERS
-from apis_dashboard.records import ConverterMode, Mode, Record, UnitRecord
+from apis_dashboard.record_messages import records
+from apis_dashboard.records import ConverterMode, Mode, UnitRecord
 from apis_interfaces import msg, srv
-from apis_ros.authenticator import is_signed, operator_authenticator
+from apis_ros import content_filter, topics
+from apis_ros.authenticator import operator_authenticator
 from apis_ros.executor import NodeExecutor
+from apis_ros.grid_listener import GridListener
+from apis_ros.names import cluster_namespace
 from apis_ros.parameters import declare_parameters
+from apis_ros.topics import Topic
 from apis_site.site import Site
 
 __all__ = ["GraphLink"]
-
-# As in the contract: a present value, one that late comers get too, and a list that they get.
-STATE = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
-LATCHED = QoSProfile(
-    depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
-)
-HISTORY = QoSProfile(
-    depth=100, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
-)
-ORDERS = QoSProfile(
-    depth=10, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
-)
-EVENTS = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 
 ISSUER = "dashboard"
 TICK_S = 0.05  # how often orders are looked at, while some are under way
 SPIN_S = 0.25  # and while nothing else happens
 BROKEN_S = 2.0  # others may break and repair things, and some repair themselves
+
+
+class _Listener(GridListener):
+    """Hears what a page shows: offers, too, but no battery, which a unit's status tells of."""
+
+    UNIT_TOPICS = (topics.STATUS, topics.CONVERTER_STATE, topics.HOUSE_STATE, topics.ACCEPTS)
+    CLUSTER_TOPICS = (
+        topics.REQUESTS,
+        topics.DEALS,
+        topics.FAULTS,
+        topics.BUS_STATE,
+        topics.OPERATION_MODE,
+        topics.DIAGNOSTICS,
+    )
+
+    def options(self, topic: Topic) -> dict[str, Any]:
+        """Every unit answers every question, most of them with no: those stay where they are."""
+        is_offer = topic in (topics.REQUESTS, topics.ACCEPTS)
+        return content_filter.only("type > 0") if is_offer else {}
 
 
 class GraphLink:
@@ -78,28 +81,27 @@ class GraphLink:
         """
         self._site = site
         self._model = GridModel(site.unit_ids)
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._mode_version = 0  # newest that the units or we know
         self._failure: Exception | None = None
         self._on_failure = on_failure
         self._must_flush = False
         self._is_ending = threading.Event()
         self._broken: tuple[str, ...] = ()
-        self._node = Node(ISSUER, namespace=f"/apis/{site.cluster}", context=context)
+        self._node = Node(ISSUER, namespace=cluster_namespace(site.cluster), context=context)
         declare_parameters(self._node, PARAMETERS)
         self._executor: Executor = NodeExecutor(context=context)
         self._executor.add_node(self._node)
         self._thread = threading.Thread(target=self._spin, name="graph")
-        self._mode_publisher = self._node.create_publisher(
-            msg.OperationMode, "operation_mode", ORDERS
+        self._mode_publisher, self._fault_publisher = (
+            self._node.create_publisher(topic.type, topic.name, topic.qos)
+            for topic in (topics.OPERATION_MODE, topics.FAULTS)
         )
-        self._fault_publisher = self._node.create_publisher(msg.Fault, "faults", HISTORY)
         self._authenticator = operator_authenticator(site.keys, may_be_silent=True)
         if self._authenticator.keys is not None:
             self._node.get_logger().info(str(self._authenticator))
         self._orders = Orders(self._node, site.unit_ids, self._authenticator)
-        self._subscriptions: list[Any] = []
-        self._subscribe()
+        self._listener = self._listen()
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         if site.is_simulated:
             self._node.create_timer(BROKEN_S, self._ask_what_is_broken, clock=steady)
@@ -148,7 +150,7 @@ class GraphLink:
             with self._lock:
                 self._mode_version += 1
                 version = self._mode_version
-        order = translate.mode_message(mode, version=version, issuer=ISSUER, unit_id=unit_id)
+        order = msg.OperationMode(unit_id=unit_id, mode=mode.value, version=version, issuer=ISSUER)
         self._mode_publisher.publish(
             self._authenticator.sign(order, self._mode_publisher.topic_name)
         )
@@ -239,71 +241,25 @@ class GraphLink:
             self._node.get_logger().warning(complaint)
         if self._must_flush:
             self._must_flush = False
-            for subscription in self._subscriptions:
-                self._node.destroy_subscription(subscription)
-            self._subscriptions.clear()
+            self._listener.close()
             self._authenticator.forget()  # what is retained is told again
             with self._lock:
                 self._model = GridModel(self._site.unit_ids)
-            self._subscribe()
+            self._listener = self._listen()
 
-    def _subscribe(self) -> None:
-        for unit_id in self._site.unit_ids:
-            name = unit_id.lower()
-            self._listen(msg.UnitStatus, f"{name}/status", LATCHED, translate.unit_record)
-            self._listen(
-                msg.ConverterState, f"{name}/converter_state", STATE, translate.converter_record
-            )
-            self._listen(msg.HouseState, f"{name}/house_state", STATE, translate.house_record)
-            self._listen_to_offers(msg.InterchangeAccept, f"{name}/accepts")
-        self._listen_to_offers(msg.InterchangeRequest, "requests")
-        self._listen(msg.Deal, "deals", HISTORY, translate.deal_record)
-        self._listen(msg.Fault, "faults", HISTORY, translate.fault_record)
-        self._listen(msg.BusState, "bus_state", STATE, translate.bus_record)
-        self._listen(msg.OperationMode, "operation_mode", ORDERS, translate.mode_order)
-
-        def health(message: DiagnosticArray) -> None:
-            self._take(translate.diagnostic_record(status) for status in message.status)
-
-        self._subscriptions.append(
-            self._node.create_subscription(DiagnosticArray, "/diagnostics", health, EVENTS)
+    def _listen(self) -> _Listener:
+        listener = _Listener(
+            self._node, self._site.unit_ids, authenticator=self._authenticator, lock=self._lock
         )
+        listener.after_each(self._take)
+        return listener
 
-    def _listen_to_offers(self, kind: type, topic: str) -> None:
-        name = self._node.resolve_topic_name(topic)
-
-        def take(message: Any) -> None:
-            record = translate.price_record(message)
-            if record is not None and not self._authenticator.why_refused(message, name):
-                self._take((record,))
-
-        # Every unit answers every question, most of them with no: those stay where they are.
-        only: dict[str, Any] = {}
-        if ContentFilterOptions is not None:
-            only["content_filter_options"] = ContentFilterOptions("type > 0", [])
-        self._subscriptions.append(
-            self._node.create_subscription(kind, topic, take, EVENTS, **only)
-        )
-
-    def _listen(
-        self, kind: type, topic: str, qos: QoSProfile, record: Callable[..., Record]
-    ) -> None:
-        name = f"{self._node.get_namespace()}/{topic}"
-
-        def take(message: object) -> None:
-            if not is_signed(kind) or not self._authenticator.why_refused(
-                message, name, retained=True
-            ):
-                self._take((record(message),))
-
-        self._subscriptions.append(self._node.create_subscription(kind, name, take, qos))
-
-    def _take(self, news: Iterable[Record]) -> None:
-        with self._lock:
-            for record in news:
-                if isinstance(record, UnitRecord):
-                    self._mode_version = max(self._mode_version, record.global_mode_version)
-                self._model.take(record, now_s=time.monotonic(), ros_time_s=self._ros_time_s())
+    def _take(self, message: object) -> None:
+        """Show what was heard; called with the lock held."""
+        for record in records(message):
+            if isinstance(record, UnitRecord):
+                self._mode_version = max(self._mode_version, record.global_mode_version)
+            self._model.take(record, now_s=time.monotonic(), ros_time_s=self._ros_time_s())
 
     def _ros_time_s(self) -> float | None:
         """Time of the graph since the epoch; ``None`` before the first word of its clock. [s]"""

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,10 +25,10 @@ from rclpy.node import Node  # noqa: E402
 from rclpy.signals import SignalHandlerOptions  # noqa: E402
 from rosgraph_msgs.msg import Clock  # noqa: E402
 
-from apis_dashboard import records, translate  # noqa: E402
-from apis_dashboard import ros_source as ros_source_module  # noqa: E402
+from apis_dashboard import record_messages, records  # noqa: E402
 from apis_dashboard.ros_source import GraphLink  # noqa: E402
 from apis_dashboard.screenshot import ScreenshotError, open_page, run_browser  # noqa: E402
+from apis_ros import qos  # noqa: E402
 from apis_site.grid import GridDescription  # noqa: E402
 from apis_site.site import read_site  # noqa: E402
 
@@ -103,12 +104,35 @@ def test_words_and_numbers_agree_with_the_messages() -> None:
         assert {prefix + member.name: member.value for member in kind} == names
 
 
+def the_record(message: Any) -> Any:
+    """The one record that a message makes."""
+    (record,) = record_messages.records(message)
+    return record
+
+
+def test_every_kind_of_message_makes_a_record_of_its_name() -> None:
+    for message in (
+        msg.BusState(),
+        msg.ConverterState(unit_id="E001"),
+        msg.Deal(deal_id="d"),
+        msg.Fault(),
+        msg.HouseState(unit_id="E001"),
+        msg.OperationMode(),
+        msg.UnitStatus(unit_id="E001"),
+    ):
+        assert the_record(message)
+    status = the_record(msg.UnitStatus(unit_id="E001", deal_ids=["d"], in_quarantine=True))
+    assert (status.deal_ids, status.in_quarantine) == (("d",), True)
+    assert (status.converter, status.capacity_wh) == (None, None), "not read yet"
+    read = msg.UnitStatus(converter=converter("E001", msg.ConverterState.MODE_CHARGE, 700.0))
+    assert the_record(read).converter.mode is records.ConverterMode.CHARGE
+    assert record_messages.records(object()) == ()
+
+
 def test_unknown_stays_unknown() -> None:
-    house = translate.house_record(
-        msg.HouseState(unit_id="E001", solar_power_w=NAN, load_power_w=300.0)
-    )
+    house = the_record(msg.HouseState(unit_id="E001", solar_power_w=NAN, load_power_w=300.0))
     assert (house.solar_w, house.load_w) == (None, 300.0)
-    deal = translate.deal_record(msg.Deal(deal_id="d", state=250, price_point_per_wh=NAN))
+    deal = the_record(msg.Deal(deal_id="d", state=250, price_point_per_wh=NAN))
     assert (deal.state, deal.price_point_per_wh) == (records.DealState.UNKNOWN, None)
     assert deal.started_at_s is None
 
@@ -120,37 +144,32 @@ def test_a_price_is_read_from_questions_and_answers() -> None:
         price_point_per_wh=8.0,
         stamp=Time(sec=100),
     )
-    assert translate.price_record(ask) == records.PriceRecord(
+    assert the_record(ask) == records.PriceRecord(
         unit_id="E001", is_asked=True, price_point_per_wh=8.0, stamp_s=100.0
     )
     ask.price_point_per_wh = NAN
-    assert translate.price_record(ask) is None, "any price is none"
+    assert record_messages.records(ask) == (), "any price is none"
     answer = msg.InterchangeAccept(
         unit_id="E002", type=msg.InterchangeAccept.TYPE_CHARGE, price_point_per_wh=9.0
     )
-    price = translate.price_record(answer)
-    assert price is not None
+    price = the_record(answer)
     assert (price.is_asked, price.price_point_per_wh) == (False, 9.0)
     answer.type = msg.InterchangeAccept.TYPE_DECLINE
-    assert translate.price_record(answer) is None
+    assert record_messages.records(answer) == ()
 
 
 def test_the_model_shows_what_the_graph_says(
     link: GraphLink, peer: tuple[Node, Callable[[Callable[[], bool]], None]]
 ) -> None:
     node, until = peer
-    status = node.create_publisher(msg.UnitStatus, "e001/status", ros_source_module.LATCHED)
-    reading = node.create_publisher(
-        msg.ConverterState, "e002/converter_state", ros_source_module.STATE
-    )
-    house = node.create_publisher(msg.HouseState, "e001/house_state", ros_source_module.STATE)
-    deals = node.create_publisher(msg.Deal, "deals", ros_source_module.HISTORY)
-    faults = node.create_publisher(msg.Fault, "faults", ros_source_module.HISTORY)
-    bus = node.create_publisher(msg.BusState, "bus_state", ros_source_module.STATE)
-    asks = node.create_publisher(msg.InterchangeRequest, "requests", ros_source_module.EVENTS)
-    answers = node.create_publisher(
-        msg.InterchangeAccept, "e001/accepts", ros_source_module.EVENTS
-    )
+    status = node.create_publisher(msg.UnitStatus, "e001/status", qos.STATE)
+    reading = node.create_publisher(msg.ConverterState, "e002/converter_state", qos.TELEMETRY)
+    house = node.create_publisher(msg.HouseState, "e001/house_state", qos.TELEMETRY)
+    deals = node.create_publisher(msg.Deal, "deals", qos.RECORD)
+    faults = node.create_publisher(msg.Fault, "faults", qos.RECORD)
+    bus = node.create_publisher(msg.BusState, "bus_state", qos.TELEMETRY)
+    asks = node.create_publisher(msg.InterchangeRequest, "requests", qos.EVENT)
+    answers = node.create_publisher(msg.InterchangeAccept, "e001/accepts", qos.EVENT)
     publishers = (status, reading, house, deals, faults, bus, asks, answers)
     until(lambda: all(publisher.get_subscription_count() for publisher in publishers))
 
@@ -250,9 +269,7 @@ def test_the_switch_reaches_the_units_also_those_that_come_late(
     node, until = peer
     link.set_mode(records.Mode.SOFT_STOP)
     heard: list[msg.OperationMode] = []
-    node.create_subscription(
-        msg.OperationMode, "operation_mode", heard.append, ros_source_module.ORDERS
-    )
+    node.create_subscription(msg.OperationMode, "operation_mode", heard.append, qos.ORDER)
     until(lambda: bool(heard))
     order = heard[0]
     assert (order.unit_id, order.mode, order.version, order.issuer) == ("", 2, 1, "dashboard")
@@ -291,16 +308,12 @@ def test_a_click_on_the_page_reaches_the_graph_and_the_units_answer_is_shown(
     expect = pytest.importorskip("playwright.sync_api").expect
     node, until = peer
     statuses = {
-        unit_id: node.create_publisher(
-            msg.UnitStatus, f"{unit_id.lower()}/status", ros_source_module.LATCHED
-        )
+        unit_id: node.create_publisher(msg.UnitStatus, f"{unit_id.lower()}/status", qos.STATE)
         for unit_id in ("E001", "E002")
     }
     clock = node.create_publisher(Clock, "/clock", 10)
     orders: list[msg.OperationMode] = []
-    node.create_subscription(
-        msg.OperationMode, "operation_mode", orders.append, ros_source_module.ORDERS
-    )
+    node.create_subscription(msg.OperationMode, "operation_mode", orders.append, qos.ORDER)
 
     def report(mode: int) -> None:
         for unit_id, publisher in statuses.items():

@@ -26,9 +26,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.task import Future
-from sensor_msgs.msg import BatteryState
 
 from apis_control import Timing as LoopTiming
 from apis_core.config.hardware import Hardware
@@ -42,10 +40,13 @@ from apis_driver.http_server import CompatServer, HttpServerSettings
 from apis_driver.parameters import GROUPS, PARAMETERS
 from apis_driver.rules import GovernorSettings, Times
 from apis_driver.unit_hardware import OPEN_LIMIT_S, Timing, UnitHardware
-from apis_interfaces.msg import ConverterState, Fault, GridMasterClaim
+from apis_interfaces.msg import GridMasterClaim
 from apis_interfaces.srv import ConverterCommand
+from apis_ros import names, topics
 from apis_ros.authenticator import UNSIGNED, MessageAuthenticator
+from apis_ros.names import in_cluster, unit_namespace
 from apis_ros.parameters import declare_parameters
+from apis_ros.topics import Topic
 
 __all__ = ["DriverNode", "DriverSetup"]
 
@@ -56,14 +57,6 @@ BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 REMIND_WALL_S, REMIND_PLANT_S = 0.5, 10.0  # a unit forgets a fault that is not seen any more
 DRAIN_S = 4.0  # for the converter to reach WAIT in order at the end
 _OPEN_SLACK_S = 1.0
-
-TELEMETRY = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
-EVENT = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
-RECORD = QoSProfile(
-    depth=100,
-    reliability=ReliabilityPolicy.RELIABLE,
-    durability=DurabilityPolicy.TRANSIENT_LOCAL,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +92,7 @@ class DriverNode(LifecycleNode):
     """The lifecycle node of one unit's converter and battery."""
 
     def __init__(self, setup: DriverSetup) -> None:
-        super().__init__("driver", namespace=f"/apis/{setup.cluster}/{setup.unit_id.lower()}")
+        super().__init__("driver", namespace=unit_namespace(setup.cluster, setup.unit_id))
         self._setup = setup
         declare_parameters(self, PARAMETERS, GROUPS)
         is_simulated = bool(self.get_parameter("use_sim_time").value)
@@ -120,14 +113,12 @@ class DriverNode(LifecycleNode):
         self._missed = 0  # ticks of the control loop, by the last report
         self.is_ended = False
 
-        self._readings = self.create_publisher(ConverterState, "converter_state", TELEMETRY)
+        self._readings = self._publisher(topics.CONVERTER_STATE)
         self._batteries = (
-            self.create_publisher(BatteryState, "battery_state", TELEMETRY)
-            if setup.battery is not None
-            else None
+            self._publisher(topics.BATTERY_STATE) if setup.battery is not None else None
         )
-        self._faults = self.create_publisher(Fault, f"/apis/{setup.cluster}/faults", RECORD)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", EVENT)
+        self._faults = self._publisher(topics.FAULTS, in_cluster(setup.cluster, names.FAULTS))
+        self._diagnostics = self._publisher(topics.DIAGNOSTICS)
         self.hardware = UnitHardware(
             setup.dcdc,
             setup.battery,
@@ -145,12 +136,13 @@ class DriverNode(LifecycleNode):
         self._waker = self.create_guard_condition(self._answer)
         # reentrant: an order waits for the converter's thread, and nothing else waits for an order
         orders = ReentrantCallbackGroup()
-        self._command_name = f"{self.get_namespace()}/converter/command"
+        self._command_name = f"{self.get_namespace()}/{names.CONVERTER_COMMAND}"
         self.create_service(
             ConverterCommand, self._command_name, self._serve, callback_group=orders
         )
-        claims = f"/apis/{setup.cluster}/grid_master"
-        self.create_subscription(GridMasterClaim, claims, self._hear_claim, EVENT)
+        self._claims = in_cluster(setup.cluster, names.GRID_MASTER)
+        claims = topics.GRID_MASTER
+        self.create_subscription(claims.type, self._claims, self._hear_claim, claims.qos)
         # Not the default clock: ROS time stalls when somebody sets the system clock back.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(SUPERVISE_S, self._supervise, clock=steady)
@@ -158,6 +150,9 @@ class DriverNode(LifecycleNode):
         self.hardware.start()
         self._server = CompatServer(setup.http, self.hardware)
         self._listen()
+
+    def _publisher(self, topic: Topic, name: str = "") -> Any:
+        return self.create_publisher(topic.type, name or topic.name, topic.qos)
 
     # --- the process asks ------------------------------------------------------------------------
 
@@ -349,8 +344,7 @@ class DriverNode(LifecycleNode):
     def _hear_claim(self, message: GridMasterClaim) -> None:
         """Take note of whose orders count; the unit itself decides apart from this."""
         authenticator, claim = self._setup.authenticator, translate.claim(message)
-        topic = f"/apis/{self._setup.cluster}/grid_master"
-        if claim is not None and not authenticator.why_refused(message, topic):
+        if claim is not None and not authenticator.why_refused(message, self._claims):
             self.hardware.governor.hear_claim(*claim)
 
     def _answer(self) -> None:

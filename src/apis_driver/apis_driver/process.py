@@ -24,6 +24,7 @@ from apis_driver.put_to_wait import put_to_wait
 from apis_driver.registry import battery_settings, make_battery, make_dcdc, read_settings
 from apis_driver.rules import GovernorSettings
 from apis_ros.authenticator import UNSIGNED, MessageAuthenticator
+from apis_ros.names import unit_namespace
 from apis_ros.parameters import declare_parameters, text_argument
 from apis_site.files import read_text
 from apis_site.grid import ClusterName
@@ -118,7 +119,7 @@ def _setup(cluster: str, unit_id: str) -> DriverSetup:
     """
     node = Node(
         "driver",
-        namespace=f"/apis/{cluster}/{unit_id.lower()}",
+        namespace=unit_namespace(cluster, unit_id),
         enable_rosout=False,
         start_parameter_services=False,
     )

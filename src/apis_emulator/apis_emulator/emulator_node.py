@@ -20,10 +20,8 @@ from rclpy.duration import Duration
 from rclpy.executors import Executor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock as ClockMessage
-from sensor_msgs.msg import BatteryState
 
 from apis_core.converter.driver_contract import FROM_NOBODY, Complaint, protective_stop
 from apis_core.model.errors import ConfigError, Problem
@@ -41,11 +39,14 @@ from apis_emulator.pacer import Pacer
 from apis_emulator.servers.plant_lock import PlantLock
 from apis_emulator.servers.serving import DeviceServers
 from apis_emulator.servers.tampering import TamperingError, parameters_of, tamper
-from apis_interfaces.msg import BusState, ConverterState, Fault, GridMasterClaim, HouseState
+from apis_interfaces.msg import GridMasterClaim
 from apis_interfaces.srv import ConverterCommand, EmulatorControl, InjectFault
+from apis_ros import names, topics
 from apis_ros.authenticator import MessageAuthenticator
 from apis_ros.executor import NodeExecutor
+from apis_ros.names import cluster_namespace, in_cluster, of_unit
 from apis_ros.parameters import NodeParameter, declare_parameters
+from apis_ros.topics import Topic
 from apis_site.grid import GridDescription, parse_grid
 from apis_site.keys import read_keys
 
@@ -59,13 +60,6 @@ DRAIN_S = 6.0  # for all converters to reach WAIT at the end
 LAST_WORD_S = 0.5  # for somebody who hears that
 LEAVE_LIMIT_S = 3  # for leaving the graph
 
-TELEMETRY = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
-EVENT = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
-RECORD = QoSProfile(
-    depth=100,
-    reliability=ReliabilityPolicy.RELIABLE,
-    durability=DurabilityPolicy.TRANSIENT_LOCAL,
-)
 PARAMETERS = (
     NodeParameter(
         name="grid_file", default="", about="Path of the resolved grid description (JSON); needed"
@@ -97,7 +91,7 @@ class EmulatorNode(Node):
     ) -> None:
         super().__init__(
             "emulator",
-            namespace=f"/apis/{grid.cluster}",
+            namespace=cluster_namespace(grid.cluster),
             # It makes the time that others go by.
             parameter_overrides=[Parameter("use_sim_time", value=False)],
         )
@@ -124,24 +118,25 @@ class EmulatorNode(Node):
         self._ends_at_s: float | None = None
         self.is_ended = False
 
-        self._claims = f"{self.get_namespace()}/grid_master"
-        self.create_subscription(GridMasterClaim, self._claims, self._hear_claim, EVENT)
-        self._faults = self.create_publisher(Fault, "faults", RECORD)
-        self._clock_publisher = self.create_publisher(ClockMessage, "/clock", TELEMETRY)
-        self._bus = self.create_publisher(BusState, "bus_state", TELEMETRY)
-        self._converters = self._per_unit(ConverterState, "converter_state", self._native)
-        self._batteries = self._per_unit(BatteryState, "battery_state", self._native)
+        claims = topics.GRID_MASTER
+        self._claims = in_cluster(grid.cluster, claims.name)
+        self.create_subscription(claims.type, self._claims, self._hear_claim, claims.qos)
+        self._faults, self._clock_publisher, self._bus, self._diagnostics = (
+            self.create_publisher(topic.type, topic.name, topic.qos)
+            for topic in (topics.FAULTS, topics.CLOCK, topics.BUS_STATE, topics.DIAGNOSTICS)
+        )
+        self._converters = self._per_unit(topics.CONVERTER_STATE, self._native)
+        self._batteries = self._per_unit(topics.BATTERY_STATE, self._native)
         self._houses = self._per_unit(
-            HouseState, "house_state", [i for i in plant.units if i not in real]
+            topics.HOUSE_STATE, [i for i in plant.units if i not in real]
         )
         self._commands: dict[UnitId, Any] = {}
         self._follow()
         self._operator = Operator(emulation, self._pacer, grid.emulator.speed)
-        self.create_service(EmulatorControl, "emulator/control", self._control)
-        self.create_service(InjectFault, "emulator/inject_fault", self._inject)
+        self.create_service(EmulatorControl, names.EMULATOR_CONTROL, self._control)
+        self.create_service(InjectFault, names.EMULATOR_INJECT_FAULT, self._inject)
         # Not the default clock: ROS time stalls when somebody sets the system clock back.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 100)
         self.create_timer(DIAGNOSTICS_PERIOD_S, self._diagnose, clock=steady)
 
     def end(self) -> None:
@@ -171,15 +166,15 @@ class EmulatorNode(Node):
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
-    def _per_unit(self, kind: type, topic: str, unit_ids: Iterable[UnitId]) -> dict[UnitId, Any]:
+    def _per_unit(self, topic: Topic, unit_ids: Iterable[UnitId]) -> dict[UnitId, Any]:
         return {
-            unit_id: self.create_publisher(kind, f"{unit_id.lower()}/{topic}", TELEMETRY)
+            unit_id: self.create_publisher(topic.type, of_unit(unit_id, topic.name), topic.qos)
             for unit_id in unit_ids
         }
 
     def _control(self, request: Any, response: Any) -> Any:
         if why := self._authenticator.why_refused(
-            request, f"{self.get_namespace()}/emulator/control"
+            request, f"{self.get_namespace()}/{names.EMULATOR_CONTROL}"
         ):
             response.error_code, response.error_msg = response.ERROR_NOT_SIGNED, why
             return response
@@ -190,7 +185,7 @@ class EmulatorNode(Node):
 
     def _inject(self, request: Any, response: Any) -> Any:
         if why := self._authenticator.why_refused(
-            request, f"{self.get_namespace()}/emulator/inject_fault"
+            request, f"{self.get_namespace()}/{names.EMULATOR_INJECT_FAULT}"
         ):
             response.error_code, response.error_msg = response.ERROR_NOT_SIGNED, why
             return response
@@ -204,12 +199,12 @@ class EmulatorNode(Node):
         silent = self._driver.broken.silent
         there = self._plant.units.keys() - self.devices.by_unit.keys() - self._real
         for unit_id in self._plant.units.keys() - self._houses.keys() - self._real:
-            self._houses |= self._per_unit(HouseState, "house_state", [unit_id])
+            self._houses |= self._per_unit(topics.HOUSE_STATE, [unit_id])
         for unit_id in there - self._modes.keys():
             self._native.append(unit_id)
             self._modes[unit_id] = ConverterMode.WAIT
-            self._converters |= self._per_unit(ConverterState, "converter_state", [unit_id])
-            self._batteries |= self._per_unit(BatteryState, "battery_state", [unit_id])
+            self._converters |= self._per_unit(topics.CONVERTER_STATE, [unit_id])
+            self._batteries |= self._per_unit(topics.BATTERY_STATE, [unit_id])
         for unit_id in self._houses.keys() - self._plant.units.keys():
             self.destroy_publisher(self._houses.pop(unit_id))
         for unit_id in self._modes.keys() - there:
@@ -223,7 +218,7 @@ class EmulatorNode(Node):
             self._commands[unit_id] = self._serve(unit_id)
 
     def _serve(self, unit_id: UnitId) -> Any:
-        channel = f"{self.get_namespace()}/{unit_id.lower()}/converter/command"
+        channel = f"{self.get_namespace()}/{of_unit(unit_id, names.CONVERTER_COMMAND)}"
         return self.create_service(ConverterCommand, channel, self._server(unit_id, channel))
 
     def _authenticator_of(self, unit_id: UnitId) -> MessageAuthenticator:

@@ -18,6 +18,7 @@ from apis_core.model.types import DealState, Direction, UnitId
 from apis_interfaces.action import Interchange
 from apis_interfaces.msg import Deal
 from apis_ros.authenticator import MessageAuthenticator
+from apis_ros.names import INTERCHANGE
 
 __all__ = ["InterchangeServer"]
 
@@ -48,14 +49,14 @@ class InterchangeServer:
         authenticator: MessageAuthenticator,
     ) -> None:
         self._authenticator = authenticator
-        self._channel = f"{node.get_namespace()}/interchange"
+        self._channel = f"{node.get_namespace()}/{INTERCHANGE}"
         self._unit_id = unit_id
         self._feed = feed
         self._goals: dict[str, _Goal] = {}
         self._server = ActionServer(
             node,
             Interchange,
-            "interchange",
+            INTERCHANGE,
             execute_callback=self._execute,
             cancel_callback=self._cancel,
             callback_group=group,

@@ -28,6 +28,7 @@ from apis_node.configuration import WatchedFile, watched_files
 from apis_node.unit_node import UnitShell, journal_path
 from apis_ros.authenticator import MessageAuthenticator
 from apis_ros.executor import NodeExecutor
+from apis_ros.names import unit_namespace
 from apis_ros.parameters import NodeParameter, declare_parameters, text_argument
 from apis_site.grid import ClusterName
 from apis_site.keys import Keys, read_keys
@@ -191,7 +192,7 @@ def _parameters(unit_id: UnitId, cluster: str) -> tuple[NodeParameter, ...]:
 def _make_node(cluster: str, unit_id: UnitId, *, is_alone: bool) -> Node:
     node = Node(
         "unit",
-        namespace=f"/apis/{cluster}/{unit_id.lower()}",
+        namespace=unit_namespace(cluster, unit_id),
         # a hundred units in one process start five times faster without these
         start_parameter_services=is_alone,
         enable_rosout=is_alone,

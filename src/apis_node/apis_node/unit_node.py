@@ -38,21 +38,17 @@ from apis_core.model.types import (
 from apis_core.model.units import NEVER_NS, s_from_ns
 from apis_core.unit.agent import Agent, AgentSettings
 from apis_core.unit.journal_policy import allowed_unwritten
-from apis_interfaces import msg, srv
+from apis_interfaces import srv
 from apis_node.battery_lock import BatteryLock
 from apis_node.configuration import WatchedFile
 from apis_node.graph_time import GraphTime, SteadyTime, Time
 from apis_node.interchange import InterchangeServer
 from apis_node.maintenance import maintain
-from apis_ros import qos
+from apis_ros import content_filter, names, qos, topics
 from apis_ros.authenticator import UNSIGNED, MessageAuthenticator
 from apis_ros.conversions import MESSAGES, Instants, Untranslatable, from_ros, to_ros
+from apis_ros.topics import Topic
 from apis_site.unit_journal import Journal, JournalError
-
-try:
-    from rclpy.subscription_content_filter_options import ContentFilterOptions
-except ImportError:  # ROS 2 before Kilted: every unit hears every vote, and ignores most
-    ContentFilterOptions = None  # type: ignore[assignment,misc]
 
 __all__ = ["UnitShell"]
 
@@ -79,7 +75,6 @@ _ANSWERS = {
     messages.DealSubmission: (messages.SubmitReply, _CALL_LIMIT_S),
     messages.ConverterOrder: (messages.ConverterReply, _COMMAND_LIMIT_S),
 }
-_RETAINED = (qos.STATE, qos.RECORD)
 _MIN_WAIT_NS = 1_000  # rcl takes no period of 0
 
 
@@ -362,7 +357,7 @@ class UnitShell:
         """Have the agent hear what is said on a topic, as far as it counts."""
 
         def hear(message: Any) -> None:
-            if self._authenticator.why_refused(message, topic, retained=profile in _RETAINED):
+            if self._authenticator.why_refused(message, topic, retained=qos.is_retained(profile)):
                 return
             try:
                 value: Any = from_ros(message, type_, self._instants())
@@ -407,7 +402,7 @@ class UnitShell:
         return serve
 
     def _maintain(self, request: Any, response: Any) -> Any:
-        channel = self._unit_topic(self._settings.unit_id, "maintenance")
+        channel = self._unit_topic(self._settings.unit_id, names.MAINTENANCE)
         if why := self._authenticator.why_refused(request, channel):
             response.error_code, response.error_msg = response.ERROR_NOT_SIGNED, why
             return response
@@ -446,29 +441,29 @@ class UnitShell:
     # --- the graph -------------------------------------------------------------------------------
 
     def _topic(self, name: str) -> str:
-        return f"/apis/{self._cluster}/{name}"
+        return names.in_cluster(self._cluster, name)
 
     def _unit_topic(self, unit_id: UnitId, name: str) -> str:
-        return self._topic(f"{unit_id.lower()}/{name}")
+        return names.in_unit(self._cluster, unit_id, name)
+
+    def _publisher(self, topic: Topic, name: str = "") -> Any:
+        return self._node.create_publisher(topic.type, name or topic.name, topic.qos)
 
     def _make_publishers(self) -> None:
-        node = self._node
         shared = {
-            messages.Deal: ("deals", qos.RECORD),
-            messages.Fault: ("faults", qos.RECORD),
-            messages.GridMasterClaim: ("grid_master", qos.EVENT),
-            messages.InterchangeRequest: ("requests", qos.EVENT),
-            messages.LeaseGrant: ("grid_master_grants", qos.EVENT),
-            messages.PolicyOffer: ("policy_offers", qos.EVENT),
+            messages.Deal: topics.DEALS,
+            messages.Fault: topics.FAULTS,
+            messages.GridMasterClaim: topics.GRID_MASTER,
+            messages.InterchangeRequest: topics.REQUESTS,
+            messages.LeaseGrant: topics.GRID_MASTER_GRANTS,
+            messages.PolicyOffer: topics.POLICY_OFFERS,
         }
         self._publishers: dict[type, Any] = {
-            type_: node.create_publisher(MESSAGES[type_], self._topic(name), profile)
-            for type_, (name, profile) in shared.items()
+            type_: self._publisher(topic, self._topic(topic.name))
+            for type_, topic in shared.items()
         }
-        self._publishers[messages.UnitStatus] = node.create_publisher(
-            msg.UnitStatus, "status", qos.STATE
-        )
-        self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", qos.EVENT)
+        self._publishers[messages.UnitStatus] = self._publisher(topics.STATUS)
+        self._diagnostics = self._publisher(topics.DIAGNOSTICS)
         self._accept_publishers: dict[UnitId, Any] = {}
         self._peer_clients: dict[tuple[UnitId, type], Any] = {}
 
@@ -480,7 +475,7 @@ class UnitShell:
         for unit_id in set(unit_ids) - self._met:
             self._met.add(unit_id)
             # our own status, too: another process may use our name
-            self._listen(messages.UnitStatus, self._unit_topic(unit_id, "status"), qos.STATE)
+            self._listen(messages.UnitStatus, self._unit_topic(unit_id, names.STATUS), qos.STATE)
             if unit_id != self._settings.unit_id:
                 self._accept_publisher(unit_id)
                 self._peer_client(unit_id, messages.ControlRequest)
@@ -488,46 +483,46 @@ class UnitShell:
 
     def _make_subscriptions(self) -> None:
         for type_, name in (
-            (messages.Fault, "faults"),
-            (messages.GridMasterClaim, "grid_master"),
-            (messages.InterchangeRequest, "requests"),
-            (messages.PolicyOffer, "policy_offers"),
+            (messages.Fault, names.FAULTS),
+            (messages.GridMasterClaim, names.GRID_MASTER),
+            (messages.InterchangeRequest, names.REQUESTS),
+            (messages.PolicyOffer, names.POLICY_OFFERS),
             # not retained: what an operator said before we came reaches us with the others' status
-            (messages.OperationModeOrder, "operation_mode"),
+            (messages.OperationModeOrder, names.OPERATION_MODE),
         ):
             self._listen(type_, self._topic(name), qos.EVENT)
         # in an election of twenty units, each would else hear four hundred votes for others
-        for_us = {}
-        if ContentFilterOptions is not None:
-            own = [f"'{self._settings.unit_id}'"]
-            for_us["content_filter_options"] = ContentFilterOptions("grid_master_id = %0", own)
-        self._listen(messages.LeaseGrant, self._topic("grid_master_grants"), qos.EVENT, **for_us)
+        for_us = content_filter.only("grid_master_id = %0", self._settings.unit_id)
+        grants = topics.GRID_MASTER_GRANTS
+        self._listen(messages.LeaseGrant, self._topic(grants.name), grants.qos, **for_us)
         # retained: a unit that becomes the grid master must know what an older one left
-        self._listen(messages.Deal, self._topic("deals"), qos.RECORD)
+        self._listen(messages.Deal, self._topic(topics.DEALS.name), topics.DEALS.qos)
         unit_id = self._settings.unit_id
-        self._listen(messages.InterchangeAccept, self._unit_topic(unit_id, "accepts"), qos.EVENT)
-        readings = self._unit_topic(unit_id, "converter_state")
-        self._listen(messages.ConverterReading, readings, qos.TELEMETRY)
+        for type_, topic in (
+            (messages.InterchangeAccept, topics.ACCEPTS),
+            (messages.ConverterReading, topics.CONVERTER_STATE),
+        ):
+            self._listen(type_, self._unit_topic(unit_id, topic.name), topic.qos)
         # a type of ROS's own, which has no room for a signature
-        hear = self._hear_battery
-        self._node.create_subscription(BatteryState, "battery_state", hear, qos.TELEMETRY)
+        battery = topics.BATTERY_STATE
+        self._node.create_subscription(battery.type, battery.name, self._hear_battery, battery.qos)
 
     def _make_services(self) -> None:
         node = self._node
         # an answer may come long after its question: meanwhile everything else must go on
         group = ReentrantCallbackGroup()
         for type_, name, request in (
-            (srv.UnitControl, "control", messages.ControlRequest),
-            (srv.SubmitDeal, "submit_deal", messages.DealSubmission),
+            (srv.UnitControl, names.CONTROL, messages.ControlRequest),
+            (srv.SubmitDeal, names.SUBMIT_DEAL, messages.DealSubmission),
         ):
             channel = self._unit_topic(self._settings.unit_id, name)
             serve = self._serve(request, channel)
             node.create_service(type_, name, serve, callback_group=group)
-        node.create_service(srv.UnitMaintenance, "maintenance", self._maintain)
+        node.create_service(srv.UnitMaintenance, names.MAINTENANCE, self._maintain)
         self._interchange = InterchangeServer(
             node, self._settings.unit_id, self.feed, group, self._authenticator
         )
-        self._converter: Any = node.create_client(srv.ConverterCommand, "converter/command")
+        self._converter: Any = node.create_client(srv.ConverterCommand, names.CONVERTER_COMMAND)
 
     def _make_timers(self) -> None:
         node = self._node
@@ -543,9 +538,9 @@ class UnitShell:
 
     def _accept_publisher(self, unit_id: UnitId) -> Any:
         if unit_id not in self._accept_publishers:
-            topic = self._unit_topic(unit_id, "accepts")
-            self._accept_publishers[unit_id] = self._node.create_publisher(
-                msg.InterchangeAccept, topic, qos.EVENT
+            topic = topics.ACCEPTS
+            self._accept_publishers[unit_id] = self._publisher(
+                topic, self._unit_topic(unit_id, topic.name)
             )
         return self._accept_publishers[unit_id]
 
@@ -554,7 +549,7 @@ class UnitShell:
         if key not in self._peer_clients:
             is_control = type_ is messages.ControlRequest
             service = srv.UnitControl if is_control else srv.SubmitDeal
-            name = self._unit_topic(unit_id, "control" if is_control else "submit_deal")
+            name = self._unit_topic(unit_id, names.CONTROL if is_control else names.SUBMIT_DEAL)
             self._peer_clients[key] = self._node.create_client(service, name)
         return self._peer_clients[key]
 

@@ -1,6 +1,7 @@
-"""The newest of everything that a grid says, as messages, for windows that are not the dashboard.
+"""The newest of everything that a grid says, as messages.
 
-Messages and not records: metrics, recordings and old clients want fields that no picture shows.
+This is the base of all who watch a grid: the windows use it as it is, ``apisctl`` and the
+dashboard choose other topics and add what is their own.
 """
 
 from __future__ import annotations
@@ -9,11 +10,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import BatteryState
 
 from apis_interfaces.msg import (
@@ -25,33 +25,48 @@ from apis_interfaces.msg import (
     OperationMode,
     UnitStatus,
 )
+from apis_ros import qos, topics
 from apis_ros.authenticator import UNSIGNED, MessageAuthenticator, is_signed
+from apis_ros.names import of_unit, split_unit
+from apis_ros.topics import Topic
 
 __all__ = ["OVER", "GridListener"]
 
-STATE = QoSProfile(depth=1)
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-HISTORY = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-
 OVER = frozenset({Deal.STATE_COMPLETED, Deal.STATE_ABORTED, Deal.STATE_SCRAMMED})
-PAST_DEALS = 200
-FAULTS = 200
 
 
 class GridListener:
     """Callbacks of `node` fill it in, holding `lock`; whoever reads from another thread holds it.
 
     Attributes:
+        lock: Notified of every message.
+        unit_ids: Units that it listens to, in the order in which they were met.
         statuses: Last status by unit id.
         heard_s: When that came, on this process's monotonic clock. [s]
         converters: Last reading of each converter, from the hardware itself, by unit id.
         batteries: Last reading of each battery by unit id.
         houses: Last reading of each house by unit id.
-        deals: Present record by deal id; running ones, and some that are over.
+        deals: Present record by deal id, in the order in which they were first heard of; running
+            ones, and some that are over.
         faults: The newest that were reported, oldest first.
         bus: What the emulator says of the bus; None on a real grid.
         diagnostics: Last word by the name of what it is about.
     """
+
+    UNIT_TOPICS: ClassVar[tuple[Topic, ...]] = (
+        topics.STATUS,
+        topics.CONVERTER_STATE,
+        topics.BATTERY_STATE,
+        topics.HOUSE_STATE,
+    )
+    CLUSTER_TOPICS: ClassVar[tuple[Topic, ...]] = (
+        topics.DEALS,
+        topics.FAULTS,
+        topics.BUS_STATE,
+        topics.DIAGNOSTICS,
+    )
+    PAST_DEALS: ClassVar[int | None] = 200  # how many that are over it keeps; None = all
+    PAST_FAULTS: ClassVar[int | None] = 200  # how many it keeps; None = all
 
     def __init__(
         self,
@@ -60,6 +75,7 @@ class GridListener:
         *,
         namespace: str = "",
         authenticator: MessageAuthenticator = UNSIGNED,
+        lock: threading.Condition | None = None,
     ) -> None:
         """Listen to a grid.
 
@@ -70,9 +86,10 @@ class GridListener:
             unit_ids: Units to listen to from now on; see also :meth:`discover`.
             namespace: Such as ``/apis/village``; empty = the node's own.
             authenticator: Refuses what does not count; who orders through us speaks with it.
+            lock: One that is there already; None = its own.
         """
         self.authenticator = authenticator
-        self.lock = threading.RLock()
+        self.lock = lock or threading.Condition()
         self.unit_ids: tuple[str, ...] = ()
         self.statuses: dict[str, UnitStatus] = {}
         self.heard_s: dict[str, float] = {}
@@ -80,25 +97,27 @@ class GridListener:
         self.batteries: dict[str, BatteryState] = {}
         self.houses: dict[str, HouseState] = {}
         self.deals: dict[str, Deal] = {}
-        self.faults: deque[Fault] = deque(maxlen=FAULTS)
+        self.faults: deque[Fault] = deque(maxlen=self.PAST_FAULTS)
         self.bus: BusState | None = None
         self.diagnostics: dict[str, DiagnosticStatus] = {}
         self._after: list[Callable[[object], None]] = []
         self._node = node
         self._subscriptions: list[Any] = []
         self._prefix = f"{namespace}/" if namespace else ""
-        self._names: set[str] = set()
         self._is_closed = False
         for unit_id in unit_ids:
             self._follow(unit_id)
-        self._listen(Deal, "deals", self._on_deal, HISTORY)
-        self._listen(Fault, "faults", self.faults.append, HISTORY)
-        self._listen(BusState, "bus_state", self._on_bus)
-        self._listen(DiagnosticArray, "/diagnostics", self._on_diagnostics, QoSProfile(depth=100))
+        for topic in self.CLUSTER_TOPICS:
+            self._listen(topic, topic.name)
 
     def after_each(self, call: Callable[[object], None]) -> None:
         """Have `call` called with every message, after it was taken in and with the lock held."""
         self._after.append(call)
+
+    def is_news(self, deal: Deal) -> bool:
+        """Whether a record is no older than the one that is known of its deal."""
+        known = self.deals.get(deal.deal_id)
+        return known is None or (deal.term, deal.sequence) >= (known.term, known.sequence)
 
     def converter(self, unit_id: str) -> ConverterState | None:
         """The newest reading: the hardware's own, else the one in the unit's status."""
@@ -134,14 +153,15 @@ class GridListener:
 
     def discover(self) -> None:
         """Listen to units that have appeared in the graph under our namespace."""
-        prefix = self._prefix or f"{self._node.get_namespace().rstrip('/')}/"
+        namespace = self._prefix or self._node.get_namespace()
+        known = {topic.name for topic in self.UNIT_TOPICS}
         for topic, _ in self._node.get_topic_names_and_types():
-            name, _, rest = topic.removeprefix(prefix).partition("/")
-            if topic.startswith(prefix) and rest == "status" and name not in self._names:
+            unit_id, rest = split_unit(namespace, topic)
+            if rest in known and unit_id not in self.unit_ids:
                 with self.lock:  # for one unit at a time: who looks need not wait for all
                     if self._is_closed:
                         return
-                    self._follow(name.upper())
+                    self._follow(unit_id)
 
     def close(self) -> None:
         """Listen no longer, not even to what is being discovered."""
@@ -151,61 +171,73 @@ class GridListener:
                 self._node.destroy_subscription(subscription)
             self._subscriptions.clear()
 
+    def take(self, message: object, unit_id: str) -> None:
+        """Keep what was heard; called with the lock held.
+
+        Args:
+            message: One that counts.
+            unit_id: Whose topic it came on; empty = the cluster's.
+        """
+        match message:
+            case UnitStatus():
+                self.statuses[message.unit_id] = message
+                self.heard_s[message.unit_id] = time.monotonic()
+            case ConverterState():
+                self.converters[unit_id] = message
+            case BatteryState():
+                self.batteries[unit_id] = message
+            case HouseState():
+                self.houses[unit_id] = message
+            case Deal():
+                self._take_deal(message)
+            case Fault():
+                self.faults.append(message)
+            case BusState():
+                self.bus = message
+            case DiagnosticArray():
+                for status in message.status:
+                    self.diagnostics[status.name] = status
+
+    def options(self, topic: Topic) -> dict[str, Any]:
+        """What else ``create_subscription`` is told; see :mod:`apis_ros.content_filter`."""
+        return {}
+
     def _follow(self, unit_id: str) -> None:
         self.unit_ids = (*self.unit_ids, unit_id)
-        name = unit_id.lower()
-        self._names.add(name)
-        self._listen(UnitStatus, f"{name}/status", self._on_status, LATCHED)
-        self._listen(
-            ConverterState, f"{name}/converter_state", self._into(self.converters, unit_id)
-        )
-        self._listen(BatteryState, f"{name}/battery_state", self._into(self.batteries, unit_id))
-        self._listen(HouseState, f"{name}/house_state", self._into(self.houses, unit_id))
+        for topic in self.UNIT_TOPICS:
+            self._listen(topic, of_unit(unit_id, topic.name), unit_id)
 
-    def _listen(
-        self, kind: type, topic: str, take: Callable[..., None], qos: QoSProfile = STATE
-    ) -> None:
-        name = topic if topic.startswith("/") else self._prefix + topic
+    def _listen(self, topic: Topic, name: str, unit_id: str = "") -> None:
+        name = name if name.startswith("/") else self._prefix + name
 
         def heard(message: object) -> None:
             with self.lock:
-                if is_signed(kind) and self._is_refused(message, name):
+                if is_signed(topic.type) and self._is_refused(message, name, topic):
                     return
-                take(message)
+                self.take(message, unit_id)
                 for call in self._after:
                     call(message)
+                self.lock.notify_all()
 
-        self._subscriptions.append(self._node.create_subscription(kind, name, heard, qos))
+        self._subscriptions.append(
+            self._node.create_subscription(
+                topic.type, name, heard, topic.qos, **self.options(topic)
+            )
+        )
 
-    def _is_refused(self, message: object, topic: str) -> bool:
+    def _is_refused(self, message: object, name: str, topic: Topic) -> bool:
         if self.authenticator.keys is None:
             return False
-        full = topic if topic.startswith("/") else f"{self._node.get_namespace()}/{topic}"
-        return bool(self.authenticator.why_refused(message, full, retained=True))
+        full = name if name.startswith("/") else f"{self._node.get_namespace()}/{name}"
+        # a recorded day that is shown again is old, too; only what is never repeated must be new
+        may_be_old = topic.qos is not qos.EVENT
+        return bool(self.authenticator.why_refused(message, full, retained=may_be_old))
 
-    @staticmethod
-    def _into(table: dict[str, object], unit_id: str) -> Callable[[object], None]:
-        def take(message: object) -> None:
-            table[unit_id] = message
-
-        return take
-
-    def _on_status(self, status: UnitStatus) -> None:
-        self.statuses[status.unit_id] = status
-        self.heard_s[status.unit_id] = time.monotonic()
-
-    def _on_deal(self, deal: Deal) -> None:
-        known = self.deals.get(deal.deal_id)
-        if known is not None and (known.term, known.sequence) > (deal.term, deal.sequence):
-            return  # a late record of an older state
+    def _take_deal(self, deal: Deal) -> None:
+        if not self.is_news(deal):
+            return
         self.deals[deal.deal_id] = deal
-        over = [one.deal_id for one in self.deals.values() if one.state in OVER]
-        for deal_id in over[:-PAST_DEALS]:
-            del self.deals[deal_id]
-
-    def _on_bus(self, bus: BusState) -> None:
-        self.bus = bus
-
-    def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        for status in message.status:
-            self.diagnostics[status.name] = status
+        if self.PAST_DEALS is not None:
+            over = [one.deal_id for one in self.deals.values() if one.state in OVER]
+            for deal_id in over[: -self.PAST_DEALS]:
+                del self.deals[deal_id]

@@ -24,11 +24,12 @@ from mcap.writer import Writer  # noqa: E402
 from rclpy.context import Context  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
-from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
+from rclpy.qos import DurabilityPolicy  # noqa: E402
 from rclpy.serialization import serialize_message  # noqa: E402
 from rclpy.signals import SignalHandlerOptions  # noqa: E402
 from rosgraph_msgs.msg import Clock  # noqa: E402
 
+from apis_ros.qos import RECORD, STATE  # noqa: E402
 from apis_viz.recorder import recording  # noqa: E402
 from apis_viz.recorder.bag_metadata import as_yaml, qos_profile  # noqa: E402
 from apis_viz.recorder.definitions import definition  # noqa: E402
@@ -43,7 +44,6 @@ GRID = {
     "policy": "p.json",
     "units": [{"id": "E001", "hardware": "h.json", "scenario": "s.json"}],
 }
-LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 DEALS = "/apis/recorded/deals"
 CONFIG = Path(__file__).resolve().parents[3] / "config"
 NOON_S = 1_750_474_800
@@ -55,7 +55,7 @@ def deal(deal_id: str, moved_wh: float) -> object:
 
 def write_two_deals(file: Path) -> None:
     with RecordingWriter(file, {"grid.json": json.dumps(GRID)}, {"speed": "20"}) as writer:
-        writer.add_topic(DEALS, "apis_interfaces/msg/Deal", LATCHED)
+        writer.add_topic(DEALS, "apis_interfaces/msg/Deal", RECORD)
         for second, moved_wh in enumerate((1.5, 2.5)):
             data = serialize_message(deal("one", moved_wh))
             writer.write(DEALS, data, time_ns=(NOON_S + second) * 1_000_000_000)
@@ -97,8 +97,8 @@ def test_rosbag2_finds_its_metadata_and_type_hashes(tmp_path):
     file = folder / "day_0.mcap"
     grid = {"grid.json": json.dumps(GRID)}
     with RecordingWriter(file, grid, {"speed": "20"}) as writer:
-        writer.add_topic(DEALS, "apis_interfaces/msg/Deal", LATCHED, "RIHS01_ab")
-        writer.add_topic("/silent", "apis_interfaces/msg/Deal", LATCHED, "RIHS01_ab")
+        writer.add_topic(DEALS, "apis_interfaces/msg/Deal", RECORD, "RIHS01_ab")
+        writer.add_topic("/silent", "apis_interfaces/msg/Deal", RECORD, "RIHS01_ab")
         data = serialize_message(deal("one", 1.0))
         for second in (0, 2):
             writer.write(DEALS, data, time_ns=(NOON_S + second) * 1_000_000_000)
@@ -161,7 +161,7 @@ def write_foreign_channels(file: Path, last_s: int) -> None:
             ("/odd", "cdr", odd),
             (DEALS, "cdr", known),
         ):
-            qos = {"offered_qos_profiles": as_yaml([qos_profile(LATCHED)])}
+            qos = {"offered_qos_profiles": as_yaml([qos_profile(RECORD)])}
             channel = writer.register_channel(topic, encoding, schema, qos)
             for second in (NOON_S, last_s):
                 writer.add_message(channel, second * 10**9, data, second * 10**9)
@@ -218,7 +218,7 @@ FULL = Path("/dev/full")  # a file for which there is never any room
 def record_into_full(messages: int) -> None:
     data = serialize_message(deal("one", 1.5))
     with RecordingWriter(FULL, {}, {}, overwrite=True) as writer:
-        writer.add_topic(DEALS, "apis_interfaces/msg/Deal", LATCHED)
+        writer.add_topic(DEALS, "apis_interfaces/msg/Deal", RECORD)
         for number in range(messages):
             writer.write(DEALS, data, time_ns=NOON_S + number)
 
@@ -279,7 +279,7 @@ def spin_until(node: Node, condition) -> None:
 @pytest.mark.ros
 def test_the_recorder_hears_everything_and_stamps_it_with_simulated_time(node, tmp_path):
     file = tmp_path / "new folder" / "day.mcap"
-    deals = node.create_publisher(msg.Deal, "deals", LATCHED)
+    deals = node.create_publisher(msg.Deal, "deals", RECORD)
     clock = node.create_publisher(Clock, "/clock", 10)
     deals.publish(deal("early", 3.0))  # latched: heard by one that comes late
     with running("record", tmp_path, file=file, use_sim_time=True) as process:
@@ -311,7 +311,7 @@ def test_the_recorder_hears_everything_and_stamps_it_with_simulated_time(node, t
 
 @pytest.mark.ros
 def test_a_recorder_whose_disk_is_full_says_so_in_one_line(node, tmp_path):
-    deals = node.create_publisher(msg.Deal, "deals", LATCHED)
+    deals = node.create_publisher(msg.Deal, "deals", RECORD)
     long = deal("d" * 100_000, 1.0)
     with running("record", tmp_path, file=FULL, overwrite=True) as process:
         spin_until(node, lambda: deals.publish(long) or process.poll() is not None)
@@ -327,7 +327,7 @@ def test_the_player_says_it_again_with_its_clock(node, tmp_path):
     file = tmp_path / "day.mcap"
     write_two_deals(file)
     heard, times_s = [], []
-    node.create_subscription(msg.Deal, "deals", heard.append, LATCHED)
+    node.create_subscription(msg.Deal, "deals", heard.append, RECORD)
     node.create_subscription(Clock, "/clock", lambda m: times_s.append(m.clock.sec), 10)
     with running("play", tmp_path, file=file, speed=2.0):
         spin_until(node, lambda: len(heard) == 2 and NOON_S + 1 in times_s)
@@ -341,7 +341,7 @@ def test_a_gap_of_years_is_not_waited_out(node, tmp_path):
     later_s = NOON_S + 10 * 365 * 86_400
     write_foreign_channels(file, later_s)
     heard, times_s = [], []
-    node.create_subscription(msg.Deal, "deals", heard.append, LATCHED)
+    node.create_subscription(msg.Deal, "deals", heard.append, RECORD)
     node.create_subscription(Clock, "/clock", lambda m: times_s.append(m.clock.sec), 10)
     with running("play", tmp_path, file=file, speed=1.0) as process:
         spin_until(node, lambda: len(heard) == 2 and later_s in times_s)
@@ -355,7 +355,7 @@ def test_a_gap_of_years_is_not_waited_out(node, tmp_path):
 def test_the_player_is_silent_where_a_grid_lives(node, tmp_path):
     file = tmp_path / "day.mcap"
     write_two_deals(file)
-    node.create_publisher(msg.UnitStatus, "e001/status", LATCHED)
+    node.create_publisher(msg.UnitStatus, "e001/status", STATE)
     with running("play", tmp_path, file=file) as process:
         said, _ = process.communicate(timeout=50)
 

@@ -26,7 +26,6 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
 
 from apis_core.config.timing import ORDER_PATIENCE_S
@@ -37,13 +36,13 @@ from apis_interfaces.msg import (
     OperationMode,
     UnitStatus,
 )
+from apis_ros.qos import STATE
 from apis_site.keys import make_keys
 from apis_viz.rqt.grid_link import GridLink, clusters
 from apis_viz.rqt.qt import QtCore, QtGui, QtWidgets
 from apis_viz.rqt.widget import GridWidget
 
 PACKAGE = Path(__file__).resolve().parents[1]
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 FORCE_STOP, SOFT_STOP = OperationMode.MODE_FORCE_STOP, OperationMode.MODE_SOFT_STOP
 
 
@@ -282,7 +281,7 @@ def test_a_grid_that_was_named_is_taken_and_others_are_offered(open_window):
 def test_units_are_found_while_the_simulated_clock_stands_still(context, monkeypatch):
     monkeypatch.delenv("APIS_KEYS", raising=False)
     peer = Node("peer", context=context)
-    peer.create_publisher(UnitStatus, "/apis/village/e001/status", LATCHED).publish(status("E001"))
+    peer.create_publisher(UnitStatus, "/apis/village/e001/status", STATE).publish(status("E001"))
     stopped = [Parameter("use_sim_time", value=True)]
     node = Node("window", context=context, parameter_overrides=stopped)
     link = GridLink(node, "village")

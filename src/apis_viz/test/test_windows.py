@@ -22,9 +22,10 @@ httpx = pytest.importorskip("httpx")
 from rclpy.context import Context  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
-from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
 from rclpy.signals import SignalHandlerOptions  # noqa: E402
 from visualization_msgs.msg import MarkerArray  # noqa: E402
+
+from apis_ros.qos import STATE  # noqa: E402
 
 pytestmark = [pytest.mark.ros, pytest.mark.usefixtures("own_ros_domain")]
 
@@ -33,7 +34,6 @@ GRID = {
     "policy": "p.json",
     "units": [{"id": "E001", "hardware": "h.json", "scenario": "s.json", "position_m": [5, 7]}],
 }
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def node() -> Iterator[Node]:
     context = Context()
     rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
     node = Node("peer", namespace="/apis/windows", context=context)
-    node.create_publisher(msg.UnitStatus, "e001/status", LATCHED).publish(
+    node.create_publisher(msg.UnitStatus, "e001/status", STATE).publish(
         msg.UnitStatus(unit_id="E001", soc_ratio=0.42)
     )
     yield node
@@ -88,7 +88,7 @@ def ends_in_order(process: subprocess.Popen[str]) -> bool:
 
 def test_markers_for_rviz(node, tmp_path):
     heard: list[MarkerArray] = []
-    node.create_subscription(MarkerArray, "markers", heard.append, LATCHED)
+    node.create_subscription(MarkerArray, "markers", heard.append, STATE)
 
     def words() -> list[str]:
         return [m.text for m in heard[-1].markers if m.ns == "words"] if heard else []

@@ -15,13 +15,14 @@ from typing import Any
 
 from rclpy.action import ActionClient
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.task import Future
 
 from apis_interfaces.action import Interchange
 from apis_interfaces.msg import ConverterState, Fault, OperationMode
 from apis_interfaces.srv import ConverterCommand, UnitMaintenance
+from apis_ros import names, topics
 from apis_ros.grid_listener import GridListener
+from apis_ros.names import of_unit
 
 __all__ = ["Orders"]
 
@@ -31,8 +32,6 @@ ANSWERS_WITHIN_S = 0.8  # wall
 REFERENCE_AFTER_S = 1.0  # wall; so long at most the voltage waits for the currents to go
 CURRENT_MODES = (ConverterState.MODE_CHARGE, ConverterState.MODE_DISCHARGE)
 DEAL_WITHIN_S = 5.0  # wall; until it is accepted or refused
-ORDERS = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-EVENTS = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class Orders:
@@ -41,20 +40,21 @@ class Orders:
     def __init__(self, node: Node, watch: GridListener) -> None:
         self._node = node
         self._watch = watch
-        self._changed = threading.Condition(watch.lock)
-        watch.after_each(lambda _: self._changed.notify_all())
-        self._modes = node.create_publisher(OperationMode, "operation_mode", ORDERS)
-        self._faults = node.create_publisher(Fault, "faults", EVENTS)
+        self._changed = watch.lock
+        self._modes, self._faults = (
+            node.create_publisher(topic.type, topic.name, topic.qos)
+            for topic in (topics.OPERATION_MODE, topics.FAULTS)
+        )
         self._clients: dict[tuple[type, str], Any] = {
-            (kind, unit_id): node.create_client(kind, f"{unit_id.lower()}/{name}")
+            (kind, unit_id): node.create_client(kind, of_unit(unit_id, name))
             for kind, name in (
-                (UnitMaintenance, "maintenance"),
-                (ConverterCommand, "converter/command"),
+                (UnitMaintenance, names.MAINTENANCE),
+                (ConverterCommand, names.CONVERTER_COMMAND),
             )
             for unit_id in watch.unit_ids
         }
         self._actions: dict[str, Any] = {
-            unit_id: ActionClient(node, Interchange, f"{unit_id.lower()}/interchange")
+            unit_id: ActionClient(node, Interchange, of_unit(unit_id, names.INTERCHANGE))
             for unit_id in watch.unit_ids
         }
 
@@ -179,7 +179,7 @@ class Orders:
         if not self._actions[requester].server_is_ready():
             return f"{requester} does not answer"
         begun = threading.Event()
-        channel = f"{self._node.get_namespace()}/{requester.lower()}/interchange"
+        channel = f"{self._node.get_namespace()}/{of_unit(requester, names.INTERCHANGE)}"
         self._watch.authenticator.sign(goal, channel)
         sent = self._actions[requester].send_goal_async(goal, lambda _: begun.set())
         handle = _wait(sent, ANSWERS_WITHIN_S)

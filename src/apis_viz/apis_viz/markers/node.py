@@ -16,12 +16,13 @@ from typing import Any
 from geometry_msgs.msg import TransformStamped
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile
 from visualization_msgs.msg import Marker, MarkerArray
 
 from apis_core.config.policy import Policy
 from apis_interfaces.msg import ConverterState, Deal, OperationMode, UnitStatus
 from apis_ros.grid_listener import GridListener
+from apis_ros.names import MARKERS, TF_STATIC
+from apis_ros.qos import STATE
 from apis_ros.window import WindowFiles
 from apis_site.grid import GridDescription
 from apis_site.plan import GridPlan, Place
@@ -37,7 +38,6 @@ MODE_WORDS = {
     OperationMode.MODE_FORCE_STOP: "force stop",
     OperationMode.MODE_MANUAL: "manual",
 }
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class MarkerNode:
@@ -54,7 +54,7 @@ class MarkerNode:
         self._plan = GridPlan.of(places, branches or ())
         self._limit_a = policy.total_deal_current_max_a if policy else None
         self._drawn: dict[tuple[str, int], Marker] = {}
-        self._publisher = node.create_publisher(MarkerArray, "markers", LATCHED)
+        self._publisher = node.create_publisher(MarkerArray, MARKERS, STATE)
         node.create_timer(PERIOD_S, self._draw, clock=Clock(clock_type=ClockType.STEADY_TIME))
         _publish_frames(node, grid)
 
@@ -139,7 +139,7 @@ def _publish_frames(node: Node, grid: GridDescription) -> None:
         node.get_logger().info("no TF frames: tf2_msgs is not installed; the markers need none")
         return
     message_type = importlib.import_module("tf2_msgs.msg").TFMessage
-    publisher = node.create_publisher(message_type, "/tf_static", LATCHED)
+    publisher = node.create_publisher(message_type, TF_STATIC, STATE)
     publisher.publish(message_type(transforms=transforms(grid)))
 
 

@@ -17,10 +17,13 @@ from typing import Any
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock as ClockMessage
 
+from apis_ros import names
 from apis_ros.parameters import NodeParameter
+from apis_ros.qos import is_retained
+from apis_ros.topics import CLOCK
 from apis_ros.window import WindowError, WindowFiles, run_window
 from apis_viz.recorder.messages import message_class
 from apis_viz.recorder.recording import Recorded, RecordingError, read_recording
@@ -49,7 +52,7 @@ PARAMETERS = (
         most=1e9,
     ),
 )
-NOT_REPLAYED = ("/clock", "/rosout")
+NOT_REPLAYED = (names.CLOCK, names.ROSOUT)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -63,7 +66,7 @@ def _build(node: Node, files: WindowFiles, own: dict[str, Any], _stack: ExitStac
     except RecordingError as error:
         raise WindowError(str(error)) from error
     speed = own["speed"] or float(recorded.facts.get("speed", "1"))
-    prefix = f"/apis/{files.grid.cluster}/"
+    prefix = f"{names.cluster_namespace(files.grid.cluster)}/"
     if living := _living_topic(node, prefix):
         raise WindowError(f"a grid lives here ({living}); replay on another ROS_DOMAIN_ID")
     Player(node, recorded, speed=speed, start_s=own["start_s"])
@@ -77,7 +80,7 @@ def _living_topic(node: Node, prefix: str) -> str:
     limit_s = time.monotonic() + LISTEN_S
     while time.monotonic() < limit_s:  # a graph does not say when it has told of everybody
         for topic, _ in node.get_topic_names_and_types():
-            is_of_a_unit = topic.endswith(("/status", "/converter_state"))
+            is_of_a_unit = topic.endswith((f"/{names.STATUS}", f"/{names.CONVERTER_STATE}"))
             if topic.startswith(prefix) and is_of_a_unit and node.count_publishers(topic):
                 return topic
         time.sleep(LOOK_S)
@@ -97,7 +100,7 @@ class Player:
         self._end_ns = recorded.end_ns
         self._start_ns = recorded.start_ns + round(start_s * 1e9)
         self._publishers: dict[str, Publisher[Any]] = {}
-        self._clock = node.create_publisher(ClockMessage, "/clock", 10)
+        self._clock = node.create_publisher(ClockMessage, CLOCK.name, CLOCK.qos)
         self._skip_to_start()
         self._began_s = time.monotonic()
         self._is_over = False
@@ -108,7 +111,7 @@ class Player:
         last: dict[str, tuple[str, QoSProfile, bytes]] = {}
         while self._next and self._next[0] < self._start_ns:
             _, topic, type_name, qos, data = self._next
-            if qos.durability == DurabilityPolicy.TRANSIENT_LOCAL:
+            if is_retained(qos):
                 last[topic] = (type_name, qos, data)
             self._next = next(self._messages, None)
         for topic, (type_name, qos, data) in last.items():

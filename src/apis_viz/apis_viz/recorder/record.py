@@ -15,9 +15,11 @@ from typing import Any
 
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile
 
+from apis_ros.names import CLOCK, DIAGNOSTICS, ROSOUT, TF_STATIC, cluster_namespace
 from apis_ros.parameters import NodeParameter
+from apis_ros.qos import that_hears
 from apis_ros.window import WindowError, WindowFiles, run_window
 from apis_viz.recorder.messages import message_class
 from apis_viz.recorder.recording import GRID, POLICY, RecordingError, RecordingWriter
@@ -31,7 +33,7 @@ PARAMETERS = (
         name="overwrite", default=False, about="Whether a file that is there already is replaced"
     ),
 )
-SHARED = ("/clock", "/diagnostics", "/rosout", "/tf", "/tf_static")
+SHARED = (CLOCK, DIAGNOSTICS, ROSOUT, "/tf", TF_STATIC)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -81,7 +83,7 @@ class Recorder:
     def __init__(self, node: Node, writer: RecordingWriter, cluster: str) -> None:
         self._node = node
         self._writer = writer
-        self._prefix = f"/apis/{cluster}/"
+        self._prefix = f"{cluster_namespace(cluster)}/"
         self._seen: set[str] = set()
         self._early: list[tuple[str, bytes]] = []  # heard before the time was
         self._look()
@@ -101,7 +103,7 @@ class Recorder:
             publishers = self._node.get_publishers_info_by_topic(topic)
             if publishers:  # before there is one nobody knows what it offers
                 self._seen.add(topic)
-                qos = _that_hears([publisher.qos_profile for publisher in publishers])
+                qos = that_hears(publisher.qos_profile for publisher in publishers)
                 # ROS 2 before Iron has no hashes
                 type_hash = str(getattr(publishers[0], "topic_type_hash", ""))
                 self._listen(topic, types[0], qos, type_hash)
@@ -126,16 +128,6 @@ class Recorder:
             for early_topic, early_data in self._early:
                 self._writer.write(early_topic, early_data, time_ns=now_ns)
             self._early.clear()
-
-
-def _that_hears(offered: list[QoSProfile]) -> QoSProfile:
-    """The strictest profile with which every one of the publishers is heard."""
-    qos = QoSProfile(depth=100)
-    if any(profile.reliability == ReliabilityPolicy.BEST_EFFORT for profile in offered):
-        qos.reliability = ReliabilityPolicy.BEST_EFFORT
-    if all(profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for profile in offered):
-        qos.durability = DurabilityPolicy.TRANSIENT_LOCAL
-    return qos
 
 
 if __name__ == "__main__":

@@ -19,8 +19,9 @@ from mcap.exceptions import McapError
 from mcap.reader import make_reader
 from mcap.records import Channel, Schema
 from mcap.writer import Writer
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile
 
+from apis_ros import qos
 from apis_viz.recorder.bag_metadata import (
     METADATA_FILE,
     Topic,
@@ -274,9 +275,8 @@ def _is_known(type_name: str, recorded: str) -> bool:
 def _qos(text: str) -> QoSProfile:
     profiles = yaml.safe_load(text) if text else None
     profile = profiles[0] if profiles else {}
-    return QoSProfile(
-        history=HistoryPolicy.KEEP_LAST,
-        depth=int(profile.get("depth", 10)) or 10,
-        reliability=ReliabilityPolicy[str(profile.get("reliability", "reliable")).upper()],
-        durability=DurabilityPolicy[str(profile.get("durability", "volatile")).upper()],
+    return qos.profile(
+        int(profile.get("depth", 10)) or 10,
+        is_retained=profile.get("durability") == "transient_local",
+        is_reliable=profile.get("reliability") != "best_effort",
     )

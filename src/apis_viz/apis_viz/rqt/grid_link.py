@@ -14,18 +14,18 @@ from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.exceptions import InvalidHandle
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from apis_core.model.errors import ConfigError
 from apis_interfaces.msg import OperationMode
+from apis_ros import names
 from apis_ros.authenticator import operator_authenticator
 from apis_ros.grid_listener import GridListener
+from apis_ros.topics import OPERATION_MODE
 from apis_viz.rqt import rows
 
 __all__ = ["GridLink", "LinkError", "clusters"]
 
 ISSUER = "rqt"
-ORDERS = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 DISCOVER_EVERY_S = 0.5  # wall
 NO_KEY = "only looks on: there is no operator's key in the folder that APIS_KEYS names"
 
@@ -53,8 +53,8 @@ def clusters(node: Node) -> list[str]:
         LinkError: The node is of no use any more.
     """
     with _in_words():
-        topics = [topic.split("/") for topic, _ in node.get_topic_names_and_types()]
-    return sorted({p[2] for p in topics if len(p) == 5 and p[1] == "apis" and p[4] == "status"})
+        found = [topic for topic, _ in node.get_topic_names_and_types()]
+    return sorted({names.cluster_of(topic, names.STATUS) for topic in found} - {""})
 
 
 class GridLink:
@@ -74,14 +74,14 @@ class GridLink:
         """
         self.cluster = cluster
         self._node = node
-        self._topic = f"/apis/{cluster}/operation_mode"
+        self._topic = names.in_cluster(cluster, names.OPERATION_MODE)
         self._order: tuple[OperationMode, float] | None = None
         with _in_words():
             authenticator = operator_authenticator(None, may_be_silent=True)
             self.watch = GridListener(
-                node, namespace=f"/apis/{cluster}", authenticator=authenticator
+                node, namespace=names.cluster_namespace(cluster), authenticator=authenticator
             )
-            self._modes = node.create_publisher(OperationMode, self._topic, ORDERS)
+            self._modes = node.create_publisher(OperationMode, self._topic, OPERATION_MODE.qos)
             # not on the node's clock, which stands still with a simulation
             steady = Clock(clock_type=ClockType.STEADY_TIME)
             self._timer = node.create_timer(DISCOVER_EVERY_S, self._discover, clock=steady)
