@@ -54,8 +54,6 @@ ALLOWED = {
     ("apis_emulator.servers", "apis_driver.codec"),
     ("apis_emulator.servers", "apis_driver.errors"),
     ("apis_emulator.servers", "apis_driver.eza2500_protocol"),
-    # an emulated converter takes the same messages as a driver, and answers with the same
-    ("apis_emulator.emulator_node", "apis_driver.translate"),
 }
 
 # --- what lies on a site's disk ---

@@ -8,18 +8,14 @@ failed, 2 a wrong parameter or a busy port.
 
 from __future__ import annotations
 
-import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import rclpy
 from pydantic import ValidationError
 from rclpy.context import Context
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 
-from apis_core.model.errors import ConfigError
 from apis_dashboard.access import AccessError, Users, is_loopback, read_users
 from apis_dashboard.audit import Audit
 from apis_dashboard.history import History
@@ -27,16 +23,19 @@ from apis_dashboard.operator_commands import OperatorCommands
 from apis_dashboard.parameters import PARAMETERS
 from apis_dashboard.ros_source import GraphLink
 from apis_dashboard.server import PortBusy, make_server, open_port, serve
+from apis_ros.leaving import (
+    LEFT_UNDONE,
+    STOPPED,
+    WRONG,
+    StartError,
+    leave_within_limit,
+    run_in_graph,
+)
 from apis_ros.parameters import declare_parameters
-from apis_ros.window import LEAVE_LIMIT_S
 from apis_site.grid import GridDescription
 from apis_site.site import read_site
 
 __all__ = ["run"]
-
-
-class _BadParameter(Exception):
-    """A parameter makes no sense; the text is one line for people."""
 
 
 @dataclass(frozen=True)
@@ -54,26 +53,18 @@ class _Options:
 def run(arguments: list[str] | None = None) -> int:
     """Serve the dashboard until a signal comes; give the exit code."""
     context = Context()
+
     # The web server owns the signals: it closes the pages first, then we leave the graph.
-    try:
-        rclpy.init(args=arguments, context=context, signal_handler_options=SignalHandlerOptions.NO)
-    except Exception as error:  # rclpy has several kinds for arguments that it cannot read
-        print(f"dashboard: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    try:
-        return _run(context)
-    finally:
-        context.try_shutdown()
-        signal.alarm(0)
+    return run_in_graph("dashboard", arguments, lambda: _run(context), context=context)
 
 
 def _run(context: Context) -> int:
+    options = _read_options(context)
     try:
-        options = _read_options(context)
         listener = open_port(options.host, options.port)
-    except (_BadParameter, PortBusy) as error:
+    except PortBusy as error:
         print(error, file=sys.stderr)
-        return 2
+        return WRONG
     host, port = listener.getsockname()[:2]
 
     def fail() -> None:
@@ -92,13 +83,13 @@ def _run(context: Context) -> int:
 
     serve(server, listener, ready=begin)
     commands.stop()
-    signal.alarm(LEAVE_LIMIT_S)  # as a unit's process does; see there
+    leave_within_limit()
     try:
         link.stop()
     except Exception as error:
         print(f"dashboard: stopped listening to the graph: {error!r}", file=sys.stderr)
-        return 1
-    return 0
+        return LEFT_UNDONE
+    return STOPPED
 
 
 def _read_options(context: Context) -> _Options:
@@ -107,33 +98,28 @@ def _read_options(context: Context) -> _Options:
     try:
         own = declare_parameters(node, PARAMETERS)
         is_simulated = node.get_parameter("use_sim_time").value
-    except ConfigError as error:
-        text = "\ndashboard: ".join(map(str, error.problems))
-        raise _BadParameter(f"dashboard: {text}") from error
     finally:
         node.destroy_node()
     file, history_file, audit_file = own["grid_file"], own["history_file"], own["audit_file"]
     if not file:
-        raise _BadParameter(
-            "dashboard: parameter grid_file is missing: --ros-args -p grid_file:=FILE.json"
-        )
+        raise StartError("parameter grid_file is missing: --ros-args -p grid_file:=FILE.json")
     try:
         grid = GridDescription.model_validate_json(Path(file).read_text(encoding="utf-8"))
     except OSError as error:
-        raise _BadParameter(f"dashboard: grid_file {file}: {error.strerror}") from error
+        raise StartError(f"grid_file {file}: {error.strerror}") from error
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise _BadParameter(f"dashboard: grid_file {file}: {place}: {first['msg']}") from error
+        raise StartError(f"grid_file {file}: {place}: {first['msg']}") from error
     host = own["host"] or grid.web.host
     access_file = own["access_file"] or grid.web.access_file
     try:
         users = read_users(Path(access_file)) if access_file else None
     except AccessError as error:
-        raise _BadParameter(f"dashboard: {error}") from error
+        raise StartError(f"{error}") from error
     if users is None and not is_loopback(host):
-        raise _BadParameter(
-            f"dashboard: host {host} can be reached from the network: needs access_file, the file "
+        raise StartError(
+            f"host {host} can be reached from the network: needs access_file, the file "
             "of who may log in (see docs/dashboard.md)"
         )
     folder = Path(file).resolve().parent

@@ -14,45 +14,39 @@ it up and down, too: what is deactivated or cleaned up from outside stays so.
 from __future__ import annotations
 
 import math
-import threading
 import time
-from collections import deque
 from concurrent.futures import Future as ThreadFuture
 from concurrent.futures import TimeoutError as ThreadTimeout
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rclpy.callback_groups import ReentrantCallbackGroup
+from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.task import Future
 
-from apis_control import Timing as LoopTiming
 from apis_core.config.hardware import Hardware
-from apis_core.converter.driver_contract import TO_WAIT, Complaint, protective_stop
+from apis_core.converter.driver_contract import TO_WAIT, Complaint
 from apis_core.model.errors import DeviceError
-from apis_core.model.messages import ConverterReading, ConverterReply
-from apis_core.model.types import ConverterError, ConverterMode, FaultLevel, UnitId
-from apis_driver import translate
-from apis_driver.device import BatteryDevice, BatteryStatus, DcdcDevice
+from apis_core.model.types import UnitId
+from apis_driver.command_service import CommandService
+from apis_driver.device import BatteryDevice, DcdcDevice
+from apis_driver.driver_diagnostics import DriverDiagnostics
+from apis_driver.driver_publisher import DriverPublisher
 from apis_driver.http_server import CompatServer, HttpServerSettings
 from apis_driver.parameters import GROUPS, PARAMETERS
 from apis_driver.rules import GovernorSettings, Times
-from apis_driver.unit_hardware import OPEN_LIMIT_S, Timing, UnitHardware
+from apis_driver.unit_hardware import OPEN_LIMIT_S, UnitHardware
 from apis_interfaces.msg import GridMasterClaim
-from apis_interfaces.srv import ConverterCommand
-from apis_ros import names, topics
+from apis_ros import topics
 from apis_ros.authenticator import UNSIGNED, MessageAuthenticator
+from apis_ros.converter_messages import claim_of
+from apis_ros.diagnostics import Diagnostics
 from apis_ros.names import in_cluster, unit_namespace
 from apis_ros.parameters import declare_parameters
-from apis_ros.topics import Topic
 
 __all__ = ["DriverNode", "DriverSetup"]
 
 SUPERVISE_S = 0.1
-DIAGNOSTICS_S = 1.0
-PUBLISH_S = 0.2  # a reading that says nothing new; news go out at once
 BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 REMIND_WALL_S, REMIND_PLANT_S = 0.5, 10.0  # a unit forgets a fault that is not seen any more
 DRAIN_S = 4.0  # for the converter to reach WAIT in order at the end
@@ -96,10 +90,6 @@ class DriverNode(LifecycleNode):
         self._setup = setup
         declare_parameters(self, PARAMETERS, GROUPS)
         is_simulated = bool(self.get_parameter("use_sim_time").value)
-        self._stamp_lock = threading.Lock()
-        self._newest_ns = 0
-        self._published: tuple[ConverterMode, float] = (ConverterMode.UNKNOWN, 0.0)
-        self._finished: deque[tuple[Future[Any], ConverterReply]] = deque()
         self._wants_active = setup.autostart
         self._is_ours = False  # a transition of our own is under way
         self._state = "unconfigured"
@@ -108,51 +98,51 @@ class DriverNode(LifecycleNode):
         # when it was told that nobody is obeyed, by the wall's clock and the plant's
         self._idle_told_s = (time.monotonic(), -math.inf)
         self._why = "not started yet"
-        self._last_complaint: Complaint | None = None
         self._ends_at_s: float | None = None
-        self._missed = 0  # ticks of the control loop, by the last report
         self.is_ended = False
 
-        self._readings = self._publisher(topics.CONVERTER_STATE)
-        self._batteries = (
-            self._publisher(topics.BATTERY_STATE) if setup.battery is not None else None
+        self._publisher = publisher = DriverPublisher(
+            self,
+            setup.unit_id,
+            setup.cluster,
+            setup.authenticator,
+            has_battery=setup.battery is not None,
         )
-        self._faults = self._publisher(topics.FAULTS, in_cluster(setup.cluster, names.FAULTS))
-        self._diagnostics = self._publisher(topics.DIAGNOSTICS)
         self.hardware = UnitHardware(
             setup.dcdc,
             setup.battery,
             setup.rules,
             setup.limits,
-            on_reading=self._publish_reading,
-            on_battery=self._publish_battery,
+            on_reading=publisher.reading,
+            on_battery=publisher.battery,
             on_complaint=self._complain,
             times=Times(
                 plant_s=self._plant_s if is_simulated else time.monotonic,
                 plant_rate=setup.plant_rate if is_simulated else 1.0,
-                stamp_ns=self._stamp_ns,
+                stamp_ns=publisher.stamp_ns,
             ),
         )
-        self._waker = self.create_guard_condition(self._answer)
-        # reentrant: an order waits for the converter's thread, and nothing else waits for an order
-        orders = ReentrantCallbackGroup()
-        self._command_name = f"{self.get_namespace()}/{names.CONVERTER_COMMAND}"
-        self.create_service(
-            ConverterCommand, self._command_name, self._serve, callback_group=orders
+        CommandService(
+            self,
+            setup.unit_id,
+            self.hardware,
+            setup.authenticator,
+            why_absent=lambda: self._why if self._state == "unconfigured" else "",
+            stamp_ns=publisher.stamp_ns,
         )
-        self._claims = in_cluster(setup.cluster, names.GRID_MASTER)
         claims = topics.GRID_MASTER
+        self._claims = in_cluster(setup.cluster, claims.name)
         self.create_subscription(claims.type, self._claims, self._hear_claim, claims.qos)
         # Not the default clock: ROS time stalls when somebody sets the system clock back.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(SUPERVISE_S, self._supervise, clock=steady)
-        self.create_timer(DIAGNOSTICS_S, self._diagnose, clock=steady)
+        self._parts = DriverDiagnostics(
+            setup.unit_id, setup.dcdc, setup.battery, self.hardware, setup.authenticator
+        )
+        Diagnostics(self, self._report)
         self.hardware.start()
         self._server = CompatServer(setup.http, self.hardware)
         self._listen()
-
-    def _publisher(self, topic: Topic, name: str = "") -> Any:
-        return self.create_publisher(topic.type, name or topic.name, topic.qos)
 
     # --- the process asks ------------------------------------------------------------------------
 
@@ -278,12 +268,8 @@ class DriverNode(LifecycleNode):
         if self._state == "active" or is_soon:
             return
         self._idle_told_s = (now_s, plant_s)
-        self._complain(
-            Complaint(
-                "driver_not_active",
-                f"the driver is {self._state}; it obeys only WAIT and READ",
-            )
-        )
+        why = f"the driver is {self._state}; it obeys only WAIT and READ"
+        self._complain(Complaint("driver_not_active", why))
 
     def _ours(self, transition: str) -> None:
         self._is_ours = True
@@ -298,9 +284,10 @@ class DriverNode(LifecycleNode):
         self._retry_s = time.monotonic() + wait_s
         if why != self._why:  # once, not with every try
             self.get_logger().error(f"converter: {why}; trying again")
-            self._publish_fault(Complaint("converter_unreachable", why))
+            complaint = Complaint("converter_unreachable", why)
+            self._publisher.fault(complaint, self.hardware.governor.deal_id)
         self._why = why
-        self._say_reading(replace(self.hardware.governor.reading(), stop_detail=why))
+        self._publisher.reading_now(replace(self.hardware.governor.reading(), stop_detail=why))
 
     def _drain(self, ends_at_s: float) -> None:
         hardware = self.hardware
@@ -309,187 +296,23 @@ class DriverNode(LifecycleNode):
         self._let_go()
         self.is_ended = True
 
-    # --- orders ----------------------------------------------------------------------------------
-
-    async def _serve(self, request: Any, response: Any) -> Any:
-        authenticator, channel = self._setup.authenticator, self._command_name
-        order = translate.converter_order(request)
-        why = authenticator.why_refused(request, channel, speaker=self._setup.unit_id)
-        if why:
-            reply = ConverterReply(
-                error=ConverterError.REFUSED, message=why, reading=self.hardware.reading
-            )
-        elif order is None:
-            reply = ConverterReply(
-                error=ConverterError.OUT_OF_RANGE,
-                message=f"operation is {request.operation}, it must be 0 to 4",
-                reading=self.hardware.reading,
-            )
-        elif self._state == "unconfigured":
-            reply = ConverterReply(error=ConverterError.TIMEOUT, message=self._why)
-        else:
-            future: Future[Any] = Future()
-
-            def done(answered: ThreadFuture[ConverterReply]) -> None:
-                self._finished.append((future, answered.result()))
-                self._waker.trigger()
-
-            self.hardware.handle(order).add_done_callback(done)
-            reply = cast(ConverterReply, await future)
-        if reply.reading is None:
-            reply = replace(reply, reading=ConverterReading(stamp_ns=self._stamp_ns()))
-        translate.fill_reply(response, reply, self._setup.unit_id)
-        return authenticator.sign(response, channel, request)
+    # --- what is heard and said ------------------------------------------------------------------
 
     def _hear_claim(self, message: GridMasterClaim) -> None:
         """Take note of whose orders count; the unit itself decides apart from this."""
-        authenticator, claim = self._setup.authenticator, translate.claim(message)
-        if claim is not None and not authenticator.why_refused(message, self._claims):
-            self.hardware.governor.hear_claim(*claim)
+        claim = claim_of(message)
+        if claim is None or self._setup.authenticator.why_refused(message, self._claims):
+            return
+        self.hardware.governor.hear_claim(*claim)
 
-    def _answer(self) -> None:
-        """In the executor's thread: what the converter's thread has finished."""
-        while self._finished:
-            future, reply = self._finished.popleft()
-            future.set_result(reply)
-
-    # --- what is published -----------------------------------------------------------------------
+    def _complain(self, complaint: Complaint) -> None:
+        self._publisher.complain(complaint, self.hardware.governor.deal_id)
 
     def _plant_s(self) -> float:
         return self.get_clock().now().nanoseconds * 1e-9
 
-    def _stamp_ns(self) -> int:
-        """Later than that of any reading before, since a simulated clock goes in steps."""
-        with self._stamp_lock:
-            self._newest_ns = max(self.get_clock().now().nanoseconds, self._newest_ns + 1)
-            return self._newest_ns
-
-    def _publish_reading(self, reading: ConverterReading) -> None:
-        mode, when_s = self._published
-        now_s = time.monotonic()
-        if reading.mode is mode and now_s < when_s + PUBLISH_S:
-            return
-        if reading.mode is not mode and (why := protective_stop(reading)):
-            self.get_logger().warning(f"stops its converter: {why}")
-        self._published = (reading.mode, now_s)
-        self._say_reading(reading)
-
-    def _say_reading(self, reading: ConverterReading) -> None:
-        message = translate.converter_state(self._setup.unit_id, reading)
-        self._readings.publish(self._setup.authenticator.sign(message, self._readings.topic_name))
-
-    def _publish_battery(self, status: BatteryStatus | None) -> None:
-        if self._batteries is None:
-            return
-        stamp_ns = self.get_clock().now().nanoseconds
-        message = translate.battery_state(self._setup.unit_id, status, stamp_ns)
-        self._batteries.publish(message)
-
-    def _complain(self, complaint: Complaint) -> None:
-        text = f"{complaint.code}: {complaint.message}"
-        if complaint == self._last_complaint:
-            pass  # one that lasts is told again, but not to people
-        elif complaint.level is FaultLevel.WARN:
-            self.get_logger().warning(text)
-        else:
-            self.get_logger().error(text)
-        self._last_complaint = complaint
-        self._publish_fault(complaint)
-
-    def _publish_fault(self, complaint: Complaint) -> None:
-        deal_id, now_ns = self.hardware.governor.deal_id, self.get_clock().now().nanoseconds
-        fault = translate.fault(self._setup.unit_id, complaint, deal_id, now_ns)
-        self._faults.publish(self._setup.authenticator.sign(fault, self._faults.topic_name))
-
-    def _diagnose(self) -> None:
+    def _report(self) -> list[DiagnosticStatus]:
         if complaint := self._setup.authenticator.complaint():
             self.get_logger().warning(complaint)
-        message = DiagnosticArray(status=[self._converter_diagnosis()])
-        if self._setup.battery is not None:
-            message.status.append(self._battery_diagnosis())
-        message.header.stamp = self.get_clock().now().to_msg()
-        # only of a device that is regulated in this process
-        timing: LoopTiming | None = getattr(self._setup.dcdc, "loop_timing", None)
-        if timing is not None:
-            message.status.append(self._loop_diagnosis(timing))
-        self._diagnostics.publish(message)
-
-    def _loop_diagnosis(self, timing: LoopTiming) -> DiagnosticStatus:
-        """How well the control loop keeps its time."""
-        missed, self._missed = timing.misses - self._missed, timing.misses
-        level, text = DiagnosticStatus.OK, "keeps its time"
-        if missed > 0:
-            level, text = DiagnosticStatus.WARN, f"{missed} ticks missed since the last report"
-        due = timing.ticks + timing.misses
-        values = {
-            "rate_hz": f"{self._setup.dcdc.rate_hz:g}",  # type: ignore[attr-defined]
-            "ticks": str(timing.ticks),
-            "misses": str(timing.misses),
-            "miss_ratio": f"{timing.misses / max(due, 1):.3g}",
-            "jitter_p50_us": f"{timing.jitter_p50_us:.0f}",
-            "jitter_p99_us": f"{timing.jitter_p99_us:.0f}",
-            "jitter_p999_us": f"{timing.jitter_p999_us:.0f}",
-            "jitter_max_us": f"{timing.jitter_max_us:.0f}",
-            "realtime_priority": "yes" if timing.is_realtime else "no",
-        }
-        return self._diagnosis("control loop", level, text, values)
-
-    def _converter_diagnosis(self) -> DiagnosticStatus:
-        hardware, governor = self.hardware, self.hardware.governor
-        status, level, text = governor.status, DiagnosticStatus.OK, self._state
-        if self._state == "unconfigured":
-            level, text = DiagnosticStatus.ERROR, f"not connected: {self._why}"
-        elif hardware.settings_timing.late or hardware.status_timing.late:
-            level, text = DiagnosticStatus.WARN, f"{self._state}; slower than its budget at times"
-        elif self._setup.authenticator.is_alarmed:
-            level, text = (
-                DiagnosticStatus.WARN,
-                f"refused: {self._setup.authenticator.last_refusal}",
-            )
-        values = {
-            "address": self._setup.dcdc.address,
-            "words_refused": str(self._setup.authenticator.refused.total()),
-            "state": self._state,
-            "mode": f"{status.mode.name} {status.mode_code}".strip(),
-            "alarm": f"{status.alarm.name} {status.alarm_text}".strip(),
-            "dead_man": "yes" if self._setup.dcdc.dead_man is not None else "no",
-            "retry_s": f"{max(self._retry_s - time.monotonic(), 0.0):.1f}",
-            **_timing_values("settings", hardware.settings_timing),
-            **_timing_values("status", hardware.status_timing),
-            **{f"line.{name}": str(count) for name, count in hardware.counters.items()},
-        }
-        return self._diagnosis("converter", level, text, values)
-
-    def _battery_diagnosis(self) -> DiagnosticStatus:
-        hardware, battery = self.hardware, self._setup.battery
-        assert battery is not None
-        permit = hardware.governor.permit
-        level, text = DiagnosticStatus.OK, "permits " + (permit.name if permit else "NONE")
-        if hardware.battery_failure:
-            level, text = DiagnosticStatus.ERROR, f"no answer: {hardware.battery_failure}"
-        values = {
-            "address": battery.address,
-            **{f"line.{name}": str(count) for name, count in battery.counters.items()},
-        }
-        return self._diagnosis("battery", level, text, values)
-
-    def _diagnosis(
-        self, part: str, level: bytes, text: str, values: dict[str, str]
-    ) -> DiagnosticStatus:
-        unit_id = self._setup.unit_id
-        return DiagnosticStatus(
-            level=level,
-            name=f"{unit_id.lower()} driver: {part}",
-            message=text,
-            hardware_id=f"{unit_id} {part}",
-            values=[KeyValue(key=key, value=value) for key, value in values.items()],
-        )
-
-
-def _timing_values(name: str, timing: Timing) -> dict[str, str]:
-    return {
-        f"{name}_budget_s": f"{timing.budget_s:g}",
-        f"{name}_median_s": f"{timing.median_s:.3f}",
-        f"{name}_worst_s": f"{timing.worst_s:.3f}",
-        f"{name}_late": f"{timing.late} of {timing.count}",
-    }
+        retry_s = max(self._retry_s - time.monotonic(), 0.0)
+        return self._parts.report(self._state, self._why, retry_s)

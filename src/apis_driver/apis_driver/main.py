@@ -22,31 +22,17 @@ other is refused):
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Sequence
-from types import FrameType
+
+from apis_ros.program import run_node
 
 __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run until SIGINT or SIGTERM; 0 then, 2 if the configuration is wrong."""
-    signals: list[int] = []
-
-    def note(number: int, _frame: FrameType | None) -> None:
-        signals.append(number)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, note)
-    # It takes a second to import; a signal in that time is to end the process, not to break it.
-    from apis_ros.ros_environment import is_ros_usable
-
-    if not is_ros_usable("driver"):
-        return 2
-    from apis_driver.process import run
-
-    return run(list(sys.argv[1:] if arguments is None else arguments), signals)
+    return run_node("driver", "apis_driver.process", arguments)
 
 
 if __name__ == "__main__":

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from pathlib import Path
 from typing import Any
 
-import rclpy
-from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 
 from apis_core.config.hardware import Hardware, parse_hardware
 from apis_core.config.validation import UnitIdText
@@ -24,6 +20,13 @@ from apis_driver.put_to_wait import put_to_wait
 from apis_driver.registry import battery_settings, make_battery, make_dcdc, read_settings
 from apis_driver.rules import GovernorSettings
 from apis_ros.authenticator import UNSIGNED, MessageAuthenticator
+from apis_ros.leaving import (
+    LEFT_UNDONE,
+    STOPPED,
+    leave_within_limit,
+    own_arguments,
+    run_in_graph,
+)
 from apis_ros.names import unit_namespace
 from apis_ros.parameters import declare_parameters, text_argument
 from apis_site.files import read_text
@@ -32,53 +35,40 @@ from apis_site.keys import read_keys
 
 __all__ = ["run"]
 
-_LEAVE_LIMIT_S = 3  # for leaving the graph
 _SPIN_S = 0.1
 
 
-def run(arguments: list[str], signals: list[int]) -> int:
+def run(arguments: list[str], signals: list[float]) -> int:
     """Run until a signal comes.
 
     Args:
         arguments: Command line.
-        signals: Where the signal handlers put what came; it may hold one already. The converter
-            is told WAIT all the same: an earlier process may have left it on.
+        signals: Where the handlers put when one came; it may hold one already. The converter is
+            told WAIT all the same: an earlier process may have left it on.
 
     Returns:
         0 after a signal, 1 if a converter that was only to be told WAIT is not there, 2 if the
         configuration is wrong.
     """
+    return run_in_graph("driver", arguments, lambda: _run(arguments, signals))
+
+
+def _run(arguments: list[str], signals: list[float]) -> int:
+    options = _options(arguments)
+    setup = _setup(options.cluster, options.unit)
+    if options.put_to_wait or signals:
+        if why := put_to_wait(setup.dcdc, setup.rules):
+            print(f"driver: {setup.unit_id} is not in WAIT: {why}", file=sys.stderr)
+            return LEFT_UNDONE
+        return STOPPED
+    node = DriverNode(setup)
     try:
-        options = _options(arguments)
-        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-    except Exception as error:  # rclpy has several kinds for arguments that it cannot read
-        print(f"driver: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    try:
-        setup = _setup(options.cluster, options.unit)
-        if options.put_to_wait or signals:
-            if why := put_to_wait(setup.dcdc, setup.rules):
-                print(f"driver: {setup.unit_id} is not in WAIT: {why}", file=sys.stderr)
-                return 1
-            return 0
-        node = DriverNode(setup)
-        try:
-            _spin(node, signals)
-        finally:  # with the port, its dead man says WAIT if the converter is on
-            node.close()
-            signal.alarm(_LEAVE_LIMIT_S)  # as the unit's process does, and for its reason
-            node.destroy_node()
-    except ConfigError as error:
-        for problem in error.problems:
-            print(f"driver: {problem}", file=sys.stderr)
-        return 2
-    except ParameterException as error:  # of those that rclpy reads itself
-        print(f"driver: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    finally:
-        rclpy.try_shutdown()
-        signal.alarm(0)
-    return 0
+        _spin(node, signals)
+    finally:  # with the port, its dead man says WAIT if the converter is on
+        node.close()
+        leave_within_limit()
+        node.destroy_node()
+    return STOPPED
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:
@@ -93,11 +83,10 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--put-to-wait", action="store_true", help="only tell the converter WAIT, and end"
     )
-    own = rclpy.utilities.remove_ros_args(["driver", *arguments])[1:]
-    return parser.parse_args(own)
+    return parser.parse_args(own_arguments(arguments))
 
 
-def _spin(node: DriverNode, signals: list[int]) -> None:
+def _spin(node: DriverNode, signals: list[float]) -> None:
     # the executor of events knows no guard conditions, by which the converter's thread wakes it
     executor = SingleThreadedExecutor()
     executor.add_node(node)

@@ -158,7 +158,7 @@ def test_a_reply_that_was_held_up_is_not_newer_than_what_was_read_since(graph):
     node = graph.start()
     graph.until(graph.is_active)
     published = []
-    node._readings.publish = published.append
+    node._publisher._readings.publish = published.append
     request = graph.request(operation=1, mode=4, grid_current_a=2.0)
     reply = graph.client.call_async(request)
     graph.until(lambda: graph.fake.raw["mode"] != 0)

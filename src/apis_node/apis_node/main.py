@@ -21,10 +21,10 @@ Each unit's node is ``/apis/<cluster>/<unit>/unit``; its parameters:
 
 from __future__ import annotations
 
-import signal
 import sys
-import time
 from collections.abc import Sequence
+
+from apis_ros.program import run_node
 
 __all__ = ["main"]
 
@@ -33,21 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run until SIGINT or SIGTERM; 0 then, 1 if a converter was not seen in WAIT, 2 if the
     configuration is wrong.
     """
-    stop_asked_s: list[float] = []
-
-    def note(_number: int, _frame: object) -> None:
-        stop_asked_s.append(time.monotonic())
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, note)
-    # It takes a second to import; a signal in that time is to end the process, not to break it.
-    from apis_ros.ros_environment import is_ros_usable
-
-    if not is_ros_usable("unit"):
-        return 2
-    from apis_node.process import run
-
-    return run(list(sys.argv[1:] if arguments is None else arguments), stop_asked_s)
+    return run_node("unit", "apis_node.process", arguments)
 
 
 if __name__ == "__main__":

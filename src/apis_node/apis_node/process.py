@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 import time
 import uuid
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import rclpy
-from rclpy.exceptions import ParameterException
 from rclpy.executors import Executor, ExternalShutdownException
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 
 from apis_core.config.policy import Policy
 from apis_core.config.timing import BUS_DOWN_S, network_floor_ns, stop_limit_wall_s
@@ -28,6 +24,13 @@ from apis_node.configuration import WatchedFile, watched_files
 from apis_node.unit_node import UnitShell, journal_path
 from apis_ros.authenticator import MessageAuthenticator
 from apis_ros.executor import NodeExecutor
+from apis_ros.leaving import (
+    LEFT_UNDONE,
+    STOPPED,
+    leave_within_limit,
+    own_arguments,
+    run_in_graph,
+)
 from apis_ros.names import unit_namespace
 from apis_ros.parameters import NodeParameter, declare_parameters, text_argument
 from apis_site.grid import ClusterName
@@ -37,42 +40,25 @@ from apis_site.unit_journal import Journal
 __all__ = ["run"]
 
 _STOP_SLACK_S = 1.0  # steady; after that the drivers' dead men have to do it
-_LEAVE_LIMIT_S = 3  # for leaving the graph
 _SPIN_S = 0.1
 
 
-def run(arguments: list[str], stop_asked_s: list[float]) -> int:
+def run(arguments: list[str], signals: list[float]) -> int:
     """Run until a signal comes.
 
     Args:
         arguments: Command line.
-        stop_asked_s: Where the signal handlers put when one came (steady clock); it may hold one
-            already. [s]
+        signals: Where the handlers put when one came (steady clock); it may hold one already. [s]
 
     Returns:
         0 after a signal, 1 if a converter was not seen in WAIT at the end, 2 if the configuration
         is wrong.
     """
-    parser = argparse.ArgumentParser(
-        prog="unit", description="The process: one unit node, or several of one cluster."
-    )
-    parser.add_argument(
-        "--cluster", default="village", type=text_argument(ClusterName), help="name of the cluster"
-    )
-    parser.add_argument(
-        "--units",
-        nargs="+",
-        required=True,
-        metavar="ID",
-        type=text_argument(UnitIdText),
-        help="such as E001",
-    )
-    # rclpy's own arguments (after --ros-args) are not argparse's business
-    try:
-        options = parser.parse_args(rclpy.utilities.remove_ros_args(["unit", *arguments])[1:])
-        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-    except Exception as error:  # rclpy has several kinds for arguments that it cannot read
-        return _refuse(str(error))
+    return run_in_graph("unit", arguments, lambda: _run(arguments, signals))
+
+
+def _run(arguments: list[str], stop_asked_s: list[float]) -> int:
+    options = _options(arguments)
     executor: Executor = NodeExecutor()
     nodes: list[Node] = []
     shells: list[UnitShell] = []
@@ -112,10 +98,6 @@ def run(arguments: list[str], stop_asked_s: list[float]) -> int:
         }
         for unit_id, mode in left_on.items():
             print(f"unit: {unit_id} was not seen in WAIT; it is in {mode}", file=sys.stderr)
-    except ConfigError as error:
-        return _complain(error)
-    except ParameterException as error:  # of those that rclpy reads itself
-        return _refuse(str(error))
     except ExternalShutdownException:
         pass
     finally:
@@ -124,15 +106,30 @@ def run(arguments: list[str], stop_asked_s: list[float]) -> int:
             shell.close()
         for journal in journals:
             journal.close()
-        # All is said and done. Fast DDS may wait for ever for a callback of its own when others
-        # leave the graph in the same moment, with Python's lock held: only the kernel helps then.
-        if not left_on:  # which an end by the alarm would hide
-            signal.alarm(_LEAVE_LIMIT_S)
+        if not left_on:  # which an end by its limit would hide
+            leave_within_limit()
         for node in nodes:
             node.destroy_node()
-        rclpy.try_shutdown()
-        signal.alarm(0)
-    return 1 if left_on else 0
+    return LEFT_UNDONE if left_on else STOPPED
+
+
+def _options(arguments: list[str]) -> argparse.Namespace:
+    """Command line; ends the process with a line if it is wrong."""
+    parser = argparse.ArgumentParser(
+        prog="unit", description="The process: one unit node, or several of one cluster."
+    )
+    parser.add_argument(
+        "--cluster", default="village", type=text_argument(ClusterName), help="name of the cluster"
+    )
+    parser.add_argument(
+        "--units",
+        nargs="+",
+        required=True,
+        metavar="ID",
+        type=text_argument(UnitIdText),
+        help="such as E001",
+    )
+    return parser.parse_args(own_arguments(arguments))
 
 
 def _spin(
@@ -258,14 +255,3 @@ def _settings(node: Node) -> tuple[AgentSettings, ZoneInfo, list[WatchedFile]]:
         bus_down_ns=ns_from_s(float(node.get_parameter("bus_down_s").value)),
     )
     return settings, zone, list(files.values())
-
-
-def _complain(error: ConfigError) -> int:
-    for problem in error.problems:
-        print(f"unit: {problem}", file=sys.stderr)
-    return 2
-
-
-def _refuse(text: str) -> int:
-    print(f"unit: {' '.join(text.split())}", file=sys.stderr)
-    return 2

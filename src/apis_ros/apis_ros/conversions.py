@@ -21,7 +21,7 @@ from apis_core.model import messages as core
 from apis_core.model.units import ns_from_s, s_from_ns
 from apis_interfaces import msg, srv
 
-__all__ = ["MESSAGES", "Instants", "Untranslatable", "from_ros", "to_ros"]
+__all__ = ["MESSAGES", "ROS_TIME", "Instants", "Untranslatable", "from_ros", "to_ros"]
 
 Value = TypeVar("Value")
 
@@ -78,6 +78,9 @@ class Instants:
         """A moment on the agent's clock; 0 stays 0."""
         ros_ns = stamp.sec * 10**9 + stamp.nanosec
         return ros_ns - self._offset_ns if ros_ns else 0
+
+
+ROS_TIME = Instants(0, 0)  # of those whose instants are in ROS time already
 
 
 def to_ros(value: Any, instants: Instants, now_ns: int, unit_id: str = "") -> Any:

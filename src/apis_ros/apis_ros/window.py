@@ -7,29 +7,26 @@ parameter or a busy port.
 
 from __future__ import annotations
 
-import signal
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import rclpy
 from pydantic import ValidationError
-from rclpy.exceptions import ParameterException
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 
 from apis_core.config.policy import Policy, parse_policy
 from apis_core.model.errors import ConfigError
 from apis_ros.authenticator import UNSIGNED, MessageAuthenticator, operator_authenticator
 from apis_ros.executor import NodeExecutor
+from apis_ros.leaving import STOPPED, StartError, leave_within_limit, run_in_graph
 from apis_ros.parameters import NodeParameter, declare_parameters
+from apis_ros.program import note_signals
 from apis_site.files import read_text
 from apis_site.grid import GridDescription
 
-__all__ = ["LEAVE_LIMIT_S", "WindowError", "WindowFiles", "read_grid_file", "run_window"]
+__all__ = ["WindowError", "WindowFiles", "read_grid_file", "run_window"]
 
 FILES = (
     NodeParameter(
@@ -38,10 +35,9 @@ FILES = (
     NodeParameter(name="policy_file", default="", about="Path of the policy; empty = none"),
 )
 SPIN_S = 0.1  # wall; how soon a signal is seen
-LEAVE_LIMIT_S = 3  # wall; for leaving the graph
 
 
-class WindowError(Exception):
+class WindowError(StartError):
     """The window cannot open; the text is one line for people."""
 
 
@@ -73,37 +69,23 @@ def run_window(
     Returns:
         The exit code.
     """
-    asked: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda got, _frame: asked.append(got))
-    try:
-        rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-    except Exception as error:  # rclpy has several kinds for arguments that it cannot read
-        print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    executor = NodeExecutor()
-    try:
+    signals = note_signals()
+
+    def run() -> int:
         with ExitStack() as stack:
+            executor = NodeExecutor()
             node = Node(name)
             stack.callback(node.destroy_node)
-            stack.callback(signal.alarm, LEAVE_LIMIT_S)  # as a unit's process does; see there
+            stack.callback(leave_within_limit)
             values = declare_parameters(node, (*FILES, *parameters))
             build(node, _files(values), values, stack)
             executor.add_node(node)
-            while not asked:
+            while not signals:
                 executor.spin_once(timeout_sec=SPIN_S)
             executor.shutdown()
-    except (WindowError, ParameterException) as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        return 2
-    except ConfigError as error:
-        for problem in error.problems:
-            print(f"{name}: {problem}", file=sys.stderr)
-        return 2
-    finally:
-        rclpy.try_shutdown()
-        signal.alarm(0)
-    return 0
+        return STOPPED
+
+    return run_in_graph(name, arguments, run)
 
 
 def read_grid_file(file: str) -> GridDescription:

@@ -6,9 +6,8 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from apis_core.model.messages import ConverterReading
+from apis_driver.battery_message import battery_state
 from apis_driver.device import BatteryStatus, SharingPermit
-from apis_driver.translate import battery_state, converter_state
 
 pytestmark = pytest.mark.ros
 
@@ -18,4 +17,3 @@ def test_every_reading_says_whose_it_is(status):
     battery = battery_state("E001", status, 1_000_000_000)
     assert (battery.location, battery.header.frame_id) == ("E001", "e001")
     assert battery.header.stamp.sec == 1
-    assert converter_state("E001", ConverterReading()).unit_id == "E001"

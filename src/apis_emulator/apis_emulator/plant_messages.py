@@ -1,7 +1,6 @@
-"""From the values of the plant to the messages of the graph, and nothing else.
+"""The plant as messages: houses, batteries and the bus. Not known: NaN there, None here.
 
-Not known: NaN there, None here. For converters see :mod:`apis_driver.translate`: they are ordered
-and read as real ones are.
+For converters see :mod:`apis_ros.converter_messages`: they are ordered and read as real ones are.
 """
 
 from __future__ import annotations
