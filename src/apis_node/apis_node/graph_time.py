@@ -8,12 +8,15 @@ times a second for nothing. So a unit reckons on from the last word, at the pace
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 from rclpy.clock import Clock, JumpThreshold, ROSClock
 from rclpy.duration import Duration
+from rclpy.node import Node
 
-__all__ = ["GraphTime", "Reckoning", "SteadyTime", "Time"]
+from apis_ros.conversions import ROS_TIME, Instants
+
+__all__ = ["GraphTime", "Reckoning", "SteadyTime", "Time", "UnitClock"]
 
 COALESCED_NS = 5_000_000  # deadlines that lie closer together need not wake a unit twice
 
@@ -124,3 +127,36 @@ class GraphTime:
         if told_ns:
             self._reckoning.hear(told_ns, self._steady.now().nanoseconds)
             self._heard()
+
+
+class UnitClock:
+    """The agent's present, and what it is in ROS time.
+
+    Deadlines run on `/clock` where there is one, else on a clock that nobody can set back.
+
+    Args:
+        node: Of the unit.
+        steady: A clock that nobody can set back.
+        on_word: Called after every word of `/clock`.
+    """
+
+    def __init__(self, node: Node, steady: Clock, on_word: Callable[[], None]) -> None:
+        self._node = node
+        self._is_simulated = bool(node.get_parameter("use_sim_time").value)
+        self._time: Time = SteadyTime(steady)
+        if self._is_simulated:
+            self._time = GraphTime(cast(ROSClock, node.get_clock()), steady, on_word)
+
+    def now_ns(self) -> int:
+        """The present; 0 while nobody has said it. [ns]"""
+        return self._time.now_ns()
+
+    def wait_ns(self, instant_ns: int) -> int | None:
+        """Steady time until an instant, >= 0; None = ask again at the next word. [ns]"""
+        return self._time.wait_ns(instant_ns)
+
+    def instants(self) -> Instants:
+        """Converts the agent's instants to ROS time and back, now."""
+        if self._is_simulated:
+            return ROS_TIME
+        return Instants(self.now_ns(), self._node.get_clock().now().nanoseconds)

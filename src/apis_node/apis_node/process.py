@@ -21,7 +21,7 @@ from apis_core.model.units import ns_from_s
 from apis_core.unit.agent import AgentSettings
 from apis_node.battery_lock import BatteryLock
 from apis_node.configuration import WatchedFile, watched_files
-from apis_node.unit_node import UnitShell, journal_path
+from apis_node.unit_node import UnitNode, journal_path
 from apis_ros.authenticator import MessageAuthenticator
 from apis_ros.executor import NodeExecutor
 from apis_ros.leaving import (
@@ -61,7 +61,7 @@ def _run(arguments: list[str], stop_asked_s: list[float]) -> int:
     options = _options(arguments)
     executor: Executor = NodeExecutor()
     nodes: list[Node] = []
-    shells: list[UnitShell] = []
+    units: list[UnitNode] = []
     journals: list[Journal] = []
     left_on: dict[str, str] = {}
     stop_limit_s = 0.0
@@ -78,7 +78,7 @@ def _run(arguments: list[str], stop_asked_s: list[float]) -> int:
             if folder not in keys:
                 keys[folder] = read_keys(Path(folder))
             authenticator = MessageAuthenticator(keys[folder], settings.unit_id)
-            shell = UnitShell(
+            unit = UnitNode(
                 node,
                 options.cluster,
                 settings,
@@ -88,13 +88,13 @@ def _run(arguments: list[str], stop_asked_s: list[float]) -> int:
                 battery,
                 authenticator,
             )
-            shells.append(shell)
+            units.append(unit)
             executor.add_node(node)
-        _spin(executor, shells, stop_asked_s, stop_limit_s)
+        _spin(executor, units, stop_asked_s, stop_limit_s)
         left_on = {
-            unit_id: shell.left_on
-            for unit_id, shell in zip(options.units, shells, strict=True)
-            if shell.left_on
+            unit_id: unit.left_on
+            for unit_id, unit in zip(options.units, units, strict=True)
+            if unit.left_on
         }
         for unit_id, mode in left_on.items():
             print(f"unit: {unit_id} was not seen in WAIT; it is in {mode}", file=sys.stderr)
@@ -102,8 +102,8 @@ def _run(arguments: list[str], stop_asked_s: list[float]) -> int:
         pass
     finally:
         executor.shutdown()
-        for shell in shells:
-            shell.close()
+        for unit in units:
+            unit.close()
         for journal in journals:
             journal.close()
         if not left_on:  # which an end by its limit would hide
@@ -133,22 +133,22 @@ def _options(arguments: list[str]) -> argparse.Namespace:
 
 
 def _spin(
-    executor: Executor, shells: list[UnitShell], stop_asked_s: list[float], stop_limit_s: float
+    executor: Executor, units: list[UnitNode], stop_asked_s: list[float], stop_limit_s: float
 ) -> None:
     is_stopping = False
     while True:
         executor.spin_once(timeout_sec=_SPIN_S)
         if stop_asked_s and not is_stopping:
             is_stopping = True
-            for shell in shells:
-                shell.ask_to_stop()
+            for unit in units:
+                unit.ask_to_stop()
         if is_stopping:
             late = time.monotonic() - stop_asked_s[0] > stop_limit_s
-            if late or all(shell.is_stopped for shell in shells):
+            if late or all(unit.is_stopped for unit in units):
                 # what was said last (the last status, the resignation) is still on its way out
                 executor.spin_once(timeout_sec=_SPIN_S)
                 return
-        elif all(shell.is_stopped for shell in shells):  # an operator has shut them down
+        elif all(unit.is_stopped for unit in units):  # an operator has shut them down
             executor.spin_once(timeout_sec=_SPIN_S)
             return
 

@@ -20,7 +20,7 @@ from apis_interfaces.msg import Deal
 from apis_ros.authenticator import MessageAuthenticator
 from apis_ros.names import INTERCHANGE
 
-__all__ = ["InterchangeServer"]
+__all__ = ["ManualDealAction"]
 
 
 @dataclass(slots=True)
@@ -29,7 +29,7 @@ class _Goal:
     result: Future[Interchange.Result]
 
 
-class InterchangeServer:
+class ManualDealAction:
     """Turns goals into events of the agent, and what becomes of the deal into results.
 
     Args:
