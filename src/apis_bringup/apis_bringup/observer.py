@@ -71,9 +71,7 @@ class GridObserver(GridListener):
             authenticator=graph.authenticator,
             lock=graph.changed,
         )
-        self._mode = graph.node.create_publisher(
-            OperationMode, topics.OPERATION_MODE.name, topics.OPERATION_MODE.qos
-        )
+        self._mode = topics.OPERATION_MODE.publisher(graph.node)
         graph.every(LOOK_FOR_UNITS_PERIOD_S, self.discover)
 
     @property

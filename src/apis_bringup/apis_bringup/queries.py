@@ -27,9 +27,8 @@ from apis_bringup.records import (
     unit_record,
 )
 from apis_interfaces.msg import OperationMode
-from apis_ros import names
 from apis_ros.authenticator import operator_authenticator
-from apis_ros.names import in_cluster, in_unit
+from apis_ros.names import DEALS, STATUS, in_cluster, in_unit
 
 __all__ = [
     "MODES",
@@ -308,7 +307,7 @@ def set_mode(
 def topics(grid: GridSession) -> dict[str, str]:
     """Type by name of all topics of the graph, as soon as the grid's are among them."""
     with Graph(grid.cluster) as graph:
-        _wait_for_topics(grid, graph, {in_cluster(grid.cluster, names.DEALS)})
+        _wait_for_topics(grid, graph, {in_cluster(grid.cluster, DEALS)})
         return dict(sorted(graph.topics().items()))
 
 
@@ -344,7 +343,7 @@ def _wait_for_topics(grid: GridSession, graph: Graph, names: set[str]) -> bool:
     # The graph does not tell of its changes: have the condition looked at now and then.
     graph.every(0.1, lambda: None)
     # The topics of a grid that runs here may come late; others are there, or are misspelt.
-    all_up = {in_unit(grid.cluster, unit_id, names.STATUS) for unit_id in grid.unit_ids}
+    all_up = {in_unit(grid.cluster, unit_id, STATUS) for unit_id in grid.unit_ids}
     graph.wait_for(lambda: graph.topics().keys() >= all_up, within_s=STARTS_WITHIN_S)
     return graph.wait_for(lambda: graph.topics().keys() >= names, within_s=APPEARS_WITHIN_S)
 

@@ -93,10 +93,8 @@ class GraphLink:
         self._executor: Executor = NodeExecutor(context=context)
         self._executor.add_node(self._node)
         self._thread = threading.Thread(target=self._spin, name="graph")
-        self._mode_publisher, self._fault_publisher = (
-            self._node.create_publisher(topic.type, topic.name, topic.qos)
-            for topic in (topics.OPERATION_MODE, topics.FAULTS)
-        )
+        self._mode_publisher = topics.OPERATION_MODE.publisher(self._node)
+        self._fault_publisher = topics.FAULTS.publisher(self._node)
         self._authenticator = operator_authenticator(site.keys, may_be_silent=True)
         if self._authenticator.keys is not None:
             self._node.get_logger().info(str(self._authenticator))

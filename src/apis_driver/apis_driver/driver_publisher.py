@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any
 
 from rclpy.node import Node
 
@@ -16,7 +15,6 @@ from apis_driver.device import BatteryStatus
 from apis_ros import names, topics
 from apis_ros.authenticator import MessageAuthenticator
 from apis_ros.converter_messages import fault_message, reading_message
-from apis_ros.topics import Topic
 
 __all__ = ["DriverPublisher"]
 
@@ -46,9 +44,9 @@ class DriverPublisher:
         self._node = node
         self._unit_id = unit_id
         self._authenticator = authenticator
-        self._readings = self._publisher(topics.CONVERTER_STATE)
-        self._batteries = self._publisher(topics.BATTERY_STATE) if has_battery else None
-        self._faults = self._publisher(topics.FAULTS, names.in_cluster(cluster, names.FAULTS))
+        self._readings = topics.CONVERTER_STATE.publisher(node)
+        self._batteries = topics.BATTERY_STATE.publisher(node) if has_battery else None
+        self._faults = topics.FAULTS.publisher(node, names.in_cluster(cluster, names.FAULTS))
         self._published: tuple[ConverterMode, float] = (ConverterMode.UNKNOWN, 0.0)
         self._last_complaint: Complaint | None = None
         self._stamp_lock = threading.Lock()
@@ -102,9 +100,6 @@ class DriverPublisher:
         """Tell the unit."""
         fault = fault_message(self._unit_id, complaint, deal_id, self._now_ns())
         self._faults.publish(self._authenticator.sign(fault, self._faults.topic_name))
-
-    def _publisher(self, topic: Topic, name: str = "") -> Any:
-        return self._node.create_publisher(topic.type, name or topic.name, topic.qos)
 
     def _now_ns(self) -> int:
         return int(self._node.get_clock().now().nanoseconds)

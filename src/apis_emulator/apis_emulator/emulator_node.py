@@ -89,10 +89,8 @@ class EmulatorNode(Node):
         claims = topics.GRID_MASTER
         self._claims = in_cluster(grid.cluster, claims.name)
         self.create_subscription(claims.type, self._claims, self._hear_claim, claims.qos)
-        self._clock_publisher, self._bus = (
-            self.create_publisher(topic.type, topic.name, topic.qos)
-            for topic in (topics.CLOCK, topics.BUS_STATE)
-        )
+        self._clock_publisher = topics.CLOCK.publisher(self)
+        self._bus = topics.BUS_STATE.publisher(self)
         self._units = UnitEndpoints(
             self,
             emulation,

@@ -66,9 +66,7 @@ class UnitEndpoints:
         self._now_ns = now_ns
         self._reading_ns = 0
         self._authenticators: dict[UnitId, MessageAuthenticator] = {}
-        self._faults = node.create_publisher(
-            topics.FAULTS.type, topics.FAULTS.name, topics.FAULTS.qos
-        )
+        self._faults = topics.FAULTS.publisher(node)
         self._modes: dict[UnitId, ConverterMode] = {}  # as they were said
         self._converters: dict[UnitId, Any] = {}
         self._batteries: dict[UnitId, Any] = {}
@@ -126,7 +124,7 @@ class UnitEndpoints:
             publisher.wait_for_all_acked(Duration(seconds=left_s))
 
     def _publisher(self, unit_id: UnitId, topic: Topic) -> Any:
-        return self._node.create_publisher(topic.type, of_unit(unit_id, topic.name), topic.qos)
+        return topic.publisher(self._node, of_unit(unit_id, topic.name))
 
     def _authenticator(self, unit_id: UnitId) -> MessageAuthenticator:
         """The authenticator of a unit's hardware."""

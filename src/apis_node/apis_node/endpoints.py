@@ -102,11 +102,11 @@ class Endpoints:
         self._accept_publishers: dict[UnitId, Any] = {}
         self._peer_clients: dict[tuple[UnitId, type], Any] = {}
         self._publishers: dict[type, Any] = {
-            type_: self._publisher(topic, names.in_cluster(cluster, topic.name))
+            type_: topic.publisher(node, names.in_cluster(cluster, topic.name))
             for type_, topic in SAID_TO_ALL.items()
         }
         own_status = names.in_unit(cluster, unit_id, names.STATUS)
-        self._publishers[messages.UnitStatus] = self._publisher(topics.STATUS, own_status)
+        self._publishers[messages.UnitStatus] = topics.STATUS.publisher(node, own_status)
         self.converter: Any = node.create_client(
             srv.ConverterCommand, names.in_unit(cluster, unit_id, names.CONVERTER_COMMAND)
         )
@@ -194,13 +194,10 @@ class Endpoints:
     def _accept_publisher(self, unit_id: UnitId) -> Any:
         if unit_id not in self._accept_publishers:
             topic = topics.ACCEPTS
-            self._accept_publishers[unit_id] = self._publisher(
-                topic, names.in_unit(self._cluster, unit_id, topic.name)
+            self._accept_publishers[unit_id] = topic.publisher(
+                self._node, names.in_unit(self._cluster, unit_id, topic.name)
             )
         return self._accept_publishers[unit_id]
-
-    def _publisher(self, topic: Topic, name: str) -> Any:
-        return self._node.create_publisher(topic.type, name, topic.qos)
 
     def _publish(self, publisher: Any, value: Any, now_ns: int) -> None:
         message = to_ros(value, self._clock.instants(), now_ns)

@@ -34,9 +34,7 @@ class Diagnostics:
         self._node = node
         self._report = report
         self._stamp = stamp
-        self._publisher = node.create_publisher(
-            DIAGNOSTICS.type, DIAGNOSTICS.name, DIAGNOSTICS.qos
-        )
+        self._publisher = DIAGNOSTICS.publisher(node)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         node.create_timer(PERIOD_S, self._publish, clock=steady)
 

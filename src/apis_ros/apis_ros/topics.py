@@ -7,8 +7,10 @@ together. Services and the action have names only, in :mod:`apis_ros.names`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import BatteryState
@@ -49,6 +51,15 @@ class Topic:
     name: str
     type: type
     qos: QoSProfile
+
+    def publisher(self, node: Node, name: str = "") -> Any:
+        """Offer it.
+
+        Args:
+            node: In the namespace below which the topic is, unless `name` is given.
+            name: Its name from where the node is; empty = its own.
+        """
+        return node.create_publisher(self.type, name or self.name, self.qos)
 
 
 # of a unit

@@ -41,10 +41,8 @@ class Orders:
         self._node = node
         self._watch = watch
         self._changed = watch.lock
-        self._modes, self._faults = (
-            node.create_publisher(topic.type, topic.name, topic.qos)
-            for topic in (topics.OPERATION_MODE, topics.FAULTS)
-        )
+        self._modes = topics.OPERATION_MODE.publisher(node)
+        self._faults = topics.FAULTS.publisher(node)
         self._clients: dict[tuple[type, str], Any] = {
             (kind, unit_id): node.create_client(kind, of_unit(unit_id, name))
             for kind, name in (

@@ -100,7 +100,7 @@ class Player:
         self._end_ns = recorded.end_ns
         self._start_ns = recorded.start_ns + round(start_s * 1e9)
         self._publishers: dict[str, Publisher[Any]] = {}
-        self._clock = node.create_publisher(ClockMessage, CLOCK.name, CLOCK.qos)
+        self._clock = CLOCK.publisher(node)
         self._skip_to_start()
         self._began_s = time.monotonic()
         self._is_over = False

@@ -81,7 +81,7 @@ class GridLink:
             self.watch = GridListener(
                 node, namespace=names.cluster_namespace(cluster), authenticator=authenticator
             )
-            self._modes = node.create_publisher(OperationMode, self._topic, OPERATION_MODE.qos)
+            self._modes = OPERATION_MODE.publisher(node, self._topic)
             # not on the node's clock, which stands still with a simulation
             steady = Clock(clock_type=ClockType.STEADY_TIME)
             self._timer = node.create_timer(DISCOVER_EVERY_S, self._discover, clock=steady)
