@@ -280,7 +280,7 @@ def test_orders_that_make_no_sense_are_refused(client):
     assert client.command("e001", Request.OPERATION_HOLD).error_code == 105
     reply = client.command("e001", Request.OPERATION_MODE, mode=77)
     assert reply.error_code == 102
-    assert "mode is UNKNOWN" in reply.error_msg
+    assert "mode is 77; it must be one of" in reply.error_msg
     reply = client.command("e002", Request.OPERATION_MODE, mode=State.MODE_CHARGE)
     assert reply.error_code == 102
     start_exchange(client, hold_s=60.0)
