@@ -15,13 +15,8 @@ from launch.substitutions import LaunchConfiguration
 from apis_bringup.grid_file import resolve, write_run_folder
 from apis_bringup.launch_actions import Members
 from apis_bringup.overrides import Overrides
-from apis_bringup.processes import (
-    Extras,
-    dashboard_process,
-    dashboard_url,
-    extra_processes,
-    run_folder,
-)
+from apis_bringup.processes import Extras, dashboard_process, dashboard_url, extra_processes
+from apis_bringup.run_folder import run_folder
 
 # Beside this file's folder, in the source tree as well as where it is installed.
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,7 +11,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 
 from apis_bringup.graph import Graph
 from apis_bringup.observer import GridObserver
-from apis_bringup.processes import RunFolder
+from apis_bringup.run_folder import RunFolder
 from apis_bringup.run_lock import find
 from apis_interfaces.msg import Fault, OperationMode
 

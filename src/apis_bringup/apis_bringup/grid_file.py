@@ -23,7 +23,8 @@ from apis_bringup.grid_rules import (
 )
 from apis_bringup.named_files import NamedFiles
 from apis_bringup.overrides import NO_OVERRIDES, Overrides
-from apis_bringup.processes import NO_EXTRAS, Extras, Replay, RunFolder, node_parameters
+from apis_bringup.processes import NO_EXTRAS, Extras, Replay, node_parameters
+from apis_bringup.run_folder import RunFolder
 from apis_core.config.hardware import Hardware, parse_hardware
 from apis_core.config.jsonc import parse_object
 from apis_core.config.policy import Policy, parse_policy, replace_members

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from apis_bringup.recording_file import recording_file
 from apis_bringup.roles import Role
-from apis_bringup.run_lock import domain_id
+from apis_bringup.run_folder import RunFolder
 from apis_core.config.policy import Policy
 from apis_core.config.timing import BUS_DOWN_S, stop_limit_wall_s
 from apis_core.model.errors import ConfigError, Problem
@@ -22,55 +20,18 @@ __all__ = [
     "Extras",
     "Process",
     "Replay",
-    "RunFolder",
     "bus_down_s",
     "dashboard_process",
     "dashboard_url",
     "extra_processes",
     "node_parameters",
     "process_list",
-    "run_folder",
     "stop_limit_s",
 ]
 
 _DRAIN_S = 6.0  # for converters to WAIT, as far as nobody has done so before
 _LEAVE_S = 6.0  # for leaving the graph, on a busy machine
 SEPARATE_UP_TO = 8  # units; beyond, a process each costs too much memory and discovery traffic
-
-
-@dataclass(frozen=True, slots=True)
-class RunFolder:
-    """Where the files of one run stand."""
-
-    path: Path
-
-    @property
-    def grid_file(self) -> Path:
-        """The resolved grid description."""
-        return self.path / "grid.json"
-
-    @property
-    def policy_file(self) -> Path:
-        """The policy that all units of this run share."""
-        return self.path / "policy.json"
-
-    @property
-    def params_file(self) -> Path:
-        """ROS parameters of all nodes."""
-        return self.path / "params.yaml"
-
-    @property
-    def log_folder(self) -> Path:
-        """Output of every process."""
-        return self.path / "log"
-
-    def tty(self, unit_id: str, device: str) -> Path:
-        """A serial line of the emulator; ``device`` is ``dcdc`` or ``battery``."""
-        return self.path / "tty" / f"{unit_id.lower()}-{device}"
-
-    def journal_file(self, unit_id: str) -> Path:
-        """What a unit must not forget."""
-        return self.path / "journal" / f"{unit_id.lower()}.sqlite"
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,21 +337,6 @@ def _driver_process(grid: GridDescription, unit_id: str, params_file: Path) -> P
     return Process(
         f"driver {unit_id}", Role.DRIVER, "apis_driver", "driver", params_file, arguments
     )
-
-
-def run_folder(grid: GridDescription, purpose: str = "") -> RunFolder:
-    """Where the files of a run stand: in the source tree's build, else among temporary files.
-
-    A later run of the same cluster on the same domain replaces them.
-
-    Args:
-        grid: The grid.
-        purpose: What else than running it the folder is for, such as ``-replay``.
-    """
-    build = Path(__file__).resolve().parents[3] / "build"
-    is_source_tree = build.is_dir() and os.access(build, os.W_OK)
-    parent = build if is_source_tree else Path(tempfile.gettempdir()) / f"apis-{os.getuid()}"
-    return RunFolder(parent / "run" / f"{grid.cluster}-{domain_id()}{purpose}")
 
 
 def _unit_groups(grid: GridDescription) -> list[tuple[str, ...]]:

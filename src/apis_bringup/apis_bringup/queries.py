@@ -17,7 +17,6 @@ from apis_bringup.graph import Graph
 from apis_bringup.observer import GridObserver
 from apis_bringup.past_deals import chosen_deals, past_deals
 from apis_bringup.plain import message_class, to_plain, to_yaml
-from apis_bringup.processes import RunFolder
 from apis_bringup.records import (
     deal_record,
     fault_record,
@@ -26,6 +25,7 @@ from apis_bringup.records import (
     unit_details,
     unit_record,
 )
+from apis_bringup.run_folder import RunFolder
 from apis_interfaces.msg import OperationMode
 from apis_ros.authenticator import operator_authenticator
 from apis_ros.names import DEALS, STATUS, in_cluster, in_unit

@@ -12,8 +12,8 @@ from mcap.reader import make_reader
 from apis_bringup import run_lock
 from apis_bringup.errors import CommandError, usage_error
 from apis_bringup.grid_file import ResolvedGrid, resolve, write_run_folder
-from apis_bringup.processes import RunFolder, run_folder
 from apis_bringup.recording_file import recording_file
+from apis_bringup.run_folder import RunFolder, run_folder
 from apis_site.grid import GridDescription
 
 __all__ = ["record", "recorded_grid"]

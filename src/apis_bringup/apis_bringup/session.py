@@ -21,14 +21,13 @@ from apis_bringup.processes import (
     Extras,
     Process,
     Replay,
-    RunFolder,
     dashboard_url,
     process_list,
-    run_folder,
     stop_limit_s,
 )
 from apis_bringup.recording import recorded_grid
 from apis_bringup.roles import Role
+from apis_bringup.run_folder import RunFolder, run_folder
 from apis_bringup.run_lock import RunningGrid, claim, members_environment
 from apis_bringup.runner import Child, Runner
 from apis_bringup.shared_memory import remove_dead_segments

@@ -11,7 +11,7 @@ import yaml
 
 from apis_bringup.grid_file import resolve, write_run_folder
 from apis_bringup.overrides import Overrides
-from apis_bringup.processes import RunFolder
+from apis_bringup.run_folder import RunFolder
 from apis_core.config.hardware import parse_hardware
 from apis_core.config.policy import parse_policy
 from apis_core.model.errors import ConfigError

@@ -8,13 +8,13 @@ import pytest
 
 from apis_bringup.processes import (
     Extras,
-    RunFolder,
     dashboard_url,
     node_parameters,
     process_list,
     stop_limit_s,
 )
 from apis_bringup.roles import Role
+from apis_bringup.run_folder import RunFolder
 from apis_core.config.policy import parse_policy
 from apis_core.model.errors import ConfigError
 from apis_site.grid import GridDescription, Web, parse_grid, with_http_ports

@@ -24,7 +24,8 @@ from rclpy.context import Context
 from rclpy.node import Node
 
 from apis_bringup.grid_file import ResolvedGrid, resolve, write_run_folder
-from apis_bringup.processes import RunFolder, node_parameters
+from apis_bringup.processes import node_parameters
+from apis_bringup.run_folder import RunFolder
 from apis_core.config.hardware import parse_hardware
 from apis_core.config.policy import parse_policy, policy_text
 from apis_core.config.policy_text import policy_file
