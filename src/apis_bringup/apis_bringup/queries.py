@@ -166,12 +166,13 @@ def faults(grid: GridSession) -> list[dict[str, Any]]:
     with grid.observe() as observer:
         # Each unit tells of its own, and an operator's program of what it reported: one by one.
         observer.wait_for_all(observer.faults, settles_within_s=SETTLES_WITHIN_S)
-        present = {u: set(status.fault_codes) for u, status in observer.statuses.items()}
-        records = [
-            fault_record(fault, grid.zone)
-            | {"is_present": fault.code in present.get(fault.unit_id, ())}
-            for fault in observer.faults
-        ]
+        with observer.lock:
+            present = {u: set(status.fault_codes) for u, status in observer.statuses.items()}
+            records = [
+                fault_record(fault, grid.zone)
+                | {"is_present": fault.code in present.get(fault.unit_id, ())}
+                for fault in observer.faults
+            ]
     return sorted(records, key=lambda record: record["at"] or "")
 
 

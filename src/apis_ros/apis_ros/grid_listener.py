@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
@@ -97,7 +96,7 @@ class GridListener:
         self.batteries: dict[str, BatteryState] = {}
         self.houses: dict[str, HouseState] = {}
         self.deals: dict[str, Deal] = {}
-        self.faults: deque[Fault] = deque(maxlen=self.PAST_FAULTS)
+        self.faults: list[Fault] = []
         self.bus: BusState | None = None
         self.diagnostics: dict[str, DiagnosticStatus] = {}
         self._after: list[Callable[[object], None]] = []
@@ -192,6 +191,8 @@ class GridListener:
                 self._take_deal(message)
             case Fault():
                 self.faults.append(message)
+                if self.PAST_FAULTS is not None:
+                    del self.faults[: -self.PAST_FAULTS]
             case BusState():
                 self.bus = message
             case DiagnosticArray():

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("apis_interfaces.msg", reason="needs the ROS environment")
 
-from apis_interfaces.msg import ConverterState, Deal, UnitStatus
+from apis_interfaces.msg import ConverterState, Deal, Fault, UnitStatus
 from apis_ros import topics
 from apis_ros.grid_listener import GridListener
 
@@ -98,9 +98,10 @@ def test_a_late_record_of_an_older_state_of_a_deal_is_dropped():
     assert (listener.deals["d"].term, listener.deals["d"].sequence) == (2, 1)
 
 
-def test_deals_that_are_over_are_kept_up_to_a_number():
+def test_deals_that_are_over_and_faults_are_kept_up_to_a_number():
     class Short(GridListener):
         PAST_DEALS = 2
+        PAST_FAULTS = 3
 
     graph = Heard()
     listener = Short(graph, namespace="/apis/village")
@@ -108,7 +109,9 @@ def test_deals_that_are_over_are_kept_up_to_a_number():
     hear(Deal(deal_id="running", state=Deal.STATE_RUNNING))
     for number in range(4):
         hear(Deal(deal_id=str(number), state=Deal.STATE_COMPLETED))
+        graph.hear["/apis/village/faults"](Fault(code=str(number)))
     assert list(listener.deals) == ["running", "2", "3"]
+    assert [fault.code for fault in listener.faults] == ["1", "2", "3"]
 
 
 def test_a_unit_is_found_by_any_of_its_topics_and_followed_once():
