@@ -117,7 +117,7 @@ class DealBench(SimulatedCluster):
 
         The policy says it from the start, and then another unit would hold the bus before.
         """
-        grid_master = self.agents[self.master_id]._grid_master
+        grid_master = self.agents[self.master_id]._state.grid_master
         assert grid_master is not None
         grid_master._scheduler._policy = replace(
             self.policy, large_capacity_unit_ids=large_capacity_unit_ids

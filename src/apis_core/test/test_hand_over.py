@@ -334,7 +334,7 @@ def test_7_2_a_large_unit_waits_while_the_reference_is_between_two_runs_of_its_d
     """Its share is 0 A then: were it the reference no more, it would go to WAIT."""
     bench = DealBench(SIX, large_capacity_unit_ids=("E005",))
     deal_id = near_limit_beside(bench)
-    master = bench.agents[bench.master_id]._grid_master
+    master = bench.agents[bench.master_id]._state.grid_master
     assert master is not None
     master._deals.machines[deal_id]._currents.is_frozen = True
     joins = bench.want("E006", "E005", 20.0, after_s=10.0)
@@ -379,8 +379,10 @@ def test_7_2_a_second_run_that_loses_its_reference_does_not_burden_the_next_one(
     assert bench.references[-1] == "E005"
     assert bench.state(joining) is DealState.STARTING
     bench.worst_reference_a = 0.0
-    converter = bench.agents["E001"]._converter
-    converter._shares[deal_id].limit_wh = converter.shares[deal_id].moved_wh + 0.7
+    converter = bench.agents["E001"]._state.converter
+    share = converter._shares.get(deal_id)
+    assert share is not None
+    share.limit_wh = converter.shares[deal_id].moved_wh + 0.7
     assert bench.run_until(lambda: bench.state(joining) is not DealState.STARTING, 60.0)
     assert bench.current_a("E001") < -0.9
     assert bench.worst_reference_a < 1.2  # E005 gives its own 1 A, and not that of E001, too
