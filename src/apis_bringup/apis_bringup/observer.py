@@ -110,7 +110,8 @@ class GridObserver(GridListener):
 
     def is_listened_to(self) -> bool:
         """Whether as many listen for modes as units were heard; units are not told again."""
-        return self._mode.get_subscription_count() >= len(self.statuses)
+        count: int = self._mode.get_subscription_count()
+        return count >= len(self.statuses)
 
     def set_mode(self, mode: int, *, unit_id: str = "") -> None:
         """Order an operation mode, of the whole cluster or of one unit.
