@@ -43,3 +43,15 @@ def test_the_same_file_gives_the_same_facts_to_the_byte():
     first, second = run_story(story), run_story(story)
 
     assert as_data(first) == as_data(second)
+
+
+def test_the_example_of_the_documentation_holds(tmp_path):
+    page = Path(__file__).parents[2] / "docs" / "simulator.md"
+    blocks = re.findall(r"^```yaml\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
+    assert len(blocks) == 1
+    path = tmp_path / "example.yaml"
+    path.write_text(blocks[0], encoding="utf-8")
+
+    result = run_story(read_story(path, samples_folder()))
+
+    assert result.holds, "\n" + table(result)

@@ -87,7 +87,8 @@ class StoryWorld(World):
         return self.invariants
 
     def say(self, who: str, text: str) -> None:
-        """A line of the trace, in the time of the story."""
+        """A line of the trace, in the time of the story; of a longer text its first line."""
+        text = text.split("\n", 1)[0].split("\\n", 1)[0]
         self.trace.add(self.now_ns - self.epoch_ns, who, text)
 
     # --- before the story ------------------------------------------------------------------------
