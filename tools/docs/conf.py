@@ -49,6 +49,7 @@ PAGES = {
         "docs/protocol",
         "docs/state-diagrams",
         "docs/weaknesses",
+        "docs/hazards",
         "docs/found-faults",
     ],
     "Packages": [
