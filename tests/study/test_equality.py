@@ -93,6 +93,7 @@ def sums() -> Sums:
                 (whole.battery.stored_wh, unit.run.stored_wh)
                 for whole, unit in zip(units, exchange.units, strict=True)
             ]
+    print(f"deals {found.deals}, received {found.received_wh} Wh")
     return found
 
 

@@ -24,6 +24,7 @@ __all__ = ["Exchange"]
 _FARTHEST_S = 6 * 3600.0  # nobody looks further ahead at once
 _GRAIN_NS = SECOND_NS // 1000  # an edge is crossed so much later
 _NEVER_LEFT = float("inf")
+_DIRECTIONS = tuple(Direction)
 
 
 class Exchange:
@@ -172,7 +173,7 @@ class Exchange:
     def _offer(self, unit: TradingUnit, offers: frozenset[Direction]) -> None:
         changed = offers ^ unit.offers
         unit.offers = offers
-        for direction in Direction:
+        for direction in _DIRECTIONS:  # in an order that no hash decides
             if direction not in changed:
                 continue
             offering = self._offers[direction]
