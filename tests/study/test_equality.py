@@ -6,7 +6,9 @@ Chance differs, so that seeds are compared in sum: what is random in one run is 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timezone
+from random import Random
 
 import numpy as np
 import pytest
@@ -14,8 +16,8 @@ import pytest
 from apis_core.config.timing import Timing
 from apis_core.model.types import DealState
 from apis_core.model.units import SECOND_NS
-from apis_simulator import world as simulated
 from apis_simulator.faults import PROFILES
+from apis_simulator.scenario_setup import make_setup
 from apis_simulator.trace import Trace
 from apis_simulator.world import World
 from apis_site.grid import BatteryCells, Bus, ConverterLoss, HouseModel
@@ -74,25 +76,25 @@ def village(world: World) -> Village:
 @pytest.fixture(scope="module")
 def sums() -> Sums:
     found = Sums()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(simulated, "NETWORK_FLOOR_NS", 0)  # the pace of real time
-        for seed in SEEDS:
-            world = World(seed, UNITS, PROFILES["calm"], Trace(None))
-            for unit in world.plant.units.values():
-                unit.converter.current_offset_a = 0.0  # meters' errors are not the subject
-            exchange = Exchange(village(world), seed, STEP_S, timing=Timing.of(world.rules.policy))
-            world.run_until(round(HOURS * 3600.0 * SECOND_NS))
-            exchange.run(HOURS * 3600.0)
-            deals = world.invariants.deals.values()
-            found.deals[0] += sum(deal.state is DealState.COMPLETED for deal in deals)
-            found.deals[1] += exchange.bus.completed
-            units = world.plant.units.values()
-            found.received_wh[0] += sum(unit.converter.charged_wh for unit in units)
-            found.received_wh[1] += sum(unit.run.received_wh for unit in exchange.units)
-            found.stored_wh += [
-                (whole.battery.stored_wh, unit.run.stored_wh)
-                for whole, unit in zip(units, exchange.units, strict=True)
-            ]
+    for seed in SEEDS:
+        setup = make_setup(UNITS, Random(f"{seed}/plant"))
+        setup = replace(setup, pace=replace(setup.pace, network_floor_ns=0))  # of real time
+        world = World(seed, UNITS, PROFILES["calm"], Trace(None), setup)
+        for unit in world.plant.units.values():
+            unit.converter.current_offset_a = 0.0  # meters' errors are not the subject
+        exchange = Exchange(village(world), seed, STEP_S, timing=Timing.of(world.rules.policy))
+        world.run_until(round(HOURS * 3600.0 * SECOND_NS))
+        exchange.run(HOURS * 3600.0)
+        deals = world.invariants.deals.values()
+        found.deals[0] += sum(deal.state is DealState.COMPLETED for deal in deals)
+        found.deals[1] += exchange.bus.completed
+        units = world.plant.units.values()
+        found.received_wh[0] += sum(unit.converter.charged_wh for unit in units)
+        found.received_wh[1] += sum(unit.run.received_wh for unit in exchange.units)
+        found.stored_wh += [
+            (whole.battery.stored_wh, unit.run.stored_wh)
+            for whole, unit in zip(units, exchange.units, strict=True)
+        ]
     print(f"deals {found.deals}, received {found.received_wh} Wh")
     return found
 
