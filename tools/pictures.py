@@ -7,6 +7,7 @@ hears, and then a browser looks at every page: on a desktop, on a phone, and in 
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import signal
 import socket
@@ -53,9 +54,14 @@ def main() -> int:
     parser.add_argument("--hours", type=float, default=26.0, help="simulated, before the pictures")
     parser.add_argument("--speed", type=float, default=600.0, help="simulated seconds per second")
     parser.add_argument("--only", choices=["four", "twenty"], help="one of the two grids only")
+    parser.add_argument("--domain", type=int, default=33, help="ROS domain, nobody else's here")
     parser.add_argument("--record", type=Path, help="also record the day, into this MCAP file")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
+    os.environ["ROS_DOMAIN_ID"] = str(options.domain)
+    for kept in ("history.sqlite*", "audit.jsonl*"):  # of pictures that were taken before
+        for old in (ROOT / "build" / "run").glob(f"*-{options.domain}/{kept}"):
+            old.unlink()
     try:
         with run_browser() as browser:
             if options.only in (None, "four"):
