@@ -30,6 +30,7 @@ def _parameters() -> list[object]:
     return parameters
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize("path", _parameters())
 def test_scenarios(path: Path):
     result = run_story(read_story(path, samples_folder()))

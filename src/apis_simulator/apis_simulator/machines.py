@@ -187,6 +187,11 @@ class Machines:
         """Whether anything is on, or the bus is not dead."""
         return self._plant.voltage_v > DEAD_BUS_V or any(self.driver.active_ids())
 
+    def look(self) -> None:
+        """Let the plant come to this instant, and look at it."""
+        self._advance()
+        self._check()
+
     def _step(self) -> None:
         self._advance()
         self._check()

@@ -54,9 +54,16 @@ class Director:
             self._world.at_s(event.at_s, self._happen, event)
 
     def _happen(self, event: Event) -> None:
+        self._world.machines.look()
         undo: Undo | None = getattr(self, f"_{event.kind}")(event)
+        self._world.machines.look()
         if event.ends_s is not None and undo is not None:
-            self._world.at_s(event.ends_s, undo)
+            self._world.at_s(event.ends_s, self._end, undo)
+
+    def _end(self, undo: Undo) -> None:
+        self._world.machines.look()
+        undo()
+        self._world.machines.look()
 
     def _say(self, who: str, text: str) -> None:
         self._world.say(who, text)

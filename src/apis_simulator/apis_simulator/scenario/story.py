@@ -9,19 +9,20 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Gt, Le
-from pydantic import Field, TypeAdapter
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter
 
 from apis_core.config.hardware import Hardware, parse_hardware
 from apis_core.config.jsonc import parse_object
 from apis_core.config.policy import Policy, parse_policy
 from apis_core.config.scenario import Scenario, parse_scenario
-from apis_core.config.validation import Positive, Whole
+from apis_core.config.validation import Whole
 from apis_core.model.errors import ConfigError, Problem
 from apis_core.model.types import UnitId
 from apis_emulator.wires import wires
@@ -78,14 +79,36 @@ _NOBODY_ASKS = {
 }
 
 
+def _not_below_0(value: float) -> float:
+    if value <= 0.0:
+        raise ValueError("must be a number greater than 0")
+    return value
+
+
+def _any_amount(value: object) -> object:
+    """Also what the units must refuse: inf, nan, and 1e12, which YAML 1.1 reads as a text."""
+    if isinstance(value, str):
+        with suppress(ValueError):
+            return float(value)
+    return value
+
+
+Amount = Annotated[
+    float,
+    BeforeValidator(_any_amount),
+    AfterValidator(_not_below_0),
+    Field(strict=True, description="a number greater than 0"),
+]
+
+
 class Deal(Part):
     """A deal by hand, made at the giver."""
 
     at_s: Seconds
     giver: Annotated[UnitName, Field(validation_alias="from")]
     taker: Annotated[UnitName, Field(validation_alias="to")]
-    energy_wh: Positive
-    current_a: Positive | None = None
+    energy_wh: Amount
+    current_a: Amount | None = None
     price_point_per_wh: NotNegative | None = None
 
 
@@ -112,7 +135,6 @@ _ADAPTERS: Mapping[str, TypeAdapter[Any]] = {
     "seed": TypeAdapter(Annotated[Whole, Field(ge=0)]),
 }
 _DEAL: TypeAdapter[Deal] = TypeAdapter(Deal)
-_DEAL_KEYS = ("at_s", "from", "to", "energy_wh", "current_a", "price_point_per_wh")
 
 
 @dataclass(frozen=True)

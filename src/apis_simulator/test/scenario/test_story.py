@@ -125,6 +125,22 @@ def test_what_is_wrong(tmp_path, more, told):
     assert any(told in problem for problem in problems(tmp_path, RIGHT + more))
 
 
+def test_what_is_wrong_with_a_deal(tmp_path):
+    text = RIGHT.replace("to: E002, energy_wh: 50", "to: E02, energy_wh: -5, curent_a: 1")
+
+    found = problems(tmp_path, text + "expect: [{slots: 0}]\n")
+
+    assert 'deals[0].to is "E02", must be one of E001, E002, E003; did you mean E002?' in found
+    assert "deals[0].energy_wh is -5, must be a number greater than 0" in found
+    assert "deals[0].curent_a is 1, unknown key; did you mean current_a?" in found
+
+
+def test_an_amount_that_units_must_refuse_is_no_mistake_of_the_file(tmp_path):
+    for text in (".inf", "1e12", ".nan"):
+        content = RIGHT.replace("energy_wh: 50", f"energy_wh: {text}") + "expect: [{slots: 0}]\n"
+        assert read_story(write(tmp_path, content), samples_folder()).deals
+
+
 def test_all_problems_at_once(tmp_path):
     text = "schema: apis-scenario/2\nunits: 1\nrun_s: -1\nexpect: [{slots: x}]\n"
 
