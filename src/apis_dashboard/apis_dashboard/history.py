@@ -15,7 +15,6 @@ from pathlib import Path
 
 from apis_dashboard.model import LONGEST_GAP_S, Event, GridView, UnitView
 from apis_dashboard.records import DealRecord, DealState, PriceRecord
-from apis_site import history_values as stored
 from apis_site import operator_history
 from apis_site.history_values import BUS, Energy, EventRecord, Schedule, Series
 from apis_site.operator_history import TIERS, OperatorHistory
@@ -172,7 +171,7 @@ class History:
             heard = {state for state, _ in deal.steps}
             earlier = tuple(step for step in known.steps if step[0] not in heard)
             deal = replace(deal, steps=(*earlier, *deal.steps))
-        self._store.put_deal(stored.DealRecord(**vars(deal)), deal.created_at_s or self._newest_s)
+        self._store.put_deal(deal, deal.created_at_s or self._newest_s)
         if deal.state.is_over and deal.price_point_per_wh:
             points = deal.price_point_per_wh * deal.moved_wh
             day = self._day(deal.ended_at_s or self._newest_s)
@@ -256,10 +255,9 @@ class History:
             to_s: Created before.
             limit: At most so many.
         """
-        found = self._store.deals(
+        return self._store.deals(
             unit_id=unit_id, state=state, from_s=from_s, to_s=to_s, limit=limit
         )
-        return [DealRecord(**vars(deal)) for deal in found]
 
     def events(self, *, unit_id: str = "", limit: int = 200) -> list[Event]:
         """Faults and what else was worth knowing, the newest first."""

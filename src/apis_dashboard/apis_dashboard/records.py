@@ -2,10 +2,10 @@
 
 They are not the core's messages, which leave out what only people want to see (houses, the bus,
 diagnostics, when a thing was said), and need what a page does not (leases, versions of policies).
-:mod:`apis_dashboard.record_messages` makes them out of ROS messages, the demo invents them,
-:mod:`apis_dashboard.model` takes them in. Quantities carry their unit in the name. Sign: positive
-flows from the bus into the unit (charging). Stamps (``*_at_s``, ``stamp_s``) are seconds of
-ROS time since the epoch: simulated time in a simulation.
+:mod:`apis_dashboard.record_messages` makes them out of ROS messages, a fake of the tests invents
+them, :mod:`apis_dashboard.model` takes them in. Quantities carry their unit in the name. Sign:
+positive flows from the bus into the unit (charging). Stamps (``*_at_s``, ``stamp_s``) are seconds
+of ROS time since the epoch: simulated time in a simulation.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from apis_core.model.types import (
     FaultLevel,
 )
 from apis_core.model.types import OperationMode as Mode
+from apis_site.history_values import DealRecord
 
 __all__ = [
     "Alarm",
@@ -110,37 +111,6 @@ class UnitRecord:
     policy_hash: str = ""
     converter: ConverterRecord | None = None
     stamp_s: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class DealRecord:
-    """One deal as the grid master tells it."""
-
-    deal_id: str
-    term: int
-    sequence: int
-    state: DealState
-    discharge_unit_id: str
-    charge_unit_id: str
-    energy_wh: float
-    current_a: float
-    price_point_per_wh: float | None = None
-    reason: str = ""
-    voltage_reference_id: str = ""
-    moved_wh: float = 0.0
-    sent_wh: float | None = None
-    received_wh: float | None = None
-    created_at_s: float | None = None
-    started_at_s: float | None = None
-    stopped_at_s: float | None = None
-    ended_at_s: float | None = None
-    request_unit_id: str = ""
-    accept_unit_id: str = ""
-    grid_master_id: str = ""
-    stamp_s: float | None = None  # when it was told
-    steps: tuple[
-        tuple[DealState, float], ...
-    ] = ()  # the states that were heard of, and since when
 
 
 @dataclass(frozen=True, kw_only=True)
