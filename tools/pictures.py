@@ -138,7 +138,7 @@ def _slow_down_in_a_flow(browser: Browser, url: str) -> None:
     """Let time go slowly as soon as energy flows."""
     with open_page(browser, width=1440, height=700) as page:
         page.goto(url)
-        _wait_for(page, ".apis-grid .deal.flowing", "no energy flows")
+        _wait_for(page, ".apis-deal:has-text('energy flows')", "no energy flows")
     _apisctl("world", "speed", f"{SHOWING:g}")
 
 
