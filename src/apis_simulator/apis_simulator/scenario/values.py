@@ -6,7 +6,7 @@ Everything that is wrong becomes a problem with key, value and what would be rig
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, TypeVar
 
 from annotated_types import Ge, Gt, Le
@@ -125,6 +125,8 @@ def _number_is_range(value: object) -> object:
     """One whole number stands for itself and nothing else."""
     if isinstance(value, int) and not isinstance(value, bool):
         return {"min": value, "max": value}
+    if not isinstance(value, Mapping | Range):
+        raise ValueError("must be a whole number, or a range such as {min: 0, max: 2}")
     return value
 
 
@@ -157,7 +159,10 @@ class Problems:
             return adapter.validate_python(value, context={"units": self.units})
         except ValidationError as error:
             schema = _schema(adapter)
-            self.found += problems_from_pydantic(error, self.source, schema, prefix=(key,))
+            self.found += [  # pydantic says [key] behind a key that is wrong itself
+                replace(each, key=each.key.removesuffix(".[key]"))
+                for each in problems_from_pydantic(error, self.source, schema, prefix=(key,))
+            ]
             return None
 
     def required(self, adapter: TypeAdapter[Any], key: str) -> None:

@@ -80,6 +80,11 @@ expect: [{slots: 0}]
         ("expect: [{deal: 1, state: DONE}]", 'expect[0].state is "DONE", must be one of QUEUED'),
         ("expect: [{off: [E009]}]", 'expect[0].off[0] is "E009", must be one of E001'),
         ("expect: [{bus_v: {}}]", "expect[0].bus_v is {}, must have min, max or both"),
+        (
+            "expect: [{slots: many}]",
+            'expect[0].slots is "many", must be a whole number, or a range',
+        ),
+        ("expect: [{soc: {E9: {min: 1}}}]", 'expect[0].soc.E9 is "E9", must be one of E001'),
         ("expect: [{slots: 0}]\nseeds: 2", "seeds is 2, unknown key; did you mean seed?"),
         ("expect: [{slots: 0}]\nconverters: nice", 'converters is "nice", must be one of plain'),
         ("expect: [{slots: 0}]\npolicy: {operationMod: x}", 'policy.operationMod is "x", unknown'),
