@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from apis_core.model.errors import ConfigError
 from apis_simulator.scenario.__main__ import samples_folder
 from apis_simulator.scenario.report import as_data, table
 from apis_simulator.scenario.runner import run_story
@@ -56,3 +57,13 @@ def test_the_example_of_the_documentation_holds(tmp_path):
     result = run_story(read_story(path, samples_folder()))
 
     assert result.holds, "\n" + table(result)
+
+
+@pytest.mark.xfail(reason="finding 10: then every hand-over fails at run time", strict=True)
+def test_a_droop_of_0_is_an_error_of_the_hwconfig(tmp_path):
+    path = tmp_path / "droop.yaml"
+    text = (FOLDER / "one_deal.yaml").read_text(encoding="utf-8")
+    path.write_text(text + "hardware: {all: {droopRatio: 0}}\n", encoding="utf-8")
+
+    with pytest.raises(ConfigError, match="droopRatio"):
+        read_story(path, samples_folder())
