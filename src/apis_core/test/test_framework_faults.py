@@ -190,7 +190,7 @@ def test_5_1_no_unit_deals_before_its_driver_has_answered_once(late_id):
     """Readings come, but the driver's service is not found yet: its deal would be aborted."""
     cluster = Unanswering({late_id})
     cluster.run_for(10.0)
-    status = cluster.agents[late_id]._status_publisher.last
+    status = cluster.agents[late_id]._publisher.last
     assert status.not_dealing_reason == "its driver has not answered yet"
     cluster.run_for(50.0)
     assert cluster.deals == {}
