@@ -10,6 +10,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 set -m # else what runs in the background would have SIGINT ignored, and all its children with it
 rm -f build/flaky.json
 mkdir -p build/log
+# Some hundred processes start: none compiles our sources anew, and who runs nodes and pages looks for tests only where such are.
+unset PYTHONDONTWRITEBYTECODE
+mapfile -t with_nodes < <(grep -rlE 'mark\.(ros|browser)\b' --include='test_*.py' src tests)
 part() {
   nice -n "$1" python -m pytest -q --reruns 1 --durations 15 "${@:2}"
 }
@@ -18,7 +21,7 @@ computing=$!
 trap 'kill -- "-$computing" 2>/dev/null' EXIT
 failed=0
 echo "Nodes, pages and whole grids; all others at the same time, into build/log/test-core.txt"
-part 0 -n 2 --dist loadfile -m "ros or browser" || failed=1
+part 0 -n 2 --dist loadfile -m "ros or browser" "${with_nodes[@]}" || failed=1
 echo "All others:"
 wait "$computing" || failed=1
 cat build/log/test-core.txt

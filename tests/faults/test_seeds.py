@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import digests
 import pytest
@@ -31,8 +30,10 @@ def test_seeds(seed, profile):
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("path", digests.KEPT, ids=lambda path: path.stem)
-def test_a_seed_that_failed_once(path: Path):
+@pytest.mark.parametrize("stem", ["crash-30", "partition-5-4"])
+def test_a_seed_that_failed_once(stem):
+    """Two of them; the others take longer, and run compiled."""
+    (path,) = (path for path in digests.KEPT if path.stem == stem)
     must_be_as_on_record(digests.kept(path))
 
 

@@ -172,8 +172,8 @@ def test_a_measurement(begin, number):
     assert process.wait(30) != 0
 
 
-@pytest.mark.parametrize("number", SIGNALS)
-def test_every_node_of_a_grid(begin, domains, monkeypatch, number):
+def test_every_node_of_a_grid(begin, domains, monkeypatch):
+    """SIGINT only, which is ignored until a node says otherwise; it does so for both at once."""
     from apis_bringup.graph import Graph
     from apis_bringup.observer import GridObserver
     from apis_bringup.overrides import Overrides
@@ -198,5 +198,5 @@ def test_every_node_of_a_grid(begin, domains, monkeypatch, number):
             graph.every(0.2, lambda: None)
             assert graph.wait_for(is_up, within_s=90.0)
         for process in reversed(started):  # the emulator last
-            process.send_signal(number)
+            process.send_signal(signal.SIGINT)
             assert process.wait(60) == 0, process.args

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -33,9 +34,11 @@ def test_a_flaky_test_is_named_and_a_failing_one_is_none(tmp_path, workers, faul
     shutil.copy(ROOT / "conftest.py", tmp_path)
     (tmp_path / "test_it.py").write_text(TESTS.format(fault=not fault))
 
+    plugins = ["-p", "xdist", "-p", "pytest_rerunfailures"]  # others take a second to load
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "--reruns", "1", "-n", workers, "."],
+        [sys.executable, "-m", "pytest", "-q", *plugins, "--reruns", "1", "-n", workers, "."],
         cwd=tmp_path,
+        env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
     )

@@ -75,10 +75,17 @@ class DealBench(SimulatedCluster):
             lambda: all(deal.state.is_over for deal in self.deals.values()), seconds
         )
         assert all_over, "\n".join(self.trace[-40:])
-        self.run_for(60.0)
+        self.run_until(self.is_at_rest, 60.0)
+        self.run_for(5.0)  # and nothing comes back
         assert self.modes() == {M.WAIT}
         assert not any(unit.slot_deals for unit in self.snapshots())
         return self.deals
+
+    def is_at_rest(self) -> bool:
+        """Whether nothing is on and no slot is held."""
+        if self.modes() != {M.WAIT}:
+            return False
+        return not any(unit.slot_deals for unit in self.snapshots())
 
     def must_balance(self, *, stray_wh: float = 0.0, meters: float = 0.0) -> None:
         """All agreed energy came, nothing hung on the reference, and the journals say the same.

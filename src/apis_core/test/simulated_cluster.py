@@ -89,6 +89,13 @@ class Plant:
     hold_until_ns: int = 0
     meter_error_a: float = 0.0  # what its meter shows too much; it steers by that
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether its converter waits, and its meters say so."""
+        reading = self.reading
+        powers = (reading.grid_current_a, reading.grid_power_w, reading.battery_power_w)
+        return reading.mode is ConverterMode.WAIT and powers == (0.0, 0.0, 0.0)
+
 
 class SimulatedCluster:
     """See the module's text.
@@ -378,6 +385,8 @@ class SimulatedCluster:
 
     def _flow(self, plant: Plant, current_a: float) -> None:
         reading = plant.reading
+        if plant.is_idle and not current_a:
+            return  # nothing would change
         grid_w = current_a * self.bus_v
         battery_w = grid_w - CHARGE_LOSS_W * (reading.mode is not ConverterMode.WAIT)
         grid_wh, battery_wh = wh_from_w(grid_w, STEP_NS), wh_from_w(battery_w, STEP_NS)
