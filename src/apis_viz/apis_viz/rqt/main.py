@@ -16,10 +16,10 @@ import threading
 from contextlib import suppress
 from functools import partial
 
-import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
+
+from apis_ros.leaving import WRONG, own_arguments, run_in_graph
 
 __all__ = ["main"]
 
@@ -29,7 +29,11 @@ SIZE_PX = (1000, 760)
 
 def main(arguments: list[str] | None = None) -> int:
     """Show the window until it is closed; give the exit code."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    return run_in_graph("grid_window", given, lambda: _run(given))
+
+
+def _run(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="grid_window", description=__doc__.partition("\n")[0])
     parser.add_argument(
         "--cluster",
@@ -37,8 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
         help="name of the cluster; without, the one that is found, or the one chosen",
     )
     parser.add_argument("--picture", metavar="FILE", help="save a PNG of the window and end")
-    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-    options = parser.parse_args(rclpy.utilities.remove_ros_args(["", *arguments])[1:])
+    options = parser.parse_args(own_arguments(arguments))
     if options.picture:
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
     try:
@@ -46,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
         from apis_viz.rqt.widget import GridWidget
     except ImportError as error:
         print(f"grid_window: {error}; `make desktop` installs Qt", file=sys.stderr)
-        return 2
+        return WRONG
     from apis_viz.rqt.grid_link import GridLink, clusters
 
     node = Node("grid_window", start_parameter_services=False)
@@ -74,7 +77,6 @@ def main(arguments: list[str] | None = None) -> int:
     thread.join()
     widget.stop()
     node.destroy_node()
-    rclpy.try_shutdown()
     return int(code)
 
 
