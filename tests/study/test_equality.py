@@ -1,6 +1,6 @@
 """The study against whole agents: the same houses, the same rules, the same energy.
 
-The simulator runs every message, poll and proof of twenty agents; the study what is left of them.
+The simulator runs every message, poll and proof of the agents; the study what is left of them.
 Chance differs, so that seeds are compared in sum: what is random in one run is not in ten.
 """
 
@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 from apis_core.config.timing import Timing
-from apis_core.model.types import DealState
 from apis_core.model.units import SECOND_NS
 from apis_simulator.faults import PROFILES
 from apis_simulator.scenario_setup import make_setup
@@ -86,8 +85,8 @@ def sums() -> Sums:
         world.run_until(round(HOURS * 3600.0 * SECOND_NS))
         exchange.run(HOURS * 3600.0)
         deals = world.invariants.deals.values()
-        found.deals[0] += sum(deal.state is DealState.COMPLETED for deal in deals)
-        found.deals[1] += exchange.bus.completed
+        found.deals[0] += sum(deal.started_ns > 0 for deal in deals)
+        found.deals[1] += exchange.bus.started
         units = world.plant.units.values()
         found.received_wh[0] += sum(unit.converter.charged_wh for unit in units)
         found.received_wh[1] += sum(unit.run.received_wh for unit in exchange.units)
@@ -95,12 +94,11 @@ def sums() -> Sums:
             (whole.battery.stored_wh, unit.run.stored_wh)
             for whole, unit in zip(units, exchange.units, strict=True)
         ]
-    print(f"deals {found.deals}, received {found.received_wh} Wh")
     return found
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_as_many_deals_as_whole_agents_have(sums):
     whole, study = sums.deals
     assert whole > 100
@@ -108,10 +106,10 @@ def test_as_many_deals_as_whole_agents_have(sums):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_as_much_energy_in_each_house(sums):
     # with whom a house deals is chance: what it has in the end is not
     differences = [abs(whole - study) / whole for whole, study in sums.stored_wh]
     assert sum(differences) / len(differences) < 0.005
     whole, study = sums.received_wh
-    assert study == pytest.approx(whole, rel=0.02)
+    assert study == pytest.approx(whole, rel=0.01)

@@ -99,6 +99,7 @@ class Bus:
         look: Called with each unit whose deals have changed.
 
     Attributes:
+        started: How many deals have begun to flow.
         completed: How many deals have moved what was agreed.
         aborted: How many have not.
         line_loss_wh: Lost in the lines since the start. [Wh]
@@ -113,7 +114,7 @@ class Bus:
         heap: EventHeap,
         look: Callable[[TradingUnit], None],
     ) -> None:
-        self.completed = self.aborted = 0
+        self.started = self.completed = self.aborted = 0
         self.line_loss_wh = 0.0
         self._policy: Policy = village.policy
         self._loss: Loss = village.loss
@@ -231,6 +232,7 @@ class Bus:
         now_ns = self._heap.now_ns
         flow.deal = replace(flow.deal, started_ns=now_ns)
         flow.is_flowing = True
+        self.started += 1
         self._flowing.append(flow)
         self._carry(flow.units)
         self._free_ns = now_ns + self._times.settle_ns
