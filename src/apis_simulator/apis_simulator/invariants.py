@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from apis_core.config.policy import Policy
+from apis_core.config.timing import Timing
 from apis_core.model.messages import (
     ConverterOperation,
     ConverterOrder,
@@ -14,13 +16,17 @@ from apis_core.model.messages import (
 )
 from apis_core.model.receipt import Receipt
 from apis_core.model.types import ConverterError, ConverterMode, DealState, Direction, UnitId
+from apis_core.model.units import SECOND_NS
+from apis_core.unit.order_handler import WRITE_RATIO
 from apis_core.unit.persisted_state import RESTARTED
+from apis_emulator.driver import REFERENCE_GRACE_S
 from apis_emulator.physics.converter import Converter
 from apis_emulator.physics.plant import STIFF_STEP_S, Plant
+from apis_simulator.faults import Profile
 from apis_simulator.gateways import SharedBatteries
-from apis_simulator.scenario_setup import CURRENT_ERROR_A, Rules
+from apis_simulator.scenario_setup import CURRENT_ERROR_A, Pace, Rules
 
-__all__ = ["Invariants", "Limits", "Violation"]
+__all__ = ["Invariants", "Limits", "Violation", "limits_of"]
 
 ENERGY_RATIO = 0.001  # of the agreed energy
 BALANCE_WH = 0.01  # the plant's books may be out by so much ...
@@ -28,6 +34,8 @@ BALANCE_RATIO = 1e-4  # ... and this much of all that was sent
 BOOKS_RATIO = 0.1  # of all energy: what strays is booked by one side only
 BOOKED_RATIO = 1.25  # of all that was metered; what strays is assumed to have been as ordered
 DEALS = 4  # that the policy lets flow at once
+STRAY_S = 6.0  # until a reference knows that a current is none of its deals'
+RAMPS_S = 10.0  # a current and then the bus run down in this time
 TRIP_V = 1.0  # a trip acts a sub-step late, and a bit
 
 
@@ -70,6 +78,29 @@ class Limits:
     stray_wh: float
     late_wh: float
     unruled_wh: float
+
+
+def limits_of(policy: Policy, timing: Timing, profile: Profile, pace: Pace) -> Limits:
+    """What follows from the policy, how bad the world is, and how often it is looked at."""
+    deal_w = policy.grid_voltage_v * policy.deal_current_a
+    driver_s = profile.slow_s + pace.driver_hold_s + REFERENCE_GRACE_S
+    scram_s = policy.scram_reference_delay_ns / SECOND_NS
+    lease_s = timing.election.lease_ns / SECOND_NS
+    hold_s = timing.deal.hold_ns / SECOND_NS + lease_s + profile.straggle_s
+    return Limits(
+        after_death=driver_s + RAMPS_S,
+        after_cut=hold_s + scram_s + driver_s + RAMPS_S,
+        after_end=hold_s + scram_s + driver_s + RAMPS_S,
+        after_jump=lease_s,
+        after_lie=timing.debounce_ns / SECOND_NS
+        + timing.force_stop_ns / SECOND_NS
+        + driver_s
+        + RAMPS_S,
+        unwritten_wh=WRITE_RATIO * policy.deal_energy_max_wh + deal_w * driver_s / 3600.0,
+        stray_wh=deal_w * STRAY_S / 3600.0,
+        late_wh=deal_w * (2.0 * profile.slow_s + 1.0 + STRAY_S) / 3600.0,
+        unruled_wh=deal_w * 2.0 * lease_s / 3600.0,
+    )
 
 
 class Invariants:

@@ -20,12 +20,10 @@ from apis_core.model.origin import Origin, Requester
 from apis_core.model.types import NOBODY, Direction, OperationMode, UnitId
 from apis_core.model.units import NEVER_NS, SECOND_NS
 from apis_core.unit.agent import Agent, AgentSettings
-from apis_core.unit.order_handler import WRITE_RATIO
 from apis_core.unit.persisted_state import PersistedState
-from apis_emulator.driver import REFERENCE_GRACE_S
 from apis_simulator.faults import PROFILES, Fault, FaultKind, Profile
 from apis_simulator.gateways import SharedBatteries
-from apis_simulator.invariants import Invariants, Limits
+from apis_simulator.invariants import Invariants, limits_of
 from apis_simulator.machines import Machines
 from apis_simulator.network import Network
 from apis_simulator.process import Process
@@ -36,8 +34,6 @@ from apis_simulator.trace import Trace, describe
 __all__ = ["World"]
 
 RETAINED_NS = 3 * SECOND_NS  # until a word that could not pass is tried again
-STRAY_S = 6.0  # until a reference knows that a current is none of its deals'
-RAMPS_S = 10.0  # a current and then the bus run down in this time
 CALM = PROFILES["calm"]
 _WAKE = ev.Wake()
 
@@ -92,30 +88,8 @@ class World(Timeline):
             self.at(self._random.randrange(SECOND_NS), self._start, unit_id)
 
     def _make_invariants(self, timing: Timing) -> Invariants:
-        policy = self.rules.policy
-        deal_w = policy.grid_voltage_v * policy.deal_current_a
-        driver_s = self.profile.slow_s + self.setup.pace.driver_hold_s + REFERENCE_GRACE_S
-        scram_s = policy.scram_reference_delay_ns / SECOND_NS
-        lease_s = timing.election.lease_ns / SECOND_NS
-        hold_s = timing.deal.hold_ns / SECOND_NS + lease_s + self.profile.straggle_s
-        return Invariants(
-            self.plant,
-            self.rules,
-            Limits(
-                after_death=driver_s + RAMPS_S,
-                after_cut=hold_s + scram_s + driver_s + RAMPS_S,
-                after_end=hold_s + scram_s + driver_s + RAMPS_S,
-                after_jump=lease_s,
-                after_lie=timing.debounce_ns / SECOND_NS
-                + timing.force_stop_ns / SECOND_NS
-                + driver_s
-                + RAMPS_S,
-                unwritten_wh=WRITE_RATIO * policy.deal_energy_max_wh + deal_w * driver_s / 3600.0,
-                stray_wh=deal_w * STRAY_S / 3600.0,
-                late_wh=deal_w * (2.0 * self.profile.slow_s + 1.0 + STRAY_S) / 3600.0,
-                unruled_wh=deal_w * 2.0 * lease_s / 3600.0,
-            ),
-        )
+        limits = limits_of(self.rules.policy, timing, self.profile, self.setup.pace)
+        return Invariants(self.plant, self.rules, limits)
 
     # --- what goes wrong -------------------------------------------------------------------------
 

@@ -16,8 +16,8 @@ from apis_core.model.types import NOBODY, ConverterMode, UnitId
 from apis_core.model.units import SECOND_NS
 from apis_simulator.device_faults import QUANTITIES, MeterFault, SensorFault
 from apis_simulator.faults import Fault, FaultKind
+from apis_simulator.scenario.configuration import with_settings
 from apis_simulator.scenario.events import Event
-from apis_simulator.scenario.story import with_settings
 from apis_simulator.scenario.world import StoryWorld
 
 __all__ = ["Director"]
