@@ -43,9 +43,18 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
         file.write(json.dumps(known, indent=2) + "\n")
 
 
+def _has_a_grid(domain_id: int) -> bool:
+    """Whether somebody has started one on a domain, by hand and not for a test."""
+    from apis_bringup import run_lock
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROS_DOMAIN_ID", str(domain_id))
+        return run_lock.find() is not None
+
+
 @contextmanager
 def _claimed_ros_domain() -> Iterator[int]:
-    """A domain that no other test process on this machine holds; freed when this process ends."""
+    """A domain that no grid and no other test process here holds; freed when this process ends."""
     folder = Path(tempfile.gettempdir()) / f"apis-test-domains-{os.getuid()}"
     folder.mkdir(exist_ok=True)
     # Each process begins elsewhere, for a domain that was just left may still be heard of.
@@ -55,6 +64,8 @@ def _claimed_ros_domain() -> Iterator[int]:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
+                continue
+            if _has_a_grid(domain_id):
                 continue
             yield domain_id
             return
