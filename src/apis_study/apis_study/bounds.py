@@ -43,7 +43,10 @@ def foresight_kpis(village: Village, settings: StudySettings) -> Kpis:
         kpis["cost_points"] = kpis["mains_points"]
         kpis["co2_kg"] = kpis["mains_wh"] / 1000.0 * settings.co2_kg_per_kwh
         houses += [kpis] * count
-    return village_kpis(houses, 0.0)
+    village_wide = village_kpis(houses, 0.0)
+    for unknown in ("full_cycles", "charged_wh", "discharged_wh", "loss_of_load_ratio", "dark_h"):
+        del village_wide[unknown]  # a plan in hours does not say
+    return village_wide
 
 
 def _means(village: Village) -> Iterator[tuple[HouseInput, int]]:

@@ -51,13 +51,14 @@ _DAYS_A_BAR = 30
 def report(results: Results) -> str:
     """The page, in HTML."""
     names = list(results.kpis)
+    colours = {name: _COLOURS[k % len(_COLOURS)] for k, name in enumerate(names)}
     pictures = [
         _figure(
             "Energy that the village did not make itself: bought, or gone without [kWh]",
-            _bars({name: [_missing_kwh(k)] for name, k in results.kpis.items()}, [""]),
+            _bars({name: [_missing_kwh(k)] for name, k in results.kpis.items()}, [""], colours),
         ),
-        _by_time(results),
-        _by_house(results),
+        _by_time(results, colours),
+        _by_house(results, colours),
     ]
     body = "\n".join(picture for picture in pictures if picture)
     return (
@@ -99,7 +100,7 @@ def _table(results: Results, names: Sequence[str]) -> str:
     return f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
-def _by_time(results: Results) -> str:
+def _by_time(results: Results, colours: Mapping[str, str]) -> str:
     """Bought in each month or so."""
     series: dict[str, list[float]] = {}
     days = 0
@@ -120,10 +121,10 @@ def _by_time(results: Results) -> str:
     if days <= _DAYS_A_BAR:
         return ""
     labels = [f"day {1 + k * _DAYS_A_BAR}" for k in range(len(next(iter(series.values()))))]
-    return _figure(f"The same by {_DAYS_A_BAR} days [kWh]", _bars(series, labels))
+    return _figure(f"The same by {_DAYS_A_BAR} days [kWh]", _bars(series, labels, colours))
 
 
-def _by_house(results: Results) -> str:
+def _by_house(results: Results, colours: Mapping[str, str]) -> str:
     """What each house saves."""
     series = {
         name: [house["saved_wh"] / 1000.0 for house in houses.values()]
@@ -134,14 +135,16 @@ def _by_house(results: Results) -> str:
         return ""
     labels = list(next(houses for houses in results.houses.values() if houses))
     title = "What each house buys less, or goes less without, than alone [kWh]"
-    return _figure(title, _bars(series, labels))
+    return _figure(title, _bars(series, labels, colours))
 
 
 def _figure(title: str, svg: str) -> str:
     return f"<figure><figcaption>{escape(title)}</figcaption>{svg}</figure>"
 
 
-def _bars(series: Mapping[str, Sequence[float]], labels: Sequence[str]) -> str:
+def _bars(
+    series: Mapping[str, Sequence[float]], labels: Sequence[str], colours: Mapping[str, str]
+) -> str:
     """Groups of bars, one of each series side by side, as SVG."""
     width, height, left, top, bottom = 960.0, 300.0, 70.0, 30.0, 28.0
     values = [value for each in series.values() for value in each]
@@ -159,7 +162,7 @@ def _bars(series: Mapping[str, Sequence[float]], labels: Sequence[str]) -> str:
         for tick in (low, 0.5 * (low + high), high)
     ]
     for number, (name, each) in enumerate(series.items()):
-        colour = _COLOURS[number % len(_COLOURS)]
+        colour = colours[name]
         parts.append(
             f'<rect x="{left + 150 * number:.0f}" y="6" width="12" height="12" fill="{colour}"/>'
             f'<text x="{left + 150 * number + 16:.0f}" y="16">{escape(name)}</text>'
