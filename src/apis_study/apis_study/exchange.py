@@ -177,13 +177,19 @@ class Exchange:
             if direction not in changed:
                 continue
             offering = self._offers[direction]
-            if direction in offers:
-                offering[unit.index] = unit
-            else:
+            if direction not in offers:
                 del offering[unit.index]
-            if len(offering) <= 2:  # for some it may have been, or be, the only one
-                for other in self._wishes[direction.opposite].values():
-                    self._arm(other)
+                continue
+            offering[unit.index] = unit
+            wishing = self._wishes[direction.opposite]
+            if len(offering) == 1:  # nobody could answer until now
+                for other in wishing.values():
+                    if not other.is_armed:
+                        self._arm(other)
+            elif len(offering) == 2:  # nor to the one that offered alone
+                for index in offering:
+                    if index in wishing:
+                        self._arm(wishing[index])
 
     def _could_deal(self, unit: TradingUnit) -> bool:
         if unit.wish is None:
