@@ -60,7 +60,7 @@ def test_an_empty_file_lacks_every_required_key():
         "hw.json: batteryNominalCapacityWh: required: a number greater than 0",
         "hw.json: gridCurrentCapacityA: required: a number greater than 0",
         "hw.json: gridCurrentAllowanceA: required: a number greater than 0",
-        "hw.json: droopRatio: required: a number from 0 to 3.999",
+        "hw.json: droopRatio: required: a number greater than 0 and of at most 3.999",
         "hw.json: safety.range.dcdc.meter: required: an object { ... }",
     }
 
@@ -75,7 +75,7 @@ def test_every_problem_at_once():
     )
     meter = "hw.json: safety.range.dcdc.meter"
     assert problems_of(text) == {
-        "hw.json: droopRatio is true, must be a number from 0 to 3.999",
+        "hw.json: droopRatio is true, must be a number greater than 0 and of at most 3.999",
         "hw.json: droopRation is 0, unknown key; did you mean droopRatio?",
         f'{meter}.tmp is {{"min": 0, "max": -2}}, min must be less than max',
         f"{meter}.vb: required: an object {{ ... }}",
@@ -96,7 +96,7 @@ def test_a_key_that_stands_twice_does_not_hide_the_rest():
     text = TEXT.replace('"droopRatio" : 0.039', '"droopRatio" : 1, "droopRatio" : 9')
     assert problems_of(text) == {
         "hw.json: droopRatio: stands twice; keep one",
-        "hw.json: droopRatio is 9, must be a number from 0 to 3.999",
+        "hw.json: droopRatio is 9, must be a number greater than 0 and of at most 3.999",
     }
 
 
@@ -116,3 +116,10 @@ def test_a_range_is_closed_and_nan_is_outside():
 def test_warnings_do_not_make_hardware_different():
     hardware = parse_hardware(TEXT, "hw.json")
     assert dataclasses.replace(hardware, warnings=("x",)) == hardware
+
+
+def test_a_droop_of_0_is_an_error_since_no_hand_over_works_without():
+    text = TEXT.replace('"droopRatio" : 0.039', '"droopRatio" : 0')
+
+    with pytest.raises(ConfigError, match=r"droopRatio is 0, must be a number greater than 0"):
+        parse_hardware(text, "hw.json")

@@ -184,6 +184,7 @@ def test_3_1_every_key_of_the_original():
         metering_side=Direction.CHARGE,
         meter=Meter.BATTERY,
         deal_reset_limit=2,
+        queue_limit_ns=1_800_000_000_000,
         discharge_soc_min_ratio=0.2,
         charge_soc_max_ratio=0.95,
         availability=False,
@@ -275,13 +276,16 @@ def test_every_problem_at_once():
         ('"newestDeal"', "false"),
         ('"dischargeUnit"', '"discharge"'),
         ('"numberOfTrials" : 4', '"numberOfTrials" : 0'),
+        ('"retryLimit" : 3', '"retryLimit" : -1'),
+        ('"limitOfTrials" : 6', '"limitOfTrials" : -1'),
     )
     assert sorted(problems_of(text)) == [
         "controller.dcdc.checkpoint is 3, must be an object { ... }",
-        'controller.dcdc.checkpoints is {"retryLimit": 3, "retryWaitMsec": 100}, '
+        'controller.dcdc.checkpoints is {"retryLimit": -1, "retryWaitMsec": 100}, '
         "unknown key; did you mean checkpoint?",
         "controller.dcdc.voltageReference.authorization.numberOfTrials is 0, "
         "must be a whole number of at least 1",
+        "gridMaster.currentCompensation.limitOfTrials is -1, must be a whole number of at least 0",
         "gridMaster.deal.forceStopCondition.chargeUnitUpperLimitRsoc is 195, "
         "must be a number from 0 to 100",
         "gridMaster.heloPeriodMsec: stands twice; keep one",
@@ -324,14 +328,10 @@ def test_things_that_are_allowed_but_perhaps_not_meant():
     text = changed(
         ('"anywhere", "fixedUnitId" : "Exxx"', '"fixed", "fixedUnitId" : null'),
         ('"newestDeal"', '"longLastingDeal"'),
-        ('"retryLimit" : 3', '"retryLimit" : -1'),
-        ('"limitOfTrials" : 6', '"limitOfTrials" : -1'),
     )
     assert [warning.key for warning in policy_of(text).warnings] == [
         "gridMaster.gridMasterSelection.fixedUnitId",
         "gridMaster.masterDealSelection.strategy",
-        "controller.dcdc.checkpoint.retryLimit",
-        "gridMaster.currentCompensation.limitOfTrials",
     ]
 
 
@@ -503,3 +503,21 @@ def test_numbers_that_make_no_sense_name_their_key(leaf, old, new, right):
     (problem,) = (problem for problem in found if f"{leaf} is" in problem)
     assert right in problem
     assert len(problem) < 200
+
+
+@pytest.mark.parametrize("path", ["checkpoint", "currentCompensation"])
+def test_a_limit_below_0_is_an_error(path):
+    old = {"checkpoint": '"retryLimit" : 3', "currentCompensation": '"limitOfTrials" : 6'}[path]
+
+    (problem,) = problems_of(changed((old, old[:-1] + "-1")))
+
+    assert path in problem
+    assert problem.endswith("is -1, must be a whole number of at least 0")
+
+
+def test_the_usual_limit_of_the_queue_leaves_the_hash_as_older_versions_have_it():
+    policy = policy_of(TEXT)
+    shorter = dataclasses.replace(policy, queue_limit_ns=1)
+
+    assert "queue_limit" not in policy_text(policy)
+    assert policy_hash(shorter) != policy_hash(policy)

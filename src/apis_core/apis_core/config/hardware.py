@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from annotated_types import Ge, Le
+from annotated_types import Gt, Le
 from pydantic import ConfigDict, Field
 
 from apis_core.config.jsonc import parse_object
@@ -60,7 +60,7 @@ class Hardware:
         battery_capacity_wh: Nominal, > 0. [Wh]
         grid_current_capacity_a: What the converter can carry, > 0. [A]
         grid_current_allowance_a: Largest difference between ordered and measured current, > 0. [A]
-        droop_ratio: Droop while the voltage reference is handed over, 0..3.999.
+        droop_ratio: Droop while the voltage reference is handed over, > 0 and <= 3.999.
         efficient_grid_voltage_ratio: Best grid over battery voltage, > 0; None = not known.
         limits: What the meters may show.
         warnings: What the file's author may want to look at.
@@ -69,7 +69,7 @@ class Hardware:
     battery_capacity_wh: Annotated[Positive, Key("batteryNominalCapacityWh")]
     grid_current_capacity_a: Annotated[Positive, Key("gridCurrentCapacityA")]
     grid_current_allowance_a: Annotated[Positive, Key("gridCurrentAllowanceA")]
-    droop_ratio: Annotated[Number, Ge(0), Le(3.999), Key("droopRatio")]
+    droop_ratio: Annotated[Number, Gt(0), Le(3.999), Key("droopRatio")]
     efficient_grid_voltage_ratio: Annotated[
         Positive | None, Key("efficientBatteryGridVoltageRatio", None)
     ]

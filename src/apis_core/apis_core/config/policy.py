@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
@@ -35,11 +35,13 @@ from apis_core.config.validation import (
 )
 from apis_core.model.errors import ConfigError, Problem
 from apis_core.model.types import Direction, GridMasterStrategy, Meter, OperationMode, UnitId
+from apis_core.model.units import ns_from_s
 
 __all__ = [
     "METER_NAMES",
     "MODE_NAMES",
     "SIDE_NAMES",
+    "USUAL_VALUES",
     "Branch",
     "Policy",
     "parse_policy",
@@ -52,6 +54,11 @@ _DEAL = "mediator.deal"
 _DCDC = "controller.dcdc"
 _FORCE_STOP = "gridMaster.deal.forceStopCondition"
 _SELECTION = "gridMaster.gridMasterSelection"
+
+_QUEUE_LIMIT_MS = 30 * 60 * 1000
+
+# Units of older versions do not know these: at its usual value such a field is not written.
+USUAL_VALUES: Mapping[str, object] = {"queue_limit_ns": ns_from_s(_QUEUE_LIMIT_MS / 1000)}
 
 _MODES = {
     "autonomous": OperationMode.RUN,
@@ -122,7 +129,7 @@ class Policy:
     topology: tuple[Branch, ...] | None = None
 
     # The unit's own work
-    checkpoint_retries: Annotated[Whole, Key(f"{_DCDC}.checkpoint.retryLimit")]  # < 0: always fail
+    checkpoint_retries: Annotated[Whole, Ge(0), Key(f"{_DCDC}.checkpoint.retryLimit")]
     checkpoint_wait_ns: Annotated[Milliseconds, Key(f"{_DCDC}.checkpoint.retryWaitMsec")]
     ramp_up_timeout_ns: Annotated[
         Milliseconds, Key(f"{_DCDC}.voltageReference.rampUp.first.timeoutMsec")
@@ -155,6 +162,9 @@ class Policy:
     metering_side: Annotated[Side, Key("gridMaster.deal.referenceSide", "chargeUnit")]
     meter: Annotated[CountedAt, Key("gridMaster.deal.meter", "battery")]  # ours
     deal_reset_limit: Annotated[Whole, Ge(0), Key("gridMaster.deal.resetLimit")]
+    queue_limit_ns: Annotated[
+        Milliseconds, Key("gridMaster.deal.queueLimitMsec", _QUEUE_LIMIT_MS)
+    ]  # ours
     discharge_soc_min_ratio: Annotated[Percent, Key(f"{_FORCE_STOP}.dischargeUnitLowerLimitRsoc")]
     charge_soc_max_ratio: Annotated[Percent, Key(f"{_FORCE_STOP}.chargeUnitUpperLimitRsoc")]
 
@@ -178,7 +188,9 @@ class Policy:
         Literal["theoretical", "actual"],
         Key("gridMaster.voltageReferenceTakeOverDvg", "theoretical"),
     ]
-    compensation_trials: Annotated[Whole, Key("gridMaster.currentCompensation.limitOfTrials")]
+    compensation_trials: Annotated[
+        Whole, Ge(0), Key("gridMaster.currentCompensation.limitOfTrials")
+    ]
     compensation_drift_allowance_a: Annotated[
         Positive, Key("gridMaster.currentCompensation.driftAllowanceA")
     ]
@@ -243,14 +255,6 @@ def _warnings(policy: Policy, data: dict[str, Any], source: str) -> Iterator[Pro
         yield Problem(
             source, key, json.dumps(strategy), "taken as newestDeal, the only one there is"
         )
-    for key, limit in (
-        (f"{_DCDC}.checkpoint.retryLimit", policy.checkpoint_retries),
-        ("gridMaster.currentCompensation.limitOfTrials", policy.compensation_trials),
-    ):
-        if limit < 0:
-            yield Problem(
-                source, key, str(limit), "makes every attempt fail; meant for tests only"
-            )
 
 
 def policy_text(policy: Policy) -> str:
@@ -260,6 +264,9 @@ def policy_text(policy: Policy) -> str:
     """
     fields = dataclasses.asdict(policy)
     del fields["warnings"]
+    for name, usual in USUAL_VALUES.items():
+        if fields[name] == usual:
+            del fields[name]
     fields["reference_side"] = SIDE_NAMES[fields.pop("metering_side")]
     fields["voltage_reference_side"] = SIDE_NAMES[policy.voltage_reference_side]
     return json.dumps(fields, sort_keys=True, separators=(",", ":"), default=_plain)

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, get_type_hints
 
 from apis_core.config.branches import TOPOLOGY_KEY, branches_part
-from apis_core.config.policy import METER_NAMES, MODE_NAMES, SIDE_NAMES, Policy
+from apis_core.config.policy import METER_NAMES, MODE_NAMES, SIDE_NAMES, USUAL_VALUES, Policy
 from apis_core.config.validation import Key
 from apis_core.model.types import Direction, Meter, OperationMode
 from apis_core.model.units import SECOND_NS
@@ -25,7 +25,7 @@ def policy_file(policy: Policy) -> str:
     for name, hint in get_type_hints(Policy, include_extras=True).items():
         keys = [part for part in getattr(hint, "__metadata__", ()) if isinstance(part, Key)]
         value = getattr(policy, name)
-        if keys and value is not None:
+        if keys and value is not None and value != USUAL_VALUES.get(name):
             _put(data, keys[-1].path, _as_written(name, value))
     _put(data, TOPOLOGY_KEY, branches_part(policy.topology))
     return json.dumps(data, indent=1)

@@ -225,7 +225,7 @@ class DealMachine:
         if self.resets > progress.policy.deal_reset_limit:
             return self.abort(reason, now_ns)
         progress.name_reference(NOBODY)
-        progress.enter(Phase.QUEUED, now_ns)
+        progress.enter(Phase.QUEUED, now_ns, progress.policy.queue_limit_ns)
         return []
 
     def adopt(self, now_ns: int, heard_ns: Mapping[UnitId, int]) -> list[Effect]:
@@ -361,6 +361,8 @@ class DealMachine:
         progress = self._progress
         progress.deadline_ns = NEVER_NS
         match progress.phase:
+            case Phase.QUEUED:
+                return self._startup.waited_too_long(now_ns)
             case Phase.STARTING:
                 return self._startup.too_late(now_ns)
             case Phase.COMPENSATING:

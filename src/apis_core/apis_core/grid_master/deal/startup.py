@@ -15,6 +15,7 @@ from apis_core.grid_master.deal.side import DealSide
 from apis_core.grid_master.deal.transitions import Phase
 from apis_core.model.messages import ControlReply
 from apis_core.model.types import ControlError, ControlOperation, DealState, UnitId
+from apis_core.model.units import s_from_ns
 
 __all__ = ["Startup"]
 
@@ -48,7 +49,7 @@ class Startup:
         progress = self._progress
         side = next((side for side in progress.sides if not side.is_asked), None)
         if side is None:
-            progress.enter(Phase.QUEUED, now_ns)
+            progress.enter(Phase.QUEUED, now_ns, progress.policy.queue_limit_ns)
             return []
         side.is_asked = True
         return progress.ask(side, ControlOperation.ACQUIRE, now_ns, deal=progress.deal)
@@ -100,6 +101,12 @@ class Startup:
             return []
         self._started = self._to_start.pop(0)
         return self._currents.order(self._started, now_ns)
+
+    def waited_too_long(self, now_ns: int) -> list[Effect]:
+        """It did not get its turn on the bus in time: its slots are free for other deals."""
+        waited_s = s_from_ns(self._progress.policy.queue_limit_ns)
+        reason = f"it has waited {waited_s:g} s for its turn on the bus, and may not for longer"
+        return self._shutdown.abort(reason, now_ns)
 
     def too_late(self, now_ns: int) -> list[Effect]:
         """The last one's current has not come up in time."""
