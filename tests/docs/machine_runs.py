@@ -46,7 +46,7 @@ from apis_driver.stopping import Stopper
 ROOT = Path(__file__).resolve().parents[2]
 _FILE = ROOT / "src" / "apis_core" / "test" / "data" / "policy.json"
 POLICY = parse_policy(_FILE.read_text(), _FILE.name)
-DEAL_RUNS = 4000
+DEAL_RUNS = 30000
 BUS_RUNS = 3000
 ELECTION_RUNS = 1000
 STOP_RUNS = 300
@@ -129,7 +129,11 @@ def run_deals(observer: Observer) -> None:
             deal = replace(deal, voltage_reference_id=holder)
         machine = DealMachine(deal, POLICY, timing, now_ns)
         machine.see(BusView(is_alone=random.random() < 0.5))
-        units = {unit_id: _Unit(random, health) for unit_id in deal.unit_ids}
+        counts = [_Count(), _Count()] if random.random() < 0.1 else [_Count()] * 2
+        units = {
+            unit_id: _Unit(random, health, count)
+            for unit_id, count in zip(deal.unit_ids, counts, strict=True)
+        }
         if is_adopted:
             observer.cause = "adopt"
             pending = _calls(machine.adopt(now_ns, {}))
@@ -186,7 +190,7 @@ def _bus(machine: DealMachine, holder: str, random: Random, now_ns: int) -> list
     order = [Phase.ACTIVATING, Phase.RAMPING_UP, Phase.AUTHORISING]
     if machine.phase is Phase.QUEUED and random.random() < 0.5:
         machine.await_bus(holder, Phase.ACTIVATING, now_ns)
-    elif machine.awaits_bus and random.random() < 0.1:
+    elif machine.awaits_bus and random.random() < 0.25:
         return machine.reset("another source holds it", now_ns)
     elif machine.phase in order[:2] and random.random() < 0.9:
         machine.await_bus(holder, order[order.index(machine.phase) + 1], now_ns)
@@ -195,16 +199,22 @@ def _bus(machine: DealMachine, holder: str, random: Random, now_ns: int) -> list
     return []
 
 
+class _Count:
+    """What has moved: both units count the same, unless a meter lies."""
+
+    moved_wh = 0.0
+
+
 class _Unit:
     """One unit of a deal, as simple as can be."""
 
-    def __init__(self, random: Random, health: float) -> None:
+    def __init__(self, random: Random, health: float, count: _Count) -> None:
         self._random = random
         self._health = health
         self._mode = ConverterMode.WAIT
         self._cause = StopCause.NONE
         self._volts = 0.0
-        self._moved_wh = 0.0
+        self._count = count
         self._current_a = 2.0
 
     def hold_voltage(self) -> None:
@@ -235,7 +245,7 @@ class _Unit:
             self._mode, self._cause = ConverterMode.WAIT, StopCause.TRIP
         if operation is ControlOperation.HOLD and self._mode is not ConverterMode.WAIT:
             self._volts = min(self._volts + self._random.choice([100.0, 0.0]), 350.0)
-            self._moved_wh += self._random.choice([0.0, 10.0])
+            self._count.moved_wh += self._random.choice([0.0, 5.0])
         sign = {ConverterMode.CHARGE: 1.0, ConverterMode.DISCHARGE: -1.0}.get(self._mode, 1.0)
         reading = ConverterReading(
             mode=self._mode,
@@ -247,8 +257,8 @@ class _Unit:
         return ControlReply(
             reading=reading,
             deal_current_a=self._current_a if self._mode.is_active else 0.0,
-            grid_moved_wh=self._moved_wh,
-            battery_moved_wh=self._moved_wh,
+            grid_moved_wh=self._count.moved_wh,
+            battery_moved_wh=self._count.moved_wh,
             soc_ratio=self._random.choice([0.5, 0.5, 0.5, 0.5, 0.1]),
         )
 

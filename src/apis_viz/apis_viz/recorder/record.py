@@ -62,7 +62,7 @@ def _build(node: Node, files: WindowFiles, own: dict[str, Any], stack: ExitStack
     except FileExistsError as error:
         raise WindowError(f"file {file} is there; choose another name") from error
     except OSError as error:
-        raise WindowError(f"file {file} cannot be written: {error.strerror}") from error
+        raise WindowError(f"{file} cannot be written: {error.strerror}") from error
     recorder = Recorder(node, writer, files.grid.cluster)
     print(f"recording into {file}", flush=True)
     stack.callback(recorder.report)

@@ -58,21 +58,21 @@ TRANSITIONS: Final[Transitions[Phase]] = {
         Phase.QUEUED: "bus",
         Phase.RAMPING_UP: "bus",
         Phase.STARTING: "bus",  # a unit of the deal has taken over a bus that was up
-        Phase.LEAVING: "abort, answer, time",
-        Phase.RELEASING: "abort, answer, time",  # no unit of the deal was to hold the bus
+        Phase.LEAVING: "abort, answer, bus, time",  # by the bus: put back once too often
+        Phase.RELEASING: "abort, answer, bus, time",  # no unit of the deal was to hold the bus
     },
     Phase.RAMPING_UP: {
         Phase.QUEUED: "bus",
         Phase.AUTHORISING: "bus",
         Phase.STARTING: "bus",  # there was nothing to prove
-        Phase.LEAVING: "abort, answer, time",
-        Phase.RELEASING: "abort, answer, time",
+        Phase.LEAVING: "abort, answer, bus, time",
+        Phase.RELEASING: "abort, answer, bus, time",
     },
     Phase.AUTHORISING: {
         Phase.QUEUED: "bus",
         Phase.STARTING: "bus",
-        Phase.LEAVING: "abort, answer, time",
-        Phase.RELEASING: "abort, answer, time",
+        Phase.LEAVING: "abort, answer, bus, time",
+        Phase.RELEASING: "abort, answer, bus, time",
     },
     Phase.STARTING: {
         Phase.COMPENSATING: "answer",
