@@ -215,5 +215,5 @@ def test_the_documentation_names_every_key():
     names = {
         name for part in (schema, *schema["$defs"].values()) for name in part.get("properties", {})
     }
-    text = (ROOT / "docs" / "configuration.md").read_text()
+    text = "".join((ROOT / "docs" / page).read_text() for page in ("configuration.md", "study.md"))
     assert not [name for name in sorted(names) if f"`{name}`" not in text]
