@@ -18,7 +18,7 @@ void add_house_run(py::module_& module) {
            py::arg("house") = py::dict(), py::arg("cells") = py::dict());
 
   const auto column = [](Column c) { return [c](const HouseRun& run) { return run.at(c); }; };
-  const auto sum = [](CompensatedSum HouseRun::*field) {
+  const auto sum = [](CompensatedSum HouseRun::* field) {
     return [field](const HouseRun& run) { return (run.*field).value() / 3600.0; };
   };
   py::class_<HouseRun, std::shared_ptr<HouseRun>>(module, "HouseRun")
@@ -48,9 +48,9 @@ void add_house_run(py::module_& module) {
           "leaves_at",
           [](HouseRun& run, double low_wh, double high_wh, double until_s, double committed_wh,
              double committed_wh_per_s, double floor_wh, double ceiling_wh) {
-            return run.leaves_at({low_wh, high_wh, committed_wh, committed_wh_per_s, floor_wh,
-                                  ceiling_wh},
-                                 finite("until_s", until_s));
+            return run.leaves_at(
+                {low_wh, high_wh, committed_wh, committed_wh_per_s, floor_wh, ceiling_wh},
+                finite("until_s", until_s));
           },
           py::arg("low_wh"), py::arg("high_wh"), py::arg("until_s"), py::arg("committed_wh") = 0.0,
           py::arg("committed_wh_per_s") = 0.0, py::arg("floor_wh") = -kNever,

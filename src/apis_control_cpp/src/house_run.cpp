@@ -120,10 +120,9 @@ double HouseRun::leaves_at(const Watch& watch, double until_s) {
       ahead_.next = k;
       continue;
     }
-    const double share = std::min(
-        leaving(before_wh, after_wh, watch.floor_wh, watch.ceiling_wh),
-        leaving(counted(before_wh, before_s), counted(after_wh, after_s), watch.low_wh,
-                watch.high_wh));
+    const double share = std::min(leaving(before_wh, after_wh, watch.floor_wh, watch.ceiling_wh),
+                                  leaving(counted(before_wh, before_s), counted(after_wh, after_s),
+                                          watch.low_wh, watch.high_wh));
     if (share <= 1.0) return std::min(before_s + share * (after_s - before_s), until_s);
     before_s = after_s;
     before_wh = after_wh;

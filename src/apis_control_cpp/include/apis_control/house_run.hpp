@@ -42,10 +42,10 @@ class HouseRun {
   [[nodiscard]] double at(Column column) const noexcept { return cells_[column * kLanes]; }
 
   // Sums since the start.
-  CompensatedSum received_ws, sent_ws;           ///< over the bus terminal [Ws]
+  CompensatedSum received_ws, sent_ws;               ///< over the bus terminal [Ws]
   CompensatedSum converter_on_ws, converter_off_ws;  ///< lost in the converter [Ws]
-  CompensatedSum charged_ws, discharged_ws;      ///< at the battery's terminals [Ws]
-  double unserved_s = 0.0;                       ///< how long some load was not supplied [s]
+  CompensatedSum charged_ws, discharged_ws;          ///< at the battery's terminals [Ws]
+  double unserved_s = 0.0;                           ///< how long some load was not supplied [s]
 
  private:
   using Cells = std::array<double, kAllColumns * kLanes>;
