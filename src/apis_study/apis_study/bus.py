@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
+import apis_control
 from apis_core.config.policy import Policy
 from apis_core.config.timing import Timing
+from apis_core.grid_master.deal.progress import COMPLETE_RATIO, NEAR_POLLS
 from apis_core.grid_master.deal_registry import why_not_take
 from apis_core.grid_master.reference_selection import (
     better_reference,
@@ -32,14 +34,13 @@ from apis_core.model.types import (
 from apis_core.model.units import NEVER_NS, ns_from_s, s_from_ns
 from apis_study.deal_flow import DealFlow
 from apis_study.events import EventHeap
-from apis_study.lines import BusLines
 from apis_study.losses import Loss
 from apis_study.trading_unit import FIRST_HORIZON_S, TradingUnit
 from apis_study.village import Village
 
 __all__ = ["Bus", "BusTimes"]
 
-_NEAR_POLLS = 3  # a converter that ends within so many polls could not begin anew
+_NO_LIMIT_A = 1e9  # the topology's rules see to the currents
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +122,9 @@ class Bus:
         self._units = units
         self._timing, self._times = timing, times
         self._heap, self._look = heap, look
-        ids = list(units)
-        self._lines = BusLines(ids, village.lines) if village.lines else None
+        at = {unit_id: index for index, unit_id in enumerate(units)}
+        wires = [(at[a], at[b], ohm) for a, b, ohm in village.lines]
+        self._lines = apis_control.BusNetwork(len(at), wires) if wires else None
         self._stage = _Stage.OFF
         self._reference: TradingUnit | None = None
         self._queue: list[DealFlow] = []
@@ -131,7 +133,6 @@ class Bus:
         self._flowing: list[DealFlow] = []
         self._loss_w = 0.0  # of the lines, now
         self._loss_since_ns = 0
-        self._power_w: dict[int, float] = {}
 
     # --- deals -----------------------------------------------------------------------------------
 
@@ -218,7 +219,7 @@ class Bus:
         if not flow.is_flowing or flow.rate_wh_per_s <= 0.0:
             return False
         left_s = flow.left_wh(self._heap.now_ns) / flow.rate_wh_per_s
-        return left_s < s_from_ns(_NEAR_POLLS * self._timing.deal.poll_ns)
+        return left_s < s_from_ns(NEAR_POLLS * self._timing.deal.poll_ns)
 
     def _is_up(self) -> None:
         self._stage = _Stage.UP
@@ -247,7 +248,7 @@ class Bus:
             return
         now_ns = self._heap.now_ns
         flow.end_version += 1
-        is_complete = flow.left_wh(now_ns) <= 0.0005 * flow.deal.energy_wh
+        is_complete = flow.moved_wh(now_ns) >= COMPLETE_RATIO * flow.deal.energy_wh
         flow.is_flowing = False
         self._flowing.remove(flow)
         self._carry(flow.units)
@@ -315,12 +316,16 @@ class Bus:
                 self._set_power(unit, volts)
             return
         units |= {unit.index: unit for flow in self._flowing for unit in flow.units}
-        currents_a = [(index, unit.current_a) for index, unit in units.items()]
-        at_v = self._lines.voltages_v(currents_a, self._reference.index, volts)
-        for unit, unit_v in zip(units.values(), at_v, strict=True):
-            self._set_power(unit, unit_v)
+        currents_a = [0.0] * len(self._units)
+        for index, unit in units.items():
+            currents_a[index] = unit.current_a
+        holder = self._reference.index
+        currents_a[holder] = 0.0  # it carries what the others leave
+        at_v, *_, loss_w, _ = self._lines.solve(currents_a, [(holder, volts, 0.0, _NO_LIMIT_A)])
+        for unit in units.values():
+            self._set_power(unit, float(at_v[unit.index]))
         self.settle()
-        self._loss_w = -sum(self._power_w.values())
+        self._loss_w = loss_w
 
     def _set_power(self, unit: TradingUnit, volts: float) -> None:
         now_ns = self._heap.now_ns
@@ -334,7 +339,6 @@ class Bus:
         unit.run.advance(self._heap.now_s)
         unit.run.set_converter(grid_w, loss_w, is_on)
         unit.horizon_s = FIRST_HORIZON_S
-        self._power_w[unit.index] = grid_w
         for flow in unit.flows:
             if flow.meter is not unit:
                 continue

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from apis_core.config.scenario import Band, Rule, Rules, Scenario
+from apis_core.model.units import DAY_S
 from apis_site.study_settings import StudySettings
 from apis_study.bounds import foresight_kpis, pool_kpis
 from apis_study.exchange import Exchange
@@ -19,7 +20,6 @@ from apis_study.village import Samples, Village
 
 __all__ = ["Case", "CaseResult", "cases_of", "run_case"]
 
-DAY_S = 86_400.0
 Kind = Literal["none", "exchange", "pool", "foresight"]
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from apis_site.grid import ConverterLoss
+from apis_core.model.types import ConverterMode
+from apis_emulator.physics.converter import Converter
+from apis_site.grid import Bus, ConverterLoss
 
 __all__ = ["COMPAT_HOUSE", "CompatLoss", "Loss", "PartLoadLoss"]
 
@@ -23,24 +25,23 @@ class Loss(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
 class PartLoadLoss:
-    """The part-load law of the emulator."""
+    """What the emulator's converter loses.
 
-    waiting_w: float
-    constant_w: float
-    linear: float
-    quadratic_per_w: float
+    Args:
+        loss: Its part-load law, as a grid file has it.
+        bus: Its bus.
+    """
 
-    @staticmethod
-    def of(loss: ConverterLoss) -> PartLoadLoss:
-        """The law of a grid file."""
-        return PartLoadLoss(loss.waiting_w, loss.constant_w, loss.linear, loss.quadratic_per_w)
+    def __init__(self, loss: ConverterLoss, bus: Bus) -> None:
+        self.waiting_w = loss.waiting_w
+        self._converter = Converter(loss=loss, bus=bus)
+        # it only has to be on: neither the mode nor the voltage of the bus matters
+        self._converter.start(int(ConverterMode.CHARGE), bus_v=0.0, energy_limit_wh=None)
 
     def on_w(self, grid_w: float, *, is_reference: bool) -> float:
         """While it is on. [W]"""
-        power_w = abs(grid_w)
-        return self.constant_w + (self.linear + self.quadratic_per_w * power_w) * power_w
+        return self._converter.loss_w(grid_w)
 
 
 @dataclass(frozen=True, slots=True)

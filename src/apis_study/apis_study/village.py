@@ -129,7 +129,9 @@ class Village:
             if is_compat
             else emulator.house_model,
             battery_cells=emulator.battery_cells.model_dump(),
-            loss=CompatLoss() if is_compat else PartLoadLoss.of(emulator.converter_loss),
+            loss=CompatLoss()
+            if is_compat
+            else PartLoadLoss(emulator.converter_loss, emulator.bus),
             lines=() if lines is None else tuple(wires(grid.units, lines)),
             ramp_up_v_per_s=emulator.bus.ramp_up_v_per_s,
             ramp_down_v_per_s=emulator.bus.ramp_down_v_per_s,

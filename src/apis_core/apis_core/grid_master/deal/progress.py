@@ -33,10 +33,10 @@ from apis_core.model.types import (
 )
 from apis_core.model.units import NEVER_NS, wh_from_w
 
-__all__ = ["DealProgress"]
+__all__ = ["COMPLETE_RATIO", "NEAR_POLLS", "DealProgress"]
 
-_COMPLETE_RATIO = 0.9995  # of the agreed energy counts as all of it
-_NEAR_POLLS = 3  # so many polls before its end the deal is polled quickly
+COMPLETE_RATIO = 0.9995  # of the agreed energy counts as all of it
+NEAR_POLLS = 3  # so many polls before its end the deal is polled quickly
 
 
 class DealProgress:
@@ -147,12 +147,12 @@ class DealProgress:
     @property
     def is_complete(self) -> bool:
         """Whether the agreed energy has been counted."""
-        return self.deal.moved_wh >= self.deal.energy_wh * _COMPLETE_RATIO
+        return self.deal.moved_wh >= self.deal.energy_wh * COMPLETE_RATIO
 
     @property
     def is_near_limit(self) -> bool:
         """Whether its currents are about to end by themselves."""
-        near_wh = wh_from_w(self.flow_w, _NEAR_POLLS * self.timing.poll_ns)
+        near_wh = wh_from_w(self.flow_w, NEAR_POLLS * self.timing.poll_ns)
         left_wh = self.deal.energy_wh - self.deal.moved_wh
         return self.phase is Phase.RUNNING and left_wh < near_wh
 
