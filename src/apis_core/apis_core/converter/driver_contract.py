@@ -36,7 +36,7 @@ __all__ = [
 # A bus above this has another source on it: under-voltage threshold 300 V, its mask 10 V, and 10 V
 # more, as the original.
 ENERGISED_BUS_V = 320.0
-NO_CURRENT_A = 0.125  # a voltage reference that carries less may be switched off
+NO_CURRENT_A = 0.125  # a converter that carries less counts as stopped, or may be switched off
 FROM_NOBODY = "order_of_no_grid_master"
 _OUTDONE_BY = 5  # claims of another grid master in a row
 

@@ -12,6 +12,7 @@ from random import Random
 
 from apis_core.config.policy import Policy
 from apis_core.config.timing import DealTiming
+from apis_core.converter.driver_contract import NO_CURRENT_A
 from apis_core.converter.energy_limit import Sample
 from apis_core.events import Effect
 from apis_core.grid_master.bring_up import BringUp, fail_unless_it_holds
@@ -25,7 +26,6 @@ from apis_core.model.units import NEVER_NS
 
 __all__ = ["VoltageReference"]
 
-_NO_CURRENT_A = 0.125
 _Op = ControlOperation
 
 
@@ -342,5 +342,5 @@ def _is_off(reply: ControlReply) -> bool:
     if reply.error is ControlError.UNKNOWN_DEAL:
         return True  # it has closed our deal already, which it does with the converter off
     reading = reply.reading
-    is_dead = abs(reading.grid_current_a or 0.0) <= _NO_CURRENT_A
+    is_dead = abs(reading.grid_current_a or 0.0) <= NO_CURRENT_A
     return reading.mode is ConverterMode.WAIT and is_dead

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from apis_core.converter.driver_contract import NO_CURRENT_A
 from apis_core.converter.energy_limit import Sample
 from apis_core.events import Effect
 from apis_core.grid_master.deal.currents import Currents
 from apis_core.grid_master.deal.progress import DealProgress
 from apis_core.grid_master.deal.shutdown import Shutdown
-from apis_core.grid_master.deal.side import NO_CURRENT_A, DealSide
+from apis_core.grid_master.deal.side import DealSide
 from apis_core.grid_master.deal.transitions import Phase
 from apis_core.model.types import ControlOperation, ConverterMode
 from apis_core.model.units import s_from_ns, wh_from_w

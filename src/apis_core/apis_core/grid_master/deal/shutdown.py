@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from apis_core.converter.driver_contract import NO_CURRENT_A
 from apis_core.events import Effect
 from apis_core.grid_master.deal.progress import DealProgress
-from apis_core.grid_master.deal.side import NO_CURRENT_A, DealSide
+from apis_core.grid_master.deal.side import DealSide
 from apis_core.grid_master.deal.transitions import ENDING, Phase
 from apis_core.model.messages import ControlReply
 from apis_core.model.types import NOBODY, ControlError, ControlOperation, DealState

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from apis_core.converter.driver_contract import NO_CURRENT_A
 from apis_core.converter.energy_limit import Sample
 from apis_core.model.messages import ConverterReading
 from apis_core.model.types import ConverterMode, Direction, StopCause, UnitId
 
-__all__ = ["NO_CURRENT_A", "DealSide"]
-
-NO_CURRENT_A = 0.125  # below this a converter that is ramping down counts as stopped
+__all__ = ["DealSide"]
 
 
 @dataclass(slots=True, eq=False)
