@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from apis_core.config.timing import ORDER_PATIENCE_S
+from apis_core.config.timing import ORDER_PATIENCE_S, SILENT_AFTER_S
 from apis_dashboard.records import (
     BusRecord,
     ConverterMode,
@@ -32,7 +32,6 @@ from apis_dashboard.records import (
 
 __all__ = ["BusView", "Event", "GridModel", "GridView", "HouseEnergy", "ModeView", "UnitView"]
 
-SILENT_AFTER_S = 15.0  # a unit speaks at least every data acquisition period, 5 s in the original
 LONGEST_GAP_S = 900.0  # what flowed in a longer silence is not known
 PAST_DEALS = 50
 EVENTS = 100

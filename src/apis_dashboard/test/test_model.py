@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from apis_core.config.timing import ORDER_PATIENCE_S
-from apis_dashboard.model import PAST_DEALS, SILENT_AFTER_S, GridModel, GridView
+from apis_core.config.timing import ORDER_PATIENCE_S, SILENT_AFTER_S
+from apis_dashboard.model import PAST_DEALS, GridModel, GridView
 from apis_dashboard.records import (
     BusRecord,
     ConverterMode,

@@ -15,6 +15,7 @@ from apis_core.model.units import SECOND_NS, ns_from_s, s_from_ns
 __all__ = [
     "BUS_DOWN_S",
     "ORDER_PATIENCE_S",
+    "SILENT_AFTER_S",
     "DealTiming",
     "ElectionTiming",
     "Timing",
@@ -22,6 +23,7 @@ __all__ = [
     "stop_limit_wall_s",
 ]
 
+SILENT_AFTER_S = 15.0  # a unit speaks at least every data acquisition period, 5 s in the original
 ORDER_PATIENCE_S = 20.0  # after that, units that do not follow an operator's order are named
 BUS_DOWN_S = 5.0  # by when a real converter is in WAIT after the order; see the driver's rules
 

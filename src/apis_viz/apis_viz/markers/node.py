@@ -19,6 +19,7 @@ from rclpy.node import Node
 from visualization_msgs.msg import Marker, MarkerArray
 
 from apis_core.config.policy import Policy
+from apis_core.config.timing import SILENT_AFTER_S
 from apis_interfaces.msg import ConverterState, Deal, OperationMode, UnitStatus
 from apis_ros.grid_listener import GridListener
 from apis_ros.names import MARKERS, TF_STATIC
@@ -32,7 +33,6 @@ __all__ = ["FRAME", "MarkerNode", "build", "transforms"]
 
 FRAME = "grid"
 PERIOD_S = 0.2  # wall
-SILENT_AFTER_S = 15.0  # wall
 MODE_WORDS = {
     OperationMode.MODE_SOFT_STOP: "soft stop",
     OperationMode.MODE_FORCE_STOP: "force stop",

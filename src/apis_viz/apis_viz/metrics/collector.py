@@ -14,12 +14,12 @@ from typing import Any
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from apis_core.config.timing import SILENT_AFTER_S
 from apis_interfaces.msg import ConverterState, Deal, Fault, OperationMode
 from apis_ros.grid_listener import OVER, GridListener
 
 __all__ = ["GridCollector"]
 
-SILENT_AFTER_S = 15.0  # wall
 REMEMBERED_DEALS = 5000  # whose energy is counted; beyond, the oldest are forgotten
 
 MODES = {

@@ -6,7 +6,7 @@ import math
 from datetime import datetime, timezone
 from typing import Any
 
-from apis_core.config.timing import ORDER_PATIENCE_S
+from apis_core.config.timing import ORDER_PATIENCE_S, SILENT_AFTER_S
 from apis_interfaces.msg import ConverterState, Deal, Fault, OperationMode, UnitStatus
 from apis_ros.grid_listener import GridListener
 
@@ -34,7 +34,6 @@ MODES = {
     OperationMode.MODE_MANUAL: "Manual",
 }
 FOLLOW = "Follow cluster"  # MODE_UNSET of a unit
-SILENT_AFTER_S = 15.0  # wall
 NAMED = 4  # units in one line
 
 
