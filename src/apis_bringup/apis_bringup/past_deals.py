@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from apis_bringup.records import DEAL_FIELDS
+from apis_core.model.units import DAY_S
 from apis_site.history_values import DealRecord
 from apis_site.operator_history import HistoryError, OperatorHistory
 
@@ -25,7 +26,6 @@ __all__ = ["as_csv", "chosen_deals", "past_deals", "write_files"]
 OVER = ("completed", "aborted", "scrammed")
 RENAMED = {"agreed_wh": "energy_wh"}
 TIMES = ("created_at", "started_at", "stopped_at", "ended_at")
-DAY_S = 86_400.0
 
 
 def past_deals(store: Path, zone: tzinfo) -> dict[str, dict[str, Any]]:

@@ -26,6 +26,7 @@ from apis_bringup.records import (
     unit_record,
 )
 from apis_bringup.run_folder import RunFolder
+from apis_core.model.units import DAY_S
 from apis_interfaces.msg import OperationMode
 from apis_ros.authenticator import operator_authenticator
 from apis_ros.names import DEALS, STATUS, in_cluster, in_unit
@@ -51,7 +52,6 @@ SETTLES_WITHIN_S = 1.0  # wall; for what may lack for good
 WATCH_PERIOD_S = 0.5  # wall
 OLD_S = 15.0  # of the grid's time; statuses come every 5 s, readings more often
 OLD_WALL_S = 2.0  # and this much for what is under way
-DAY_S = 86_400.0
 STORE = "history.sqlite"  # in the run folder
 
 MODES = {

@@ -22,6 +22,7 @@ from apis_core.config.jsonc import parse_object
 from apis_core.config.validation import Key, Number, UnitIdText, read_fields
 from apis_core.model.errors import ConfigError, Problem
 from apis_core.model.types import SelectionStrategy
+from apis_core.model.units import DAY_S
 
 __all__ = [
     "Band",
@@ -34,7 +35,6 @@ __all__ = [
     "section_at",
 ]
 
-DAY_S = 86_400
 
 _SECTION_KEY = re.compile(r"(\d\d):(\d\d):(\d\d)-(\d\d):(\d\d):(\d\d)")
 _BAND_KEY = re.compile(r"(\d+(?:\.\d+)?)?\s*-\s*(\d+(?:\.\d+)?)?")

@@ -7,6 +7,7 @@ configuration and people.
 from __future__ import annotations
 
 __all__ = [
+    "DAY_S",
     "FIRST_TIME_S",
     "HOUR_NS",
     "LAST_TIME_S",
@@ -18,6 +19,7 @@ __all__ = [
 ]
 
 SECOND_NS = 1_000_000_000
+DAY_S = 86_400
 HOUR_NS = 3_600 * SECOND_NS
 NEVER_NS = 2**63 - 1  # later than everything; the largest time ROS can express
 # A time in a message has 32 bits of seconds since 1970, with a sign: to 2038-01-19 03:14:07 UTC.

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import numpy.typing as npt
 
+from apis_core.model.units import DAY_S
 from apis_emulator.profiles.cache import Samples
 from apis_site.grid import Place
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["DAYS", "FloatArray", "Series", "Year", "generator"]
 
 DAYS = 365
-DAY_S = 86_400.0
 FloatArray = npt.NDArray[np.float64]
 
 
