@@ -61,7 +61,7 @@ ELECTION_TEXT = """\
 `Role` in [`election.py`](../src/apis_core/apis_core/cluster/election.py).
 *Claim* is a message of one who
 leads or wants to, *grant* an answer to our own claim, *time* a wake-up of our own, *fault* that
-this unit has one and leaves office, *end* the end of the process.
+this unit has one and steps down, *end* the end of the process.
 """
 STOP_TEXT = """\
 ## The stop of a converter, in its driver

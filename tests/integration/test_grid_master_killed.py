@@ -53,7 +53,7 @@ class Processes:
         assert self._running[unit_id].wait(10) == -signal.SIGKILL
 
     def start_again(self, unit_id: str) -> None:
-        """Stop it in order first, which gives up its office."""
+        """Stop it in order first, which gives up its lease."""
         self._running[unit_id].terminate()
         self._running[unit_id].wait(60)
         self.start(unit_id)

@@ -30,7 +30,7 @@ PAGES = {
     "": ["docs/README"],
     "Use it": [
         "docs/dashboard",
-        "docs/looking",
+        "docs/monitoring",
         "docs/configuration",
         "docs/ros2",
         "docs/security",

@@ -28,7 +28,7 @@ class Step:
     Attributes:
         state: `Deal.STATE_*`.
         term: Of the grid master that said so.
-        grid_master_id: The unit in office in it.
+        grid_master_id: The grid master of that term.
         at: ROS time of that grid master.
     """
 

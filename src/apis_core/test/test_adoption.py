@@ -244,7 +244,7 @@ def test_w5_what_a_unit_said_under_an_older_grid_master_decides_nothing(policy):
     ]
 
 
-def test_w5_what_a_unit_said_when_it_gave_its_voice_decides_at_once(policy):
+def test_w5_what_a_unit_said_when_it_voted_decides_at_once(policy):
     master = new_master(policy, STATUSES)
     adopted = [("E001", "d"), ("E002", "d"), ("E003", "e"), ("E004", "e")]
     assert orders(master.begin(NOW_NS), Op.ADOPT) == adopted

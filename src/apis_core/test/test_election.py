@@ -86,7 +86,7 @@ def claims(effects) -> list[ClaimKind]:
     return [message.kind for message in messages if isinstance(message, GridMasterClaim)]
 
 
-def test_9_3_a_unit_that_hears_nobody_stands_and_writes_its_own_voice_down_first():
+def test_9_3_a_unit_that_hears_nobody_stands_and_writes_its_own_vote_down_first():
     one = election()
     assert one.tick(one.wake_ns - 1) == []
     effects = one.tick(one.wake_ns)
@@ -142,7 +142,7 @@ def test_w6_losing_is_silent_and_teaches_the_newer_term():
     assert one.role is Role.FOLLOWER
 
 
-def test_a_follower_does_not_count_voices():
+def test_a_follower_does_not_count_votes():
     one, now_ns = candidate()
     sent = one.hear_claim(claim(term=2), now_ns + 5 * S)
     assert answer(sent).granted
@@ -167,7 +167,7 @@ def test_a_claim_is_granted_written_down_before_it_is_answered_and_only_once():
     [
         (claim("E003", term=1), 1.0, "E002 has the lease for another 3.0 s"),
         (claim("E003", term=2), 1.0, "E002 has the lease for another 3.0 s"),
-        (claim("E003", term=1), 5.0, "E002 has this unit's voice in term 1"),
+        (claim("E003", term=1), 5.0, "E002 has this unit's vote in term 1"),
         (claim("E003", term=0), 5.0, "term 1 has begun"),
         (claim("E002", term=2, policy_hash="bb"), 1.0, "its policy bb differs from ours, aa"),
         (claim("E003", term=2), 5.0, ""),
@@ -175,7 +175,7 @@ def test_a_claim_is_granted_written_down_before_it_is_answered_and_only_once():
         (claim("E002", term=2, policy_hash=""), 1.0, ""),
     ],
 )
-def test_9_3_one_voice_a_term_and_no_second_lease_while_the_first_runs(second, at_s, reason):
+def test_9_3_one_vote_a_term_and_no_second_lease_while_the_first_runs(second, at_s, reason):
     one = election()
     one.hear_claim(claim(), NOW_NS)
     reply = answer(one.hear_claim(second, NOW_NS + round(at_s * S)))
@@ -195,7 +195,7 @@ def test_our_own_claim_and_that_of_a_stranger_are_not_answered(stranger):
         (claim("E003", kind=ClaimKind.RESIGN), False),
     ],
 )
-def test_who_resigns_gives_its_voices_back(resigning, is_free):
+def test_who_resigns_gives_its_votes_back(resigning, is_free):
     one = election()
     one.hear_claim(claim(), NOW_NS)
     assert one.hear_claim(resigning, NOW_NS + S) == []
@@ -315,14 +315,14 @@ def test_after_a_restart_a_lease_that_was_granted_is_honoured_in_full():
     assert (reply.granted, reply.known_term) == (False, 5)
 
 
-def test_a_unit_whose_journal_is_lost_gives_no_candidate_its_voice_for_a_lease():
+def test_a_unit_whose_journal_is_lost_votes_for_no_candidate_for_a_lease():
     """It may have given it in that term before, and two grid masters would have the same one."""
     one = election()
     stands = claim("E003", term=6, kind=ClaimKind.CANDIDATE)
     reply = answer(one.hear_claim(stands, NOW_NS + S))
     assert (reply.granted, reply.reason) == (
         False,
-        "its journal is new: it may have given its voice before",
+        "its journal is new: it may have voted before",
     )
     again = replace(stands, sequence=2)
     assert answer(one.hear_claim(again, NOW_NS + 4 * S)).granted

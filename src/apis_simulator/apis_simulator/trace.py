@@ -46,7 +46,7 @@ def describe(entry: ev.Entry) -> str:
     """A journal entry in a few words."""
     match entry:
         case ev.LeaseGranted(term, unit_id):
-            return f"voice for {unit_id} in term {term}"
+            return f"vote for {unit_id} in term {term}"
         case ev.DealOpened(deal):
             return f"deal {deal.deal_id} opened"
         case ev.DealCounted(receipt):

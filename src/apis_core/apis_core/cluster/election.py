@@ -49,7 +49,7 @@ TRANSITIONS: Final[Transitions[Role]] = {
     _R.FOLLOWER: {_R.CANDIDATE: "time", _R.RETIRED: "end"},
     _R.CANDIDATE: {
         _R.FOLLOWER: "claim, grant, time",
-        _R.MASTER: "grant, time",  # time: its own voice is enough, it is the only member
+        _R.MASTER: "grant, time",  # time: its own vote is enough, it is the only member
         _R.RETIRED: "end",
     },
     _R.MASTER: {_R.FOLLOWER: "claim, fault, grant, time", _R.RETIRED: "end"},
@@ -261,7 +261,7 @@ class Election:
         if self.role is not Role.MASTER:
             return []
         told = self._claim(ClaimKind.RESIGN, now_ns)
-        noted = self._lose(now_ns, "it leaves office because of a fault")
+        noted = self._lose(now_ns, "it steps down because of a fault")
         self._act_ns = now_ns + 2 * self._timing.lease_ns + self._back_off_ns()
         return [*told, *noted]
 

@@ -70,14 +70,14 @@ class GrantedLease:
             left_s = s_from_ns(self.until_ns - now_ns)
             return f"{holder} has the lease for another {left_s:.1f} s"
         if claim.term == term and self.holder_id not in (NOBODY, claim.unit_id):
-            return f"{self.holder_id} has this unit's voice in term {claim.term}"
+            return f"{self.holder_id} has this unit's vote in term {claim.term}"
         is_candidate = claim.kind is ClaimKind.CANDIDATE
         is_again = claim.term == term and claim.instance_id != self._instance_id
         if is_candidate and is_again and self.holder_id == claim.unit_id:
             # it has lost its journal, or this unit has been restarted: the next term is free
             return f"an earlier process of {claim.unit_id} stood in term {claim.term}"
         if is_candidate and not term and claim.term > 1 and now_ns < self._blank_until_ns:
-            return "its journal is new: it may have given its voice before"
+            return "its journal is new: it may have voted before"
         return ""
 
 

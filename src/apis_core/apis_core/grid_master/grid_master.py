@@ -147,7 +147,7 @@ class GridMaster:
         )
 
     def begin(self, now_ns: int) -> list[Effect]:
-        """Take office: go on with the deals that run, wind up what else is left on the units."""
+        """Begin: go on with the deals that run, wind up what else is left on the units."""
         effects = self._adopt_running(now_ns)
         return [*effects, *self._release_orphans(self._statuses.values(), now_ns)]
 

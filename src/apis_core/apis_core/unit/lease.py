@@ -20,7 +20,7 @@ def follow_lease(
     random: Random,
     now_ns: int,
 ) -> list[Effect]:
-    """Take office for a new lease, and leave it without one.
+    """Become grid master with a new lease, and step down without one.
 
     Args:
         state: The unit's state.
