@@ -117,7 +117,7 @@ class ManualControl:
         """Converters that were switched on, in that order."""
         return tuple(self._on)
 
-    def press(
+    def start(
         self, settings: Mapping[str, Setting], view: GridView, who: str, now_s: float
     ) -> list[ConverterWish]:
         """Somebody pressed the button; :func:`why_not` has been asked."""
@@ -127,11 +127,11 @@ class ManualControl:
         self._enter(Stage.RAISING, view, now_s)
         return self._switch_on(ConverterMode.VOLTAGE_REFERENCE)
 
-    def still_held(self, now_s: float) -> None:
+    def renew(self, now_s: float) -> None:
         """The browser says that the button is still held."""
         self._held_s = now_s
 
-    def release(self, view: GridView, now_s: float, reason: str = "let go") -> list[ConverterWish]:
+    def stop(self, view: GridView, now_s: float, reason: str = "let go") -> list[ConverterWish]:
         """The button was let go, or something else wants an end."""
         if self.stage not in (Stage.RAISING, Stage.RUNNING):
             return []
@@ -147,7 +147,7 @@ class ManualControl:
         self, unit_id: str, words: str, view: GridView, now_s: float
     ) -> list[ConverterWish]:
         """A converter did not obey."""
-        return self.release(view, now_s, f"{unit_id}: {words}")
+        return self.stop(view, now_s, f"{unit_id}: {words}")
 
     def tick(self, view: GridView, now_s: float) -> list[ConverterWish]:
         """What is to be ordered now."""
@@ -156,10 +156,10 @@ class ManualControl:
         if self.stage is Stage.STOPPING:
             return self._stop_reference(view, now_s)
         if now_s - self._held_s > BUTTON_S:
-            return self.release(view, now_s, "the browser fell silent")
+            return self.stop(view, now_s, "the browser fell silent")
         modes = {u.unit_id: u.status.effective_mode for u in view.units if u.status}
         if any(modes.get(unit_id) is not Mode.MANUAL for unit_id in self._settings):
-            return self.release(view, now_s, "the mode is no longer Manual")
+            return self.stop(view, now_s, "the mode is no longer Manual")
         if self.stage is Stage.RAISING:
             if self._is_up(view):
                 self._enter(Stage.RUNNING, view, now_s)
@@ -169,7 +169,7 @@ class ManualControl:
                 ]
             waited_s = (view.ros_time_s or 0.0) - self._since_ros_s
             if waited_s > RAMP_UP_S and now_s - self._since_s > 3.0:
-                return self.release(view, now_s, "the bus voltage does not come up")
+                return self.stop(view, now_s, "the bus voltage does not come up")
         if now_s - self._renewed_s >= RENEW_S:
             self._renewed_s = now_s
             return [

@@ -91,7 +91,7 @@ class OperatorCommands:
             self._thread.join()
         with self._lock:
             self._carry_out(
-                self.manual_control.release(self.source.view(), time.monotonic(), "the end")
+                self.manual_control.stop(self.source.view(), time.monotonic(), "the end")
             )
         self.history.close()
 
@@ -234,7 +234,7 @@ class OperatorCommands:
         self.history.clear_schedule(unit_id)
         self._log.end(order, Outcome(True, "cleared"))
 
-    def press(self, who: Identity, settings: Mapping[str, Setting]) -> None:
+    def start_manual_control(self, who: Identity, settings: Mapping[str, Setting]) -> None:
         """Hold converters on by hand, until :meth:`release` or silence."""
         view = self.source.view()
         reasons = why_not(settings, view, self.source.site)
@@ -251,18 +251,18 @@ class OperatorCommands:
         )
         order = self._log.begin(who, f"by hand: {words}", needs=Role.MAINTAINER)
         with self._lock:
-            self._carry_out(self.manual_control.press(settings, view, who.name, time.monotonic()))
+            self._carry_out(self.manual_control.start(settings, view, who.name, time.monotonic()))
         self._stirred.set()
         self._log.end(order, Outcome(True, "on while the button is held"))
 
-    def still_held(self) -> None:
+    def renew_manual_control(self) -> None:
         """The button is still held."""
-        self.manual_control.still_held(time.monotonic())
+        self.manual_control.renew(time.monotonic())
 
-    def release(self) -> None:
+    def stop_manual_control(self) -> None:
         """The button was let go. Anybody may, always."""
         with self._lock:
-            wishes = self.manual_control.release(self.source.view(), time.monotonic())
+            wishes = self.manual_control.stop(self.source.view(), time.monotonic())
             if wishes or self.manual_control.stage is Stage.STOPPING:
                 self.audit.note(self.manual_control.who, "by hand: let go")
             self._carry_out(wishes)
@@ -337,12 +337,12 @@ class OperatorCommands:
         if wish.mode is not ConverterMode.WAIT:
             # not here: this may be called while its own lock is held by another thread
             threading.Thread(
-                target=self._give_up_by_hand, args=(wish.unit_id, outcome.text), daemon=True
+                target=self._abandon_manual_control, args=(wish.unit_id, outcome.text), daemon=True
             ).start()
         else:
             self.audit.note("by hand", f"{wish.unit_id}: WAIT", outcome.text)
 
-    def _give_up_by_hand(self, unit_id: str, words: str) -> None:
+    def _abandon_manual_control(self, unit_id: str, words: str) -> None:
         with self._lock:
             view = self.source.view()
             self._carry_out(self.manual_control.refused(unit_id, words, view, time.monotonic()))

@@ -66,7 +66,7 @@ class FakeDeals:
         named = [price(unit_id)[0] for unit_id in (free_ids[-1], free_ids[0])]
         self.running.append(replace(deal, price_point_per_wh=round(sum(named) / 2.0, 1)))
 
-    def begin_by_hand(
+    def begin_manual_deal(
         self,
         giver_id: str,
         taker_id: str,

@@ -142,7 +142,7 @@ class FakeGrid:
         with self._lock:
             if self._effective(wish.giver_id) not in (Mode.RUN, Mode.SOFT_STOP):
                 return _done(False, "the operation mode forbids it (402)")
-            deal_id, future = self._deals.begin_by_hand(
+            deal_id, future = self._deals.begin_manual_deal(
                 wish.giver_id,
                 wish.taker_id,
                 energy_wh=wish.energy_wh,

@@ -170,7 +170,7 @@ def test_a_viewer_steers_nothing_and_that_is_written_down(
         lambda: commands.flush(VIEWER),
         lambda: commands.shut_down(VIEWER, IDS),
         lambda: commands.set_schedule(VIEWER, "", 2000.0),
-        lambda: commands.press(VIEWER, {"E001": HOLD}),
+        lambda: commands.start_manual_control(VIEWER, {"E001": HOLD}),
     ):
         with pytest.raises(Refused, match="takes the role"):
             give()
@@ -280,10 +280,10 @@ def test_an_emergency_stop_takes_the_currents_first_and_needs_no_grid_master(
     assert commands.stop_order.replies == dict.fromkeys(IDS, "off")
 
 
-def test_by_hand_the_voltage_comes_first_and_goes_last(
+def test_manual_control_the_voltage_comes_first_and_goes_last(
     grid: FakeGrid, commands: OperatorCommands, clock: Clock
 ) -> None:
-    commands.press(LOCAL, {"E001": HOLD, "E002": TAKE, "E003": Setting(OFF)})
+    commands.start_manual_control(LOCAL, {"E001": HOLD, "E002": TAKE, "E003": Setting(OFF)})
     assert grid.orders_to(HOLD.mode) == ["E001"]
     assert grid.orders_to(TAKE.mode) == []
     commands.tick()
@@ -292,10 +292,10 @@ def test_by_hand_the_voltage_comes_first_and_goes_last(
     assert grid.orders_to(TAKE.mode) == ["E002"]
     assert all(w.hold_s == HOLD_S for w in grid.told if isinstance(w, ConverterWish))
     clock.now_s += 0.6
-    commands.still_held()
+    commands.renew_manual_control()
     commands.tick()
     assert grid.orders_to(None) == ["E001", "E002"], "both are renewed"
-    commands.release()
+    commands.stop_manual_control()
     assert grid.orders_to(OFF) == ["E002"]
     commands.tick()
     assert grid.orders_to(OFF)[-2:] == ["E001", "E002"]
@@ -303,10 +303,10 @@ def test_by_hand_the_voltage_comes_first_and_goes_last(
 
 
 @pytest.mark.parametrize("cause", ["silence", "mode", "refusal"])
-def test_by_hand_whatever_goes_wrong_switches_off(
+def test_manual_control_whatever_goes_wrong_switches_off(
     grid: FakeGrid, commands: OperatorCommands, clock: Clock, cause: str
 ) -> None:
-    commands.press(LOCAL, {"E001": HOLD, "E002": TAKE})
+    commands.start_manual_control(LOCAL, {"E001": HOLD, "E002": TAKE})
     if cause == "silence":  # the browser is gone, or the network
         clock.now_s += 1.1
     elif cause == "mode":
@@ -322,20 +322,20 @@ def test_by_hand_whatever_goes_wrong_switches_off(
     assert commands.manual_control.reason
 
 
-def test_by_hand_a_bus_that_does_not_come_up_ends_it(
+def test_manual_control_a_bus_that_does_not_come_up_ends_it(
     grid: FakeGrid, commands: OperatorCommands, clock: Clock
 ) -> None:
-    commands.press(LOCAL, {"E001": HOLD, "E002": TAKE})
+    commands.start_manual_control(LOCAL, {"E001": HOLD, "E002": TAKE})
     clock.now_s += 4.0
     grid.time_s += 61.0
-    commands.still_held()
+    commands.renew_manual_control()
     commands.tick()
     commands.tick()
     assert commands.manual_control.reason == "the bus voltage does not come up"
     assert grid.modes["E001"] is OFF
 
 
-def test_by_hand_what_is_forbidden_is_named_before(grid: FakeGrid) -> None:
+def test_manual_control_what_is_forbidden_is_named_before(grid: FakeGrid) -> None:
     def reasons(**settings: Setting) -> str:
         return " ".join(why_not(settings, grid.view(), grid.site))
 
@@ -351,16 +351,16 @@ def test_by_hand_what_is_forbidden_is_named_before(grid: FakeGrid) -> None:
     assert "not in Manual" in reasons(E001=HOLD)
 
 
-def test_by_hand_only_one_at_a_time(
+def test_manual_control_only_one_at_a_time(
     grid: FakeGrid, commands: OperatorCommands, clock: Clock
 ) -> None:
-    commands.press(Identity("anna", Role.MAINTAINER), {"E001": HOLD})
+    commands.start_manual_control(Identity("anna", Role.MAINTAINER), {"E001": HOLD})
     with pytest.raises(Refused, match="anna is at it"):
-        commands.press(LOCAL, {"E001": HOLD})
+        commands.start_manual_control(LOCAL, {"E001": HOLD})
 
 
 def test_letting_go_of_nothing_orders_nothing(grid: FakeGrid) -> None:
-    assert ManualControl().release(grid.view(), 0.0) == []
+    assert ManualControl().stop(grid.view(), 0.0) == []
 
 
 def test_hardware_that_is_broken_by_hand_is_an_order_like_any_other(
@@ -402,7 +402,7 @@ def test_operating_is_not_maintaining(commands: OperatorCommands, grid: FakeGrid
     broken = BreakWish(kind=BreakKind.STUCK_CONVERTER, unit_id="E001")
     settings = {"E001": HOLD, "E002": TAKE}
     for forbidden in (
-        lambda: commands.press(operator, settings),
+        lambda: commands.start_manual_control(operator, settings),
         lambda: commands.shut_down(operator, IDS),
         lambda: commands.set_log_level(operator, IDS, "debug"),
         lambda: commands.report_fault(operator, fault),
@@ -415,4 +415,4 @@ def test_operating_is_not_maintaining(commands: OperatorCommands, grid: FakeGrid
     assert commands.audit.entries()[0].outcome == "refused: no maintainer"
     commands.set_mode(operator, Mode.MANUAL)
     commands.emergency_stop(operator)
-    commands.press(LOCAL, settings)
+    commands.start_manual_control(LOCAL, settings)

@@ -84,13 +84,13 @@ def add_manual_control(page: Page) -> None:
     def settings() -> dict[str, Setting]:
         return {unit_id: row.setting for unit_id, row in rows.items()}
 
-    button.on("press", lambda: order(lambda: commands.press(page.who, settings())))
-    button.on("held", commands.still_held)
-    button.on("release", commands.release)
+    button.on("press", lambda: order(lambda: commands.start_manual_control(page.who, settings())))
+    button.on("held", commands.renew_manual_control)
+    button.on("release", commands.stop_manual_control)
 
     def let_go() -> None:
         if commands.manual_control.who == page.who.name:
-            commands.release()
+            commands.stop_manual_control()
 
     ui.context.client.on_disconnect(let_go)
     shown: list[str] = []
