@@ -39,21 +39,21 @@ def test_a_seed_that_failed_once(stem):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_all_seeds_on_record_compiled():
-    """On all cores and compiled, as `apisctl simtest` runs them."""
+def test_seeds_on_record_compiled():
+    """Those that failed once and some of each profile, compiled and on all cores."""
     folder = compiled.compiled_folder(make=True)
     assert folder is not None
 
     said = subprocess.run(
-        [sys.executable, digests.__file__],
+        [sys.executable, digests.__file__, "--few"],
         env=compiled.environment(folder),
         capture_output=True,
         text=True,
     )
 
-    assert said.returncode == 0, said.stderr
+    assert said.stdout, said.stderr
     found = json.loads(said.stdout)
     assert found["is_compiled"]
+    assert found["cases"] > len(digests.KEPT)
     assert not found["broken"]
-    on_record = json.loads(digests.RECORD.read_text(encoding="utf-8"))
-    assert found["digests"] == on_record, HINT
+    assert not found["differs"], HINT

@@ -15,7 +15,7 @@ def test_a_planted_bug_is_noticed(mutant: Mutant):
     outcome = mutant.run()
     assert outcome.rule, f"{mutant.name}: every invariant held"
     if digests.is_on_record(outcome.case):
-        return  # without the bug it holds them all: test_all_seeds_on_record_compiled
+        return  # without the bug it holds them all: test_seeds_on_record_compiled
     without = run(outcome.case)
     assert not without.rule, without.reason
 
