@@ -26,7 +26,8 @@ run: setup  ## a simulated grid with its page (ARGS="--units 8"); Ctrl-C stops i
 stop:  ## stop what `make run` started
 	@./apisctl stop
 
-test: setup desktop docs lint  ## all checks and tests (ARGS="-k deal")
+test: setup desktop  ## all checks and tests (ARGS="-k deal")
+	@$(MAKE) --no-print-directory -j 2 docs lint
 	@$(ENV) exec tools/test.sh $(ARGS)
 
 test-fast: setup  ## the tests that need no ROS and no long seeds
