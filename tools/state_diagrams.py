@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from apis_core.cluster import election
+from apis_core.converter import stop_sequence
 from apis_core.grid_master import bus_state, hand_over
 from apis_core.grid_master.deal import transitions as deal
 from apis_core.model.transitions import Transitions
@@ -63,6 +64,16 @@ ELECTION_TEXT = """\
 leads or wants to, *grant* an answer to our own claim, *time* a wake-up of our own, *fault* that
 this unit has one and steps down, *end* the end of the process.
 """
+UNIT_STOP_TEXT = """\
+## The stop of a converter, in its unit
+
+`StopStep` in [`stop_sequence.py`](../src/apis_core/apis_core/converter/stop_sequence.py).
+A unit that has a reason of its own stops its converter so: the current first, the voltage last.
+*Stop* is that reason, *current* and *no current* what a reading of a voltage reference shows,
+*time* that the policy's scram delay is over, *off* a reading that shows WAIT. In CURRENT a
+reference still holds the voltage for others; in VOLTAGE the converter is told WAIT again and
+again.
+"""
 STOP_TEXT = """\
 ## The stop of a converter, in its driver
 
@@ -80,6 +91,7 @@ MACHINES: list[tuple[str, Transitions[Any], tuple[Enum, ...]]] = [
         (hand_over.Step.DONE, hand_over.Step.REFUSED, hand_over.Step.RESTORED),
     ),
     (ELECTION_TEXT, election.TRANSITIONS, (election.Role.RETIRED,)),
+    (UNIT_STOP_TEXT, stop_sequence.TRANSITIONS, (stop_sequence.StopStep.NONE,)),
     (STOP_TEXT, stopping.TRANSITIONS, (stopping.StopStage.NONE,)),
 ]
 

@@ -21,6 +21,7 @@ from apis_core.cluster.election import Election
 from apis_core.config.policy import parse_policy
 from apis_core.config.timing import Timing
 from apis_core.converter.energy_limit import Sample
+from apis_core.converter.stop_sequence import StopSequence
 from apis_core.events import Broadcast, Call, Effect
 from apis_core.grid_master import hand_over
 from apis_core.grid_master.bus_state import Stage
@@ -437,6 +438,30 @@ def run_stops(observer: Observer) -> None:
                     stopper.look(now_s)
                 case "time":
                     stopper.see_that_it_stops()
+
+
+def run_stop_sequences(observer: Observer) -> None:
+    """Many stops of units whose buses are quiet, busy, or busy again."""
+    for seed in observer.seeds(STOP_RUNS):
+        random, now_ns = Random(seed), 0
+        sequence = StopSequence(SECOND_NS)
+        sequence.note_answer(True, now_ns)
+        for _ in range(20):
+            now_ns += SECOND_NS
+            if not sequence.is_under_way:
+                observer.cause = "stop"
+                sequence.begin("a test", None, now_ns + 5 * SECOND_NS)
+            flows = random.choice([True, False])
+            is_late = now_ns >= sequence.due_ns
+            observer.cause = "current" if flows else "no current"
+            if flows and is_late:
+                observer.cause = "time"
+            mode = ConverterMode.VOLTAGE_REFERENCE
+            current_a = random.uniform(0.2, 2.0) if flows else 0.0
+            sequence.next_order(ConverterReading(mode=mode, grid_current_a=current_a), now_ns)
+            if random.random() < 0.2:
+                observer.cause = "off"
+                sequence.note_off(now_ns, is_answer_awaited=False)
 
 
 def _calls(effects: list[Effect]) -> list[Call]:

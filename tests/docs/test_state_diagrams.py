@@ -9,6 +9,7 @@ import machine_runs
 import pytest
 
 from apis_core.cluster import election
+from apis_core.converter import stop_sequence
 from apis_core.grid_master import bus_state, hand_over
 from apis_core.grid_master.deal import progress
 from apis_core.grid_master.deal import transitions as deal
@@ -21,7 +22,12 @@ MACHINES = {
     "bus": (bus_state.TRANSITIONS, bus_state, machine_runs.run_buses),
     "hand-over": (hand_over.TRANSITIONS, hand_over, machine_runs.run_hand_overs),
     "election": (election.TRANSITIONS, election, machine_runs.run_elections),
-    "stop": (stopping.TRANSITIONS, stopping, machine_runs.run_stops),
+    "unit's stop": (
+        stop_sequence.TRANSITIONS,
+        stop_sequence,
+        machine_runs.run_stop_sequences,
+    ),
+    "driver's stop": (stopping.TRANSITIONS, stopping, machine_runs.run_stops),
 }
 
 

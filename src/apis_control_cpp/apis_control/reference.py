@@ -1,5 +1,7 @@
 """The slow twin: the same parts in plain Python, exact where that is easy. Tests compare the C++
 against it.
+
+Size: a twin has the attributes of what it is the twin of; the C++ keeps them in structs.
 """
 
 from __future__ import annotations

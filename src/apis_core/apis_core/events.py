@@ -2,6 +2,8 @@
 
 Effects are carried out in the order of the list. A :class:`Record` is on disk before the effect
 behind it happens.
+
+Size: the whole vocabulary between the core and what carries it out, a few lines a word.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 People write it as YAML (``config/*.yaml``). :mod:`apis_bringup` reads that file and everything it
 refers to, and hands each process the *resolved* form, the same structure with absolute paths, as
 JSON. This module is the structure itself.
+
+Size: the structure of one file, in its order; whoever writes a grid file reads it here as a whole.
 """
 
 from __future__ import annotations

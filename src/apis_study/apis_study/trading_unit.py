@@ -1,7 +1,6 @@
 """One unit of a study: its house, its trader and its slots.
 
-The class has more attributes than others here may have: what the event loop reads of a unit, many
-million times, stands in the unit itself.
+Size: what the event loop reads of a unit, many million times, stands in the unit itself.
 """
 
 from __future__ import annotations

@@ -6,6 +6,8 @@ current ``ig`` [A], grid power ``wg`` and battery side ``wb`` [W] are + into the
 in percent and the only energy store, rounded to 0.01 % after every step.
 
 One thing differs on purpose: a bad command changes nothing and takes no lock with it.
+
+Size: the original has these formulas in one module, too, and is held beside it line by line.
 """
 
 from __future__ import annotations

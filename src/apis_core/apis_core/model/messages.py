@@ -3,6 +3,8 @@
 ``None`` stands for *not known*. Energies in Wh, durations and instants in ns. A positive current
 flows from the bus into the unit. The ROS definitions in ``apis_interfaces`` mirror these, field by
 field.
+
+Size: as many values as there are messages in ``apis_interfaces``, in one list to compare.
 """
 
 from __future__ import annotations

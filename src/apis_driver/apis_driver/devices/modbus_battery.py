@@ -31,7 +31,8 @@ from apis_driver.codec import Command, Number, is_table_file, load_table
 from apis_driver.device import BatteryStatus, SharingPermit, soc_ratio_of
 from apis_driver.errors import DeviceError, ImplausibleReply
 from apis_driver.line import LineSettings
-from apis_driver.modbus import ADDRESSES, FUNCTIONS, MOST_REGISTERS, ModbusClient, Question
+from apis_driver.modbus import ModbusClient
+from apis_driver.modbus_frames import ADDRESSES, FUNCTIONS, MOST_REGISTERS, Question
 from apis_driver.transport import SerialSettings, SerialTransport, SocketTransport, Transport
 
 __all__ = ["ModbusBattery", "ModbusBatterySettings"]

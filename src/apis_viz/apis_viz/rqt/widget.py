@@ -1,4 +1,8 @@
-"""The widget: three tables and the mode switch of the cluster that it has joined."""
+"""The widget: three tables and the mode switch of the cluster that it has joined.
+
+Size: Qt wants every part of a window kept by the window; most attributes are its labels, tables
+and buttons.
+"""
 
 from __future__ import annotations
 
