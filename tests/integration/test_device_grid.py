@@ -28,12 +28,21 @@ pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.timeout(400)]
 ROOT = Path(__file__).resolve().parents[2]
 DEAL_WH = 30
 EXACT_RATIO = 0.002  # at this speed 60 ms of the clock: what an order may be late
+LATE_RATIO = 0.02  # 0.6 s of the clock for a driver that gets no turn
 TICKS_WH = 0.1  # 20 ms of the clock at 700 W, at both ends of each run and of that which lands
 # A hand-over takes a serial line six exchanges of 41 ms, some 1.2 s at this speed, in which nobody
 # reads: up to 2.3 A come, and go.
 HAND_OVER_WH = 0.6
 UNITS = ("E001", "E002", "E003", "E004")
 DRIVEN = UNITS[:3]
+
+
+def is_exact(deal: Deal) -> bool:
+    """On a busy machine a driver's turn may come too late; then the deal says so."""
+    gap_wh = deal.moved_wh - deal.energy_wh
+    if abs(gap_wh) <= EXACT_RATIO * deal.energy_wh:
+        return True
+    return 0.0 < gap_wh <= LATE_RATIO * deal.energy_wh and "more than agreed" in deal.reason
 
 
 @pytest.fixture
@@ -147,7 +156,7 @@ def test_deals_with_every_kind_of_device_and_a_plug_that_is_pulled(prepared, pro
         site.until(lambda: dealt() == set(UNITS), "a deal with every unit", 240.0)
         for deal in site.deals(Deal.STATE_COMPLETED):
             print(f"{deal.discharge_unit_id}>{deal.charge_unit_id}: {deal.moved_wh:.4f} Wh")
-            assert deal.moved_wh == pytest.approx(deal.energy_wh, rel=EXACT_RATIO), deal
+            assert is_exact(deal), deal
         site.rest()
         for unit in DRIVEN:
             state = site.grid.converters[unit]
