@@ -300,9 +300,10 @@ class OperatorCommands:
             self._looked_s = now_s
             view = view or self.source.view()
             self.history.take(view)
-            self._keep_schedules(view)
+            self.keep_schedules(view)
 
-    def _keep_schedules(self, view: GridView) -> None:
+    def keep_schedules(self, view: GridView) -> None:
+        """Give the orders whose time has come."""
         for schedule in self.history.schedules():
             late_s = (view.ros_time_s or 0.0) - schedule.due_s
             if late_s < 0.0:

@@ -239,11 +239,11 @@ def test_a_schedule_fires_once_when_its_time_has_come(
         commands.set_schedule(LOCAL, "", 999.0)
     commands.set_schedule(LOCAL, "", 1500.0)
     commands.set_schedule(LOCAL, "E002", 1400.0)
-    commands._keep_schedules(grid.view())
+    commands.keep_schedules(grid.view())
     assert grid.told == []
     grid.time_s = 1600.0
-    commands._keep_schedules(grid.view())
-    commands._keep_schedules(grid.view())
+    commands.keep_schedules(grid.view())
+    commands.keep_schedules(grid.view())
     assert grid.told == [(Mode.SOFT_STOP, "E002"), (Mode.SOFT_STOP, "")]
     assert commands.history.schedules() == []
 
@@ -253,10 +253,10 @@ def test_a_schedule_that_nobody_kept_for_days_or_nobody_needs_does_not_fire(
 ) -> None:
     commands.history.set_schedule(Schedule("", 1500.0, "anna"))
     grid.time_s, grid.mode = 1500.0 + 2 * 86_400.0, Mode.RUN
-    commands._keep_schedules(grid.view())
+    commands.keep_schedules(grid.view())
     commands.history.set_schedule(Schedule("", grid.time_s, "anna"))
     grid.mode = Mode.FORCE_STOP
-    commands._keep_schedules(grid.view())
+    commands.keep_schedules(grid.view())
     assert grid.told == []
     assert [entry.outcome.split(":")[0] for entry in commands.audit.entries()] == [
         "not needed",

@@ -83,7 +83,12 @@ class DriverSetup:
 
 
 class DriverNode(LifecycleNode):
-    """The lifecycle node of one unit's converter and battery."""
+    """The lifecycle node of one unit's converter and battery.
+
+    Attributes:
+        lifecycle_state: As ROS names it: unconfigured, inactive, active, finalized.
+        failures: Tries to open the devices that failed, in a row.
+    """
 
     def __init__(self, setup: DriverSetup) -> None:
         super().__init__("driver", namespace=unit_namespace(setup.cluster, setup.unit_id))
@@ -92,8 +97,8 @@ class DriverNode(LifecycleNode):
         is_simulated = bool(self.get_parameter("use_sim_time").value)
         self._wants_active = setup.autostart
         self._is_ours = False  # a transition of our own is under way
-        self._state = "unconfigured"
-        self._failures = 0
+        self.lifecycle_state = "unconfigured"
+        self.failures = 0
         self._retry_s = 0.0
         # when it was told that nobody is obeyed, by the wall's clock and the plant's
         self._idle_told_s = (time.monotonic(), -math.inf)
@@ -101,7 +106,7 @@ class DriverNode(LifecycleNode):
         self._ends_at_s: float | None = None
         self.is_ended = False
 
-        self._publisher = publisher = DriverPublisher(
+        self.publisher = publisher = DriverPublisher(
             self,
             setup.unit_id,
             setup.cluster,
@@ -127,7 +132,7 @@ class DriverNode(LifecycleNode):
             setup.unit_id,
             self.hardware,
             setup.authenticator,
-            why_absent=lambda: self._why if self._state == "unconfigured" else "",
+            why_absent=lambda: self._why if self.lifecycle_state == "unconfigured" else "",
             stamp_ns=publisher.stamp_ns,
         )
         claims = topics.GRID_MASTER
@@ -184,15 +189,15 @@ class DriverNode(LifecycleNode):
         except (DeviceError, ThreadTimeout) as failure:
             self._note_failure(str(failure) or "the device takes too long")
             return TransitionCallbackReturn.FAILURE
-        self._failures, self._why = 0, ""
-        self._state = "inactive"
+        self.failures, self._why = 0, ""
+        self.lifecycle_state = "inactive"
         self.get_logger().info(f"connected to the converter at {self._setup.dcdc.address}")
         return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Obey orders from now on."""
         self.hardware.is_active = True
-        self._state = "active"
+        self.lifecycle_state = "active"
         if not self._is_ours:
             self._wants_active = True
         return super().on_activate(state)
@@ -200,21 +205,21 @@ class DriverNode(LifecycleNode):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """To WAIT; only WAIT and READ are obeyed from now on."""
         self._stand_down()
-        self._state, self._idle_told_s = "inactive", (-math.inf, -math.inf)
+        self.lifecycle_state, self._idle_told_s = "inactive", (-math.inf, -math.inf)
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Let the device go."""
         self._stand_down()
         self._let_go()
-        self._state = "unconfigured"
+        self.lifecycle_state = "unconfigured"
         return TransitionCallbackReturn.SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """To WAIT, and let the device go for good."""
         self._stand_down()
         self._let_go()
-        self._state = "finalized"
+        self.lifecycle_state = "finalized"
         return TransitionCallbackReturn.SUCCESS
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -246,18 +251,18 @@ class DriverNode(LifecycleNode):
         if self._ends_at_s is not None:
             self._drain(self._ends_at_s)
             return
-        lost = self.hardware.governor.lost if self._state != "unconfigured" else ""
+        lost = self.hardware.governor.lost if self.lifecycle_state != "unconfigured" else ""
         if lost:
             self._note_failure(lost)
-            self._ours("deactivate" if self._state == "active" else "cleanup")
-            if self._state == "inactive":
+            self._ours("deactivate" if self.lifecycle_state == "active" else "cleanup")
+            if self.lifecycle_state == "inactive":
                 self._ours("cleanup")
         elif not self._wants_active:
             self._tell_that_nobody_is_obeyed()
         elif time.monotonic() >= self._retry_s:
-            if self._state == "unconfigured":
+            if self.lifecycle_state == "unconfigured":
                 self._ours("configure")
-            if self._state == "inactive":
+            if self.lifecycle_state == "inactive":
                 self._ours("activate")
 
     def _tell_that_nobody_is_obeyed(self) -> None:
@@ -265,10 +270,10 @@ class DriverNode(LifecycleNode):
         now_s, plant_s = time.monotonic(), self._plant_s()
         wall_told_s, plant_told_s = self._idle_told_s
         is_soon = now_s < wall_told_s + REMIND_WALL_S or plant_s < plant_told_s + REMIND_PLANT_S
-        if self._state == "active" or is_soon:
+        if self.lifecycle_state == "active" or is_soon:
             return
         self._idle_told_s = (now_s, plant_s)
-        why = f"the driver is {self._state}; it obeys only WAIT and READ"
+        why = f"the driver is {self.lifecycle_state}; it obeys only WAIT and READ"
         self._complain(Complaint("driver_not_active", why))
 
     def _ours(self, transition: str) -> None:
@@ -279,15 +284,15 @@ class DriverNode(LifecycleNode):
             self._is_ours = False
 
     def _note_failure(self, why: str) -> None:
-        wait_s = BACKOFF_S[min(self._failures, len(BACKOFF_S) - 1)]
-        self._failures += 1
+        wait_s = BACKOFF_S[min(self.failures, len(BACKOFF_S) - 1)]
+        self.failures += 1
         self._retry_s = time.monotonic() + wait_s
         if why != self._why:  # once, not with every try
             self.get_logger().error(f"converter: {why}; trying again")
             complaint = Complaint("converter_unreachable", why)
-            self._publisher.fault(complaint, self.hardware.governor.deal_id)
+            self.publisher.fault(complaint, self.hardware.governor.deal_id)
         self._why = why
-        self._publisher.reading_now(replace(self.hardware.governor.reading(), stop_detail=why))
+        self.publisher.reading_now(replace(self.hardware.governor.reading(), stop_detail=why))
 
     def _drain(self, ends_at_s: float) -> None:
         hardware = self.hardware
@@ -306,7 +311,7 @@ class DriverNode(LifecycleNode):
         self.hardware.governor.hear_claim(*claim)
 
     def _complain(self, complaint: Complaint) -> None:
-        self._publisher.complain(complaint, self.hardware.governor.deal_id)
+        self.publisher.complain(complaint, self.hardware.governor.deal_id)
 
     def _plant_s(self) -> float:
         return self.get_clock().now().nanoseconds * 1e-9
@@ -315,4 +320,4 @@ class DriverNode(LifecycleNode):
         if complaint := self._setup.authenticator.complaint():
             self.get_logger().warning(complaint)
         retry_s = max(self._retry_s - time.monotonic(), 0.0)
-        return self._parts.report(self._state, self._why, retry_s)
+        return self._parts.report(self.lifecycle_state, self._why, retry_s)

@@ -44,7 +44,7 @@ class DriverPublisher:
         self._node = node
         self._unit_id = unit_id
         self._authenticator = authenticator
-        self._readings = topics.CONVERTER_STATE.publisher(node)
+        self.readings = topics.CONVERTER_STATE.publisher(node)
         self._batteries = topics.BATTERY_STATE.publisher(node) if has_battery else None
         self._faults = topics.FAULTS.publisher(node, names.in_cluster(cluster, names.FAULTS))
         self._published: tuple[ConverterMode, float] = (ConverterMode.UNKNOWN, 0.0)
@@ -72,7 +72,7 @@ class DriverPublisher:
     def reading_now(self, reading: ConverterReading) -> None:
         """Publish a reading."""
         message = reading_message(reading, self._unit_id)
-        self._readings.publish(self._authenticator.sign(message, self._readings.topic_name))
+        self.readings.publish(self._authenticator.sign(message, self.readings.topic_name))
 
     def battery(self, status: BatteryStatus | None) -> None:
         """Publish what the battery says; None = it says nothing."""

@@ -63,6 +63,7 @@ class Governor:
 
     Attributes:
         permit: What the battery allows; None = no battery of this driver's.
+        held: The order by which it is on, and until when.
     """
 
     def __init__(
@@ -79,7 +80,7 @@ class Governor:
         self._converter = Converter(device, settings, times)
         self._stopper = Stopper(self._converter, settings, times)
         self._orders = Orders(self._converter, self._stopper, settings, hardware, times)
-        self._held = self._orders.held
+        self.held = self._orders.held
         self._denied_s: float | None = None
         self._is_ending = False
         self._poll_times_s: deque[float] = deque([0.0], maxlen=10)
@@ -120,17 +121,17 @@ class Governor:
     @property
     def term(self) -> int:
         """The newest term that was obeyed."""
-        return self._held.term
+        return self.held.term
 
     @property
     def deal_id(self) -> str:
         """The deal in whose name it was ordered last."""
-        return self._held.deal_id
+        return self.held.deal_id
 
     @property
     def giver_id(self) -> str:
         """The grid master of the order in force; empty = no order, or it names none."""
-        return "" if self.is_off or self._held.is_expired else self._held.giver_id
+        return "" if self.is_off or self.held.is_expired else self.held.giver_id
 
     @property
     def complaints(self) -> deque[Complaint]:
@@ -144,7 +145,7 @@ class Governor:
 
     def hear_claim(self, kind: ClaimKind, term: int) -> None:
         """Somebody claims a term. May be called by another thread."""
-        self._held.led.hear(kind, term)
+        self.held.led.hear(kind, term)
 
     def reading(self) -> ConverterReading:
         """Return what is known of the converter now."""
@@ -153,9 +154,9 @@ class Governor:
             stamp_ns=self._times.stamp_ns(),
             stop_cause=self._stopper.cause,
             stop_detail=self._stopper.detail,
-            term=self._held.term,
-            deal_id=self._held.deal_id,
-            hold_remaining_s=self._held.remaining_s(self._times.now_s()) if is_on else 0.0,
+            term=self.held.term,
+            deal_id=self.held.deal_id,
+            hold_remaining_s=self.held.remaining_s(self._times.now_s()) if is_on else 0.0,
         )
         return self._converter.fill(reading)
 
@@ -187,7 +188,7 @@ class Governor:
         """Obey or refuse an order; the reply has the reading after it."""
         error, message = ConverterError.NONE, ""
         is_renewal = order.operation is ConverterOperation.HOLD
-        if why := self._held.led.why_not(order):
+        if why := self.held.led.why_not(order):
             self.complaints.append(Complaint(FROM_NOBODY, why, FaultLevel.WARN))
         try:
             if self.lost:
@@ -257,7 +258,7 @@ class Governor:
     def end(self) -> None:
         """Begin to end: to WAIT; from now on only WAIT and READ are obeyed."""
         self._is_ending = True
-        self._held.deadline_s = min(self._held.deadline_s, self._times.now_s())
+        self.held.deadline_s = min(self.held.deadline_s, self._times.now_s())
         self._watch()
 
     def force_wait(self) -> None:
@@ -275,34 +276,34 @@ class Governor:
         self._watch_permit(now_s)
         if not mode.is_active or self._stopper.is_under_way:
             return
-        self._stopper.follow_current_below(self._held.remaining_s(now_s))
+        self._stopper.follow_current_below(self.held.remaining_s(now_s))
         if ordered is ConverterMode.WAIT or mode is not ordered:
             code = self._converter.status.mode_code
             why = f"it is in {mode.name} ({code}), ordered is {ordered.name}"
             self._trip("converter_mode_not_ordered", why)
         elif (violation := self._violation()) is not None:
             self._trip(*violation)
-        elif now_s >= self._held.deadline_s:
+        elif now_s >= self.held.deadline_s:
             self._expire(now_s)
 
     def _watch_below(self) -> None:
         """The dead man below Python may have said WAIT."""
         if not self._stopper.is_under_way and self._stopper.has_fired_below():
-            self._held.is_expired = True
-            self._stopper.stop(StopCause.HOLD_EXPIRED, self._held.expiry)
+            self.held.is_expired = True
+            self._stopper.stop(StopCause.HOLD_EXPIRED, self.held.expiry)
 
     def _expire(self, now_s: float) -> None:
         """Nobody has renewed the order. A voltage lets the currents go first."""
-        self._held.is_expired = True
+        self.held.is_expired = True
         carries = self._converter.carries_current
         is_reference = self._converter.mode is ConverterMode.VOLTAGE_REFERENCE
         grace_s = self._settings.reference_grace_s
-        if is_reference and carries and now_s < self._held.deadline_s + grace_s:
+        if is_reference and carries and now_s < self.held.deadline_s + grace_s:
             return
         if self._is_ending:
             self._stopper.stop(StopCause.NONE, "")
         else:
-            self._stopper.stop(StopCause.HOLD_EXPIRED, self._held.expiry)
+            self._stopper.stop(StopCause.HOLD_EXPIRED, self.held.expiry)
 
     def _violation(self) -> tuple[str, str] | None:
         if self._hardware is not None:

@@ -111,7 +111,7 @@ class CompatServer:
         self._told = _Told()
         self._orderer: Client | None = None  # who gave the last order that came this way
         self._one_at_a_time = threading.Lock()
-        self._server: Listener | None = None
+        self.listener: Listener | None = None
 
     def start(self) -> int:
         """Listen; returns the port.
@@ -120,18 +120,18 @@ class CompatServer:
             OSError: It cannot.
         """
         address = (self._settings.host, self._settings.port)
-        self._server = Listener(address, self.answer)
+        self.listener = Listener(address, self.answer)
         threading.Thread(
-            target=self._server.serve_forever, args=(_POLL_S,), name="http", daemon=True
+            target=self.listener.serve_forever, args=(_POLL_S,), name="http", daemon=True
         ).start()
-        return int(self._server.server_address[1])
+        return int(self.listener.server_address[1])
 
     def close(self) -> None:
         """Listen no more."""
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
-            self._server = None
+        if self.listener is not None:
+            self.listener.shutdown()
+            self.listener.server_close()
+            self.listener = None
 
     def answer(self, path: str, query: Mapping[str, str], client: Client) -> dict[str, Any] | None:
         """Body of an answer; None = there is no such path.

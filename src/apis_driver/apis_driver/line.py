@@ -124,7 +124,7 @@ class Line:
         self._transport = transport
         self._settings = settings
         self._free_at_s = 0.0
-        self._clean_run = 0
+        self.clean_run = 0
         self._owed: dict[Hashable, _Owed] = {}
         self._late_by_s = 0.0  # after its question the last late answer came
         self.counters: Counter[str] = Counter()
@@ -132,7 +132,7 @@ class Line:
     @property
     def is_noisy(self) -> bool:
         """Whether something went wrong not long ago; a new line has to earn its trust."""
-        return self._clean_run < CLEAN_RUN
+        return self.clean_run < CLEAN_RUN
 
     def ask(
         self,
@@ -188,7 +188,7 @@ class Line:
                 failure, budget.silence, left = silence, budget.silence - 1, budget.silence
             else:
                 self._free_at_s = time.monotonic() + own.gap_s
-                self._clean_run += 1
+                self.clean_run += 1
                 return answer
             if left <= 0 or time.monotonic() + _LEAST_ATTEMPT_S >= deadline_s:
                 raise self._located(failure)
@@ -278,7 +278,7 @@ class Line:
             self.counters[what] += number
 
     def _note_fault(self, kind: str) -> None:
-        self._clean_run = 0
+        self.clean_run = 0
         self.counters[kind] += 1
 
     def _located(self, failure: DeviceError) -> DeviceError:

@@ -112,7 +112,7 @@ class HttpBench:
         self.version = "2.0"
         self.rsoc: Any = 70.0
         self.status = 3
-        transport = httpx.MockTransport(self._serve)
+        transport = httpx.MockTransport(self.serve)
         if is_emulator:
             settings = EmulatorSettings(url="http://device:4390", unit="E001")
             self.device: HttpDcdc = EmulatorDcdc(settings, transport)
@@ -139,7 +139,7 @@ class HttpBench:
     def measure(self, grid_voltage_v: float, grid_current_a: float) -> None:
         self.meter |= {"vg": grid_voltage_v, "ig": grid_current_a}
 
-    def _serve(self, request: httpx.Request) -> httpx.Response:
+    def serve(self, request: httpx.Request) -> httpx.Response:
         self.said += 1
         if self.fault == "gone":
             raise httpx.ConnectError("nobody listens")
@@ -197,7 +197,7 @@ class KestrelBench:
         self.fault, self.said = "", 0
         self.holds = {"MODE": "OFF", "V": "350.00", "I": "0.000", "AL": "0"}
         self.meter = {"VG": "350.0", "IG": "0.0", "VB": "52.0", "IB": "0.0", "T": "30.0"}
-        self._out: deque[bytes] = deque()
+        self.incoming: deque[bytes] = deque()
 
     @property
     def mode(self) -> ConverterMode:
@@ -213,7 +213,7 @@ class KestrelBench:
         self._must_be_there()
 
     def close(self) -> None:
-        self._out.clear()
+        self.incoming.clear()
 
     def write(self, data: bytes) -> None:
         self._must_be_there()
@@ -226,20 +226,20 @@ class KestrelBench:
             f"{k}={v}" for k, v in (fields if verb == "STAT" else self.holds).items()
         )
         if self.fault == "nonsense":
-            self._out.append(b"#" + self.module.line_of(answer))
+            self.incoming.append(b"#" + self.module.line_of(answer))
         elif self.fault != "silent":
-            self._out.append(self.module.line_of(answer))
+            self.incoming.append(self.module.line_of(answer))
 
     def read(self, deadline_s: float) -> bytes:
         self._must_be_there()
-        if self._out:
-            return self._out.popleft()
+        if self.incoming:
+            return self.incoming.popleft()
         time.sleep(max(min(deadline_s - time.monotonic(), 0.5), 0.0))
         return b""
 
     def drop_input(self) -> int:
-        dropped = sum(map(len, self._out))
-        self._out.clear()
+        dropped = sum(map(len, self.incoming))
+        self.incoming.clear()
         return dropped
 
     def _must_be_there(self) -> None:

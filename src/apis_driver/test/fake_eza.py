@@ -71,7 +71,7 @@ class FakeEza:
         self.obeys: Callable[[str, dict[str, int]], dict[str, int]] = lambda _command, raw: raw
         self.is_gone = False
         self._reader = RequestReader(at)
-        self._out: deque[bytes] = deque()
+        self.incoming: deque[bytes] = deque()
 
     def set(self, **values: float) -> None:
         """Put values into its registers."""
@@ -84,7 +84,7 @@ class FakeEza:
             raise PortError("fake: there is no such port; is the adapter plugged in?")
 
     def close(self) -> None:
-        self._out.clear()
+        self.incoming.clear()
 
     def write(self, data: bytes) -> None:
         self._must_be_there()
@@ -106,20 +106,20 @@ class FakeEza:
 
     def read(self, deadline_s: float) -> bytes:
         self._must_be_there()
-        if self._out:
-            return self._out.popleft()
+        if self.incoming:
+            return self.incoming.popleft()
         time.sleep(max(min(deadline_s - time.monotonic(), 0.5), 0.0))
         return b""
 
     def drop_input(self) -> int:
-        dropped = sum(map(len, self._out))
-        self._out.clear()
+        dropped = sum(map(len, self.incoming))
+        self.incoming.clear()
         return dropped
 
     def _say(self, answer: bytes) -> None:
         garbled = self.garble(answer)
         if garbled:
-            self._out.append(garbled)
+            self.incoming.append(garbled)
 
     def _must_be_there(self) -> None:
         if self.is_gone:

@@ -66,7 +66,7 @@ class FakeBattery:
         self.sent = b""  # the last question, as it was sent
         self.fault = ""  # why no port opens
         self.opened = 0
-        self._out: deque[tuple[float, bytes]] = deque()
+        self.incoming: deque[tuple[float, bytes]] = deque()
 
     def good(self, asked: Asked) -> bytes:
         words = (self.registers[asked.address + i] for i in range(asked.count))
@@ -89,16 +89,16 @@ class FakeBattery:
         self.asked.append(asked)
         said = [(0.0, self.good(asked))] if self.say is None else self.say(asked)
         now_s = time.monotonic()
-        self._out.extend((now_s + delay_s, frame) for delay_s, frame in said)
-        self._out = deque(sorted(self._out, key=lambda item: item[0]))
+        self.incoming.extend((now_s + delay_s, frame) for delay_s, frame in said)
+        self.incoming = deque(sorted(self.incoming, key=lambda item: item[0]))
 
     def read(self, deadline_s: float) -> bytes:
         if self.fault:
             raise PortError(f"{self.address}: {self.fault}")
-        due_s = self._out[0][0] if self._out else float("inf")
+        due_s = self.incoming[0][0] if self.incoming else float("inf")
         if due_s <= max(deadline_s, time.monotonic()):
             time.sleep(max(due_s - time.monotonic(), 0.0))
-            return self._out.popleft()[1]
+            return self.incoming.popleft()[1]
         time.sleep(max(deadline_s - time.monotonic(), 0.0))
         return b""
 

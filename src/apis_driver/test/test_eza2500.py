@@ -57,7 +57,7 @@ def test_wait_is_the_first_thing_said_and_the_thresholds_follow():
 
 def test_a_status_is_three_questions_and_the_meanings_of_the_codes():
     device, fake = opened()
-    device._line._clean_run = 1000
+    device.line.clean_run = 1000
     fake.raw["mode"], fake.raw["cst"] = 0x41, 1
     fake.set(vg=352.0, ig=2.0, wg=704.0, vb=51.5, ib=13.0, wb=669.5, tmp=31.25)
     status = device.read_status(soon())
@@ -197,19 +197,19 @@ def test_a_late_answer_is_not_taken_for_the_next_one():
     drop = fake.drop_input
 
     def arrives_before_the_line_is_emptied():
-        fake._out.extend(late)
+        fake.incoming.extend(late)
         drop()
 
     fake.raw["mode"] = 0x41
     fake.garble, fake.drop_input = first_is_late, arrives_before_the_line_is_emptied
-    device._line._clean_run = 1000
+    device.line.clean_run = 1000
     assert device.read_status(soon()).mode is ConverterMode.VOLTAGE_REFERENCE
 
 
 def test_an_echo_of_our_own_words_does_no_harm():
     device, fake = opened()
     for mode, code in ((ConverterMode.DISCHARGE, 2), (ConverterMode.VOLTAGE_REFERENCE, 0x14)):
-        request = device._request("1-4", {"mode": code})
+        request = device.request("1-4", {"mode": code})
         fake.garble = lambda answer, echo=request: echo + answer
         device.set_mode(mode, soon())
         assert fake.raw["mode"] == code
@@ -281,7 +281,7 @@ def device_meter():
 @pytest.mark.parametrize("is_trusted", [True, False])
 def test_two_flips_that_cancel_out_are_seen_by_asking_again(is_trusted):
     device, fake = opened()
-    device._line._clean_run = 1000 if is_trusted else 0
+    device.line.clean_run = 1000 if is_trusted else 0
     fake.raw |= {"vg": 0x0000, "ig": 0x0100}
     hits: list[bytes] = []
 

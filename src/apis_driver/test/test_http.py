@@ -89,7 +89,7 @@ def test_what_the_original_says_of_a_failure_is_understood(status, text, kind):
 
     settings = HttpSettings(url="http://device:4380", retries=0)
     device = HttpDcdc(settings, httpx.MockTransport(serve))
-    device._http.open()
+    device.http.open()
     with pytest.raises(kind):
         device.read_status(soon())
 
@@ -117,7 +117,7 @@ def test_a_device_is_closed_though_a_thread_still_waits_for_its_answer():
 
 def battery(bench: HttpBench) -> HttpBattery:
     settings = HttpSettings(url="http://device:4380", retries=0)
-    return HttpBattery(settings, httpx.MockTransport(bench._serve))
+    return HttpBattery(settings, httpx.MockTransport(bench.serve))
 
 
 def test_a_battery_is_read():
@@ -213,10 +213,10 @@ class SlowServer:
                 connection, _ = self._listening.accept()
             except OSError:
                 return
-            serve = threading.Thread(target=self._serve, args=(connection, number), daemon=True)
+            serve = threading.Thread(target=self.serve, args=(connection, number), daemon=True)
             serve.start()
 
-    def _serve(self, connection: socket.socket, number: int) -> None:
+    def serve(self, connection: socket.socket, number: int) -> None:
         with connection, contextlib.suppress(OSError):
             while question := connection.recv(4096):
                 self.asked.append((question.split(b" ")[1].decode(), number))
@@ -296,7 +296,7 @@ def test_a_converter_is_told_wait_although_its_server_does_not_say_its_version(s
 def test_the_battery_of_the_original_emulator_is_read_from_its_unit():
     bench = HttpBench(is_emulator=True)
     settings = EmulatorSettings(url="http://device:4390", unit="E001", retries=0)
-    device = EmulatorBattery(settings, httpx.MockTransport(bench._serve))
+    device = EmulatorBattery(settings, httpx.MockTransport(bench.serve))
     assert isinstance(device, BatteryDevice)
     device.open(soon())
     assert device.read(soon()).soc_ratio == pytest.approx(0.7)
@@ -442,17 +442,17 @@ def test_a_grid_masters_order_is_not_touched_but_by_wait(served):
 
 def test_any_request_of_the_client_that_ordered_renews_the_hold_time(served):
     served.full("0x0041")
-    before_s = served.hardware.governor._held.deadline_s
+    before_s = served.hardware.governor.held.deadline_s
     served.get("/dcdc/get/status")
-    assert served.hardware.governor._held.deadline_s > before_s
+    assert served.hardware.governor.held.deadline_s > before_s
 
 
 def test_a_monitor_renews_nothing(served):
     served.full("0x0041")
-    before_s = served.hardware.governor._held.deadline_s
+    before_s = served.hardware.governor.held.deadline_s
     for path in ("/dcdc/get/status", "/all/get", "/version/get"):
         served.get(path, headers={"User-Agent": "monitor"})
-    assert served.hardware.governor._held.deadline_s == before_s
+    assert served.hardware.governor.held.deadline_s == before_s
 
 
 def test_a_client_that_once_ordered_renews_no_order_of_a_grid_master(served):
@@ -469,9 +469,9 @@ def test_a_client_that_once_ordered_renews_no_order_of_a_grid_master(served):
         deal_id="deal",
     )
     assert served.hardware.handle(order).result(5.0).error is ConverterError.NONE
-    before_s = served.hardware.governor._held.deadline_s
+    before_s = served.hardware.governor.held.deadline_s
     served.get("/dcdc/get/status")
-    assert served.hardware.governor._held.deadline_s == before_s
+    assert served.hardware.governor.held.deadline_s == before_s
     assert "grid master" in served.get("/dcdc/set", 409, dig=2)["err"]
     assert served.hardware.governor.deal_id == "deal"
 
@@ -543,7 +543,7 @@ def test_our_own_driver_is_answered_at_once_and_looks_itself(served):
     Ramping(served.fake, 310.0)
     served.full("0x0014", dvg=310)
     device = HttpDcdc(HttpSettings(url=served.url))
-    device._http.open()
+    device.http.open()
     device.set_voltage(voltage_v=380.0, droop_ratio=0.0, deadline_s=soon())
     assert device.read_status(soon()).grid_voltage_v < 375.0
     device.close()
@@ -588,7 +588,7 @@ def test_a_renewal_that_takes_long_keeps_nobody_from_an_answer(served, monkeypat
 
 def test_a_client_that_gives_up_makes_no_noise(served, capfd):
     gone = threading.Event()
-    listener = served.server._server
+    listener = served.server.listener
     answer = listener.answer
 
     def late(*words: object) -> object:

@@ -106,7 +106,7 @@ class Graph:
         return future.result()
 
     def is_active(self):
-        return self.node._state == "active"
+        return self.node.lifecycle_state == "active"
 
     def end(self):
         self.node.end()
@@ -158,7 +158,7 @@ def test_a_reply_that_was_held_up_is_not_newer_than_what_was_read_since(graph):
     node = graph.start()
     graph.until(graph.is_active)
     published = []
-    node._publisher._readings.publish = published.append
+    node.publisher.readings.publish = published.append
     request = graph.request(operation=1, mode=4, grid_current_a=2.0)
     reply = graph.client.call_async(request)
     graph.until(lambda: graph.fake.raw["mode"] != 0)
@@ -240,7 +240,7 @@ def test_a_wrong_port_is_told_with_its_name_and_what_was_seen(graph, lines, tmp_
         graph.start(eza(foreign if port == "fake" else None, port), unit_id)
         for unit_id, (port, _) in expected.items()
     ]
-    graph.until(lambda: all(node._failures >= 2 for node in nodes))
+    graph.until(lambda: all(node.failures >= 2 for node in nodes))
     graph.diagnostics.clear()
     names = [f"{unit_id.lower()} driver: converter" for unit_id in expected]
     graph.until(lambda: graph.diagnostics.keys() >= set(names))
@@ -249,7 +249,7 @@ def test_a_wrong_port_is_told_with_its_name_and_what_was_seen(graph, lines, tmp_
         print(status.message)
         assert status.level == b"\x02"
         assert status.message.startswith(f"not connected: {port}: {seen}")
-    assert {node._state for node in nodes} == {"unconfigured"}
+    assert {node.lifecycle_state for node in nodes} == {"unconfigured"}
     told = sorted(fault.unit_id for fault in graph.faults)
     assert told == sorted(expected)  # once each
     for node in nodes:
@@ -262,7 +262,7 @@ def test_a_device_that_goes_in_the_middle_is_taken_to_wait_when_it_is_back(graph
     graph.until(graph.is_active)
     graph.order(operation=1, mode=4, grid_current_a=2.0)
     graph.fake.is_gone = True
-    graph.until(lambda: graph.node._state == "unconfigured")
+    graph.until(lambda: graph.node.lifecycle_state == "unconfigured")
     graph.until(lambda: graph.readings[-1].mode == 0)
     assert graph.faults[-1].category == 1
     graph.fake.asked.clear()
@@ -284,7 +284,7 @@ def test_who_walks_it_down_from_outside_is_obeyed(graph):
     assert graph.order(operation=1, mode=1).error_code == 0
     for _ in range(5):
         graph.executor.spin_once(timeout_sec=0.1)
-    assert node._state == "inactive"
+    assert node.lifecycle_state == "inactive"
     graph.until(lambda: "driver_not_active" in [fault.code for fault in graph.faults])
     node.trigger_activate()
     assert graph.order(operation=1, mode=4, grid_current_a=2.0).error_code == 0
@@ -300,7 +300,7 @@ def test_an_order_in_a_term_that_nobody_leads_is_refused_and_told_as_a_warning(g
     say = graph.node.create_publisher(GridMasterClaim, "/apis/village/grid_master", 100)
     graph.until(lambda: say.get_subscription_count() > 0)
     say.publish(GridMasterClaim(kind=2, unit_id="E002", term=3))
-    graph.until(lambda: graph.node.hardware.governor._held.led.term == 3)
+    graph.until(lambda: graph.node.hardware.governor.held.led.term == 3)
     refused = graph.order(operation=1, mode=4, grid_current_a=2.0, term=99)
     assert refused.error_code == 103
     assert "nobody leads" in refused.error_msg

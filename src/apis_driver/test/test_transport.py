@@ -168,7 +168,7 @@ def serve(listener: socket.socket, fake: FakeEza, is_rfc2217: bool) -> None:
             if not data:
                 continue
             fake.write(data)
-            while fake._out:
-                answer = fake._out.popleft()
+            while fake.incoming:
+                answer = fake.incoming.popleft()
                 escaped = b"".join(manager.escape(answer)) if manager is not None else answer
                 connection.sendall(escaped)

@@ -131,15 +131,15 @@ class Eza2500:
             ("7-4", settings.battery),
             ("3-4", {"cvb": settings.battery_target_v, "drb": settings.battery_droop_ratio}),
         ):
-            self._request(command, values)  # what the settings say must fit, before a port opens
-        wait_frame = self._request("1-4", {"mode": MODE_CODES[ConverterMode.WAIT]})
+            self.request(command, values)  # what the settings say must fit, before a port opens
+        wait_frame = self.request("1-4", {"mode": MODE_CODES[ConverterMode.WAIT]})
         self._transport = transport or SerialTransport(settings, wait_frame)
-        self._line = Line(self._transport, settings)
+        self.line = Line(self._transport, settings)
 
     @property
     def counters(self) -> Mapping[str, int]:
         """What happened on the line."""
-        return self._line.counters
+        return self.line.counters
 
     @property
     def dead_man(self) -> DeadMan | None:
@@ -222,9 +222,12 @@ class Eza2500:
         """See :class:`DcdcDevice`. Command 9-4."""
         self._write("9-4", {"d0": 0, "d1": 0}, deadline_s)
 
-    # --- inside ----------------------------------------------------------------------------------
+    def request(self, command: str, values: Mapping[str, float]) -> bytes:
+        """The frame of a command.
 
-    def _request(self, command: str, values: Mapping[str, float]) -> bytes:
+        Raises:
+            OutOfRange: One of the values does not fit into its field.
+        """
         numbers: dict[str, Exact] = {
             name: exact(value) if isinstance(value, float) else value
             for name, value in values.items()
@@ -237,21 +240,21 @@ class Eza2500:
     def _read(self, command: str, deadline_s: float) -> dict[str, int]:
         """Counts of a block; on a noisy line confirmed."""
         request, reader = encode_request(command, {}, self._at), self._reader(command)
-        answers = [self._line.ask(request, reader, deadline_s)]
-        while self._line.is_noisy and len(answers) < _TRIES:
-            answers.append(self._line.ask(request, reader, deadline_s))
+        answers = [self.line.ask(request, reader, deadline_s)]
+        while self.line.is_noisy and len(answers) < _TRIES:
+            answers.append(self.line.ask(request, reader, deadline_s))
             if answers[-1] == answers[-2]:
                 return answers[-1]
         return {name: median_low(a[name] for a in answers) for name in answers[0]}
 
     def _write(self, command: str, values: Mapping[str, float], deadline_s: float) -> None:
         """Write a block; its answer must hold what was sent."""
-        request = self._request(command, values)
+        request = self.request(command, values)
         block = table()[command].request
         wanted = block.unpack(request[5 : 5 + block.size])
         held: dict[str, int] = {}
         for _ in range(_WRITE_TRIES):
-            held = self._line.ask(request, self._reader(command), deadline_s)
+            held = self.line.ask(request, self._reader(command), deadline_s)
             if held == wanted:
                 return
         exact_held, exact_wanted = block.exact_values(held), block.exact_values(wanted)
@@ -266,7 +269,7 @@ class Eza2500:
             exponents = self._read("12-1", deadline_s)
             ratings = self._read("14-1", deadline_s)
         except DeviceRefused:
-            self._line.counters["scaling not told"] += 1
+            self.line.counters["scaling not told"] += 1
             return
         for name, spec in measured.items():
             told = exponents[f"{name}q"]

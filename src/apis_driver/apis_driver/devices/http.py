@@ -91,9 +91,9 @@ class HttpDcdc:
     def __init__(
         self, settings: HttpSettings, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
-        self._http = HttpClient(settings, transport)
-        self.address = self._http.address
-        self.counters = self._http.counters
+        self.http = HttpClient(settings, transport)
+        self.address = self.http.address
+        self.counters = self.http.counters
         # of the EZA2500, which is what stands behind it
         self.rating = DcdcRating(
             grid_voltage_min_v=260.0,
@@ -114,7 +114,7 @@ class HttpDcdc:
     def open(self, deadline_s: float) -> None:
         """See :class:`apis_driver.device.DcdcDevice`."""
         self.close()
-        self._http.open()
+        self.http.open()
         self._dead_man = HttpDeadMan(
             lambda: self.set_mode(ConverterMode.WAIT, time.monotonic() + _WAIT_LIMIT_S)
         )
@@ -133,7 +133,7 @@ class HttpDcdc:
         dead_man, self._dead_man = self._dead_man, None
         if dead_man is not None:
             dead_man.close()
-        self._http.close()
+        self.http.close()
 
     def read_status(self, deadline_s: float) -> DcdcStatus:
         """See :class:`apis_driver.device.DcdcDevice`.
@@ -141,16 +141,16 @@ class HttpDcdc:
         Both currents have the same name there. Where it also does not say which one runs, the
         long answer is asked for, which has the code.
         """
-        body = self._http.get(self._get_status, deadline_s)
+        body = self.http.get(self._get_status, deadline_s)
         status = _part(body, "status", self.address)
         if "status" not in status and _mode_of(status) is None:
-            body = self._http.get(self._get, deadline_s)
+            body = self.http.get(self._get, deadline_s)
             status = _part(body, "status", self.address)
         return _status_of(status, _part(body, "meter", self.address), self.address)
 
     def read_setpoints(self, deadline_s: float) -> DcdcSetpoints:
         """See :class:`apis_driver.device.DcdcDevice`."""
-        body = self._http.get(self._get, deadline_s)
+        body = self.http.get(self._get, deadline_s)
         vdis, param = _part(body, "vdis", self.address), _part(body, "param", self.address)
         return DcdcSetpoints(
             grid_voltage_v=_number(vdis, "dvg", self.address),
@@ -173,7 +173,7 @@ class HttpDcdc:
             "drg": f"{told.droop_ratio}",
         }
         if mode is ConverterMode.WAIT:
-            self._http.get_apart(self._set, deadline_s, **query)
+            self.http.get_apart(self._set, deadline_s, **query)
         else:
             self._order(self._set, deadline_s, **query)
 
@@ -197,7 +197,7 @@ class HttpDcdc:
     def clear_alarms(self, deadline_s: float) -> None:
         """See :class:`apis_driver.device.DcdcDevice`; not every server can."""
         try:
-            self._http.get("/remote/ioctl/clr_alarm", deadline_s)
+            self.http.get("/remote/ioctl/clr_alarm", deadline_s)
         except DeviceRefused:
             self.counters["alarms not cleared"] += 1
 
@@ -205,10 +205,10 @@ class HttpDcdc:
         """Have something set, unless the dead man has spoken."""
         if self._dead_man is not None and self._dead_man.fired:
             raise DeadManFired(f"{self.address}: its hold time has run out; WAIT has been said")
-        return self._http.get(path, deadline_s, **query)
+        return self.http.get(path, deadline_s, **query)
 
     def _check_version(self, deadline_s: float) -> None:
-        version = str(self._http.get("/version/get", deadline_s).get("comm_interface_version", ""))
+        version = str(self.http.get("/version/get", deadline_s).get("comm_interface_version", ""))
         if version.partition(".")[0] != _VERSION_MAJOR:
             raise ForeignDevice(
                 f"{self.address}: its comm_interface_version is {version!r}, "
@@ -245,7 +245,7 @@ class EmulatorDcdc(HttpDcdc):
 
     def _check_version(self, deadline_s: float) -> None:
         """It has none; a unit that it does not know is an empty object."""
-        if not self._http.get(self._get_status, deadline_s):
+        if not self.http.get(self._get_status, deadline_s):
             raise ForeignDevice(f"{self.address}: the emulator has no unit {self._get[10:]}")
 
 
@@ -263,18 +263,18 @@ class HttpBattery:
     def __init__(
         self, settings: HttpSettings, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
-        self._http = HttpClient(settings, transport)
-        self.address = self._http.address
-        self.counters = self._http.counters
+        self.http = HttpClient(settings, transport)
+        self.address = self.http.address
+        self.counters = self.http.counters
 
     def open(self, deadline_s: float) -> None:
         """See :class:`apis_driver.device.BatteryDevice`."""
-        self._http.open()
+        self.http.open()
         self.read(deadline_s)
 
     def close(self) -> None:
         """See :class:`apis_driver.device.BatteryDevice`."""
-        self._http.close()
+        self.http.close()
 
     def read(self, deadline_s: float) -> BatteryStatus:
         """See :class:`apis_driver.device.BatteryDevice`."""
@@ -289,7 +289,7 @@ class HttpBattery:
         return BatteryStatus(soc_ratio=soc_ratio, permit=SharingPermit(int(permit)))
 
     def _body(self, deadline_s: float) -> Mapping[str, Any]:
-        return self._http.get(self._path, deadline_s)
+        return self.http.get(self._path, deadline_s)
 
 
 class EmulatorBattery(HttpBattery):
