@@ -89,7 +89,7 @@ class EmulatorNode(Node):
         claims = topics.GRID_MASTER
         self._claims = in_cluster(grid.cluster, claims.name)
         self.create_subscription(claims.type, self._claims, self._hear_claim, claims.qos)
-        self._clock_publisher = topics.CLOCK.publisher(self)
+        self.clock_publisher = topics.CLOCK.publisher(self)
         self._bus = topics.BUS_STATE.publisher(self)
         self._units = UnitEndpoints(
             self,
@@ -197,7 +197,7 @@ class EmulatorNode(Node):
         period_s = 0.0 if self.devices.by_unit else CLOCK_PERIOD_S / max(self._pacer.speed, 1.0)
         if now_s - self._said_s >= period_s - TICK_S / 2:
             self._said_s = now_s
-            self._clock_publisher.publish(ClockMessage(clock=self._stamp()))
+            self.clock_publisher.publish(ClockMessage(clock=self._stamp()))
 
     def _report(self) -> list[DiagnosticStatus]:
         pacer = self._pacer

@@ -48,7 +48,7 @@ def test_the_clock_is_said_as_often_as_its_listeners_need(
     )
     try:
         said: list[object] = []
-        node._clock_publisher = SimpleNamespace(publish=said.append)
+        node.clock_publisher = SimpleNamespace(publish=said.append)
         for _ in range(TICKS):
             now_s += emulator_node.TICK_S
             node.tick()

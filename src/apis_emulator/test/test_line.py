@@ -82,7 +82,7 @@ def test_it_answers(line, host):
 
 
 def test_every_byte_value_passes(line, host):
-    line._talker.hear = lambda data, _now_s: data
+    line.talker.hear = lambda data, _now_s: data
     everything = bytes(range(256))
     for at in range(0, 256, 64):
         host.ask(everything[at : at + 64])
@@ -121,7 +121,7 @@ def test_an_answer_comes_in_portions(tmp_path):
 
 def test_the_device_notices_a_pause(line, host):
     host.ask(b"?")
-    until(lambda: line._talker.silences == 1, "a pause")
+    until(lambda: line.talker.silences == 1, "a pause")
 
 
 # --- faults --------------------------------------------------------------------------------------
@@ -137,7 +137,7 @@ def test_silence(line, host):
 
 
 def spoiled(line: SerialLine, count: int = 200) -> list[bytes]:
-    return [line._spoiled(ANSWER) for _ in range(count)]
+    return [line.spoiled(ANSWER) for _ in range(count)]
 
 
 def test_what_is_spoiled_is_what_the_host_gets(line, host):
@@ -151,8 +151,8 @@ def test_what_is_spoiled_is_what_the_host_gets(line, host):
 def test_what_the_host_says_is_spoiled_too(line, host):
     line.faults.flips_per_bit = 1.0
     host.ask()
-    until(lambda: line._talker.heard, "bytes")
-    assert line._talker.heard[0] == QUESTION[0] ^ 0xFF
+    until(lambda: line.talker.heard, "bytes")
+    assert line.talker.heard[0] == QUESTION[0] ^ 0xFF
 
 
 def test_wrong_sums(line):

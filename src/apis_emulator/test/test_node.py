@@ -57,7 +57,7 @@ class Client:
         self.executor.add_node(self.node)
         self.seen: dict[str, list[Any]] = {}
         self.term = 1
-        self._commands: dict[str, Any] = {}
+        self.commands: dict[str, Any] = {}
         for topic, kind in (
             ("/clock", Clock),
             ("bus_state", BusState),
@@ -75,7 +75,7 @@ class Client:
             self.seen[topic] = []
             self.node.create_subscription(kind, topic, self.seen[topic].append, 100)
         for unit in ("e001", "e002"):
-            self._commands[unit] = self.node.create_client(
+            self.commands[unit] = self.node.create_client(
                 ConverterCommand, f"{unit}/converter/command"
             )
 
@@ -89,7 +89,7 @@ class Client:
     def command(self, unit: str, operation: int, **fields: Any) -> ConverterCommand.Response:
         nan = dict.fromkeys(("grid_voltage_v", "grid_current_a", "energy_limit_wh"), math.nan)
         values = nan | {"hold_s": 60.0, "term": self.term, "grid_master_id": "E001"} | fields
-        client = self._commands[unit]
+        client = self.commands[unit]
         self.until(client.service_is_ready, f"{unit}'s service")
         future = client.call_async(Request(operation=operation, **values))
         self.until(future.done, "an answer")
@@ -437,7 +437,7 @@ def test_a_unit_falls_silent_and_its_dead_man_acts(client):
     start_exchange(client, hold_s=3.0)
     answer = client.inject(Fault.KIND_LOST_COMMUNICATION, unit_id="E002", duration_s=400.0)
     assert answer.active_faults[0].startswith(f"{answer.fault_id}: lost_communication E002 until")
-    service = client._commands["e002"]
+    service = client.commands["e002"]
     client.until(lambda: not service.service_is_ready(), "the service to vanish")
     del client.seen["e002/converter_state"][:]
     client.until(service.service_is_ready, "the service again")

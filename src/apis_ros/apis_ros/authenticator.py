@@ -244,6 +244,11 @@ class MessageAuthenticator:
             self._forget_old_marks(now_ns)
         return ""
 
+    @property
+    def kept_marks(self) -> int:
+        """How many speakers' newest stamps it remembers."""
+        return len(self._marks)
+
     def _forget_old_marks(self, now_ns: int) -> None:
         """Of processes that have gone: what they said is too old to be heard again."""
         self._marks = {

@@ -113,7 +113,7 @@ class Invariants:
     """
 
     def __init__(self, plant: Plant, rules: Rules, limits: Limits) -> None:
-        self._plant = plant
+        self.plant = plant
         self._limits = limits
         hardware = rules.hardware
         self._unit_a = hardware.grid_current_capacity_a + hardware.grid_current_allowance_a
@@ -143,7 +143,7 @@ class Invariants:
 
     def step(self, now_s: float) -> None:
         """After every step of the plant that may have had something on."""
-        plant = self._plant
+        plant = self.plant
         late_v = self._sum_a * STIFF_STEP_S / plant.capacitance_f
         if plant.voltage_v > plant.bus.over_voltage_trip_v + late_v + TRIP_V:
             raise Violation(4, f"the bus is at {plant.voltage_v:.1f} V")
@@ -197,7 +197,7 @@ class Invariants:
 
     def step_settled(self, now_s: float, deal_of: Callable[[UnitId], str]) -> None:
         """After every step with the faults long over: what is on belongs to a deal."""
-        for unit_id, unit in self._plant.units.items():
+        for unit_id, unit in self.plant.units.items():
             if not unit.converter.is_active or unit.converter.is_stopping:
                 continue
             deal_id = deal_of(unit_id)
@@ -213,7 +213,7 @@ class Invariants:
         """What senders gave is what receivers got, plus what the lines lost, what is stored and
         what was burned.
         """
-        plant = self._plant
+        plant = self.plant
         sent_wh = sum(unit.converter.discharged_wh for unit in plant.units.values())
         taken_wh = sum(unit.converter.charged_wh for unit in plant.units.values())
         stored_wh, lost_wh = plant.native.bus_stored_wh, plant.native.line_loss_wh
@@ -332,7 +332,7 @@ class Invariants:
             raise Violation(
                 5, f"givers have written down {sent_wh:.1f} Wh, takers {taken_wh:.1f} Wh"
             )
-        converters = [unit.converter for unit in self._plant.units.values()]
+        converters = [unit.converter for unit in self.plant.units.values()]
         metered_wh = sum(each.charged_wh + each.discharged_wh for each in converters)
         if sent_wh + taken_wh > BOOKED_RATIO * metered_wh + 2.0 * self._limits.late_wh:
             text = f"{sent_wh + taken_wh:.1f} Wh are booked, {metered_wh:.1f} Wh were metered"

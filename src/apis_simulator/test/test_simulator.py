@@ -114,7 +114,7 @@ def invariants() -> Invariants:
 
 
 def turned_on(invariants: Invariants, unit_id: str, mode: ConverterMode, bus_v: float = 350.0):
-    converter = invariants._plant.units[unit_id].converter
+    converter = invariants.plant.units[unit_id].converter
     converter.start(mode, bus_v=bus_v, energy_limit_wh=None)
     return converter
 
@@ -176,14 +176,14 @@ def test_too_much_current(invariants, currents_a):
 
 
 def test_too_much_voltage(invariants):
-    invariants._plant.voltage_v = 430.0
+    invariants.plant.voltage_v = 430.0
     with pytest.raises(Violation, match="invariant 4"):
         invariants.step(0.0)
 
 
 def test_energy_out_of_nothing(invariants):
     invariants.check_balance()
-    invariants._plant.units["E001"].converter.count(2000.0, 60.0)
+    invariants.plant.units["E001"].converter.count(2000.0, 60.0)
     with pytest.raises(Violation, match="invariant 5"):
         invariants.check_balance()
 
@@ -281,7 +281,7 @@ def test_what_a_lost_journal_knew_is_not_missed(invariants):
     invariants.published(DEAL, 0.0)
     invariants.forgot(DEAL.discharge_unit_id)
     invariants.published(COMPLETED, 1.0)
-    invariants._plant.units[DEAL.charge_unit_id].converter.count(18_000.0, 3_600.0 / 360.0)
+    invariants.plant.units[DEAL.charge_unit_id].converter.count(18_000.0, 3_600.0 / 360.0)
     invariants.wrote(DEAL.charge_unit_id, Receipt(DEAL.deal_id, 50.0, 45.0))
     invariants.check_books(undisturbed=False)
 

@@ -45,10 +45,10 @@ class Journal:
         self._path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, timeout=_PATIENCE_S, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._db.execute(
+            self.database = sqlite3.connect(path, timeout=_PATIENCE_S, isolation_level=None)
+            self.database.execute("PRAGMA journal_mode=WAL")
+            self.database.execute("PRAGMA synchronous=FULL")
+            self.database.execute(
                 "CREATE TABLE IF NOT EXISTS entries ("
                 "id INTEGER PRIMARY KEY, stamp_ns INTEGER NOT NULL, "
                 "kind TEXT NOT NULL, body TEXT NOT NULL)"
@@ -61,7 +61,9 @@ class Journal:
         """Everything written so far, folded."""
         persisted_state = PersistedState()
         try:
-            rows = self._db.execute("SELECT id, kind, body FROM entries ORDER BY id").fetchall()
+            rows = self.database.execute(
+                "SELECT id, kind, body FROM entries ORDER BY id"
+            ).fetchall()
         except sqlite3.Error as error:
             right = f"is no journal of ours, or damaged ({error}); move the file away"
             raise ConfigError([Problem(str(self._path), "", "", right)]) from error
@@ -101,13 +103,13 @@ class Journal:
 
     def _write(self, statement: str, values: tuple[object, ...] = ()) -> None:
         try:
-            self._db.execute(statement, values)
+            self.database.execute(statement, values)
         except sqlite3.Error as error:
             raise JournalError(f"{self._path}: {error}") from error
 
     def close(self) -> None:
         """Close the file."""
-        self._db.close()
+        self.database.close()
 
 
 def read_receipts(path: Path) -> dict[str, Receipt]:

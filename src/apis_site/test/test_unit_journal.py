@@ -266,13 +266,13 @@ def test_kill_9_loses_nothing_that_was_written(path):
 def test_a_journal_that_cannot_be_written_says_why_and_then_that_it_can_be_again(path):
     journal = Journal(path)
     journal.write(LeaseGranted(1, "E001"), 1)
-    journal._db.execute("PRAGMA query_only=ON")
+    journal.database.execute("PRAGMA query_only=ON")
 
     with pytest.raises(JournalError, match="attempt to write a readonly"):
         journal.write(LeaseGranted(2, "E001"), 2)
     with pytest.raises(JournalError):
         journal.try_out()
-    journal._db.execute("PRAGMA query_only=OFF")
+    journal.database.execute("PRAGMA query_only=OFF")
     journal.try_out()
 
     assert recalled(path).term == 1
@@ -281,8 +281,8 @@ def test_a_journal_that_cannot_be_written_says_why_and_then_that_it_can_be_again
 
 def test_a_journal_on_a_full_disk_says_so(path):
     journal = Journal(path)
-    (pages,) = journal._db.execute("PRAGMA page_count").fetchone()
-    journal._db.execute(f"PRAGMA max_page_count={pages}")
+    (pages,) = journal.database.execute("PRAGMA page_count").fetchone()
+    journal.database.execute(f"PRAGMA max_page_count={pages}")
 
     with pytest.raises(JournalError, match="full"):
         journal.try_out()

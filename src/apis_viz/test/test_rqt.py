@@ -95,7 +95,7 @@ class Window:
 
     @property
     def link(self) -> GridLink:
-        return self.widget._link
+        return self.widget.link
 
     @property
     def orders(self) -> list[tuple[int, str]]:
@@ -314,7 +314,7 @@ def test_when_ros_ends_the_window_says_so_and_stays(application, context, monkey
 
 def test_the_question_does_not_block_and_enter_says_no(open_window):
     window = open_window("village")
-    window.widget._confirm = window.widget._ask
+    window.widget.confirm = window.widget.ask
     window.widget.show()
     window.press(FORCE_STOP)  # would not return from a box with an event loop of its own
     box = window.widget.findChild(QtWidgets.QMessageBox)

@@ -76,7 +76,7 @@ class SerialLine:
         self.link = link
         self.bytes_heard = 0
         self.bytes_said = 0
-        self._talker = talker
+        self.talker = talker
         self._byte_s = BITS_PER_BYTE / baud if baud else 0.0
         self._answer_s = answer_s
         self._random = Random(seed)
@@ -139,7 +139,7 @@ class SerialLine:
                 return
             if not ready:
                 if not is_quiet:
-                    self._talker.silence()
+                    self.talker.silence()
                     is_quiet = True
                 continue
             try:
@@ -153,11 +153,11 @@ class SerialLine:
             is_quiet = False
             if self.faults.is_echoing:
                 self._put(data)
-            answer = self._talker.hear(self._flipped(data), time.monotonic())
+            answer = self.talker.hear(self._flipped(data), time.monotonic())
             if answer and not self.faults.is_silent:
                 if not self._sleep_until(free_s + self._answer_s + self.faults.delay_s):
                     return
-                free_s = self._say(self._spoiled(answer), max(free_s, time.monotonic()))
+                free_s = self._say(self.spoiled(answer), max(free_s, time.monotonic()))
 
     def _say(self, data: bytes, begin_s: float) -> float:
         """Pass bytes to the host at the line's pace; returns when the last one was there. [s]"""
@@ -179,7 +179,8 @@ class SerialLine:
         left_s = instant_s - time.monotonic()
         return not (self._is_over.wait(left_s) if left_s > 0.0 else self._is_over.is_set())
 
-    def _spoiled(self, answer: bytes) -> bytes:
+    def spoiled(self, answer: bytes) -> bytes:
+        """What the line makes of an answer, by its faults."""
         faults, random = self.faults, self._random
         if random.random() < faults.bad_sum_ratio:
             answer = answer[:-1] + bytes((answer[-1] ^ random.randrange(1, 256),))

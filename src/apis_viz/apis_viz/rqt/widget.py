@@ -54,9 +54,9 @@ class GridWidget(QtWidgets.QWidget):
         self._given = cluster
         self._chosen = ""
         self._found: list[str] = []
-        self._confirm = confirm or self._ask
+        self.confirm = confirm or self.ask
         self._number = f" ({number})" if number > 1 else ""
-        self._link: GridLink | None = None
+        self.link: GridLink | None = None
         self._why_not = ""  # no order can be given; empty = one can
         self._failure = ""  # of the last order
         self.mode = QtWidgets.QLabel()
@@ -136,33 +136,33 @@ class GridWidget(QtWidgets.QWidget):
     def _look(self) -> str:
         """Join the cluster that is meant, if that is clear. Why no order can be given now."""
         before, self._found = self._found, list(self._find())
-        if self._link is None:
+        if self.link is None:
             # the only one, not just the first one: a graph is discovered bit by bit
             is_only_one = len(before) == 1 and before == self._found
             meant = self._chosen or self._given or (before[0] if is_only_one else "")
             if meant:
-                self._link = self._join(meant)
-        ours = self._link.cluster if self._link else ""
+                self.link = self._join(meant)
+        ours = self.link.cluster if self.link else ""
         names = sorted({*self._found, ours} - {""})
         if names != [self.cluster.itemText(index) for index in range(self.cluster.count())]:
             self.cluster.clear()
             self.cluster.addItems(names)
         self.cluster.setCurrentIndex(self.cluster.findText(ours) if ours else -1)
         self.cluster.setVisible(len(names) > 1)
-        if self._link is None:
+        if self.link is None:
             return "several grids, choose one" if len(names) > 1 else "looking for a grid"
-        return self._link.why_silent
+        return self.link.why_silent
 
     def _choose(self, cluster: str) -> None:
         self._chosen = cluster
-        if self._link is None or self._link.cluster != cluster:
+        if self.link is None or self.link.cluster != cluster:
             self._leave()
             self.refresh()
 
     def _leave(self) -> None:
-        if self._link is not None:
-            self._link.close()
-        self._link = None
+        if self.link is not None:
+            self.link.close()
+        self.link = None
         self._failure = ""
         self.target.clear()
         self.target.addItem(WHOLE_CLUSTER)
@@ -172,9 +172,9 @@ class GridWidget(QtWidgets.QWidget):
     # --- what it says ----------------------------------------------------------------------------
 
     def _show(self) -> None:
-        which = f": {self._link.cluster}" if self._link else ""
+        which = f": {self.link.cluster}" if self.link else ""
         self.setWindowTitle(f"APIS grid{which}{self._number}")
-        said = self._show_what_is_heard(self._link) if self._link else ()
+        said = self._show_what_is_heard(self.link) if self.link else ()
         remarks = dict.fromkeys((*said, self._failure, self._why_not))
         self.mode.setText(" · ".join(filter(None, remarks)))
         self._enable()
@@ -208,7 +208,7 @@ class GridWidget(QtWidgets.QWidget):
             button.setToolTip(self._why_not)
 
     def _order(self, mode: int) -> None:
-        link = self._link  # the one that is meant, whatever is joined when the answer comes
+        link = self.link  # the one that is meant, whatever is joined when the answer comes
         if link is None:
             return
         unit_id = self.target.currentText() if self.target.currentIndex() > 0 else ""
@@ -223,11 +223,12 @@ class GridWidget(QtWidgets.QWidget):
 
         if mode in ASKS_FIRST:
             whom = f"{unit_id} in" if unit_id else "The whole cluster"
-            self._confirm(f"{whom} {link.cluster}: {ASKS_FIRST[mode]}", order)
+            self.confirm(f"{whom} {link.cluster}: {ASKS_FIRST[mode]}", order)
         else:
             order()
 
-    def _ask(self, question: str, then: Callable[[], None]) -> None:
+    def ask(self, question: str, then: Callable[[], None]) -> None:
+        """Ask in a box, and call back if the answer is yes."""
         # An event loop of its own (`question()`, `exec()`) would lie on the stack when rqt ends.
         boxes = QtWidgets.QMessageBox
         yes, no = boxes.StandardButton.Yes, boxes.StandardButton.No
