@@ -334,3 +334,57 @@ def test_the_policy_may_have_larger_deals_than_an_operator(policy):
     assert why_no_deal_size(300_000.0, 2000.0, None, large) == ("", "")
     assert why_no_deal_size(300_000.0) == ("energy_wh", "must be above 0 and at most 100000 Wh")
     assert why_no_deal_size(1.0, 2000.0) == ("current_a", "must be above 0 and at most 1000 A")
+
+
+# --- 4.5, the value rule -------------------------------------------------------------------------
+
+
+VALUE = SelectionStrategy.VALUE
+
+
+@pytest.mark.parametrize(
+    ("direction", "limit", "answers", "chosen"),
+    [
+        (CHARGE, 10.0, [("E002", 9.0, 300.0), ("E003", 5.0, 100.0)], "E003"),  # 500 before 300
+        (CHARGE, 10.0, [("E002", 9.0, 300.0), ("E003", 5.0, 50.0)], "E002"),
+        (CHARGE, 10.0, [("E002", 8.0, 900.0), ("E003", 7.0, 300.0)], "E003"),  # 300 are asked for
+        (CHARGE, 10.0, [("E002", 11.0, 300.0)], None),
+        (DISCHARGE, 5.0, [("E002", 6.0, 300.0), ("E003", 9.0, 200.0)], "E003"),
+        (DISCHARGE, 5.0, [("E002", 4.0, 300.0)], None),
+    ],
+)
+def test_4_5_value_takes_the_most_gain(direction, limit, answers, chosen):
+    asked = request(direction, price_point_per_wh=limit)
+    accepts = [
+        accept(unit_id, direction.opposite, energy_wh, price)
+        for unit_id, price, energy_wh in answers
+    ]
+    best = choose_accept(asked, accepts, VALUE)
+    assert (best and best.unit_id) == chosen
+
+
+def test_4_5_by_value_the_price_is_the_middle_of_both(policy):
+    for direction, limit, answer in ((CHARGE, 10.0, 4.0), (DISCHARGE, 4.0, 10.0)):
+        window = negotiation("E002", asked=request(direction, price_point_per_wh=limit))
+        window.hear(accept("E002", direction.opposite, price=answer))
+        deal = window.conclude(VALUE, policy)
+        assert isinstance(deal, Deal)
+        assert deal.price_point_per_wh == 7.0
+
+
+@pytest.mark.parametrize(
+    ("direction", "price", "expected"),
+    [
+        (CHARGE, 8.0, None),
+        (CHARGE, 7.9, "gives for 8, not for 7.9"),
+        (CHARGE, None, None),
+        (DISCHARGE, 6.0, None),
+        (DISCHARGE, 6.1, "pays 6, not 6.1"),
+    ],
+)
+def test_4_3_by_value_an_answer_that_cannot_suit_is_declined(direction, price, expected):
+    rules = Rules(charge=Rule(4000.0, 6.0), discharge=Rule(1000.0, 8.0))
+    section = replace(one_band(accept=rules), selection=VALUE)
+    asked = request(direction, price_point_per_wh=price)
+    answer = evaluate_accept(section, 2000.0, asked, "E002")
+    assert isinstance(answer, Offer) if expected is None else answer == expected

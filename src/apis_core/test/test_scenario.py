@@ -15,6 +15,7 @@ from apis_core.config.scenario import (
     parse_scenario,
     section_at,
 )
+from apis_core.config.value_rule import Forecast
 from apis_core.model.errors import ConfigError
 from apis_core.model.types import SelectionStrategy
 
@@ -208,7 +209,7 @@ def test_every_problem_at_once():
     assert problems_of(text) == sorted(
         [
             "refreshPeriodMsec is 5000, unknown key; did you mean refreshingPeriodMsec?",
-            'acceptSelection.strategy is "point", must be one of amount, pointAndAmount',
+            'acceptSelection.strategy is "point", must be one of amount, pointAndAmount, value',
             "acceptSelecton is 3, unknown key; did you mean acceptSelection?",
             f"{first}.batteryStatus: nothing covers 4220 Wh to 4320 Wh, "
             "between sufficient and excess",
@@ -293,3 +294,37 @@ def test_a_scenario_needs_a_section(text):
 def test_our_own_files_are_right(path):
     scenario = parse_scenario(path.read_text(), path.name)
     assert scenario.warnings == ()
+
+
+def test_the_value_rule_needs_nothing_but_its_name():
+    scenario = parse_scenario('{"rule": "value"}', "scenario.json")
+    assert scenario.sections == ()
+    assert scenario.value is not None
+    assert scenario.value.forecast is Forecast.PERSISTENCE
+    assert scenario.value.mains_point_per_wh == 12.0
+
+
+def test_the_value_rule_knows_its_house():
+    text = """{"rule": "value", "forecast": "none", "acceptSelection": {"strategy": "value"},
+        "value": {"mains": false, "darkPointPerWh": 30, "fullRsoc": 90}}"""
+    value = parse_scenario(text, "scenario.json").value
+    assert value is not None
+    assert value.forecast is Forecast.NONE
+    assert not value.has_mains
+    assert value.dark_point_per_wh == 30.0
+    assert value.carries_above_ratio == 0.05
+    assert value.full_ratio == 0.9
+
+
+def test_what_is_wrong_with_a_value_rule_is_told_at_once():
+    text = """{"rule": "value", "forecast": "weather", "acceptSelection": {"strategy": "amount"},
+        "value": {"emptyRsoc": 99, "fullRsoc": 95, "price": 3},
+        "00:00:00-24:00:00": {"batteryStatus": {"-": "any"}}}"""
+    assert problems_of(text) == [
+        '00:00:00-24:00:00: must not stand beside "rule" : "value": bands follow from it',
+        'acceptSelection.strategy is "amount", must be "value"',
+        'forecast is "weather", must be one of none, persistence',
+        "value.emptyRsoc is 99, must be below value.fullRsoc",
+        "value.price is 3, unknown key",
+    ]
+    assert problems_of('{"rule": "worth"}')[-1] == 'rule is "worth", must be one of bands, value'

@@ -12,7 +12,7 @@ __all__ = ["StudySettings", "Variants"]
 
 Positive = Annotated[Number, Field(gt=0.0)]
 NonNegative = Annotated[Number, Field(ge=0.0)]
-Case = Literal["none", "original", "configured"]
+Case = Literal["none", "original", "configured", "value"]
 Bound = Literal["pool", "foresight"]
 
 

@@ -7,15 +7,14 @@ changes, so that it can jump from one to the next: between two of these the answ
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from math import inf
 
 from apis_core.config.policy import Policy
 from apis_core.config.scenario import Rule, Section, band_of
 from apis_core.model.messages import InterchangeRequest
-from apis_core.model.types import NOBODY, Direction, UnitId
+from apis_core.model.types import NOBODY, Direction, SelectionStrategy, UnitId
 from apis_core.trading.negotiation import Offer, evaluate_accept, evaluate_request
 
 __all__ = ["Attitude", "AttitudeTable"]
@@ -30,14 +29,16 @@ class Attitude:
         high_wh: Up to which one, not included. [Wh]
         band: The name of the band.
         wish: What it asks for; None = nothing.
-        accepts: What it would give or take if it were asked.
+        accepts: What it would give or take if it were asked, at which price; None = at any.
+        wish_price: The price that it asks for or pays; None = any. [point/Wh]
     """
 
     low_wh: float
     high_wh: float
     band: str
     wish: Direction | None
-    accepts: frozenset[Direction]
+    accepts: Mapping[Direction, float | None]
+    wish_price: float | None = None
 
 
 class AttitudeTable:
@@ -53,47 +54,72 @@ class AttitudeTable:
         self._least_wh = max(float(policy.deal_energy_min_wh), 1.0)
         self._current_a = policy.deal_current_a
         self._section, self._unit_id = section, unit_id
-        self._edges_wh = sorted(set(self._changes()))
-        bounds = pairwise((-inf, *self._edges_wh, inf))
-        self._attitudes = [self._between(low_wh, high_wh) for low_wh, high_wh in bounds]
+        bands = section.bands
+        edges = {edge for b in bands for edge in (b.lower_wh, b.upper_wh) if edge is not None}
+        self._edges_wh = sorted(edges)
+        self._attitudes: list[Attitude] = []  # those that were asked for
 
     def at(self, energy_wh: float) -> Attitude:
         """The attitude at an energy. [Wh]"""
-        return self._attitudes[bisect_right(self._edges_wh, energy_wh)]
+        for attitude in self._attitudes:
+            if attitude.low_wh <= energy_wh < attitude.high_wh:
+                return attitude
+        attitude = self._around(energy_wh)
+        self._attitudes.append(attitude)
+        return attitude
 
-    def _changes(self) -> Iterator[float]:
-        for band in self._section.bands:
-            yield from (edge for edge in (band.lower_wh, band.upper_wh) if edge is not None)
-        for is_charge, rule in self._rules():
+    def _around(self, energy_wh: float) -> Attitude:
+        index = bisect_right(self._edges_wh, energy_wh)
+        low_wh = self._edges_wh[index - 1] if index else -inf
+        high_wh = self._edges_wh[index] if index < len(self._edges_wh) else inf
+        band = band_of(self._section, energy_wh) or ""
+        rules = list(self._rules(band))
+        for is_charge, rule in rules:
             # a whole number of watt-hours, and enough for a deal
-            yield rule.limit_wh + (-self._least_wh if is_charge else self._least_wh)
+            edge_wh = rule.limit_wh + (-self._least_wh if is_charge else self._least_wh)
+            if edge_wh <= energy_wh:
+                low_wh = max(low_wh, edge_wh)
+            else:
+                high_wh = min(high_wh, edge_wh)
+        return self._between(low_wh, high_wh, band, rules)
 
-    def _rules(self) -> Iterator[tuple[bool, Rule]]:
-        for rules in (*self._section.request.values(), *self._section.accept.values()):
-            if rules.charge is not None:
+    def _rules(self, band: str) -> Iterator[tuple[bool, Rule]]:
+        for rules in (self._section.request.get(band), self._section.accept.get(band)):
+            if rules is not None and rules.charge is not None:
                 yield True, rules.charge
-            if rules.discharge is not None:
+            if rules is not None and rules.discharge is not None:
                 yield False, rules.discharge
 
-    def _between(self, low_wh: float, high_wh: float) -> Attitude:
+    def _between(
+        self, low_wh: float, high_wh: float, band: str, rules: list[tuple[bool, Rule]]
+    ) -> Attitude:
         if low_wh == -inf and high_wh == inf:
             middle_wh = 0.0
         elif low_wh == -inf:
             middle_wh = high_wh - 1.0
         else:
             middle_wh = low_wh + 1.0 if high_wh == inf else 0.5 * (low_wh + high_wh)
+        named = sorted({rule.pair_unit_id or NOBODY for _, rule in rules} | {NOBODY})
         offer = evaluate_request(self._section, middle_wh)
+        wish = offer if offer is not None and self._is_enough(offer) else None
+        # by bands, whoever is asked answers at any price, and the one who asks chooses
+        by_value = self._section.selection is SelectionStrategy.VALUE
+        answers = {d: self._answer(d, middle_wh, named) for d in Direction}
         return Attitude(
             low_wh,
             high_wh,
-            band=band_of(self._section, middle_wh) or "",
-            wish=offer.direction if self._is_enough(offer) and offer else None,
-            accepts=frozenset(d for d in Direction if self._accepts(d, middle_wh)),
+            band=band,
+            wish=wish.direction if wish else None,
+            accepts={
+                d: answer.price_point_per_wh if by_value else None
+                for d, answer in answers.items()
+                if answer is not None
+            },
+            wish_price=wish.price_point_per_wh if wish and by_value else None,
         )
 
-    def _accepts(self, direction: Direction, energy_wh: float) -> bool:
-        """Whether somebody who asks could be accepted; whom a rule names may ask, too."""
-        named = {rule.pair_unit_id or NOBODY for _, rule in self._rules()} | {NOBODY}
+    def _answer(self, direction: Direction, energy_wh: float, named: list[UnitId]) -> Offer | None:
+        """What somebody who asks could get; whom a rule names may ask, too."""
         offers = [
             evaluate_accept(
                 self._section,
@@ -111,9 +137,9 @@ class AttitudeTable:
                 ),
                 self._unit_id,
             )
-            for unit_id in sorted(named)
+            for unit_id in named
         ]
-        return any(self._is_enough(offer) for offer in offers)
+        return next((o for o in offers if isinstance(o, Offer) and self._is_enough(o)), None)
 
-    def _is_enough(self, offer: Offer | str | None) -> bool:
-        return isinstance(offer, Offer) and offer.energy_wh >= self._least_wh
+    def _is_enough(self, offer: Offer) -> bool:
+        return offer.energy_wh >= self._least_wh

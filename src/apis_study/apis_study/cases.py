@@ -16,6 +16,7 @@ from apis_study.bounds import foresight_kpis, pool_kpis
 from apis_study.exchange import Exchange
 from apis_study.kpis import Kpis, energies_wh, house_kpis, village_kpis
 from apis_study.original import original_policy, original_scenario
+from apis_study.value_case import value_village
 from apis_study.village import Samples, Village
 
 __all__ = ["Case", "CaseResult", "cases_of", "run_case"]
@@ -63,6 +64,8 @@ def cases_of(village: Village, settings: StudySettings) -> list[Case]:
     for named in settings.cases:
         if named == "original":
             cases.append(Case(named, "exchange", _original(village), "none"))
+        elif named == "value":
+            cases.append(Case(named, "exchange", value_village(village), "none"))
         else:
             cases.append(Case(named, "none" if named == "none" else "exchange", village, "none"))
     cases += [Case(bound, bound, village, "none") for bound in settings.bounds]

@@ -7,6 +7,7 @@ request that nobody could answer is not made: its trader is told that it was in 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from random import Random
 
 from apis_core.config.timing import Timing
@@ -25,6 +26,7 @@ _FARTHEST_S = 6 * 3600.0  # nobody looks further ahead at once
 _GRAIN_NS = SECOND_NS // 1000  # an edge is crossed so much later
 _NEVER_LEFT = float("inf")
 _DIRECTIONS = tuple(Direction)
+_NO_OFFER = object()
 
 
 class Exchange:
@@ -170,11 +172,11 @@ class Exchange:
 
     # --- who could deal with whom ----------------------------------------------------------------
 
-    def _offer(self, unit: TradingUnit, offers: frozenset[Direction]) -> None:
-        changed = offers ^ unit.offers
-        unit.offers = offers
+    def _offer(self, unit: TradingUnit, offers: Mapping[Direction, float | None]) -> None:
+        before, unit.offers = unit.offers, offers
         for direction in _DIRECTIONS:  # in an order that no hash decides
-            if direction not in changed:
+            price = offers.get(direction, _NO_OFFER)
+            if price == before.get(direction, _NO_OFFER):
                 continue
             offering = self._offers[direction]
             if direction not in offers:
@@ -182,7 +184,7 @@ class Exchange:
                 continue
             offering[unit.index] = unit
             wishing = self._wishes[direction.opposite]
-            if len(offering) == 1:  # nobody could answer until now
+            if price is not None or len(offering) == 1:  # nobody could answer until now
                 for other in wishing.values():
                     if not other.is_armed:
                         self._arm(other)
@@ -195,7 +197,25 @@ class Exchange:
         if unit.wish is None:
             return False
         offering = self._offers[unit.wish.opposite]
-        return len(offering) > (unit.index in offering)
+        if unit.wish_price is None:
+            return len(offering) > (unit.index in offering)
+        return bool(self._answering(unit))
+
+    def _answering(self, unit: TradingUnit) -> list[TradingUnit]:
+        """Who would answer its request with an offer."""
+        if unit.wish is None:
+            return []
+        direction, limit = unit.wish.opposite, unit.wish_price
+        others = [other for other in self._offers[direction].values() if other is not unit]
+        if limit is None:
+            return others
+        sign = 1.0 if unit.wish is Direction.CHARGE else -1.0
+        prices = [other.offers[direction] for other in others]
+        return [
+            other
+            for other, price in zip(others, prices, strict=True)
+            if price is None or sign * price <= sign * limit
+        ]
 
     def _arm(self, unit: TradingUnit) -> None:
         """Plan the unit's next request, if somebody could answer it."""
@@ -216,9 +236,7 @@ class Exchange:
             return
         self._disarm(unit)
         now_ns, now_s = self._heap.now_ns, self._heap.now_s
-        wish = unit.wish
-        offering = self._offers[wish.opposite] if wish is not None else {}
-        peers = [peer for peer in offering.values() if peer is not unit]
+        peers = self._answering(unit)
         if not peers:
             return  # in vain; it is armed again when somebody could answer
         unit.run.advance(now_s)

@@ -5,6 +5,7 @@ Size: what the event loop reads of a unit, many million times, stands in the uni
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from apis_core.model.types import Direction, UnitId
 from apis_core.trading.interlock import Interlock
 from apis_core.trading.trader import Trader, TradingConditions
 from apis_study.attitude import Attitude, AttitudeTable
+from apis_study.valuer import HOUR_S, Valuer
 
 if TYPE_CHECKING:
     import apis_control
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FIRST_HORIZON_S", "GRID_MASTER_ID", "TradingUnit"]
 
-NOTHING: frozenset[Direction] = frozenset()  # no direction
+NOTHING: Mapping[Direction, float | None] = {}  # no direction
 FIRST_HORIZON_S = 900.0  # so far is looked ahead after a change of power
 GRID_MASTER_ID = "grid_master"  # whoever leads: that changes nothing
 
@@ -45,7 +47,7 @@ class TradingUnit:
         section: The section of the scenario that holds.
         attitude: What it would do at its present energy.
         wish: What it asks for now; None = nothing, or it has no slot for it.
-        offers: In which directions it would accept now.
+        offers: In which directions it would accept now, at which price; None = at any.
         flows: Its deals, from the locks to their release.
         current_a: What its deals bring it. [A, + = from the bus]
         deals: How many deals it has completed.
@@ -84,7 +86,7 @@ class TradingUnit:
         self.attitude: Attitude | None = None
         self.is_attitude_free = False  # found with nothing agreed and nothing reserved
         self.wish: Direction | None = None
-        self.offers: frozenset[Direction] = frozenset()
+        self.offers = NOTHING
         self.flows: list[DealFlow] = []
         self.current_a = 0.0
         self.is_reference = False
@@ -94,6 +96,8 @@ class TradingUnit:
         self.look_version = 0  # of what is on the heap for it
         self.ask_version = 0
         self._band = ""
+        value = scenario.value
+        self._valuer = None if value is None else Valuer(value, policy, run)
         self._scenario = scenario
         self._policy = policy
         self._tables: dict[int, AttitudeTable] = {}  # by where their sections begin
@@ -103,6 +107,9 @@ class TradingUnit:
 
     def enter_section(self, now_s: float, second_of_day: float) -> None:
         """Another part of the day has begun."""
+        if self._valuer is not None:
+            self._enter_hour(self._valuer, now_s, second_of_day)
+            return
         sections = self._scenario.sections
         self.section = section_at(self._scenario, second_of_day)
         changes = [edge for s in sections for edge in (s.from_s, s.to_s, 86_400)]
@@ -115,6 +122,17 @@ class TradingUnit:
             if key not in self._tables:
                 self._tables[key] = AttitudeTable(self.section, self._policy, self.id)
             self._table = self._tables[key]
+
+    def _enter_hour(self, valuer: Valuer, now_s: float, second_of_day: float) -> None:
+        """The value rule reckons anew every hour, from what its house has used in the last."""
+        self.section_ends_s = now_s + HOUR_S - second_of_day % HOUR_S
+        section = valuer.section(now_s, second_of_day)
+        if section is self.section:
+            return
+        self.section = section
+        self.attitude = None
+        self._band = ""
+        self._table = AttitudeTable(section, self._policy, self.id)
 
     def expected_wh(self, now_ns: int) -> float:
         """Energy in the battery once everything agreed has moved. [Wh]"""
@@ -163,6 +181,11 @@ class TradingUnit:
 
     # --- the trader ------------------------------------------------------------------------------
 
+    @property
+    def wish_price(self) -> float | None:
+        """The price that it asks for or pays; None = any. [point/Wh]"""
+        return self.attitude.wish_price if self.attitude is not None else None
+
     def present_wish(self) -> Direction | None:
         """What it would ask for now."""
         wish = self.attitude.wish if self.attitude is not None else None
@@ -172,14 +195,14 @@ class TradingUnit:
             return None
         return wish
 
-    def present_offers(self) -> frozenset[Direction]:
+    def present_offers(self) -> Mapping[Direction, float | None]:
         """What it would accept now."""
         accepts = self.attitude.accepts if self.attitude is not None else NOTHING
         if not accepts or self.interlock.slots_left <= 0:
             return NOTHING
         if not self.interlock.is_used:
             return accepts
-        return frozenset(d for d in accepts if not self.interlock.why_not(d))
+        return {d: p for d, p in accepts.items() if not self.interlock.why_not(d)}
 
     def pass_over(self, now_ns: int) -> None:
         """Take the looks of its trader until now for made: nothing came of them."""

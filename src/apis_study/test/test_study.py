@@ -79,6 +79,15 @@ def test_compat_batteries_lose_nothing(make_grid):
     assert kpis["configured"]["lost_converter_wh"] > 0.0
 
 
+def test_the_value_rule_saves_more_and_nobody_loses(make_grid):
+    results = Study(make_grid(4, days=10, cases=["none", "original", "value"], bounds=[])).run()
+    original, value = results.kpis["original"], results.kpis["value"]
+    assert value["saved_wh"] > 1.1 * original["saved_wh"]
+    assert value["deals"] > 10
+    assert value["houses_worse_off"] == 0.0
+    assert value["energy_residual_ratio"] < 1e-9
+
+
 def test_variants_are_cases_with_what_to_compare_with(make_grid):
     grid = make_grid(
         2,

@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, MinLen
 from pydantic import ConfigDict, Field
@@ -20,6 +20,7 @@ from pydantic import ConfigDict, Field
 from apis_core.config.error_messages import NUMBER_LIMIT, shorten, suggestion
 from apis_core.config.jsonc import parse_object
 from apis_core.config.validation import Key, Number, UnitIdText, read_fields
+from apis_core.config.value_rule import VALUE_RULES, ValueRule
 from apis_core.model.errors import ConfigError, Problem
 from apis_core.model.types import SelectionStrategy
 from apis_core.model.units import DAY_S
@@ -102,10 +103,16 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """Sections in the order of the file, and what the file's author may want to look at."""
+    """When a unit asks and gives, and what the file's author may want to look at.
+
+    Attributes:
+        sections: In the order of the file; none = they follow from `value`.
+        value: What the unit knows of its house, if it goes by what energy is worth to it.
+    """
 
     sections: tuple[Section, ...]
     warnings: tuple[Problem, ...] = field(default=(), compare=False)
+    value: ValueRule | None = None
 
 
 def section_at(scenario: Scenario, seconds_of_day: float) -> Section | None:
@@ -127,7 +134,16 @@ def band_of(section: Section, remaining_wh: float) -> str | None:
 class _FileKeys:
     """What stands beside the sections."""
 
+    rule: Annotated[Literal["bands", "value"], Key("rule", "bands")]
     selection: Annotated[SelectionStrategy, Key("acceptSelection.strategy", "amount")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ValueFileKeys(ValueRule):
+    """What stands in a file with the value rule."""
+
+    rule: Annotated[Literal["value"], Key("rule")]
+    selection: Annotated[Literal["value"], Key("acceptSelection.strategy", "value")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +185,8 @@ class _Reader:
     def scenario(self, data: Mapping[str, Any]) -> Scenario:
         parts = {key: part for key, part in data.items() if _LIKE_A_SECTION.match(key)}
         rest = {key: value for key, value in data.items() if key not in parts}
+        if data.get("rule") == "value":
+            return self._by_value(parts, rest)
         # The original reads the file again every so often; here it holds from start to stop.
         beside = read_fields(_FileKeys, rest, self.source, unread=["refreshingPeriodMsec"])
         self.problems.extend(beside.problems)
@@ -179,6 +197,16 @@ class _Reader:
             self._wrong("", "", right)
         warnings = (*self.unused, *self._warnings(sections))
         return Scenario(tuple(sections.values()), warnings)
+
+    def _by_value(self, parts: Mapping[str, Any], rest: Mapping[str, Any]) -> Scenario:
+        for key in parts:
+            self._wrong(key, "", 'must not stand beside "rule" : "value": bands follow from it')
+        reading = read_fields(_ValueFileKeys, rest, self.source, unread=["refreshingPeriodMsec"])
+        self.problems.extend([*reading.problems, *reading.broken(VALUE_RULES)])
+        if self.problems:
+            return Scenario(())
+        values = {f.name: reading.values[f.name] for f in fields(ValueRule)}
+        return Scenario((), value=ValueRule(**values))
 
     def _section(self, key: str, data: object, selection: SelectionStrategy) -> Section:
         times = _times_of(key)

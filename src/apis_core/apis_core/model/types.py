@@ -145,6 +145,7 @@ class SelectionStrategy(Enum):
 
     AMOUNT = "amount"
     POINT_AND_AMOUNT = "pointAndAmount"
+    VALUE = "value"
 
 
 class FaultCategory(IntEnum):

@@ -84,6 +84,10 @@ def evaluate_accept(
         return f"does not {own_type.name.lower()} when {band or 'in no band'}"
     if rule.pair_unit_id not in (None, NOBODY, request.unit_id):
         return f"deals only with {rule.pair_unit_id}"
+    if section.selection is SelectionStrategy.VALUE:  # whose answers hold no slot in vain
+        reason = _why_not_price(request, rule.price_point_per_wh)
+        if reason:
+            return reason
     offer = _offer(own_type, rule, remaining_wh)
     return offer or f"nothing to {own_type.name.lower()} up to the limit of {rule.limit_wh:g} Wh"
 
@@ -97,7 +101,8 @@ def choose_accept(
 
     `amount` takes the largest energy. `pointAndAmount` keeps the prices within the request's limit
     (a missing price on either side is any price), takes the best price for the requester, then the
-    largest energy. The earliest wins a tie.
+    largest energy. `value` keeps the same prices and takes the most gain: what the price is better
+    than the request's limit, times the energy. The earliest wins a tie.
     """
     candidates = [
         accept
@@ -107,11 +112,19 @@ def choose_accept(
         and (accept.current_a or 0.0) > 0.0
         and request.pair_unit_id in (NOBODY, accept.unit_id)
     ]
+    sign = 1.0 if request.type is Direction.CHARGE else -1.0
+    # an accept without a price takes whatever the requester's limit is
+    limit = request.price_point_per_wh or 0.0
+    if strategy is not SelectionStrategy.AMOUNT:
+        candidates = [a for a in candidates if not _why_not_price(request, a.price_point_per_wh)]
+    if strategy is SelectionStrategy.VALUE:
+
+        def gain(accept: InterchangeAccept) -> float:
+            price = limit if accept.price_point_per_wh is None else accept.price_point_per_wh
+            return sign * (limit - price) * min(request.energy_wh, accept.energy_wh or 0.0)
+
+        return max(candidates, key=gain, default=None)
     if strategy is SelectionStrategy.POINT_AND_AMOUNT:
-        candidates = [accept for accept in candidates if _price_suits(request, accept)]
-        sign = 1.0 if request.type is Direction.CHARGE else -1.0
-        # an accept without a price takes whatever the requester's limit is
-        limit = request.price_point_per_wh or 0.0
         return min(
             candidates,
             key=lambda accept: (
@@ -206,7 +219,10 @@ class Negotiation:
             return f"{accept.unit_id} offers {accept.energy_wh:g} Wh, too little for a deal"
         charges = self.request.type is Direction.CHARGE
         asked, answered = self.request.unit_id, accept.unit_id
-        price = accept.price_point_per_wh if not charges else self.request.price_point_per_wh
+        limit, answer = self.request.price_point_per_wh, accept.price_point_per_wh
+        price = limit if charges else answer  # the charging unit's price
+        if strategy is SelectionStrategy.VALUE and limit is not None and answer is not None:
+            price = 0.5 * (limit + answer)  # both gain the same by it
         return Deal(
             deal_id=self.request.request_id,
             request_unit_id=asked,
@@ -215,7 +231,7 @@ class Negotiation:
             charge_unit_id=asked if charges else answered,
             energy_wh=energy_wh,
             current_a=min(self.request.current_a, accept.current_a),
-            price_point_per_wh=price,  # the charging unit's price
+            price_point_per_wh=price,
             meter=policy.meter,
         )
 
@@ -234,8 +250,11 @@ def _offer(direction: Direction, rule: Rule, remaining_wh: float) -> Offer | Non
     return Offer(direction, energy_wh, rule.price_point_per_wh, rule.pair_unit_id or NOBODY)
 
 
-def _price_suits(request: InterchangeRequest, accept: InterchangeAccept) -> bool:
-    limit, price = request.price_point_per_wh, accept.price_point_per_wh
+def _why_not_price(request: InterchangeRequest, price: float | None) -> str:
+    """Why a price does not suit a request; empty = it does. A missing one on either side does."""
+    limit = request.price_point_per_wh
     if limit is None or price is None:
-        return True
-    return price <= limit if request.type is Direction.CHARGE else price >= limit
+        return ""
+    if request.type is Direction.CHARGE:
+        return "" if price <= limit else f"gives for {price:g}, not for {limit:g}"
+    return "" if price >= limit else f"pays {price:g}, not {limit:g}"

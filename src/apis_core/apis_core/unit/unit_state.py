@@ -20,8 +20,10 @@ from apis_core.converter.manager import ConverterManager
 from apis_core.grid_master.grid_master import GridMaster
 from apis_core.model.messages import IS_STOPPING, BatteryReading, UnitStatus
 from apis_core.model.types import NOBODY, ConverterMode, OperationMode, UnitId
+from apis_core.trading.energy_history import EnergyHistory
 from apis_core.trading.interlock import Interlock
 from apis_core.trading.trader import Trader, TradingConditions
+from apis_core.trading.valuation import Valuation
 
 __all__ = ["UnitState"]
 
@@ -51,6 +53,8 @@ class UnitState:
         battery: The last reading of the battery.
         section: The section of the scenario for the battery's time of day.
         band: The band of the battery in that section.
+        history: What the unit has seen of its sun and load.
+        valuation: What energy is worth to it, if its scenario has the value rule.
         bus_dead_since_ns: Since when the bus has been dead by this unit's meter; None = it is not.
         peers: The last status of every other unit, and when it was heard.
         is_stopping: Whether the process is to end.
@@ -75,6 +79,8 @@ class UnitState:
     battery: BatteryReading | None = None
     section: Section | None = None
     band: str = ""
+    history: EnergyHistory = field(default_factory=EnergyHistory)
+    valuation: Valuation | None = None
     bus_dead_since_ns: int | None = None
     peers: dict[UnitId, tuple[UnitStatus, int]] = field(default_factory=dict)
     is_stopping: bool = False
@@ -98,12 +104,22 @@ class UnitState:
         """
         before = self.section, self.band
         self.battery = battery
-        self.section = section_at(self.scenario, battery.seconds_of_day)
+        self.section = self._section_at(battery.seconds_of_day)
         remaining_wh = self.remaining_wh
         self.band = ""
         if self.section is not None and remaining_wh is not None:
             self.band = band_of(self.section, remaining_wh) or ""
         return self.section is before[0] and "" != before[1] != self.band
+
+    def _section_at(self, seconds_of_day: float) -> Section | None:
+        """The section of the scenario that holds, or the one that follows from the value rule."""
+        rule, capacity_wh = self.scenario.value, self.hardware.battery_capacity_wh
+        if rule is None:
+            self.valuation = None
+            return section_at(self.scenario, seconds_of_day)
+        if self.valuation is None or not self.valuation.is_of(rule, self.policy, capacity_wh):
+            self.valuation = Valuation(rule, self.policy, capacity_wh, self.history)
+        return self.valuation.section
 
     @property
     def soc_ratio(self) -> float | None:
