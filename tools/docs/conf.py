@@ -47,6 +47,7 @@ PAGES = {
     "Understand it": [
         "docs/architecture",
         "docs/protocol",
+        "docs/trading",
         "docs/state-diagrams",
         "docs/weaknesses",
         "docs/hazards",
