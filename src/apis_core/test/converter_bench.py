@@ -27,7 +27,9 @@ READ = ConverterOrder(operation=ConverterOperation.READ)
 
 
 def reading(mode=M.WAIT, stamp_ns=0, **changes):
-    return ConverterReading(mode=mode, stamp_ns=stamp_ns, **{"grid_voltage_v": 0.0, **changes})
+    """A reading on a dead bus in WAIT, and on one that is up in any other mode."""
+    bus = {"grid_voltage_v": 350.0 if mode.is_active else 0.0}
+    return ConverterReading(mode=mode, stamp_ns=stamp_ns, **{**bus, **changes})
 
 
 def order(operation, **changes):

@@ -119,6 +119,22 @@ def test_8_5_a_reference_that_takes_over_or_holds_the_bus_already_may_find_it_up
     assert orders(manager.obey("ask", order(Op.VOLTAGE_REFERENCE), deal(CHARGE), 0))
 
 
+@pytest.mark.parametrize("asked_v", [350.0, None])  # as ordered, or as it measures
+@pytest.mark.parametrize(
+    ("bus_v", "is_refused"),
+    [(None, True), (0.0, True), (82.0, True), (299.9, True), (300.0, False), (380.1, True)],
+)
+def test_8_5_nobody_takes_over_a_bus_that_nobody_holds(manager, bus_v, is_refused, asked_v):
+    manager.hear_reading(reading(grid_voltage_v=bus_v), 0)
+    taking_over = order(Op.WILL_TAKE_OVER, grid_voltage_v=asked_v)
+    (effect,) = manager.obey("ask", taking_over, deal(CHARGE), 0)
+    if is_refused:
+        assert effect.reply.error is ControlError.OUT_OF_RANGE
+        assert not manager.deal_ids
+    else:
+        assert effect.order.mode is M.VOLTAGE_REFERENCE
+
+
 # --- what the driver is told ---
 
 COMMON = ConverterOrder(

@@ -9,6 +9,7 @@ from apis_core.converter.driver_contract import (
     Refused,
     SetpointLimits,
     is_wait,
+    must_be_up,
 )
 from apis_core.model.messages import ConverterOperation, ConverterOrder
 from apis_core.model.types import Alarm, ConverterError, ConverterMode, StopCause
@@ -180,10 +181,13 @@ class Orders:
             raise
 
     def _must_fit_the_bus(self, mode: ConverterMode, droop_ratio: float) -> None:
-        """A first voltage reference needs a dead bus, a current one that is up."""
+        """A first voltage reference needs a dead bus, a take-over or a current one that is up."""
         converter, bus_v = self._converter, self._converter.status.grid_voltage_v
         if mode is ConverterMode.VOLTAGE_REFERENCE:
-            if droop_ratio > 0.0 or converter.mode is ConverterMode.VOLTAGE_REFERENCE:
+            if converter.mode is ConverterMode.VOLTAGE_REFERENCE:
+                return
+            if droop_ratio > 0.0:
+                must_be_up(bus_v)
                 return
             if bus_v is None:
                 raise Refused(ConverterError.REFUSED, "it does not say the voltage of the bus")

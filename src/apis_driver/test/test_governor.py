@@ -287,6 +287,19 @@ def test_an_older_term_is_not_obeyed():
     assert rig.order(Op.MODE, M.WAIT, term=0).error is E.NONE  # a unit's own word always counts
 
 
+@pytest.mark.parametrize("bus_v", [0.0, 82.0, 260.0, 320.0])
+def test_a_bus_that_nobody_holds_is_not_taken_over(bus_v):
+    rig = Rig()
+    rig.device.bus_v = bus_v
+    reply = rig.order(Op.MODE, M.VOLTAGE_REFERENCE, grid_voltage_v=350.0, droop_ratio=0.04)
+    assert reply.error is E.REFUSED
+    assert reply.message.startswith(f"the bus is at {bus_v:.1f} V; to take it over")
+    assert reply.reading.mode is M.WAIT
+    rig.device.bus_v = 320.1
+    reply = rig.order(Op.MODE, M.VOLTAGE_REFERENCE, grid_voltage_v=350.0, droop_ratio=0.04)
+    assert reply.reading.mode is M.VOLTAGE_REFERENCE
+
+
 def test_only_a_reference_obeys_a_voltage():
     rig = Rig()
     rig.go(M.CHARGE)

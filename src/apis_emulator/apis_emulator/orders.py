@@ -4,7 +4,12 @@ hold times: see driver.py.
 
 from __future__ import annotations
 
-from apis_core.converter.driver_contract import ENERGISED_BUS_V, Refused, SetpointLimits
+from apis_core.converter.driver_contract import (
+    ENERGISED_BUS_V,
+    Refused,
+    SetpointLimits,
+    must_be_up,
+)
 from apis_core.model.messages import ConverterOperation, ConverterOrder, ConverterReading
 from apis_core.model.types import ConverterError, ConverterMode, UnitId
 from apis_emulator.physics.converter import Converter
@@ -23,7 +28,8 @@ def command(
         unit_id: Whose converter.
         order: What it is told.
         is_plain: It knows nothing of the bus and of other converters, as a bought one: it obeys
-            whatever its registers can hold, and WAIT is off at once.
+            whatever its registers can hold, and WAIT is off at once. Its driver still reads the
+            voltage at its own terminals before a take-over.
 
     Raises:
         Refused: Nothing was changed.
@@ -109,6 +115,8 @@ def _change_mode(
     next_a = limits.next_current_a(order)
     if mode is ConverterMode.VOLTAGE_REFERENCE:
         voltage_v, droop_ratio = limits.voltage_v(order), limits.droop_ratio(order)
+        if droop_ratio > 0.0 and not converter.is_reference:
+            must_be_up(unit.bus_v)
         if not is_plain:
             _must_be_free(plant, unit_id, droop_ratio)
         converter.start(mode, bus_v=unit.bus_v, energy_limit_wh=limit_wh)

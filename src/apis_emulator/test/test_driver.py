@@ -88,6 +88,15 @@ def test_current_source_needs_a_live_bus(make_village):
     assert "260 V or more" in reply.message
 
 
+def test_a_bus_that_nobody_holds_is_not_taken_over(make_village):
+    village = make_village(2)
+    reply = village.order(
+        "E001", Operation.MODE, mode=VOLTAGE, grid_voltage_v=350.0, droop_ratio=0.04
+    )
+    assert (reply.error, reply.reading.mode) == (Error.REFUSED, WAIT)
+    assert "to take it over" in reply.message
+
+
 def test_current_source_needs_a_battery_that_can(live):
     battery = live.plant.units["E002"].battery
     battery.stored_wh = battery.capacity_wh

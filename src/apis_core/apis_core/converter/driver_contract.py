@@ -30,6 +30,7 @@ __all__ = [
     "carries_current",
     "in_range",
     "is_wait",
+    "must_be_up",
     "protective_stop",
 ]
 
@@ -77,6 +78,25 @@ TO_WAIT = ConverterOrder(operation=ConverterOperation.MODE, mode=ConverterMode.W
 def is_wait(order: ConverterOrder) -> bool:
     """Whether an order is to go to WAIT, whoever says it."""
     return order.operation is ConverterOperation.MODE and order.mode is ConverterMode.WAIT
+
+
+def must_be_up(bus_v: float | None) -> None:
+    """Let a voltage reference with droop begin only where another one holds the bus.
+
+    Args:
+        bus_v: What the converter itself measures; None = it does not say. [V]
+
+    Raises:
+        Refused: Nobody holds the bus. A first reference, without droop, brings it up.
+    """
+    if bus_v is None:
+        raise Refused(ConverterError.REFUSED, "it does not say the voltage of the bus")
+    if bus_v <= ENERGISED_BUS_V:
+        raise Refused(
+            ConverterError.REFUSED,
+            f"the bus is at {bus_v:.1f} V; to take it over (droop_ratio > 0) it must be above "
+            f"{ENERGISED_BUS_V:g} V",
+        )
 
 
 def carries_current(reading: ConverterReading) -> bool:

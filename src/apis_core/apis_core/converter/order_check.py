@@ -20,6 +20,7 @@ _Op = ControlOperation
 _CURRENTS = tuple(direction.control_operation for direction in Direction)
 _ORDERS_CURRENT = (*_CURRENTS, _Op.CURRENT)
 _TAKES_VOLTAGE = (_Op.VOLTAGE_REFERENCE, _Op.VOLTAGE, _Op.WILL_TAKE_OVER)
+_UNREAD = "the bus voltage has not been read"
 OF_THE_REFERENCE = (_Op.VOLTAGE, _Op.WILL_HAND_OVER, _Op.DID_HAND_OVER, _Op.DID_TAKE_OVER)
 
 
@@ -72,6 +73,10 @@ def why_not(
         if voltage_v is None or not low_v <= voltage_v <= high_v:
             right = f"it must be within {low_v:g}..{high_v:g} V"
             return _refusal(ControlError.OUT_OF_RANGE, f"grid_voltage_v is {voltage_v}; {right}")
+    if operation is _Op.WILL_TAKE_OVER:
+        reason = _no_bus_to_take_over(reading, policy)
+        if reason:
+            return _refusal(ControlError.OUT_OF_RANGE, reason)
     if operation is _Op.VOLTAGE_REFERENCE:
         reason = bus_in_the_way(reading, policy)
         if reason:
@@ -102,13 +107,31 @@ def bus_in_the_way(reading: ConverterReading, policy: Policy) -> str:
         return ""
     bus_v = reading.grid_voltage_v
     if bus_v is None:
-        return "the bus voltage has not been read"
+        return _UNREAD
     dead_v = policy.grid_voltage_min_v + 2.0 * policy.grid_voltage_separation_v
     if bus_v > dead_v:
         return f"the bus is at {bus_v:.1f} V, above {dead_v:g} V: another source holds it"
     if abs(bus_v - policy.grid_voltage_min_v) <= policy.grid_uvlo_mask_v:
         return f"the bus is at {bus_v:.1f} V, in the under-voltage lock-out band"
     return ""
+
+
+def _no_bus_to_take_over(reading: ConverterReading, policy: Policy) -> str:
+    """Why there is no voltage to take over; empty = there is, or the converter holds it already.
+
+    A bus outside the policy's range is held by nobody as it should be. To energise it is the
+    business of a first reference, with its lock-out band, its ramp and its proof.
+    """
+    if reading.mode is ConverterMode.VOLTAGE_REFERENCE:
+        return ""
+    bus_v = reading.grid_voltage_v
+    if bus_v is None:
+        return _UNREAD
+    low_v, high_v = policy.grid_voltage_min_v, policy.grid_voltage_max_v
+    if low_v <= bus_v <= high_v:
+        return ""
+    range_ = f"outside {low_v:g}..{high_v:g} V"
+    return f"the bus is at {bus_v:.1f} V, {range_}: there is no voltage to take over"
 
 
 def _refusal(error: ControlError, message: str) -> ControlReply:
