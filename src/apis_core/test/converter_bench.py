@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from apis_core.events import Command
 from apis_core.model.messages import (
     ControlRequest,
@@ -20,6 +22,7 @@ Op, M = ControlOperation, ConverterMode
 HOLD_NS = 20 * S
 RETRY_NS = 1 * S
 DRIVER_HOLD_S = 5.0
+_S_PER_WH = 5.0  # at 2 A and 350 V
 
 # an order of our own, obeyed whatever terms the driver has seen
 WAIT = ConverterOrder(operation=ConverterOperation.MODE, mode=M.WAIT)
@@ -69,6 +72,23 @@ def origin(number):
 
 def orders(effects):
     return [effect.order for effect in effects if isinstance(effect, Command)]
+
+
+def charged(manager, charged_wh, mode=M.CHARGE, **changes):
+    """The reading once so much has come: later than the last by as long as full current takes."""
+    last = manager.reading
+    takes_ns = max(round(_S_PER_WH * S * (charged_wh - (last.grid_charged_wh or 0.0))), 1)
+    counters = {"grid_discharged_wh": 0.0, "grid_charged_wh": charged_wh}
+    return reading(mode, last.stamp_ns + takes_ns, **{**counters, **changes})
+
+
+def flowed(manager, charged_wh, **changes):
+    """So much has come, and it was read at every 10 Wh; what its manager then wants."""
+    effects = []
+    steps_wh = range(10, math.ceil(charged_wh), 10)
+    for known_wh in (wh for wh in steps_wh if wh > (manager.reading.grid_charged_wh or 0.0)):
+        effects += manager.hear_reading(charged(manager, float(known_wh)), 0)
+    return effects + manager.hear_reading(charged(manager, charged_wh, **changes), 0)
 
 
 def run(manager, mode, now_ns=0, *, direction=None, **changes):

@@ -14,7 +14,9 @@ from converter_bench import (
     WAIT,
     M,
     Op,
+    charged,
     deal,
+    flowed,
     order,
     orders,
     origin,
@@ -223,8 +225,8 @@ def test_a_hold_for_another_deal_does_not_prolong_the_order_in_force(manager):
 def test_the_energy_limit_counts_from_the_order_that_set_the_mode(manager):
     """The grid master counts per deal, the converter per order."""
     run(manager, M.CHARGE)
-    manager.hear_reading(reading(M.CHARGE, 20, grid_charged_wh=30.0), 0)
-    manager.hear_reading(reading(M.WAIT, 30, grid_charged_wh=30.0), 0)
+    flowed(manager, 30.0)
+    manager.hear_reading(charged(manager, 30.0, M.WAIT), 0)
     limit = {"energy_limit_wh": 50.0}
     (again,) = orders(manager.obey("ask", order(Op.CHARGE, **limit), deal(CHARGE), 0))
     assert again.energy_limit_wh == 20.0
@@ -276,11 +278,9 @@ def test_8_1_the_grid_master_is_answered_when_the_driver_has_spoken(
 
 def test_an_answer_brings_the_newest_reading_and_what_was_moved(manager):
     run(manager, M.CHARGE)
-    counters = {"grid_charged_wh": 0.0, "battery_charged_wh": 90.0}
-    manager.hear_reading(reading(M.CHARGE, 10, **counters), 0)
+    manager.hear_reading(charged(manager, 0.0, battery_charged_wh=90.0), 0)
     (command,) = manager.obey("ask", order(Op.HOLD), deal(CHARGE), 0)
-    counters = {"grid_charged_wh": 10.0, "battery_charged_wh": 99.0}
-    now = reading(M.CHARGE, 20, **counters)
+    now = charged(manager, 10.0, battery_charged_wh=99.0)
     (answer,) = manager.answered(command.origin, ConverterReply(reading=now), None, 0)
     assert answer.reply.reading is now
     assert (answer.reply.grid_moved_wh, answer.reply.battery_moved_wh) == (10.0, 9.0)

@@ -14,7 +14,9 @@ from converter_bench import (
     WAIT,
     M,
     Op,
+    charged,
     deal,
+    flowed,
     order,
     orders,
     reading,
@@ -35,12 +37,6 @@ def add(manager, deal_id, current_a=1.0, direction=CHARGE, **changes):
     request = order(operation, deal_id=deal_id, grid_current_a=current_a, **changes)
     (command,) = manager.obey("ask", request, deal(direction, deal_id), 0)
     return command
-
-
-def flowed(manager, charged_wh, stamp_ns=10, **changes):
-    """The converter was read; what its manager then wants."""
-    now = reading(M.CHARGE, stamp_ns, grid_charged_wh=charged_wh, **changes)
-    return manager.hear_reading(now, stamp_ns)
 
 
 # --- currents ------------------------------------------------------------------------------------
@@ -114,10 +110,10 @@ def test_7_4_until_the_driver_has_lowered_the_current_it_flows_for_who_leaves(ma
     run(manager, M.CHARGE, grid_current_a=1.0)
     add(manager, "e")
     (command,) = manager.obey("ask", order(Op.WAIT), deal(CHARGE), 0)
-    now = reading(M.CHARGE, 20, grid_charged_wh=4.0)
+    now = charged(manager, 4.0)
     (answer,) = manager.answered(command.origin, ConverterReply(reading=now), None, 20)
     assert (answer.reply.grid_moved_wh, answer.reply.deal_current_a) == (2.0, 0.0)
-    flowed(manager, 10.0, 30)
+    flowed(manager, 10.0)
     assert (manager.ledger.moved_wh("d"), manager.ledger.moved_wh("e")) == (2.0, 8.0)
 
 
@@ -186,7 +182,7 @@ def test_a_converter_that_stops_by_itself_stops_for_all_its_deals(manager):
     run(manager, M.CHARGE, grid_current_a=1.0)
     add(manager, "e")
     tripped = {"stop_cause": StopCause.TRIP, "stop_detail": "over-voltage"}
-    manager.hear_reading(reading(M.WAIT, 20, grid_charged_wh=4.0, **tripped), 20)
+    manager.hear_reading(charged(manager, 4.0, M.WAIT, **tripped), 20)
     assert manager.deal_ids == ()
     for deal_id in ("d", "e"):
         report = manager.report(deal_id, None)
@@ -226,7 +222,7 @@ def test_the_limit_survives_a_change_of_mode_that_comes_to_nothing(manager, answ
     """Found by seed 780: the driver was never told of a limit again, and 27 of 25 Wh flowed."""
     run(manager, M.CHARGE, grid_current_a=1.0, energy_limit_wh=10.0)
     (taking_over,) = manager.obey("ask", order(Op.WILL_TAKE_OVER), deal(CHARGE), 0)
-    still = reading(M.CHARGE, 20, grid_charged_wh=4.0)
+    still = charged(manager, 4.0)
     refused = ConverterReply(error=ConverterError.REFUSED, message="no", reading=still)
     manager.answered(taking_over.origin, refused if answer == "refused" else None, None, 0)
     manager.hear_reading(still, 20)
@@ -280,8 +276,8 @@ def test_7_4_a_limit_that_moves_away_is_the_first_no_more(manager, which):
 def test_7_4_a_unit_whose_meter_counts_sets_its_own_limit(manager):
     """A charging unit of this policy: 90 % of what comes over the bus reaches its battery."""
     run(manager, M.CHARGE, grid_current_a=1.0)
-    flowed(manager, 0.0, battery_charged_wh=0.0)
-    flowed(manager, 20.0, 20, battery_charged_wh=18.0)
+    for bus_wh in (0.0, 10.0, 20.0):
+        flowed(manager, bus_wh, battery_charged_wh=0.9 * bus_wh)
     (told,) = orders(manager.renew(30))
     assert told.energy_limit_wh == pytest.approx(50.0 / 0.9)
 
@@ -293,7 +289,7 @@ def test_on_the_reference_a_share_is_booked_and_orders_no_current(manager):
     run(manager, M.VOLTAGE_REFERENCE, grid_current_a=1.0)
     joins = order(Op.CHARGE, deal_id="e", grid_current_a=0.5, energy_limit_wh=10.0)
     assert orders(manager.obey("ask", joins, deal(CHARGE, "e"), 0)) == [READ]
-    now = reading(M.VOLTAGE_REFERENCE, 20, grid_charged_wh=6.0)
+    now = charged(manager, 6.0, M.VOLTAGE_REFERENCE)
     assert manager.hear_reading(now, 20) == []
     assert manager.ledger.moved_wh("d") == pytest.approx(4.0)  # 1 A and 0.5 A
     assert manager.ledger.moved_wh("e") == pytest.approx(2.0)
@@ -306,7 +302,7 @@ def test_7_6_without_a_current_the_reference_goes_on_and_books_nothing(manager):
     stays = order(Op.CURRENT, grid_current_a=0.0)
     (command,) = manager.obey("ask", stays, deal(CHARGE), 0)
     assert command.order == READ
-    now = reading(M.VOLTAGE_REFERENCE, 20, grid_charged_wh=5.0)
+    now = charged(manager, 5.0, M.VOLTAGE_REFERENCE)
     (answer,) = manager.answered(command.origin, ConverterReply(reading=now), None, 20)
     assert answer.reply.deal_current_a == 0.0
     assert manager.ledger.moved_wh("d") == 0.0
@@ -319,7 +315,7 @@ def test_7_6_a_deal_that_leaves_the_reference_leaves_it_on_for_the_other(manager
     run(manager, M.VOLTAGE_REFERENCE, grid_current_a=1.0)
     add(manager, "e")
     assert orders(manager.obey("ask", order(Op.WAIT), deal(CHARGE), 0)) == [READ]
-    now = reading(M.VOLTAGE_REFERENCE, 20, grid_charged_wh=5.0)
+    now = charged(manager, 5.0, M.VOLTAGE_REFERENCE)
     manager.hear_reading(now, 20)
     assert (manager.ledger.moved_wh("d"), manager.ledger.moved_wh("e")) == (0.0, 5.0)
     assert orders(manager.obey("ask", order(Op.WAIT, deal_id="e"), deal(CHARGE, "e"), 0)) == [WAIT]
@@ -356,7 +352,7 @@ def test_7_6_1_a_unit_that_takes_over_keeps_the_currents_that_it_had(manager):
     takes = order(Op.WILL_TAKE_OVER)
     (told,) = orders(manager.obey("ask", takes, deal(CHARGE), 0))
     assert (told.mode, told.grid_current_a) == (M.VOLTAGE_REFERENCE, 2.3)
-    now = reading(M.VOLTAGE_REFERENCE, 20, grid_charged_wh=3.0)
+    now = charged(manager, 3.0, M.VOLTAGE_REFERENCE)
     manager.hear_reading(now, 20)
     assert manager.ledger.moved_wh("d") == pytest.approx(1.0)
     assert manager.ledger.moved_wh("e") == pytest.approx(2.0)
@@ -368,7 +364,7 @@ def test_a_limit_for_a_converter_that_is_on_is_told_once_its_counters_are_known(
     add(manager, "e", energy_limit_wh=10.0)
     (command,) = manager.obey("ask", order(Op.DID_HAND_OVER), deal(CHARGE), 0)
     assert command.order.energy_limit_wh is None
-    now = reading(M.CHARGE, 10, grid_charged_wh=3.0)
+    now = charged(manager, 3.0)
     effects = manager.answered(command.origin, ConverterReply(reading=now), None, 0)
     (told,) = orders(effects)
     assert told.operation is ConverterOperation.HOLD
@@ -380,7 +376,7 @@ def test_after_a_mode_that_failed_no_limit_is_told(manager):
     run(manager, M.VOLTAGE_REFERENCE, grid_current_a=1.0)
     add(manager, "e", energy_limit_wh=10.0)
     (command,) = manager.obey("ask", order(Op.DID_HAND_OVER), deal(CHARGE), 0)
-    now = reading(M.VOLTAGE_REFERENCE, 10, grid_charged_wh=3.0)
+    now = charged(manager, 3.0, M.VOLTAGE_REFERENCE)
     failed = ConverterReply(error=ConverterError.REFUSED, reading=now)
     effects = manager.answered(command.origin, failed, None, 0)
     assert all(told.energy_limit_wh is None for told in orders(effects))

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -189,3 +191,43 @@ def test_a_strangers_current_in_the_place_of_a_deal_that_has_ended_is_nobodys():
 
     assert moved(ledger, "ended") == (1.0, 1.0)
     assert moved(ledger, "goes on")[0] == pytest.approx(10.0, rel=0.1)  # 18.0 without this rule
+
+
+def working(seconds, charged):
+    """A reading of a converter that charges at 350 V, so long after the start. [s, Wh]"""
+    return replace(
+        counters(charged, battery_charged=0.9 * charged),
+        stamp_ns=round(seconds * SECOND_NS),
+        mode=ConverterMode.CHARGE,
+        grid_voltage_v=350.0,
+    )
+
+
+def test_a_counter_that_jumps_is_told_and_moves_no_energy():
+    ledger = EnergyLedger()
+    ledger.open("d", CHARGE, 2.0)
+    ledger.count(working(1, 100.0), 2.3)
+    ledger.count(working(6, 101.0), 2.3)
+    assert ledger.take_amiss() == ""
+    ledger.count(working(11, 161.9), 2.3)
+    assert "grid_charged_wh jumped from 101.00 to 161.90 Wh within 5.0 s" in ledger.take_amiss()
+    assert ledger.take_amiss() == ""  # once
+    ledger.count(working(16, 162.8), 2.3)
+    assert moved(ledger, "d") == pytest.approx((1.9, 1.71))
+
+
+def test_a_counter_that_goes_back_at_work_is_told_and_one_of_a_new_driver_is_not():
+    ledger = EnergyLedger()
+    ledger.count(working(1, 100.0), 2.3)
+    ledger.count(working(6, 99.0), 2.3)
+    assert ledger.take_amiss() == "grid_charged_wh went back from 100.00 to 99.00 Wh"
+    ledger.count(replace(working(11, 0.0), mode=ConverterMode.WAIT), 2.3)
+    assert ledger.take_amiss() == ""
+
+
+@pytest.mark.parametrize("seconds", [5, 30, 59])
+def test_a_late_reading_at_full_current_is_plausible(seconds):
+    ledger = EnergyLedger()
+    ledger.count(working(1, 0.0), 2.3)
+    ledger.count(working(1 + seconds, 2.3 * 350.0 * seconds / 3600.0), 2.3)
+    assert ledger.take_amiss() == ""

@@ -17,6 +17,7 @@ other deal.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -24,7 +25,7 @@ from apis_core.model.errors import ProtocolMisuse
 from apis_core.model.messages import ConverterReading
 from apis_core.model.receipt import Receipt
 from apis_core.model.types import ConverterMode, Direction
-from apis_core.model.units import SECOND_NS, wh_from_w
+from apis_core.model.units import SECOND_NS, s_from_ns, wh_from_w
 
 __all__ = ["EnergyLedger"]
 
@@ -35,6 +36,13 @@ _FULL_WH = 1e-9
 _MOST_LOSS = 0.3  # of a converter that carries a deal
 _PATIENCE_NS = 3 * SECOND_NS  # a deal that starts or reaches its limit is told of sooner than that
 _LONGEST_NS = 60 * SECOND_NS  # between two readings; a clock that jumps moves no energy
+_COUNTER_WH = 0.5  # a counter may step by so much, however short the time
+_COUNTERS = {  # with the loss of the converter that is in what it counts
+    "grid_charged_wh": 0.0,
+    "grid_discharged_wh": 0.0,
+    "battery_charged_wh": _MOST_LOSS,
+    "battery_discharged_wh": _MOST_LOSS,
+}
 
 
 @dataclass(slots=True)
@@ -69,6 +77,7 @@ class EnergyLedger:
     _last: ConverterReading | None = None
     _matches_orders: bool = True  # the last reading, by the deals of that time
     _matched_ns: int = 0  # the stamp of the last that was
+    _amiss: str = ""  # what a counter did that no energy does
 
     def open(self, deal_id: str, direction: Direction, current_a: float) -> None:
         """Begin to count for a deal, or change the current that decides its share.
@@ -107,10 +116,20 @@ class EnergyLedger:
             _confirm_assumed(self._accounts.values())
         account.current_a = 0.0
 
-    def count(self, reading: ConverterReading) -> None:
+    def take_amiss(self) -> str:
+        """Say once what a counter did that no energy does; mostly nothing."""
+        amiss, self._amiss = self._amiss, ""
+        return amiss
+
+    def count(self, reading: ConverterReading, capacity_a: float = math.inf) -> None:
         """Share out what the counters grew by since the last reading.
 
-        A reading without counters changes nothing.
+        A reading without counters changes nothing. A counter that jumps, or goes back while its
+        converter works, is amiss: nothing of that step is booked.
+
+        Args:
+            reading: The newest.
+            capacity_a: What the converter can carry, > 0. [A]
         """
         if reading.grid_charged_wh is None:
             return
@@ -119,7 +138,13 @@ class EnergyLedger:
         self._matches_orders = not running or _matches_orders(reading, running)
         if self._matches_orders:
             self._matched_ns = reading.stamp_ns
-        if last is None or not self._accounts:
+        if last is None:
+            return
+        amiss = _why_not_plausible(last, reading, capacity_a)
+        if amiss:
+            self._amiss = amiss
+            return
+        if not self._accounts:
             return
         if self._matches_orders:
             for account in running:
@@ -186,6 +211,31 @@ def _matches_orders(reading: ConverterReading, running: Collection[_Account]) ->
         return True
     smallest_a = min((account.current_a for account in running), default=_NO_CURRENT_A)
     return abs(current_a - sum(a.signed_a for a in running)) <= _ALIKE_RATIO * smallest_a
+
+
+def _why_not_plausible(
+    last: ConverterReading, reading: ConverterReading, capacity_a: float
+) -> str:
+    """Why what the counters say between two readings cannot be energy; empty = it can."""
+    bus_v = max(last.grid_voltage_v or 0.0, reading.grid_voltage_v or 0.0)
+    period_ns = reading.stamp_ns - last.stamp_ns
+    if not last.stamp_ns or not 0 < period_ns < _LONGEST_NS:
+        period_ns = _LONGEST_NS
+    most_wh = _MOST_RATIO * wh_from_w(capacity_a * bus_v, period_ns) if bus_v else math.inf
+    works = last.mode.is_active and reading.mode.is_active
+    for name, loss_ratio in _COUNTERS.items():
+        before_wh, after_wh = getattr(last, name), getattr(reading, name)
+        if before_wh is None or after_wh is None:
+            continue
+        grown_wh = after_wh - before_wh
+        if works and grown_wh < -_COUNTER_WH:  # a driver that starts anew says WAIT first
+            return f"{name} went back from {before_wh:.2f} to {after_wh:.2f} Wh"
+        if grown_wh > most_wh * (1.0 + loss_ratio) + _COUNTER_WH:
+            return (
+                f"{name} jumped from {before_wh:.2f} to {after_wh:.2f} Wh within "
+                f"{s_from_ns(period_ns):.1f} s; {capacity_a:g} A move {most_wh:.2f} Wh at most"
+            )
+    return ""
 
 
 def _confirm_assumed(accounts: Iterable[_Account]) -> None:

@@ -319,7 +319,8 @@ class ConverterManager:
             return []
         was_on, self._orders.reading = self.reading.mode.is_active, reading
         self._moves.hear_reading(reading, self.policy.grid_voltage_allowance_v)
-        self._shares.ledger.count(reading)
+        capacity_a = self._orders.hardware.grid_current_capacity_a
+        self._shares.ledger.count(reading, capacity_a)
         if self.is_off and was_on:
             for deal_id in self._shares.deal_ids:
                 self._shares.drop(deal_id)  # it stopped by itself; what follows is ordered anew

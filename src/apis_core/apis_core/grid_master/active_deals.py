@@ -64,6 +64,10 @@ class ActiveDeals:
         silent_id = machine.take_silent_id()
         if silent_id != NOBODY:
             effects = [*effects, *self._book_silence(silent_id, deal_id)]
+        miscount = machine.take_miscount()
+        if miscount:  # which of the two is wrong cannot be told from here
+            faults = [self._miscounted(unit_id, miscount, deal_id) for unit_id in record.unit_ids]
+            effects = [*effects, *faults]
         if machine.phase is Phase.OVER:
             self.machines.pop(deal_id, None)
         return effects
@@ -88,3 +92,17 @@ class ActiveDeals:
             deal_id=deal_id,
         )
         return [PublishFault(fault)]
+
+    def _miscounted(self, unit_id: UnitId, message: str, deal_id: str) -> PublishFault:
+        """One of the meters of a deal lies: both units stay out for a while."""
+        fault = Fault(
+            unit_id=unit_id,
+            reporter_id=self._unit_id,
+            category=FaultCategory.HARDWARE,
+            extent=FaultExtent.LOCAL,
+            level=FaultLevel.ERROR,
+            code="counts_differ",
+            message=message,
+            deal_id=deal_id,
+        )
+        return PublishFault(fault)

@@ -46,6 +46,9 @@ class SelfMonitor:
             effects += [*news, *state.converter.acknowledge()] if news else []
         else:
             effects += self._check_obedience(now_ns)
+        amiss = state.converter.ledger.take_amiss()
+        if amiss:
+            effects += self._raise_fault("energy_counter_amiss", amiss, now_ns)
         has_tripped = reading.mode is ConverterMode.WAIT and reading.stop_cause is StopCause.TRIP
         if has_tripped and state.interlock.held(reading.deal_id) is not None:
             effects += self._raise_fault("converter_trip", reading.stop_detail, now_ns)

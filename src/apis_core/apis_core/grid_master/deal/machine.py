@@ -173,6 +173,11 @@ class DealMachine:
         silent_id, self._progress.silent_id = self._progress.silent_id, NOBODY
         return silent_id
 
+    def take_miscount(self) -> str:
+        """Say once which counts of its two units cannot be true together; mostly nothing."""
+        miscount, self._progress.miscount = self._progress.miscount, ""
+        return miscount
+
     # --- what the grid master wants --------------------------------------------------------------
 
     @property

@@ -10,6 +10,7 @@ from dataclasses import replace
 from apis_core.converter.driver_contract import NO_CURRENT_A
 from apis_core.converter.energy_limit import Sample
 from apis_core.events import Effect
+from apis_core.grid_master.deal.count_comparison import why_counts_differ
 from apis_core.grid_master.deal.currents import Currents
 from apis_core.grid_master.deal.progress import DealProgress
 from apis_core.grid_master.deal.shutdown import Shutdown
@@ -86,6 +87,9 @@ class Metering:
     def look(self, now_ns: int) -> list[Effect]:
         """A side has answered: is all there, or is something amiss?"""
         progress = self._progress
+        progress.miscount = why_counts_differ(progress)
+        if progress.miscount:
+            return self._shutdown.abort(progress.miscount, now_ns)
         if progress.is_complete:
             return self._shutdown.stop_currents(now_ns)
         for side in progress.sides:

@@ -54,6 +54,7 @@ class DealProgress:
         phase: See :class:`Phase`; changed by :meth:`enter` alone.
         outcome: How it will be over.
         silent_id: A unit that has not answered for long, or several times; nobody = there is none.
+        miscount: Which counts of both sides cannot be true together; empty = there are none.
         giver: The side that discharges.
         taker: The side that charges.
         sides: Both, in the order in which slots are locked.
@@ -76,6 +77,7 @@ class DealProgress:
         self.phase = Phase.ACQUIRING
         self.outcome = DealState.COMPLETED
         self.silent_id: UnitId = NOBODY
+        self.miscount = ""
         self.giver = DealSide(deal.discharge_unit_id, Direction.DISCHARGE, deal.current_a)
         self.taker = DealSide(deal.charge_unit_id, Direction.CHARGE, deal.current_a)
         is_giver_first = self.giver.unit_id == deal.unit_ids[0]
