@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from converter_bench import CHARGE, DISCHARGE, M, Op, S, deal, order, reading, run
+from converter_bench import CHARGE, DISCHARGE, M, Op, S, deal, order, orders, reading, run
 
 from apis_core.model.types import OperationMode
 from apis_core.unit.self_monitor import SelfMonitor
@@ -24,7 +24,7 @@ class Watched:
             policy=policy,
             hardware=hardware,
             modes=SimpleNamespace(effective=OperationMode.RUN),
-            timing=SimpleNamespace(debounce_ns=DEBOUNCE_NS),
+            timing=SimpleNamespace(debounce_ns=DEBOUNCE_NS, retry_ns=1 * S),
             interlock=SimpleNamespace(held=lambda deal_id: None),
         )
         self.check = SelfMonitor(state, self._raise)
@@ -91,3 +91,47 @@ def test_10_3_a_current_that_does_not_cease_is_a_fault_after_the_usual_time(watc
         flowing = {"grid_current_a": -2.0, "grid_current_setpoint_a": 2.0, "grid_voltage_v": 350.0}
         watched.see(reading(M.DISCHARGE, now_ns, **flowing), now_ns)
     assert set(watched.faults) == {"on_without_deal"}
+
+
+@pytest.mark.parametrize(
+    ("ordered", "seen"),
+    [
+        (M.DISCHARGE, M.VOLTAGE_REFERENCE),
+        (M.CHARGE, M.VOLTAGE_REFERENCE),
+        (M.CHARGE, M.DISCHARGE),
+        (M.VOLTAGE_REFERENCE, M.CHARGE),
+    ],
+)
+def test_10_3_a_mode_that_nobody_ordered_stops_the_converter_at_once(watched, ordered, seen):
+    """Two voltage references without droop fight until one trips."""
+    run(watched.manager, ordered)
+    changed = {
+        "grid_voltage_v": 350.0,
+        "grid_voltage_setpoint_v": 350.0,
+        "grid_current_a": 1.0,
+        "grid_current_setpoint_a": 1.0,
+    }
+    watched.see(reading(seen, 100 * S, **changed), 100 * S)
+    assert not watched.faults  # one reading is no proof
+    effects = watched.see(reading(seen, 101 * S, **changed), 101 * S)
+    assert watched.faults == ["mode_against_deal"]
+    assert [told.mode for told in orders(effects)] == [M.WAIT]
+
+
+def test_10_3_an_order_that_was_not_answered_may_have_been_obeyed(watched):
+    run(watched.manager, M.CHARGE)
+    (take_over,) = watched.manager.obey("ask", order(Op.WILL_TAKE_OVER), deal(CHARGE), 0)
+    watched.manager.answered(take_over.origin, None, None, 0)
+    for second in (1, 2, 3):
+        held = {"grid_voltage_v": 350.0, "grid_voltage_setpoint_v": 350.0, "grid_current_a": 0.0}
+        watched.see(reading(M.VOLTAGE_REFERENCE, second * S, **held), second * S)
+    assert not watched.faults
+    assert watched.manager.is_reference
+
+
+def test_10_3_a_mode_that_is_not_known_may_pass(watched):
+    run(watched.manager, M.CHARGE)
+    for second in (1, 2, 3):
+        watched.see(reading(M.UNKNOWN, second * S), second * S)
+    assert not watched.faults
+    assert not watched.manager.is_stopping

@@ -69,9 +69,15 @@ class OpenCommand:
 
 
 class OpenCommands:
-    """Gives commands their origins, and knows which are unanswered."""
+    """Gives commands their origins, and knows which are unanswered.
+
+    Attributes:
+        possible_modes: Active modes in which our orders may have left the converter: the one that
+            was obeyed last, and each that was ordered since.
+    """
 
     def __init__(self) -> None:
+        self.possible_modes: set[ConverterMode] = set()
         self._open: dict[Origin, OpenCommand] = {}
         self._count = 0
 
@@ -98,8 +104,16 @@ class OpenCommands:
         """Give an order to the driver."""
         self._count += 1
         origin = Origin(Asker.CONVERTER_MANAGER, self._count)
-        self._open[origin] = OpenCommand(order, asked, is_lowering)
+        command = self._open[origin] = OpenCommand(order, asked, is_lowering)
+        if command.starts_mode:
+            self.possible_modes.add(order.mode)
         return Command(origin, order)
+
+    def obeyed(self, command: OpenCommand) -> None:
+        """Take note that the driver has carried a command out."""
+        if command.starts_mode:
+            open_modes = {other.order.mode for other in self._open.values() if other.starts_mode}
+            self.possible_modes = {command.order.mode, *open_modes}
 
     def pop(self, origin: Origin) -> OpenCommand | None:
         """The command that is answered; None = it was not open."""

@@ -103,25 +103,23 @@ def mode_violation(
     mode: ConverterMode,
     directions: Collection[Direction],
     *,
-    is_transitional: bool = True,
-    is_reference: bool | None = None,
+    is_reference: bool | None,
 ) -> tuple[str, str] | None:
     """How the converter's mode does not fit the deals that use it, as (code, message).
 
-    The protocol, 10.3.
+    The protocol, 10.3. A converter that is off fits: a deal that is to start, or has just ended,
+    leaves it so, and one that stops by itself loses its deals.
 
     Args:
         mode: The mode of the converter.
         directions: This unit's directions in the deals that have a share of its current.
-        is_transitional: One of them is about to start or has reached its limit, so that the
-            converter may be off.
-        is_reference: Whether it is ordered to hold the voltage of the bus; None = either way.
+        is_reference: Whether orders have made it hold the bus voltage; None = they may have.
     """
     if not directions:
         fits = mode is ConverterMode.WAIT
         return None if fits else ("on_without_deal", f"it is in {mode.name} for no deal")
     if mode is ConverterMode.WAIT:
-        return None if is_transitional else ("off_in_deal", "it is in WAIT while its deals run")
+        return None
     if mode is ConverterMode.VOLTAGE_REFERENCE and is_reference is not False:
         return None
     wanted = {direction.converter_mode for direction in directions}

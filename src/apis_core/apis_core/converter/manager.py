@@ -126,6 +126,11 @@ class ConverterManager:
         return self._orders.is_reference
 
     @property
+    def is_reference_ordered(self) -> bool | None:
+        """Whether our orders have made it the voltage reference; None = they may have."""
+        return self._orders.is_reference_ordered
+
+    @property
     def ledger(self) -> EnergyLedger:
         """The accounts of the deals that use it."""
         return self._shares.ledger
@@ -340,6 +345,8 @@ class ConverterManager:
         effects: list[Effect] = []
         command = self._commands.pop(origin)
         has_begun_anew = command is not None and command.starts_mode and reply is not None
+        if command is not None and reply is not None and reply.error is ConverterError.NONE:
+            self._commands.obeyed(command)
         self._stop.note_answer(reply is not None, now_ns)
         if reply is not None and reply.reading is not None:
             if has_begun_anew and reply.error is ConverterError.NONE:

@@ -76,6 +76,14 @@ class OrderExecution:
             setpoint_a is None or setpoint_a <= self.shares.total_a + _SETPOINT_ERROR_A
         )
 
+    @property
+    def is_reference_ordered(self) -> bool | None:
+        """Whether our orders have made it the voltage reference; None = they may have."""
+        modes = self.commands.possible_modes
+        if ConverterMode.VOLTAGE_REFERENCE not in modes:
+            return False
+        return True if len(modes) == 1 else None
+
     def begin_count(self, reading: ConverterReading) -> None:
         """Take note that the driver has changed its mode: its limit counts from here."""
         self._base_wh = counted_wh(reading)
@@ -84,7 +92,8 @@ class OrderExecution:
         """Believe a reading: an order to become the reference, or to be it no more, may have come
         to nothing.
         """
-        self.is_reference = reading.mode is ConverterMode.VOLTAGE_REFERENCE
+        holds_voltage = reading.mode is ConverterMode.VOLTAGE_REFERENCE
+        self.is_reference = holds_voltage and self.is_reference_ordered is not False
         if self._base_wh is None and not self.is_reference:
             base_wh, mode = self._previous_counter_base
             if mode is not reading.mode or base_wh is None:  # obeyed, but the answer was lost

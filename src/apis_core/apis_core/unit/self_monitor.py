@@ -27,11 +27,16 @@ class SelfMonitor:
     ) -> None:
         self._state = state
         self._raise_fault = raise_fault
-        self._debounce = Debounce(state.timing.debounce_ns)
+        self._debounce, self._mode_debounce = self._debounces()
+
+    def _debounces(self) -> tuple[Debounce, Debounce]:
+        """For what a meter may show for a moment, and for a mode, which has no noise."""
+        timing = self._state.timing
+        return Debounce(timing.debounce_ns), Debounce(timing.retry_ns)
 
     def take_rules(self) -> None:
         """Judge by another policy from now: what was amiss until now is seen anew."""
-        self._debounce = Debounce(self._state.timing.debounce_ns)
+        self._debounce, self._mode_debounce = self._debounces()
 
     def look(self, now_ns: int) -> list[Effect]:
         """Look at the newest reading: hard limits stop at once, without asking anybody."""
@@ -60,6 +65,7 @@ class SelfMonitor:
         is_going = converter.is_stopping or converter.is_ramping_down(now_ns)
         if state.modes.effective is OperationMode.MANUAL or is_going:
             self._debounce.keep_only(())
+            self._mode_debounce.keep_only(())
             return []
         reading = converter.reading
         seen = dynamic_violation(
@@ -68,13 +74,31 @@ class SelfMonitor:
             state.policy,
             is_voltage_masked=converter.is_voltage_masked(now_ns),
         )
-        amiss = [seen, mode_violation(reading.mode, converter.directions)]
-        violations = [violation for violation in amiss if violation is not None]
+        foreign = mode_violation(
+            reading.mode, converter.directions, is_reference=converter.is_reference_ordered
+        )
+        violations = [violation for violation in (seen, foreign) if violation is not None]
         self._debounce.keep_only([code for code, _ in violations])
-        effects: list[Effect] = []
+        effects = self._stop_foreign_mode(foreign, now_ns)
         for code, message in violations:
             if self._debounce.is_real(code, reading.stamp_ns, now_ns):
                 effects += self._raise_fault(code, message, now_ns)
                 if not converter.directions:
                     effects += converter.stop(message, now_ns)
         return effects
+
+    def _stop_foreign_mode(self, found: tuple[str, str] | None, now_ns: int) -> list[Effect]:
+        """Stop a converter that has a share, but is in a mode that nobody ordered.
+
+        It may be a second voltage reference, so it does not wait for a bus without current.
+        """
+        converter = self._state.converter
+        reading = converter.reading
+        is_known = reading.mode is not ConverterMode.UNKNOWN  # else it may be as ordered
+        if found is None or not converter.directions or not is_known:
+            self._mode_debounce.keep_only(())
+            return []
+        if not self._mode_debounce.is_real(found[0], reading.stamp_ns, now_ns):
+            return []
+        news = self._raise_fault(*found, now_ns)
+        return [*news, *converter.stop(found[1], now_ns, at_once=True)]
