@@ -27,6 +27,7 @@ from apis_core.model.types import (
     FaultLevel,
     OperationMode,
 )
+from apis_core.model.units import s_from_ns
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def test_11_4_a_driver_that_does_not_answer_several_orders_is_a_fault(bench):
     for number in range(attempts + 1):
         assert codes(bench, "E002") == ()  # also for many orders within a moment
         bench.feed("E002", ReplyReceived(origin(number), None))
-        bench.now_ns += Timing.of(bench.policy).deal.answer_ns
+        bench.run_for(s_from_ns(Timing.of(bench.policy).deal.answer_ns))
     bench.feed("E002", ReplyReceived(origin(99), None))
     assert codes(bench, "E002") == ("driver_unreachable",)
 
@@ -52,7 +53,7 @@ def test_11_4_an_answer_in_between_makes_it_begin_anew(bench):
     for number in range(10):
         reply = None if number % 2 else ConverterReply(reading=IDLE)
         bench.feed("E002", ReplyReceived(origin(number), reply))
-        bench.now_ns += bench.policy.request_timeout_ns
+        bench.run_for(s_from_ns(bench.policy.request_timeout_ns))
     assert codes(bench, "E002") == ()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -19,12 +20,14 @@ class Watched:
     def __init__(self, manager, policy, hardware) -> None:
         self.manager = manager
         self.faults: list[str] = []
+        self.is_battery_silent = False
         state = SimpleNamespace(
             converter=manager,
             policy=policy,
             hardware=hardware,
             modes=SimpleNamespace(effective=OperationMode.RUN),
-            timing=SimpleNamespace(debounce_ns=DEBOUNCE_NS, retry_ns=1 * S),
+            timing=SimpleNamespace(debounce_ns=DEBOUNCE_NS, retry_ns=1 * S, battery_ns=16 * S),
+            forget_battery=lambda _now_ns: self.is_battery_silent,
             interlock=SimpleNamespace(held=lambda deal_id: None),
         )
         self.check = SelfMonitor(state, self._raise)
@@ -135,3 +138,18 @@ def test_10_3_a_mode_that_is_not_known_may_pass(watched):
         watched.see(reading(M.UNKNOWN, second * S), second * S)
     assert not watched.faults
     assert not watched.manager.is_stopping
+
+
+def test_a_battery_that_has_fallen_silent_is_a_fault(watched):
+    watched.see(reading(M.WAIT, S), S)
+    assert watched.faults == []
+    watched.is_battery_silent = True
+    watched.see(reading(M.WAIT, 2 * S), 2 * S)
+    assert watched.faults == ["battery_silent"]
+
+
+def test_a_counter_that_jumps_is_a_fault(watched):
+    seen = reading(M.WAIT, S, grid_voltage_v=350.0, grid_charged_wh=0.0)
+    watched.see(seen, S)
+    watched.see(replace(seen, stamp_ns=2 * S, grid_charged_wh=60.0), 2 * S)
+    assert watched.faults == ["energy_counter_amiss"]

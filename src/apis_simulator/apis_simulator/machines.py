@@ -158,13 +158,17 @@ class Machines:
         unit, pace = self._plant.units[unit_id], self._pace
         day_s = (36_000.0 + self._line.now_s) % 86_400.0
         soc_ratio = unit.battery.soc_ratio
-        if (
-            abs(soc_ratio - process.told_soc_ratio) >= pace.soc_step_ratio
-            and unit_id not in self.devices.silent_batteries
-        ):
-            process.told_soc_ratio = soc_ratio
-            battery = BatteryReading(soc_ratio=soc_ratio, seconds_of_day=day_s)
-            self._feed(process, ev.BatteryRead(battery))
+        if unit_id not in self.devices.silent_batteries:
+            told = process.told_battery
+            told_ratio = told.soc_ratio if told is not None else None
+            if (
+                told is None
+                or told_ratio is None
+                or abs(soc_ratio - told_ratio) >= pace.soc_step_ratio
+            ):
+                told = BatteryReading(soc_ratio=soc_ratio, seconds_of_day=day_s)
+                process.told_battery = told
+            self._feed(process, ev.BatteryRead(told))
         if not self.devices.is_cut_off(unit_id):
             self._feed(process, ev.ConverterRead(self._stamped(unit_id)))
         is_busy = unit.converter.is_active

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from apis_core.model.messages import BatteryReading
 from apis_core.model.origin import Origin
 from apis_core.model.types import UnitId
 from apis_core.model.units import NEVER_NS
@@ -26,7 +27,7 @@ class Process:
     wanted_ns: int = NEVER_NS  # on its own
     dies_after: int = 0  # effects, 0 = does not
     pending: set[Origin] = field(default_factory=set)  # calls that are unanswered
-    told_soc_ratio: float = -1.0
+    told_battery: BatteryReading | None = None
 
     def local_ns(self, now_ns: int) -> int:
         """Its clock now."""

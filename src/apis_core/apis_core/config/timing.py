@@ -37,6 +37,7 @@ _NETWORK_FLOOR_WALL_S = 0.4  # what an answer may take on a busy machine
 _FRESH_POLL_NS = SECOND_NS // 20
 _DWELL_NS = 220_000_000  # longer than a driver's reading may be old
 _LOST_NS = 3 * SECOND_NS // 2
+_BATTERY_NS = 16 * SECOND_NS
 _HOLD_LEASES = 2  # a deal outlives the loss of its grid master, and the election of the next
 
 
@@ -99,6 +100,7 @@ class Timing:
         dead_bus_ns: On a bus that has been dead for so long no order of anybody is left.
         retry_ns: Between two tries to stop the own converter.
         late_ns: The longest that a reading may be under way.
+        battery_ns: How long a state of charge holds that no newer one follows.
         leave_ns: How long a process that stops lets the grid master end its deals.
         stop_ns: The longest that stopping the process may take on this clock.
         debounce_ns: What a converter does wrong for less than this may pass.
@@ -118,6 +120,7 @@ class Timing:
     dead_bus_ns: int
     retry_ns: int
     late_ns: int
+    battery_ns: int
     leave_ns: int
     stop_ns: int
     debounce_ns: int
@@ -161,6 +164,7 @@ class Timing:
             dead_bus_ns=lease_ns + hold_ns + policy.scram_reference_delay_ns,
             retry_ns=max(SECOND_NS, pace_ns),
             late_ns=max(60 * SECOND_NS, 10 * network_floor_ns),
+            battery_ns=max(_BATTERY_NS, 3 * status_ns + SECOND_NS, 8 * network_floor_ns),
             leave_ns=leave_ns,
             stop_ns=leave_ns
             + max(policy.scram_reference_delay_ns, 4 * network_floor_ns)

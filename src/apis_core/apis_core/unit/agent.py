@@ -259,7 +259,7 @@ class Agent:
                 state.look_at_bus(now_ns)
                 return [*effects, *checked]
             case BatteryRead(battery):
-                if state.take_battery(battery):
+                if state.take_battery(battery, now_ns):
                     state.trader.look_now(now_ns)
             case RenewalDue():
                 return state.converter.renew(now_ns)

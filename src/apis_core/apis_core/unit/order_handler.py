@@ -183,6 +183,8 @@ class OrderHandler:
             reason = f"is in {state.modes.effective.name.replace('_', ' ').lower()}"
         elif state.converter.reading.mode is ConverterMode.UNKNOWN:
             reason = "its converter has not been read"
+        elif state.soc_ratio is None:
+            reason = "its battery has not been read"
         if reason:
             return answer(ControlError.NOT_DEALING, reason)
         was_held = state.interlock.held(deal.deal_id) is not None

@@ -8,6 +8,7 @@ from apis_core.converter.limits import dynamic_violation, mode_violation, static
 from apis_core.events import Effect
 from apis_core.model.debounce import Debounce
 from apis_core.model.types import ConverterMode, OperationMode, StopCause
+from apis_core.model.units import s_from_ns
 from apis_core.unit.unit_state import UnitState
 
 __all__ = ["SelfMonitor"]
@@ -51,6 +52,10 @@ class SelfMonitor:
             effects += [*news, *state.converter.acknowledge()] if news else []
         else:
             effects += self._check_obedience(now_ns)
+        if state.forget_battery(now_ns):
+            seconds = s_from_ns(state.timing.battery_ns)
+            why = f"its battery has not told its state of charge for {seconds:g} s"
+            effects += self._raise_fault("battery_silent", why, now_ns)
         amiss = state.converter.ledger.take_amiss()
         if amiss:
             effects += self._raise_fault("energy_counter_amiss", amiss, now_ns)

@@ -6,7 +6,7 @@ All parts of the agent share it. Conclusions that need several of them are drawn
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from apis_core.cluster.election import Election
 from apis_core.cluster.fault_registry import FaultRegistry
@@ -51,6 +51,7 @@ class UnitState:
         grid_master: What the unit does as the grid master; None = it is none.
         refusals: Orders that its driver did not carry out.
         battery: The last reading of the battery.
+        soc_heard_ns: When a state of charge was heard last; None = not for as long as it holds.
         section: The section of the scenario for the battery's time of day.
         band: The band of the battery in that section.
         history: What the unit has seen of its sun and load.
@@ -77,6 +78,7 @@ class UnitState:
     grid_master: GridMaster | None = None
     refusals: DriverRefusals = field(default_factory=DriverRefusals)
     battery: BatteryReading | None = None
+    soc_heard_ns: int | None = None
     section: Section | None = None
     band: str = ""
     history: EnergyHistory = field(default_factory=EnergyHistory)
@@ -92,16 +94,32 @@ class UnitState:
         """Another scenario holds from now."""
         self.scenario = scenario
         if self.battery is not None:
-            self.take_battery(self.battery)
+            self._judge_battery(self.battery)
 
-    def take_battery(self, battery: BatteryReading) -> bool:
-        """What follows from a reading is worked out once, and asked for often.
+    def take_battery(self, battery: BatteryReading, now_ns: int) -> bool:
+        """Take a reading of the battery; one without a state of charge tells of none.
 
         Returns:
             Whether the charge has moved into another band. That the bands themselves have
             changed, because it is later in the day, does not count: it happens to all units at
             once.
         """
+        if battery.soc_ratio is not None:
+            self.soc_heard_ns = now_ns
+        return self._judge_battery(battery)
+
+    def forget_battery(self, now_ns: int) -> bool:
+        """A state of charge that is too old is none; True = it has just become so."""
+        heard_ns = self.soc_heard_ns
+        if heard_ns is None or now_ns - heard_ns <= self.timing.battery_ns:
+            return False
+        self.soc_heard_ns = None
+        if self.battery is not None:
+            self._judge_battery(replace(self.battery, soc_ratio=None))
+        return True
+
+    def _judge_battery(self, battery: BatteryReading) -> bool:
+        """What follows from a reading is worked out once, and asked for often."""
         before = self.section, self.band
         self.battery = battery
         self.section = self._section_at(battery.seconds_of_day)
