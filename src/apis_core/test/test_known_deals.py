@@ -50,3 +50,12 @@ def test_it_forgets_the_oldest(known):
         known.hear(replace(RUNNING, deal_id=f"d{number}"))
         known.hear(replace(RUNNING, deal_id=f"over{number}", state=DealState.ABORTED))
     assert list(known.open) == [f"d{number}" for number in range(100, 300)]
+
+
+def test_w18_a_unit_that_was_not_chosen_is_free_as_soon_as_the_deal_is_published(known, interlock):
+    interlock.reserve(RUNNING.deal_id, CHARGE, 50.0, until_ns=17)
+    known.hear(RUNNING)
+    assert interlock.slots_left == 1
+    interlock.acquire(RUNNING, CHARGE, until_ns=17)
+    known.hear(replace(RUNNING, sequence=6))
+    assert interlock.slots_left == 0

@@ -138,6 +138,12 @@ class Interlock:
         """Give a slot or a reservation back; None if there was none."""
         return self._slots.pop(deal_id, None)
 
+    def release_reservation(self, deal_id: str) -> None:
+        """Give back what was reserved for one negotiation; a slot that a deal holds stays."""
+        slot = self._slots.get(deal_id)
+        if slot is not None and slot.deal is None:
+            del self._slots[deal_id]
+
     def release_reservations(self) -> None:
         """Give back what was reserved for negotiations that lead to nothing any more."""
         for key in [key for key, slot in self._slots.items() if slot.deal is None]:

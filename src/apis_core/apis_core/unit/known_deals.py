@@ -30,7 +30,12 @@ class KnownDeals:
         return self._open
 
     def hear(self, deal: Deal) -> bool:
-        """Keep a record of a deal; False if it is older than what is known."""
+        """Keep a record of a deal; False if it is older than what is known.
+
+        A deal is published once both of its units hold a slot: who has only reserved one for it
+        was not chosen, and is free again.
+        """
+        self._interlock.release_reservation(deal.deal_id)
         known = self._open.get(deal.deal_id)
         if known is not None and (known.term, known.sequence) >= (deal.term, deal.sequence):
             return False
