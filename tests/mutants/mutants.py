@@ -150,7 +150,7 @@ MUTANTS = (
     _mutant(
         "a converter that does not do what it is told is trusted",
         (self_monitor, "dynamic_violation", lambda *_, **__: None),
-        seed=22,
+        seed=31,
         profile="hardware",
         units=8,
         hours=0.9,
@@ -192,7 +192,7 @@ MUTANTS = (
         "nobody looks whether the bus is free",
         (order_check, "bus_in_the_way", lambda *_: ""),
         (orders, "_must_be_free", lambda *_: None),
-        seed=12,
+        seed=18,
         profile="partition",
         units=8,
         hours=0.9,
