@@ -81,7 +81,9 @@ class Converter:
         """Read its status, and count."""
         self.status = self.device.read_status(deadline_s)
         self._read_s = self._times.now_s()
-        self.counter.add(self.status, self._times.plant_s())
+        at_s = self._times.plant_s()
+        if at_s > 0.0:  # at ROS time 0 no clock has been heard: how long it was is not known
+            self.counter.add(self.status, at_s)
 
     def confirm(self, mode: ConverterMode, deadline_s: float) -> None:
         """See by its own word that it is in a mode.

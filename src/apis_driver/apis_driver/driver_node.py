@@ -262,7 +262,8 @@ class DriverNode(LifecycleNode):
         elif time.monotonic() >= self._retry_s:
             if self.lifecycle_state == "unconfigured":
                 self._ours("configure")
-            if self.lifecycle_state == "inactive":
+            # before its clock has come it says WAIT and reads: what is on could not be counted
+            if self.lifecycle_state == "inactive" and self._plant_s() > 0.0:
                 self._ours("activate")
 
     def _tell_that_nobody_is_obeyed(self) -> None:

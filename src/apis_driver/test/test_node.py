@@ -26,10 +26,15 @@ NAN = math.nan
 
 
 @pytest.fixture
-def graph(own_ros_domain):
+def ros_arguments():
+    return []
+
+
+@pytest.fixture
+def graph(own_ros_domain, ros_arguments):
     from rclpy.executors import SingleThreadedExecutor
 
-    rclpy.init()
+    rclpy.init(args=ros_arguments)
     executor = SingleThreadedExecutor()
     yield Graph(executor)
     executor.shutdown()
@@ -307,4 +312,35 @@ def test_an_order_in_a_term_that_nobody_leads_is_refused_and_told_as_a_warning(g
     graph.until(lambda: bool(graph.faults))
     assert (graph.faults[-1].code, graph.faults[-1].level) == ("order_of_no_grid_master", 1)
     assert graph.order(operation=1, mode=4, grid_current_a=2.0, term=3).error_code == 0
+    graph.end()
+
+
+@pytest.mark.parametrize("ros_arguments", [["--ros-args", "-p", "use_sim_time:=true"]])
+def test_it_obeys_nobody_and_counts_nothing_before_its_clock_has_come(graph):
+    """Else all the time before the clock's first tick, half a century, is a time of energy."""
+    from rosgraph_msgs.msg import Clock as ClockMessage
+
+    graph.fake.set(vg=350.0, ig=0.0, wg=0.0, vb=51.5, ib=-0.2, wb=-10.0)
+    node = graph.start()
+    graph.until(lambda: node.lifecycle_state == "inactive" and len(graph.readings) > 2)
+    for _ in range(20):
+        graph.executor.spin_once(timeout_sec=0.05)
+    assert node.lifecycle_state == "inactive"
+    assert graph.order(operation=1, mode=4, grid_current_a=2.0).error_code == 103
+    clock = graph.watcher.create_publisher(ClockMessage, "/clock", 10)
+    tick = ClockMessage()
+    tick.clock.sec = 1_800_000_000
+
+    def is_active():
+        tick.clock.nanosec += 10_000_000
+        clock.publish(tick)
+        return graph.is_active()
+
+    graph.until(is_active)
+    assert graph.order(operation=1, mode=4, grid_current_a=2.0).error_code == 0
+    seen = len(graph.readings)
+    graph.until(lambda: is_active() and len(graph.readings) > seen + 2)
+    newest = graph.readings[-1]
+    counts = (newest.grid_discharged_wh, newest.battery_discharged_wh, newest.grid_charged_wh)
+    assert max(counts) < 1.0
     graph.end()
