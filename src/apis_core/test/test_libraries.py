@@ -23,6 +23,7 @@ def test_what_is_too_old_ends_the_program_with_one_line(found):
 
 PROGRAMS = [
     "apis_bringup.recording",
+    "apis_bringup.session",  # the first that `check`, `run` and the launch files import
     "apis_bringup.sim",
     "apis_bringup.study",
     "apis_compat.clients.main",
@@ -35,6 +36,8 @@ PROGRAMS = [
     "apis_driver.registry",
     "apis_emulator.emulation",
     "apis_node.configuration",
+    "apis_simulator.scenario.configuration",
+    "apis_site.grid",
     "apis_viz.metrics.main",
     "apis_viz.recorder.record",
 ]
