@@ -39,9 +39,10 @@ from apis_ros.parameters import declare_parameters
 from apis_site.grid import GridDescription
 from apis_site.keys import read_keys
 
-__all__ = ["TICK_S", "EmulatorNode"]
+__all__ = ["EmulatorNode"]
 
-TICK_S = 0.02
+TICK_S = 0.02  # wall; of a fast clock, and where drivers count energy by it
+TICK_SIMULATED_S, LONGEST_TICK_S = 0.05, 0.05  # of a slow one; a turn costs as much as it does
 CLOCK_PERIOD_S = 0.2  # between two words of /clock; less at a speed above 1
 PUBLISH_SIMULATED_S, PUBLISH_WALL_S = 1.0, 0.1  # readings come at the slower of the two paces
 DRAIN_S = 6.0  # for all converters to reach WAIT at the end
@@ -154,8 +155,15 @@ class EmulatorNode(Node):
         if claim is not None and not self._authenticator.why_refused(message, self._claims):
             self._driver.hear_claim(*claim)
 
+    @property
+    def tick_s(self) -> float:
+        """Wall time between two calls of :meth:`tick`. [s]"""
+        if self.devices.by_unit:
+            return TICK_S
+        return max(TICK_S, min(TICK_SIMULATED_S / self._pacer.speed, LONGEST_TICK_S))
+
     def tick(self) -> None:
-        """Let the hardware go on to the present; call it every `TICK_S`."""
+        """Let the hardware go on to the present; call it every :attr:`tick_s`."""
         with self._lock:
             self._advance(time.monotonic())
 
@@ -195,7 +203,7 @@ class EmulatorNode(Node):
         devices count energy by it, so they are told as often as the plant goes on.
         """
         period_s = 0.0 if self.devices.by_unit else CLOCK_PERIOD_S / max(self._pacer.speed, 1.0)
-        if now_s - self._said_s >= period_s - TICK_S / 2:
+        if now_s - self._said_s >= period_s - self.tick_s / 2:
             self._said_s = now_s
             self.clock_publisher.publish(ClockMessage(clock=self._stamp()))
 

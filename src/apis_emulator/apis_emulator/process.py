@@ -11,7 +11,7 @@ from rclpy.node import Node
 
 from apis_core.model.errors import ConfigError, Problem
 from apis_emulator.emulation import Emulation
-from apis_emulator.emulator_node import TICK_S, EmulatorNode
+from apis_emulator.emulator_node import EmulatorNode
 from apis_emulator.parameters import PARAMETERS
 from apis_ros.executor import NodeExecutor
 from apis_ros.leaving import STOPPED, leave_within_limit, run_in_graph
@@ -53,7 +53,7 @@ def _spin(node: EmulatorNode, signals: list[float]) -> None:
         # No timer of the graph: one that fires fifty times a second costs more than what it does.
         now_s = time.monotonic()
         if now_s >= due_s:
-            due_s = max(due_s + TICK_S, now_s)
+            due_s = max(due_s + node.tick_s, now_s)
             node.tick()
         executor.spin_once(timeout_sec=max(due_s - time.monotonic(), 0.0))
         if signals:

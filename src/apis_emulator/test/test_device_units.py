@@ -24,7 +24,7 @@ from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 
 from apis_emulator.emulation import Emulation  # noqa: E402
-from apis_emulator.emulator_node import TICK_S, EmulatorNode  # noqa: E402
+from apis_emulator.emulator_node import EmulatorNode  # noqa: E402
 
 WITHIN_S = 10.0
 
@@ -48,7 +48,7 @@ def node(make_village, tmp_path, monkeypatch) -> Iterator[EmulatorNode]:
     def live() -> None:
         while not is_over.is_set():
             node.tick()
-            executor.spin_once(timeout_sec=TICK_S)
+            executor.spin_once(timeout_sec=node.tick_s)
 
     thread = threading.Thread(target=live)
     thread.start()
