@@ -55,6 +55,7 @@ __all__ = [
     "FreeBattery",
     "GlobalModeSet",
     "HardwareRead",
+    "HourCounted",
     "InternalErrorOccurred",
     "JournalFailed",
     "LeaseGranted",
@@ -125,6 +126,23 @@ class BatteryRead:
     """The own battery was read."""
 
     reading: BatteryReading
+
+
+@dataclass(frozen=True, slots=True)
+class HourCounted:
+    """The meters of the house have counted a whole hour: an event, and an entry of the journal.
+
+    Attributes:
+        hour: Which, from any midnight on, local time.
+        solar_wh: Sun that was used, or was to be had; >= 0. [Wh]
+        load_wh: Load that was wanted, >= 0. [Wh]
+        is_curtailed: Whether a full battery may have hidden some of the sun.
+    """
+
+    hour: int
+    solar_wh: float
+    load_wh: float
+    is_curtailed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +256,7 @@ Event: TypeAlias = (
     | ReplyReceived
     | ConverterRead
     | BatteryRead
+    | HourCounted
     | RenewalDue
     | DealWanted
     | DealUnwanted
@@ -324,6 +343,7 @@ Entry: TypeAlias = (
     | DealOpened
     | DealCounted
     | DealClosed
+    | HourCounted
 )
 
 # --- effects -------------------------------------------------------------------------------------

@@ -58,7 +58,9 @@ def test_a_small_current_loses_more():
 def test_the_bands_cover_the_whole_battery():
     section = value_section(WORTH, WAY, POLICY)
     for energy_wh in range(0, 4800, 40):
-        assert band_of(section, float(energy_wh)) is not None
+        name = band_of(section, float(energy_wh))
+        assert name is not None
+        assert f"{WORTH.at(energy_wh):.2f}" in name.partition("worth")[2]
     assert section.selection is SelectionStrategy.VALUE
 
 

@@ -19,8 +19,9 @@ from apis_core import events
 from apis_core.model import messages
 from apis_core.model.types import UnitId
 from apis_interfaces import srv
-from apis_interfaces.msg import Deal
+from apis_interfaces.msg import Deal, HouseState
 from apis_node.graph_time import UnitClock
+from apis_node.house_meter import HouseMeter
 from apis_ros import content_filter, names, qos, topics
 from apis_ros.authenticator import MessageAuthenticator
 from apis_ros.conversions import Untranslatable, from_ros, to_ros
@@ -98,6 +99,7 @@ class Endpoints:
         self._timezone = timezone
         self._feed = feed
         self._hear_deal = hear_deal
+        self._house_meter: HouseMeter | None = None
         self._met: set[UnitId] = set()  # units that we can hear and reach
         self._accept_publishers: dict[UnitId, Any] = {}
         self._peer_clients: dict[tuple[UnitId, type], Any] = {}
@@ -129,6 +131,14 @@ class Endpoints:
                 service, names.in_unit(self._cluster, unit_id, name)
             )
         return self._peer_clients[key]
+
+    def count_hours(self) -> None:
+        """Listen to the meters of the house, for a unit that reckons with sun and load."""
+        if self._house_meter is None:
+            self._house_meter = HouseMeter(self._timezone)
+            topic = topics.HOUSE_STATE
+            name = names.in_unit(self._cluster, self._unit_id, topic.name)
+            self._node.create_subscription(topic.type, name, self._hear_house, topic.qos)
 
     def meet(self, unit_ids: Sequence[UnitId]) -> None:
         """Listen to units, and be ready to speak to them.
@@ -189,7 +199,14 @@ class Endpoints:
         local = datetime.fromtimestamp(stamp_s, self._timezone)
         seconds = local.hour * 3600 + local.minute * 60 + local.second + local.microsecond * 1e-6
         reading = messages.BatteryReading(soc_ratio=soc_ratio, seconds_of_day=seconds)
+        if self._house_meter is not None and soc_ratio is not None:
+            self._house_meter.hear_charge(soc_ratio)
         self._feed(events.BatteryRead(reading))
+
+    def _hear_house(self, message: HouseState) -> None:
+        hour = self._house_meter.hear(message) if self._house_meter is not None else None
+        if hour is not None:
+            self._feed(hour)
 
     def _accept_publisher(self, unit_id: UnitId) -> Any:
         if unit_id not in self._accept_publishers:

@@ -127,6 +127,8 @@ class UnitNode:
         node.create_timer(refresh_s, self._refresh, clock=steady)
         Diagnostics(node, self._report)
         self._endpoints.meet(settings.policy.member_unit_ids)
+        if settings.scenario.value is not None:
+            self._endpoints.count_hours()
 
     # --- the process asks ------------------------------------------------------------------------
 
@@ -216,6 +218,8 @@ class UnitNode:
     def _refresh(self) -> None:
         for file in self._files:
             event = file.look()
+            if isinstance(event, events.ScenarioRead) and event.scenario.value is not None:
+                self._endpoints.count_hours()
             if event is not None:
                 self.feed(event)
 

@@ -156,4 +156,6 @@ def _entry(kind: str, body: dict[str, Any]) -> Entry:
             return events.DealCounted(Receipt(**body["receipt"]))
         case "DealClosed":
             return events.DealClosed(Receipt(**body["receipt"]))
+        case "HourCounted":
+            return events.HourCounted(**body)
     raise ValueError(f"the kind must be one of {', '.join(_KINDS)}")

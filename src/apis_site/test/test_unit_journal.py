@@ -16,6 +16,7 @@ from apis_core.events import (
     DealCounted,
     DealOpened,
     GlobalModeSet,
+    HourCounted,
     LeaseGranted,
     LocalModeSet,
     PolicyAdopted,
@@ -25,6 +26,7 @@ from apis_core.model.errors import ConfigError
 from apis_core.model.messages import Deal
 from apis_core.model.receipt import Receipt
 from apis_core.model.types import DealState, Meter, OperationMode
+from apis_core.trading.energy_history import EnergyHistory
 from apis_core.unit.persisted_state import PersistedState
 from apis_site.unit_journal import Journal, JournalError, read_receipts
 
@@ -101,6 +103,10 @@ COUNTED, COUNTED_LATER = Receipt("d", 5.0, 4.5), Receipt("d", 10.0, 9.0)
         (
             [LeaseGranted(3, "E002"), LeaseGranted(4, "E001")],
             PersistedState(term=4, granted_to="E001"),
+        ),
+        (
+            [HourCounted(k, 500.0, 200.0, is_curtailed=False) for k in range(9, 40)],
+            PersistedState(history=EnergyHistory(40, [500.0] * 31, [500.0] * 31, [200.0] * 31)),
         ),
         (
             [LocalModeSet(OperationMode.FORCE_STOP)],
@@ -207,6 +213,7 @@ def test_a_file_that_is_no_database(path):
         ("DealOpened", '{"deal": {}}', "meter"),
         ("DealOpened", '{"deal": 7}', "int"),
         ("DealClosed", '{"receipt": {"deal_id": "d"}}', "grid_moved_wh"),
+        ("HourCounted", '{"hour": 3, "solar_wh": 1.0, "load_wh": 2.0}', "is_curtailed"),
     ],
 )
 def test_an_entry_that_is_not_ours(path, kind, body, told):

@@ -23,7 +23,7 @@ from apis_study.village import Village
 __all__ = ["Exchange"]
 
 _FARTHEST_S = 6 * 3600.0  # nobody looks further ahead at once
-_GRAIN_NS = SECOND_NS // 1000  # an edge is crossed so much later
+_GRAIN_NS = SECOND_NS // 2  # an edge is crossed so much later; the UPS may change over beside it
 _NEVER_LEFT = float("inf")
 _DIRECTIONS = tuple(Direction)
 _NO_OFFER = object()

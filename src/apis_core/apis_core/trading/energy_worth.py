@@ -52,15 +52,12 @@ def energy_worth(rule: ValueRule, capacity_wh: float, days: Sequence[DayAhead]) 
     empty_wh, full_wh = rule.carries_above_ratio * capacity_wh, rule.full_ratio * capacity_wh
     price = rule.mains_point_per_wh if rule.has_mains else rule.dark_point_per_wh
     most = price * rule.battery_efficiency_ratio
+    cell_wh = capacity_wh / CELLS
     if not days:
-        span_wh = max(full_wh - empty_wh, 1e-9)
-        cell_wh = capacity_wh / CELLS
         saves = most * _saved_ratio(rule, rule.inverter_loss_w + rule.controls_w)
-        cells = tuple(
-            saves * min(max((full_wh - (cell + 0.5) * cell_wh) / span_wh, 0.0), 1.0)
-            for cell in range(CELLS)
-        )
-        return EnergyWorth(cell_wh, cells, saves)
+        span_wh = max(full_wh - empty_wh, 1e-9)
+        left = [(full_wh - (cell + 0.5) * cell_wh) / span_wh for cell in range(CELLS)]
+        return EnergyWorth(cell_wh, tuple(saves * min(max(x, 0.0), 1.0) for x in left), saves)
     nets = [_net_wh(rule, day) for day in days]
     count = len(nets)
     mean_wh = [sum(hour) / count for hour in zip(*nets, strict=True)]
@@ -70,19 +67,19 @@ def energy_worth(rule: ValueRule, capacity_wh: float, days: Sequence[DayAhead]) 
     saves = most * _saved_ratio(rule, mean_load_w)
     saves_now = most * _saved_ratio(rule, load_now_w)
     turns_wh = [turning_energy_wh(net, later_wh, empty_wh, full_wh) for net in nets]
-    cell_wh = capacity_wh / CELLS
     whole, part = [0] * (CELLS + 1), [0.0] * CELLS  # of the ways that turn in a cell
     for turn_wh in turns_wh:
         cell = min(int(turn_wh / cell_wh), CELLS)
         whole[cell] += 1
         if cell < CELLS:
             part[cell] += turn_wh / cell_wh - cell
-    below = 0  # ways that turn above the cell
+    first = int((empty_wh + 1e-6) / cell_wh)  # in which the battery carries the load
+    below = whole[CELLS]  # ways that turn above the cell
     worths = []
-    for cell in range(CELLS - 1, -1, -1):
-        below += whole[cell + 1]
-        is_empty = (cell + 1) * cell_wh <= empty_wh + 1e-6
-        worths.append(saves_now if is_empty else saves * (below + part[cell]) / count)
+    for cell in range(CELLS - 1, first - 1, -1):
+        worths.append(saves * (below + part[cell]) / count)
+        below += whole[cell]
+    worths += [saves_now] * (CELLS - len(worths))
     return EnergyWorth(cell_wh, tuple(reversed(worths)), max(saves, saves_now))
 
 

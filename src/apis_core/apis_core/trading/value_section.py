@@ -8,7 +8,7 @@ bring at least, so that the unit gains by it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from apis_core.config.policy import Policy
 from apis_core.config.scenario import Band, Rule, Rules, Section
@@ -100,21 +100,22 @@ def value_section(
     bands: list[Band] = []
     accept: dict[str, Rules] = {}
     request: dict[str, Rules] = {}
-    begin = 0
-    for end in range(1, CELLS + 1):
-        if end < CELLS and _is_same(runs, begin, end, first_giving, end_of_taking):
-            continue
+    for begin, end in pairwise([*_begins(runs, first_giving, end_of_taking), CELLS]):
         low_wh, high_wh = begin * worth.cell_wh, end * worth.cell_wh
         band = Band(
-            f"{low_wh:.0f}-{high_wh:.0f}",
+            f"{low_wh:.0f}-{high_wh:.0f} Wh, worth {_worth_words(worth, begin, end)}",
             low_wh if begin else None,
             high_wh if end < CELLS else None,
         )
         bands.append(band)
         accept[band.name] = rules = Rules(charge(begin), discharge(begin))
         request[band.name] = _asked(rules, worth)
-        begin = end
     return Section(from_s, to_s, tuple(bands), request, accept, SelectionStrategy.VALUE)
+
+
+def _worth_words(worth: EnergyWorth, begin: int, end: int) -> str:
+    most, least = worth.cells[begin], worth.cells[end - 1]
+    return f"{most:.2f}" if most - least < _EQUAL else f"{most:.2f} to {least:.2f}"
 
 
 def _asked(rules: Rules, worth: EnergyWorth) -> Rules:
@@ -133,14 +134,12 @@ def _runs(cells: tuple[float, ...]) -> list[range]:
     return runs
 
 
-def _is_same(runs: list[range], one: int, other: int, first: int, end: int) -> bool:
-    """Whether the unit says the same in two cells: what is above and below them is the same."""
-    return (
-        runs[min(one + 1, CELLS - 1)] == runs[min(other + 1, CELLS - 1)]
-        and runs[max(one - 1, 0)] == runs[max(other - 1, 0)]
-        and (one > first) == (other > first)
-        and (one + 1 < end) == (other + 1 < end)
-    )
+def _begins(runs: list[range], first_giving: int, end_of_taking: int) -> list[int]:
+    """Where a unit begins to say something else: where a worth begins just above or just below."""
+    starts = [run.start for run in dict.fromkeys(runs)]
+    edges = {0, first_giving + 1, end_of_taking - 1}
+    edges |= {start + beside for start in starts[1:] for beside in (-1, 1)}
+    return sorted(edge for edge in edges if 0 <= edge < CELLS)
 
 
 def _first_cell(ratio: float) -> int:

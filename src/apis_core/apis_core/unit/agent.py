@@ -23,6 +23,7 @@ from apis_core.events import (
     Effect,
     Event,
     HardwareRead,
+    HourCounted,
     InternalErrorOccurred,
     JournalFailed,
     Log,
@@ -261,6 +262,8 @@ class Agent:
             case BatteryRead(battery):
                 if state.take_battery(battery, now_ns):
                     state.trader.look_now(now_ns)
+            case HourCounted():
+                return state.take_hour(event)
             case RenewalDue():
                 return state.converter.renew(now_ns)
             case DealWanted():
@@ -375,10 +378,7 @@ class Agent:
         return effects
 
     def _settle(self, now_ns: int) -> list[Effect]:
-        """What follows from any event.
-
-        The lease that comes or goes, deals that can be closed, news about ourselves.
-        """
+        """What follows from any event for the lease, for deals to close, for our status."""
         state = self._state
         effects = self._rules.take(now_ns)
         effects += follow_lease(

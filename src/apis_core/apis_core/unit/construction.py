@@ -103,6 +103,7 @@ def make_state(
         policy_hash=policy_hash(policy),
         hardware=hardware,
         scenario=settings.scenario,
+        history=persisted_state.history,
         timing=timing,
         election=election,
         modes=OperationModes(

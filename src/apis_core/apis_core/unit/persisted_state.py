@@ -10,6 +10,7 @@ from apis_core.events import (
     DealOpened,
     Entry,
     GlobalModeSet,
+    HourCounted,
     LeaseGranted,
     LocalModeSet,
     PolicyAdopted,
@@ -18,6 +19,7 @@ from apis_core.events import (
 from apis_core.model.messages import Deal
 from apis_core.model.receipt import Receipt
 from apis_core.model.types import NOBODY, OperationMode, UnitId
+from apis_core.trading.energy_history import EnergyHistory
 
 __all__ = ["RESTARTED", "PersistedState"]
 
@@ -37,6 +39,7 @@ class PersistedState:
     coming_policy_text: str = ""  # of a newer one that it was ready for
     open_deals: dict[str, Deal] = field(default_factory=dict)
     counted: dict[str, Receipt] = field(default_factory=dict)  # of the open deals, as last written
+    history: EnergyHistory = field(default_factory=EnergyHistory)  # of a unit with the value rule
 
     def add(self, entry: Entry) -> None:
         """Fold in one more journal entry, in the order in which they were written."""
@@ -58,3 +61,5 @@ class PersistedState:
             case DealClosed(receipt):
                 self.open_deals.pop(receipt.deal_id, None)
                 self.counted.pop(receipt.deal_id, None)
+            case HourCounted(hour, solar_wh, load_wh, is_curtailed):
+                self.history.add(hour, solar_wh, load_wh, is_curtailed=is_curtailed)

@@ -17,6 +17,7 @@ from apis_core.config.scenario import Scenario, Section, band_of, section_at
 from apis_core.config.timing import Timing
 from apis_core.converter.driver_refusals import DriverRefusals
 from apis_core.converter.manager import ConverterManager
+from apis_core.events import Effect, HourCounted, Record
 from apis_core.grid_master.grid_master import GridMaster
 from apis_core.model.messages import IS_STOPPING, BatteryReading, UnitStatus
 from apis_core.model.types import NOBODY, ConverterMode, OperationMode, UnitId
@@ -128,6 +129,11 @@ class UnitState:
         if self.section is not None and remaining_wh is not None:
             self.band = band_of(self.section, remaining_wh) or ""
         return self.section is before[0] and "" != before[1] != self.band
+
+    def take_hour(self, hour: HourCounted) -> list[Effect]:
+        """Remember what the house made and used; with the value rule, also in the journal."""
+        self.history.add(hour.hour, hour.solar_wh, hour.load_wh, is_curtailed=hour.is_curtailed)
+        return [] if self.scenario.value is None else [Record(hour)]
 
     def _section_at(self, seconds_of_day: float) -> Section | None:
         """The section of the scenario that holds, or the one that follows from the value rule."""
