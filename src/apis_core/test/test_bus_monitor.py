@@ -41,8 +41,40 @@ def test_10_1_units_that_do_not_deal_do_not_count(policy):
     assert watch(policy, 30, {"E001": 1.0, "E002": -1.0, "E003": 5.0}, ["E001", "E002"]) == []
 
 
-def test_w13_a_leak_counts_only_when_it_lasts(policy):
-    assert watch(policy, 15, {"E001": 1.0, "E002": 0.0}, ["E001", "E002"]) == []
+def hear(eye, second, **currents_a):
+    for unit_id, current_a in currents_a.items():
+        reading = ConverterReading(mode=ConverterMode.CHARGE, grid_current_a=current_a)
+        eye.hear(unit_id, reading, second * S)
+
+
+def look(eye, second, dealing=("E001", "E002")):
+    return [code for code, _ in eye.look(dealing, {}, second * S)]
+
+
+def test_w13_a_leak_counts_only_when_all_units_say_so_again(policy):
+    eye = BusMonitor(policy, FRESH_NS)
+    hear(eye, 0, E001=1.0, E002=0.0)
+    assert look(eye, 0) == look(eye, 5) == []
+    hear(eye, 6, E001=1.0)
+    assert look(eye, 7) == []
+    hear(eye, 7, E002=-1.0)  # E001 was read before a change, E002 after it
+    assert look(eye, 8) == []
+    hear(eye, 9, E001=1.0, E002=0.0)
+    assert look(eye, 9) == []  # is seen for the first time again
+    hear(eye, 11, E001=1.0, E002=0.0)
+    assert look(eye, 12) == ["leak"]
+
+
+def test_10_1_deals_that_come_and_go_do_not_hide_a_leak(policy):
+    eye = BusMonitor(policy, FRESH_NS)
+    hear(eye, 0, E001=1.0, E002=0.0)
+    assert look(eye, 0) == []
+    hear(eye, 2, E001=1.0, E002=0.0)
+    assert look(eye, 3, ()) == []  # a current changes: what was read says nothing
+    assert look(eye, 4) == []
+    assert look(eye, 5) == []
+    hear(eye, 6, E001=1.0, E002=0.0)
+    assert look(eye, 7) == ["leak"]
 
 
 def test_10_1_while_a_unit_is_not_heard_no_leak_can_be_told(policy):

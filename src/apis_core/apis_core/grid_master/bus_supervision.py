@@ -19,7 +19,7 @@ from apis_core.grid_master.deal.transitions import Phase
 from apis_core.grid_master.voltage_optimisation import DealingUnit, optimal_voltage_v
 from apis_core.grid_master.voltage_reference import VoltageReference
 from apis_core.model.messages import ConverterReading, UnitStatus
-from apis_core.model.types import UnitId
+from apis_core.model.types import ConverterMode, UnitId
 from apis_core.model.units import NEVER_NS
 
 __all__ = ["BusSupervision"]
@@ -65,14 +65,26 @@ class BusSupervision:
     def plan(self, now_ns: int) -> None:
         """Look again later, if there is something to look at."""
         if self.wake_ns == NEVER_NS and self._deals.on_bus():
-            self.wake_ns = now_ns + self._policy.data_collection_period_ns
+            period_ns = self._policy.data_collection_period_ns
+            self.wake_ns = now_ns + min(period_ns, self._timing.quick_poll_ns)
 
-    def _steady(self) -> list[DealMachine] | None:
+    @property
+    def wants_readings(self) -> bool:
+        """Whether something was found that fresh readings must confirm."""
+        return self._monitor.is_suspicious
+
+    def _steady(self, now_ns: int) -> list[DealMachine] | None:
         """The deals on the bus, in an order that does not change from process to process.
 
-        None = not all of them run, or the voltage is not steady.
+        None = not all of them run, or the voltage is not steady, or another unit holds it, too: a
+        hand-over was interrupted, and what that unit carries is nobody's deal.
         """
         on_bus = self._deals.on_bus()
+        for unit_id in self._statuses:
+            reading = self._monitor.reading(unit_id, now_ns)
+            holds_bus = reading and reading.mode is ConverterMode.VOLTAGE_REFERENCE
+            if holds_bus and unit_id != self._reference.unit_id:
+                return None
         is_steady = all(machine.phase is Phase.RUNNING for machine in on_bus)
         return on_bus if is_steady and self._reference.stage is Stage.UP else None
 
@@ -80,7 +92,7 @@ class BusSupervision:
         """What is wrong on the bus, as (code, message for people)."""
         self.wake_ns = NEVER_NS  # until there is something to look at again
         # currents are added up in this order
-        read = self._steady() or []
+        read = self._steady(now_ns) or []
         dealing_ids = tuple(dict.fromkeys(u for m in read for u in m.deal.unit_ids))
         assumed_a: dict[UnitId, float] = {}
         for machine in self._deals.on_bus():
@@ -96,7 +108,7 @@ class BusSupervision:
             now_ns: Present time.
             is_turn_taken: Whether a deal is about to start.
         """
-        steady = self._steady()
+        steady = self._steady(now_ns)
         if steady is None:
             return []
         deal_ids = frozenset(machine.deal.deal_id for machine in steady)

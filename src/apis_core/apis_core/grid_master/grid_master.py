@@ -306,6 +306,10 @@ class GridMaster:
             effects += [PublishFault(fault), *self.hear_fault(fault, now_ns)]
         if effects:
             return effects
+        if self._supervision.wants_readings:
+            for machine in self._deals.on_bus():
+                effects += self._deals.after(machine, machine.look_now(now_ns))
+            return effects
         is_turn_taken = self._scheduler.turn is not None
         return self._supervision.optimise_voltage(now_ns, is_turn_taken=is_turn_taken)
 
