@@ -208,6 +208,7 @@ class GridMaster:
         has_changed = before is not None and _works_otherwise(before, status)
         if has_changed and status.unit_id == self._reference.unit_id:
             effects += self._reference.look_now(now_ns)
+        effects += self._see_droop(now_ns)
         for machine in list(self._deals.machines.values()):
             if machine.deal.direction_of(status.unit_id) is None:
                 continue
@@ -312,6 +313,15 @@ class GridMaster:
             return effects
         is_turn_taken = self._scheduler.turn is not None
         return self._supervision.optimise_voltage(now_ns, is_turn_taken=is_turn_taken)
+
+    def _see_droop(self, now_ns: int) -> list[Effect]:
+        """A bus that was adopted in the middle of a hand-over is held with droop."""
+        unit_id = self._reference.unit_id
+        status = self._statuses.get(unit_id)
+        if status is None:
+            return []
+        is_alone = self._recovery.holds_alone(unit_id)
+        return self._reference.hear_holder(status.converter, now_ns, is_alone=is_alone)
 
     def _adopt_running(self, now_ns: int) -> list[Effect]:
         """Go on with deals of an older grid master, if the bus is as their records say."""

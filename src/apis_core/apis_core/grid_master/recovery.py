@@ -115,6 +115,15 @@ class DealRecovery:
             if self._spoke_ns.get(status.unit_id, now_ns) > since_ns
         )
 
+    def holds_alone(self, unit_id: UnitId) -> bool:
+        """Whether a unit holds the voltage, and no other unit that was heard in this term does."""
+        holders = {
+            key
+            for key, status in self._statuses.items()
+            if key in self._heard and status.converter.mode is ConverterMode.VOLTAGE_REFERENCE
+        }
+        return holders == {unit_id}
+
     def winds_down(self, now_ns: int) -> bool:
         """Whether a unit still holds the voltage of a bus that an earlier grid master has let go.
 
@@ -167,7 +176,8 @@ class DealRecovery:
     ) -> list[Effect]:
         """Have a unit release the slots of deals that this grid master does not run.
 
-        A reference is told so only once no unit says that it carries a current.
+        A unit that holds the voltage is told so only once no unit says that it carries a current,
+        or at once if our own reference holds the bus, too: a hand-over was interrupted.
         """
         effects: list[Effect] = []
         for deal_id in status.deal_ids:
@@ -177,8 +187,8 @@ class DealRecovery:
             if self._may_be_taken(deal_id, now_ns):
                 continue
             holds_bus = status.converter.mode is ConverterMode.VOLTAGE_REFERENCE
-            is_ours = status.unit_id == own_reference_id
-            if holds_bus and not is_ours and self._carries_current(now_ns):
+            is_needed = own_reference_id == NOBODY
+            if holds_bus and is_needed and self._carries_current(now_ns):
                 continue
             self._asked_until_ns[key] = now_ns + self._timing.deal.answer_ns
             self._calls_out += 1

@@ -19,7 +19,7 @@ from apis_core.grid_master.bring_up import BringUp, fail_unless_it_holds
 from apis_core.grid_master.bus_state import BusState, Failure, Holder, Stage
 from apis_core.grid_master.hand_over import HandOver, Step
 from apis_core.grid_master.pending_orders import PendingOrder, PendingOrders
-from apis_core.model.messages import ControlReply
+from apis_core.model.messages import ControlReply, ConverterReading
 from apis_core.model.origin import Origin
 from apis_core.model.types import NOBODY, ControlError, ControlOperation, ConverterMode, UnitId
 from apis_core.model.units import NEVER_NS
@@ -52,6 +52,7 @@ class VoltageReference:
         self._bus = BusState(orders, policy, timing)
         self._bring_up = BringUp(self._bus, policy, timing, random)
         self._hand_over: HandOver | None = None
+        self._may_have_droop = False  # it was adopted: a hand-over may have been interrupted
         # of the units whose voltage is to end
         self._told_ids: set[UnitId] = set()  # have let their deals go, and go down
         self._off_ids: set[UnitId] = set()  # are down
@@ -134,7 +135,29 @@ class VoltageReference:
     def adopt(self, unit_id: UnitId, deal_id: str, now_ns: int) -> None:
         """Go on with a bus that an earlier grid master brought up."""
         self._take_bus(Holder(unit_id, deal_id))
+        self._may_have_droop = True
         self._bus.enter(Stage.UP, now_ns)
+
+    def hear_holder(
+        self, reading: ConverterReading, now_ns: int, *, is_alone: bool
+    ) -> list[Effect]:
+        """Take the status of the unit that holds the bus.
+
+        An earlier grid master may have been lost in a hand-over, and have left it with droop.
+
+        Args:
+            reading: Of its converter.
+            now_ns: Present time.
+            is_alone: Whether no other unit holds the voltage; else its droop is needed still.
+        """
+        if not self._may_have_droop or self.stage is not Stage.UP or not is_alone:
+            return []
+        if not reading.droop_ratio:
+            self._may_have_droop = False
+            return []
+        if self.unit_id in self._orders.awaited_units(_Op.DID_TAKE_OVER):
+            return []
+        return self._bus.ask(self._bus.holder, _Op.DID_TAKE_OVER, now_ns)
 
     def order_in_name_of(self, deal_ids: Sequence[str]) -> None:
         """Give orders in the name of one of those deals of the unit that holds the voltage.
@@ -156,6 +179,7 @@ class VoltageReference:
             now_ns: Present time.
             joins: Whether that deal has no current on the bus yet.
         """
+        self._may_have_droop = False  # the steps see to it
         self._hand_over = HandOver(self._bus.holder, Holder(unit_id, deal_id), joins=joins)
         self._bus.goal_v = None
         return self._begin_step(now_ns)
