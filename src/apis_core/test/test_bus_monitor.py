@@ -23,8 +23,8 @@ def watch(policy, seconds: int, currents_a: dict[str, float | None], dealing, as
         for unit_id, current_a in currents_a.items():
             mode = ConverterMode.CHARGE if current_a is not None else ConverterMode.UNKNOWN
             reading = ConverterReading(mode=mode, grid_current_a=current_a)
-            eye.hear(unit_id, reading, second * S)
-        found = eye.look(dealing, assumed or {}, second * S)
+            eye.hear(unit_id, reading, second * S, int(second * S))
+        found = eye.look(dealing, assumed or {}, int(second * S))
     return [code for code, _ in found]
 
 
@@ -41,40 +41,55 @@ def test_10_1_units_that_do_not_deal_do_not_count(policy):
     assert watch(policy, 30, {"E001": 1.0, "E002": -1.0, "E003": 5.0}, ["E001", "E002"]) == []
 
 
-def hear(eye, second, **currents_a):
+def hear(eye, second, *, is_asked=True, **currents_a):
     for unit_id, current_a in currents_a.items():
         reading = ConverterReading(mode=ConverterMode.CHARGE, grid_current_a=current_a)
-        eye.hear(unit_id, reading, second * S)
+        now_ns = int(second * S)
+        eye.hear(unit_id, reading, now_ns, now_ns if is_asked else None)
 
 
 def look(eye, second, dealing=("E001", "E002")):
-    return [code for code, _ in eye.look(dealing, {}, second * S)]
+    return [code for code, _ in eye.look(dealing, {}, int(second * S))]
 
 
 def test_w13_a_leak_counts_only_when_all_units_say_so_again(policy):
     eye = BusMonitor(policy, FRESH_NS)
     hear(eye, 0, E001=1.0, E002=0.0)
     assert look(eye, 0) == look(eye, 5) == []
+    assert eye.is_suspicious
     hear(eye, 6, E001=1.0)
     assert look(eye, 7) == []
     hear(eye, 7, E002=-1.0)  # E001 was read before a change, E002 after it
     assert look(eye, 8) == []
     hear(eye, 9, E001=1.0, E002=0.0)
-    assert look(eye, 9) == []  # is seen for the first time again
+    assert look(eye, 9) == []  # what E002 says is new
     hear(eye, 11, E001=1.0, E002=0.0)
     assert look(eye, 12) == ["leak"]
+
+
+def test_w13_currents_that_did_not_flow_at_one_moment_prove_no_leak(policy):
+    """A giver stops and begins again, and the taker is read between: each twice the same."""
+    eye = BusMonitor(policy, FRESH_NS)
+    hear(eye, 0, E002=1.0)
+    hear(eye, 2.5, E001=0.0)  # has stopped
+    hear(eye, 3, E002=1.0)  # was read while it began again
+    assert look(eye, 3) == []
+    hear(eye, 3.5, E001=0.0)  # so long ago at most that it may be from before
+    assert look(eye, 4) == []
+    hear(eye, 5, is_asked=False, E001=0.0, E002=1.0)  # nobody knows how long it was under way
+    assert look(eye, 5) == []
+    hear(eye, 6, E001=-1.0, E002=1.0)
+    assert look(eye, 7) == []
+    assert not eye.is_suspicious
 
 
 def test_10_1_deals_that_come_and_go_do_not_hide_a_leak(policy):
     eye = BusMonitor(policy, FRESH_NS)
     hear(eye, 0, E001=1.0, E002=0.0)
     assert look(eye, 0) == []
-    hear(eye, 2, E001=1.0, E002=0.0)
-    assert look(eye, 3, ()) == []  # a current changes: what was read says nothing
-    assert look(eye, 4) == []
-    assert look(eye, 5) == []
-    hear(eye, 6, E001=1.0, E002=0.0)
-    assert look(eye, 7) == ["leak"]
+    hear(eye, 2, E001=1.0, E002=0.0, E003=0.5)
+    assert look(eye, 3, ()) == []  # a current changes, though none of theirs
+    assert look(eye, 4) == ["leak"]
 
 
 def test_10_1_while_a_unit_is_not_heard_no_leak_can_be_told(policy):

@@ -2,25 +2,44 @@
 (the protocol, 10.1).
 
 Two units are never read at the same moment, and a sum over a change of currents proves nothing. So
-a finding counts when a second set of readings shows it, too: each of them taken after the first
-set, and after the currents have become steady. A time in which the currents change says neither
-that a leak is there nor that it is gone. A unit that is not heard is assumed to carry all the
-current that its deals may bring it.
+each unit must have been read at least twice with the same current, and there must be a moment
+between the two readings of all of them: then all these currents flowed at once. A unit that is not
+heard is assumed to carry all the current that its deals may bring it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
 
 from apis_core.config.policy import Policy
 from apis_core.grid_master.topology import overloaded
 from apis_core.model.messages import ConverterReading
 from apis_core.model.types import ConverterMode, UnitId
-from apis_core.model.units import SECOND_NS
+from apis_core.model.units import NEVER_NS, SECOND_NS
 
 __all__ = ["BusMonitor"]
 
-_SETTLE_NS = SECOND_NS  # until a current that was changed has run to where it is to be
+_Finding: TypeAlias = tuple[Sequence[UnitId], str]  # of which units, and a message for people
+
+_OLDEST_NS = SECOND_NS  # a reading that a unit answers with was taken so long ago at most
+_SAME = 0.5  # of the allowance per unit: two readings that differ by less are of one current
+
+
+@dataclass(slots=True)
+class _Steady:
+    """A unit's current has been the same from one reading to another.
+
+    Attributes:
+        current_a: As first read. [A]
+        from_ns: It has flowed since then at the latest.
+        to_ns: It has flowed until then at the earliest.
+    """
+
+    current_a: float
+    from_ns: int
+    to_ns: int
 
 
 class BusMonitor:
@@ -35,22 +54,65 @@ class BusMonitor:
         self._policy = policy
         self._fresh_ns = fresh_ns
         self._readings: dict[UnitId, tuple[ConverterReading, int]] = {}
-        self._seen_ns: dict[str, int] = {}  # when each finding was seen first
-        self._steady_since_ns: int | None = None  # None = the currents change
+        self._steady: dict[UnitId, _Steady] = {}
+        self._is_suspicious = False
 
     @property
     def is_suspicious(self) -> bool:
         """Whether something was found that another set of readings must confirm."""
-        return bool(self._seen_ns)
+        return self._is_suspicious
 
-    def hear(self, unit_id: UnitId, reading: ConverterReading, now_ns: int) -> None:
-        """Take a reading of a unit's converter."""
+    def hear(
+        self,
+        unit_id: UnitId,
+        reading: ConverterReading,
+        now_ns: int,
+        asked_ns: int | None = None,
+    ) -> None:
+        """Take a reading of a unit's converter.
+
+        Args:
+            unit_id: Whose.
+            reading: What it says.
+            now_ns: Present time.
+            asked_ns: When it was asked for; None = it was not, and may have been under way for
+                long. [ns]
+        """
         self._readings[unit_id] = (reading, now_ns)
+        current_a = None if reading.mode is ConverterMode.UNKNOWN else reading.grid_current_a
+        if current_a is None:
+            self._steady.pop(unit_id, None)
+            return
+        known = self._steady.get(unit_id)
+        same_a = _SAME * self._policy.leak_allowance_per_unit_a
+        if known is None or abs(current_a - known.current_a) > same_a:
+            self._steady[unit_id] = _Steady(current_a, now_ns, -NEVER_NS)
+        elif asked_ns is not None:
+            known.to_ns = max(known.to_ns, asked_ns - _OLDEST_NS)
 
     def reading(self, unit_id: UnitId, now_ns: int) -> ConverterReading | None:
         """A unit's newest reading; None = it is too old, or there is none."""
         reading, heard_ns = self._readings.get(unit_id, (None, 0))
         return reading if now_ns - heard_ns <= self._fresh_ns else None
+
+    def findings(
+        self, dealing_ids: Collection[UnitId], assumed_a: Mapping[UnitId, float], now_ns: int
+    ) -> dict[str, _Finding]:
+        """What the newest readings say is wrong, proven or not, by code; see :meth:`look`."""
+        currents_a = self._currents_a(now_ns)
+        found: dict[str, _Finding] = {
+            f"branch_overload_{branch.id}": (branch.forward_unit_ids, words)
+            for branch, words in overloaded(
+                currents_a,
+                self._policy.topology or (),
+                assumed_a=assumed_a,
+                allowance_a=self._policy.leak_allowance_per_unit_a,
+            )
+        }
+        leak = self._leak(dealing_ids, currents_a)
+        if leak:
+            found["leak"] = (tuple(dealing_ids), leak)
+        return found
 
     def look(
         self, dealing_ids: Collection[UnitId], assumed_a: Mapping[UnitId, float], now_ns: int
@@ -66,47 +128,35 @@ class BusMonitor:
         Returns:
             What is wrong, each as (code, message for people).
         """
-        currents_a = {
+        found = self.findings(dealing_ids, assumed_a, now_ns)
+        self._is_suspicious = bool(found)
+        return [
+            ("branch_overload" if code.startswith("branch_overload_") else code, words)
+            for code, (unit_ids, words) in found.items()
+            if self._is_proven(code, unit_ids, now_ns)
+        ]
+
+    def _currents_a(self, now_ns: int) -> dict[UnitId, float | None]:
+        """What each unit carries of which there is a fresh reading; None = it does not know."""
+        return {
             unit_id: None if reading.mode is ConverterMode.UNKNOWN else reading.grid_current_a
             for unit_id, (reading, heard_ns) in self._readings.items()
             if now_ns - heard_ns <= self._fresh_ns
         }
-        found = {
-            f"branch_overload_{branch.id}": (branch.forward_unit_ids, words)
-            for branch, words in overloaded(
-                currents_a,
-                self._policy.topology or (),
-                assumed_a=assumed_a,
-                allowance_a=self._policy.leak_allowance_per_unit_a,
-            )
-        }
-        if not dealing_ids:
-            self._steady_since_ns = None
-        elif self._steady_since_ns is None:
-            self._steady_since_ns = now_ns
-        leak = self._leak(dealing_ids, currents_a)
-        if leak:
-            found["leak"] = (tuple(dealing_ids), leak)
-        keeps_leak = self._steady_since_ns is None  # nothing is proven now
-        for code in [code for code in self._seen_ns if code not in found]:
-            if code != "leak" or not keeps_leak:
-                del self._seen_ns[code]
-        return [
-            ("branch_overload" if code.startswith("branch_overload_") else code, words)
-            for code, (unit_ids, words) in found.items()
-            if self._is_confirmed(code, unit_ids, now_ns)
-        ]
 
-    def _is_confirmed(self, code: str, unit_ids: Collection[UnitId], now_ns: int) -> bool:
-        """Whether all units that are heard were read anew since a finding was seen first."""
-        since_ns = self._seen_ns.setdefault(code, now_ns)
-        if code == "leak" and self._steady_since_ns is not None:
-            since_ns = max(since_ns, self._steady_since_ns)
-        since_ns += _SETTLE_NS
-        heard = [self._readings[unit_id][1] for unit_id in unit_ids if unit_id in self._readings]
-        return now_ns > since_ns and all(
-            heard_ns > since_ns or now_ns - heard_ns > self._fresh_ns for heard_ns in heard
-        )
+    def _is_proven(self, code: str, unit_ids: Collection[UnitId], now_ns: int) -> bool:
+        """Whether the currents of all units that are heard have flowed at one moment."""
+        currents_a = self._currents_a(now_ns)
+        seen_ids = [unit_id for unit_id in unit_ids if currents_a.get(unit_id) is not None]
+        steady = [self._steady[unit_id] for unit_id in seen_ids if unit_id in self._steady]
+        if len(steady) < len(seen_ids):
+            return False
+        if code == "leak":
+            sum_a = sum([each.current_a for each in steady])
+            if abs(sum_a) <= self._policy.leak_allowance_per_unit_a * len(steady):
+                return False
+        since_ns = max((each.from_ns for each in steady), default=now_ns)
+        return since_ns <= min((each.to_ns for each in steady), default=now_ns)
 
     def _leak(
         self, dealing_ids: Collection[UnitId], currents_a: Mapping[UnitId, float | None]

@@ -1,7 +1,7 @@
 """What the grid master does about the bus as a whole, whatever its deals are doing.
 
-At a rate of its own it looks for leaks and overloaded branches, and moves the bus to the voltage
-at which least is lost.
+With each reading, and at a rate of its own, it looks for leaks and overloaded branches. It moves
+the bus to the voltage at which least is lost.
 """
 
 from __future__ import annotations
@@ -58,15 +58,27 @@ class BusSupervision:
         self._monitor = BusMonitor(policy, 2 * timing.poll_ns + timing.answer_ns)
         self._optimised_for: frozenset[str] = frozenset()  # deals that the voltage was chosen for
 
-    def hear(self, unit_id: UnitId, reading: ConverterReading, now_ns: int) -> None:
-        """A unit's converter was read."""
-        self._monitor.hear(unit_id, reading, now_ns)
+    def hear(
+        self,
+        unit_id: UnitId,
+        reading: ConverterReading,
+        now_ns: int,
+        asked_ns: int | None = None,
+    ) -> None:
+        """A unit's converter was read, because it was asked at that time, or by itself (None)."""
+        self._monitor.hear(unit_id, reading, now_ns, asked_ns)
+        if self.wake_ns == NEVER_NS or self._monitor.is_suspicious:
+            return  # nothing is on the bus, or it is looked at often enough
+        if self._monitor.findings(*self._carried(now_ns), now_ns):
+            self.wake_ns = now_ns
 
     def plan(self, now_ns: int) -> None:
         """Look again later, if there is something to look at."""
         if self.wake_ns == NEVER_NS and self._deals.on_bus():
             period_ns = self._policy.data_collection_period_ns
-            self.wake_ns = now_ns + min(period_ns, self._timing.quick_poll_ns)
+            if self._monitor.is_suspicious:
+                period_ns = min(period_ns, self._timing.quick_poll_ns)
+            self.wake_ns = now_ns + period_ns
 
     @property
     def wants_readings(self) -> bool:
@@ -91,15 +103,20 @@ class BusSupervision:
     def look(self, now_ns: int) -> list[tuple[str, str]]:
         """What is wrong on the bus, as (code, message for people)."""
         self.wake_ns = NEVER_NS  # until there is something to look at again
+        return self._monitor.look(*self._carried(now_ns), now_ns)
+
+    def _carried(self, now_ns: int) -> tuple[tuple[UnitId, ...], dict[UnitId, float]]:
+        """Units whose currents add up to nothing, and what each may carry for its deals. [A]"""
         # currents are added up in this order
         read = self._steady(now_ns) or []
         dealing_ids = tuple(dict.fromkeys(u for m in read for u in m.deal.unit_ids))
         assumed_a: dict[UnitId, float] = {}
-        for machine in self._deals.on_bus():
-            for unit_id in machine.deal.unit_ids:
-                share_a = abs(machine.share_a(unit_id))
-                assumed_a[unit_id] = assumed_a.get(unit_id, 0.0) + share_a
-        return self._monitor.look(dealing_ids, assumed_a, now_ns)
+        if self._policy.topology:
+            for machine in self._deals.on_bus():
+                for unit_id in machine.deal.unit_ids:
+                    share_a = abs(machine.share_a(unit_id))
+                    assumed_a[unit_id] = assumed_a.get(unit_id, 0.0) + share_a
+        return dealing_ids, assumed_a
 
     def optimise_voltage(self, now_ns: int, *, is_turn_taken: bool) -> list[Effect]:
         """Once after each change of the deals that flow, when all of them have been read since.

@@ -187,9 +187,9 @@ class GridMaster:
             machine = self._deals.machines.get(origin.deal_id)
             if machine is None:
                 return []
-            unit_id = machine.asked_unit(origin)
-            if reply is not None and unit_id != NOBODY:
-                self._supervision.hear(unit_id, reply.reading, now_ns)
+            call = machine.asked(origin)
+            if reply is not None and call is not None:
+                self._supervision.hear(call.unit_id, reply.reading, now_ns, call.asked_ns)
             effects = self._deals.after(machine, machine.answered(origin, reply, now_ns))
         return [*effects, *self._go_on(now_ns)]
 

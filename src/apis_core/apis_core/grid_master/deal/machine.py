@@ -30,6 +30,7 @@ from apis_core.grid_master.deal.transitions import (
     IN_TRANSITION,
     Phase,
 )
+from apis_core.grid_master.pending_orders import PendingOrder
 from apis_core.model.messages import ControlReply, ConverterReading, Deal
 from apis_core.model.origin import Origin
 from apis_core.model.types import NOBODY, ControlError, ControlOperation, UnitId
@@ -152,10 +153,9 @@ class DealMachine:
         """The units that hold a current, in the order in which they stop."""
         return tuple(side.unit_id for side in self._progress.currents)
 
-    def asked_unit(self, origin: Origin) -> UnitId:
-        """Whom an order of ours went to; nobody if it is answered or given up."""
-        call = self._progress.orders.find(origin)
-        return call.unit_id if call is not None else NOBODY
+    def asked(self, origin: Origin) -> PendingOrder | None:
+        """An order of ours; None = it is answered or given up."""
+        return self._progress.orders.find(origin)
 
     def share_a(self, unit_id: UnitId) -> float:
         """Signed current that the deal brings to one of its units.
