@@ -18,7 +18,7 @@ from apis_core.grid_master.deal import metering, shutdown
 from apis_core.model.types import ConverterMode
 from apis_core.model.units import NEVER_NS
 from apis_core.trading import shared_battery
-from apis_core.unit import agent, persisted_state, self_monitor
+from apis_core.unit import agent, fault_handler, persisted_state, self_monitor
 from apis_emulator import driver, orders
 from apis_simulator.run import LEAST_HOURS, Case, Outcome, run
 
@@ -214,6 +214,12 @@ MUTANTS = (
         (agent.Agent, "next_wakeup_ns", lambda *_: NEVER_NS),
         seed=0,
         profile="calm",
+    ),
+    _mutant(
+        "a unit leaves a scram to the grid master",
+        (fault_handler.FaultHandler, "_stop_with_all", lambda *_: []),
+        seed=0,
+        profile="hardware",
     ),
     _mutant(
         "the other unit of a battery is not asked",

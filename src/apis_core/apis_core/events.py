@@ -51,6 +51,7 @@ __all__ = [
     "Effect",
     "Entry",
     "Event",
+    "FaultsLatched",
     "FollowMembers",
     "FreeBattery",
     "GlobalModeSet",
@@ -300,6 +301,13 @@ class GlobalModeSet:
 
 
 @dataclass(frozen=True, slots=True)
+class FaultsLatched:
+    """These faults, and no others, keep this unit from dealing until an operator says Run."""
+
+    faults: tuple[Fault, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyPrepared:
     """The grid master asked to be ready for a newer policy; ``text`` is its file."""
 
@@ -338,6 +346,7 @@ Entry: TypeAlias = (
     LeaseGranted
     | LocalModeSet
     | GlobalModeSet
+    | FaultsLatched
     | PolicyPrepared
     | PolicyAdopted
     | DealOpened

@@ -20,7 +20,6 @@ from apis_core.events import (
 )
 from apis_core.model.messages import ControlRequest, ConverterOperation, OperationModeOrder
 from apis_core.model.types import (
-    Alarm,
     ControlError,
     ControlOperation,
     ConverterMode,
@@ -457,21 +456,6 @@ def test_a_unit_that_was_cut_off_for_long_deals_again(seed: int):
     terms = {unit.term for unit in cluster.snapshots()}
     assert len(terms) == 1
     assert max(terms) < 6  # nobody who cannot win raises the term
-
-
-def test_an_alarm_that_a_wait_clears_does_not_keep_its_unit_out():
-    cluster = watched()
-    running_deal(cluster)
-    plant = cluster.plants["E001"]
-    plant.reading = replace(plant.reading, alarm=Alarm.HEAVY, mode=ConverterMode.WAIT)
-    before = len(cluster.orders)
-    cluster.run_for(3.0)
-    waits = [
-        unit_id
-        for unit_id, order in cluster.orders[before:]
-        if unit_id == "E001" and order.mode is ConverterMode.WAIT
-    ]
-    assert waits
 
 
 def test_9_4_a_second_process_of_the_same_name_is_a_fault_and_stops_the_converter():

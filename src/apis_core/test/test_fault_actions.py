@@ -6,14 +6,14 @@ from itertools import product
 
 import pytest
 
-from apis_core.cluster.fault_actions import Action, actions_for
+from apis_core.cluster.fault_actions import Action, actions_for, stays_until_run
 from apis_core.cluster.fault_registry import FaultRegistry
 from apis_core.model.messages import Fault
 from apis_core.model.types import FaultCategory, FaultExtent, FaultLevel
 
 # What ERROR brings, and what FATAL or an unknown level brings.
 TABLE = """
-HARDWARE  GLOBAL | scram                    | scram, mode_stop
+HARDWARE  GLOBAL | scram, mode_stop         | same
 FRAMEWORK GLOBAL | scram                    | same
 LOGIC     GLOBAL | scram                    | same
 USER      GLOBAL | scram                    | same
@@ -54,14 +54,14 @@ def table() -> dict[tuple[FaultCategory, FaultExtent, FaultLevel], tuple[Action,
 EXPECTED = table()
 
 
-def fault(category, extent, level):
+def fault(category, extent, level, code="trip"):
     return Fault(
         unit_id="E001",
         reporter_id="E001",
         category=category,
         extent=extent,
         level=level,
-        code="trip",
+        code=code,
         message="something went wrong",
     )
 
@@ -91,3 +91,21 @@ def test_11_3_only_a_fault_of_all_touches_all(category, extent, level):
     for_one = {Action.ASK_TO_END, Action.STEP_DOWN, Action.MODE_STOP_LOCAL}
     actions = set(actions_for(fault(category, extent, level)))
     assert not actions & (for_all if extent is FaultExtent.LOCAL else for_one)
+
+
+@pytest.mark.parametrize(("category", "extent", "level"), CELLS)
+def test_11_2_what_stops_the_grid_lasts_until_run(category, extent, level):
+    told = fault(category, extent, level)
+    assert stays_until_run(told) is (Action.MODE_STOP in actions_for(told))
+
+
+def test_11_2_a_bus_that_did_not_come_up_is_tried_again():
+    hardware, error = FaultCategory.HARDWARE, FaultLevel.ERROR
+    told = fault(hardware, FaultExtent.GLOBAL, error, "bus_start_failed")
+    assert actions_for(told) == (Action.LOG, Action.QUARANTINE, Action.SCRAM)
+    assert not stays_until_run(told)
+
+
+def test_11_2_a_heavy_alarm_is_acknowledged_by_a_person():
+    hardware, error = FaultCategory.HARDWARE, FaultLevel.ERROR
+    assert stays_until_run(fault(hardware, FaultExtent.LOCAL, error, "converter_heavy_alarm"))

@@ -48,6 +48,7 @@ def test_11_2_after_a_fatal_fault_of_the_bus_an_operator_must_start_the_grid_aga
     bench.run_for(bench.policy.global_quarantine_ns / 1e9 + 60.0)
     modes = {unit.mode for unit in bench.snapshots()}
     assert modes == {OperationMode.FORCE_STOP}
+    order(bench, NOBODY, RUN)
     order(bench, NOBODY, OperationMode.SOFT_STOP)
     again = bench.want("E001", "E002", 10.0)
     assert bench.finish()[again].state is DealState.COMPLETED

@@ -19,7 +19,7 @@ def fault(code="trip", unit_id="E001", extent=LOCAL, level=FaultLevel.ERROR):
     return Fault(
         unit_id=unit_id,
         reporter_id="E002",
-        category=FaultCategory.HARDWARE,
+        category=FaultCategory.USER,  # HARDWARE GLOBAL would stay at once
         extent=extent,
         level=level,
         code=code,
@@ -123,7 +123,7 @@ def test_w38_a_fault_that_keeps_coming_back_lasts_longer_each_time():
 
 
 @pytest.mark.parametrize("extent", FaultExtent)
-def test_w38_a_fault_that_came_back_too_often_stays_until_an_operator_resets_it(extent):
+def test_w38_a_fault_that_came_back_too_often_stays_until_an_operator_says_run(extent):
     faults = FaultRegistry("E001", GLOBAL_NS, GLOBAL_NS, latch_after=3)
     flapping, now_ns = fault(extent=extent), 0
     for _ in range(3):
@@ -138,9 +138,9 @@ def test_w38_a_fault_that_came_back_too_often_stays_until_an_operator_resets_it(
     assert faults.wake_ns == NEVER_NS
     faults.tick(now_ns + 10**15)
     assert not faults.add(flapping, now_ns + 10**15)
-    assert faults.why_not() == "fault trip, until an operator resets it"
+    assert faults.why_not() == "fault trip, until an operator says Run"
     assert faults.codes() == ("trip",)
-    assert faults.reset("E001") == ("trip",)
+    assert faults.reset() == ("trip",)
     assert (faults.why_not(), faults.codes(), faults.wake_ns) == ("", (), NEVER_NS)
 
 
@@ -172,14 +172,49 @@ def test_w38_a_reset_also_ends_what_has_not_latched():
     assert faults.reset("E001") == ()
 
 
-def test_w38_a_reset_concerns_one_unit_or_all():
+def test_w38_a_reset_of_one_unit_leaves_foreign_faults_and_those_of_all():
     faults = book()
-    for unit_id, code in (("E001", "b"), ("E002", "c"), ("E003", "a")):
-        faults.add(fault(code, unit_id, GLOBAL), 0)
-    assert faults.reset("E002") == ("c",)
-    assert faults.codes() == ("a", "b")
-    assert faults.reset() == ("a", "b")
-    assert faults.codes() == ()
+    faults.add(fault("own", "E001"), 0)
+    faults.add(fault("foreign", "E002"), 0)
+    faults.add(fault("of all", "E001", GLOBAL), 0)
+    assert faults.reset("E001") == ("own",)
+    assert {each.code for each, _ in faults.known} == {"foreign", "of all"}
+    assert faults.reset("E002") == ("foreign",)
+    assert faults.codes() == ("of all",)
+    assert faults.reset() == ("of all",)
+    assert faults.known == ()
+
+
+def leak(unit_id="E002", level=FaultLevel.ERROR):
+    return replace(fault("leak", unit_id, GLOBAL, level), category=FaultCategory.HARDWARE)
+
+
+@pytest.mark.parametrize("level", [FaultLevel.ERROR, FaultLevel.FATAL])
+def test_11_2_a_leak_stays_from_the_first_time_on_and_survives_a_restart(level):
+    faults = book()
+    faults.add(leak(level=level), 7)
+    assert faults.latched == (leak(level=level),)
+    faults.tick(10**18)
+    assert faults.why_not() == "fault leak, until an operator says Run"
+    next_process = book()
+    next_process.restore(faults.latched, 3)
+    assert next_process.latched == faults.latched
+    assert next_process.wake_ns == NEVER_NS
+    (age,) = {each.age_ns for each in next_process.scrams(5)}
+    assert age == 2
+    next_process.reset("E002")
+    assert next_process.latched
+    next_process.reset_global()
+    assert (next_process.latched, next_process.why_not()) == ((), "")
+
+
+@pytest.mark.parametrize(("unit_id", "is_latched"), [("E001", True), ("E002", False)])
+def test_11_2_a_heavy_alarm_stays_at_the_unit_that_has_it(unit_id, is_latched):
+    faults = book()
+    faults.add(fault("converter_heavy_alarm", unit_id), 0)
+    assert bool(faults.latched) is is_latched
+    assert (faults.wake_ns == NEVER_NS) is is_latched
+    assert faults.scrams(1) == ()
 
 
 def test_w38_a_reset_forgets_how_often_a_fault_that_is_over_came_back():

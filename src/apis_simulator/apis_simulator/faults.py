@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from random import Random
 
-from apis_core.model.types import Direction, UnitId
+from apis_core.model.messages import Fault as FaultMessage
+from apis_core.model.types import Direction, FaultCategory, FaultExtent, FaultLevel, UnitId
 
-__all__ = ["PROFILES", "Fault", "FaultKind", "Profile", "plan"]
+__all__ = ["PROFILES", "Fault", "FaultKind", "Profile", "message_of", "plan"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,7 @@ class Profile:
         lies: Converters that are off by more than the hwConfig allows.
         policies: Newer policy files, for all units or for some.
         modes: Words of an operator.
+        scrams: Faults of the whole cluster that an operator tells of; not all units hear of it.
         stops: Ends of a process in order; it comes back.
         neighbours: Deals of the other unit of a battery; if not 0, all units share theirs.
         slow: Chance that a driver takes up to ``slow_s`` over an order.
@@ -51,6 +53,7 @@ class Profile:
     lies: float = 0.0
     policies: float = 0.0
     modes: float = 0.0
+    scrams: float = 0.0
     stops: float = 0.0
     neighbours: float = 0.0
     slow: float = 0.0
@@ -73,6 +76,7 @@ PROFILES = {
         lies=4.0,
         policies=1.5,
         modes=6.0,
+        scrams=3.0,
         stops=12.0,
         slow=0.03,
         refuse=0.01,
@@ -96,7 +100,9 @@ PROFILES = {
         mute=0.01,
         drift_ratio=0.005,
     ),
-    "hardware": Profile(lies=40.0, slow=0.05, refuse=0.02, mute=0.02, drift_ratio=0.005),
+    "hardware": Profile(
+        lies=40.0, scrams=3.0, slow=0.05, refuse=0.02, mute=0.02, drift_ratio=0.005
+    ),
 }
 
 
@@ -107,6 +113,7 @@ class FaultKind(Enum):
     CRASH_INSIDE = auto()  # of one unit, after some effects of whatever it does next
     CUT = auto()  # the network falls apart into groups, or one unit becomes deaf or mute
     MODE = auto()  # an operator speaks
+    SCRAM = auto()  # an operator tells of a fault of the whole cluster, and says Run later
     STOP = auto()  # somebody ends a process with Ctrl-C
     WIPE = auto()  # a process dies, and its disk with it
     JUMP = auto()  # a unit's clock jumps
@@ -122,10 +129,11 @@ class Fault:
     Attributes:
         time_s: When. [s]
         kind: What.
-        units: Whom it hits: one unit, one side of a partition, or those that get a file.
+        units: Whom it hits: one unit, one side of a partition, or those that get a file or a word.
         lasts_s: How long until the process is back, or the partition heals. [s]
         detail: CRASH_INSIDE: effects before it dies; CUT: 0 both ways, 1 they cannot speak, 2
-            they cannot hear; MODE: which word; JUMP: by how much, in ms; LIE: the same in mA;
+            they cannot hear; MODE: which word; SCRAM: the category;
+            JUMP: by how much, in ms; LIE: the same in mA;
             NEIGHBOUR: its direction.
     """
 
@@ -134,6 +142,19 @@ class Fault:
     units: tuple[UnitId, ...]
     lasts_s: float
     detail: int = 0
+
+
+def message_of(scram: Fault) -> FaultMessage:
+    """What the operator tells in a SCRAM of a plan."""
+    return FaultMessage(
+        unit_id=scram.units[0],
+        reporter_id="operator",
+        category=FaultCategory(scram.detail),
+        extent=FaultExtent.GLOBAL,
+        level=FaultLevel.ERROR,
+        code="told_by_operator",
+        message="everything off",
+    )
 
 
 def plan(profile: Profile, members: Sequence[UnitId], end_s: float, random: Random) -> list[Fault]:
@@ -149,6 +170,7 @@ def plan(profile: Profile, members: Sequence[UnitId], end_s: float, random: Rand
         (profile.lies, _lie),
         (profile.policies, _policy),
         (profile.neighbours, _neighbour),
+        (profile.scrams, _scram),
     ):
         time_s = 0.0
         while rate > 0.0:
@@ -183,6 +205,12 @@ def _cut(time_s: float, members: Sequence[UnitId], random: Random) -> Fault:
 def _mode(time_s: float, members: Sequence[UnitId], random: Random) -> Fault:
     unit = (members[random.randrange(len(members))],) if random.random() < 0.6 else ()
     return Fault(time_s, FaultKind.MODE, unit, random.uniform(10.0, 90.0), random.randrange(1, 4))
+
+
+def _scram(time_s: float, members: Sequence[UnitId], random: Random) -> Fault:
+    category = random.choice((FaultCategory.HARDWARE, FaultCategory.USER))
+    some = tuple(sorted(random.sample(members, random.randrange(1, len(members) + 1))))
+    return Fault(time_s, FaultKind.SCRAM, some, random.uniform(10.0, 90.0), category)
 
 
 def _wipe(time_s: float, members: Sequence[UnitId], random: Random) -> Fault:

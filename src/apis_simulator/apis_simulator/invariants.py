@@ -35,6 +35,7 @@ BOOKS_RATIO = 0.1  # of all energy: what strays is booked by one side only
 BOOKED_RATIO = 1.25  # of all that was metered; what strays is assumed to have been as ordered
 DEALS = 4  # that the policy lets flow at once
 STRAY_S = 6.0  # until a reference knows that a current is none of its deals'
+SCRAM_S = 2.0  # until a unit that has heard of a scram has taken its current off
 RAMPS_S = 10.0  # a current and then the bus run down in this time
 TRIP_V = 1.0  # a trip acts a sub-step late, and a bit
 
@@ -62,6 +63,8 @@ class Limits:
         after_cut: From the loss of all contact until the converter is off.
         after_end: How long a converter may be on for a deal that is over.
         after_jump: How long two units may believe to be the grid master after a clock has jumped.
+        after_scram: How long a current may flow after its unit has heard of a scram.
+        reference_after_scram: How long a unit may hold the voltage after it has heard of one.
         after_lie: How long a converter may carry a current that it was not told to.
         unwritten_wh: The most that a process takes with it that was counted for a deal.
         stray_wh: The most that is booked for the wrong deal.
@@ -73,6 +76,8 @@ class Limits:
     after_cut: float
     after_end: float
     after_jump: float
+    after_scram: float
+    reference_after_scram: float
     after_lie: float
     unwritten_wh: float
     stray_wh: float
@@ -92,6 +97,8 @@ def limits_of(policy: Policy, timing: Timing, profile: Profile, pace: Pace) -> L
         after_cut=hold_s + scram_s + driver_s + RAMPS_S,
         after_end=hold_s + scram_s + driver_s + RAMPS_S,
         after_jump=lease_s,
+        after_scram=SCRAM_S + 2.0 * profile.slow_s + RAMPS_S,
+        reference_after_scram=scram_s + 3.0 + 2.0 * profile.slow_s + RAMPS_S,
         after_lie=timing.debounce_ns / SECOND_NS
         + timing.force_stop_ns / SECOND_NS
         + driver_s
@@ -124,6 +131,7 @@ class Invariants:
             (branch, branch.capacity_a + DEALS * off_a) for branch in rules.policy.topology or ()
         ]
         self._due: dict[UnitId, tuple[float, str]] = {}  # must have been off by then, and why
+        self._scrammed_s: dict[UnitId, float] = {}  # when units that are on heard of a scram
         self._driver_terms = dict.fromkeys(plant.units, 0)
         self._node_terms = dict.fromkeys(plant.units, 0)
         self._master: UnitId = ""
@@ -153,6 +161,8 @@ class Invariants:
             if not converter.is_active:
                 if unit_id in self._due:
                     del self._due[unit_id]
+                if unit_id in self._scrammed_s:
+                    del self._scrammed_s[unit_id]
                 continue
             current_a = abs(converter.current_a)
             if unit_id in self._lies and not converter.is_reference:
@@ -194,6 +204,16 @@ class Invariants:
         due_s, why = self._due.get(unit_id, (float("inf"), ""))
         if now_s > due_s:
             raise Violation(2, f"{unit_id} is still {converter.mode.name}: {why}")
+        if self._scrammed_s and unit_id in self._scrammed_s:
+            limits, since_s = self._limits, self._scrammed_s[unit_id]
+            is_last = converter.is_reference
+            limit_s = limits.reference_after_scram if is_last else limits.after_scram
+            if now_s > since_s + limit_s:
+                raise Violation(
+                    2,
+                    f"{unit_id} is still {converter.mode.name}: it heard of a scram at "
+                    f"{since_s:.3f} s",
+                )
 
     def step_settled(self, now_s: float, deal_of: Callable[[UnitId], str]) -> None:
         """After every step with the faults long over: what is on belongs to a deal."""
@@ -226,8 +246,14 @@ class Invariants:
     def died(self, unit_id: UnitId, now_s: float) -> None:
         """A process is gone."""
         self._must_be_off(unit_id, now_s + self._limits.after_death, now_s, "its process died")
+        self._scrammed_s.pop(unit_id, None)  # its driver goes on until its hold time
         if self._master == unit_id:
             self._master = ""
+
+    def scrammed(self, unit_id: UnitId, now_s: float) -> None:
+        """A unit has heard of a fault for which nothing may flow."""
+        if self._plant.units[unit_id].converter.is_active:
+            self._scrammed_s[unit_id] = now_s
 
     def cut_off(self, unit_id: UnitId, now_s: float) -> None:
         """Nobody can reach a unit."""

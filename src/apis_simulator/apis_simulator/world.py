@@ -21,7 +21,7 @@ from apis_core.model.types import NOBODY, Direction, OperationMode, UnitId
 from apis_core.model.units import NEVER_NS, SECOND_NS
 from apis_core.unit.agent import Agent, AgentSettings
 from apis_core.unit.persisted_state import PersistedState
-from apis_simulator.faults import PROFILES, Fault, FaultKind, Profile
+from apis_simulator.faults import PROFILES, Fault, FaultKind, Profile, message_of
 from apis_simulator.gateways import SharedBatteries
 from apis_simulator.invariants import Invariants, limits_of
 from apis_simulator.machines import Machines
@@ -136,6 +136,20 @@ class World(Timeline):
                 unit_id = fault.units[0] if fault.units else NOBODY
                 self.order_mode(unit_id, mode)
                 self.at(end_ns, self.order_mode, unit_id, OperationMode.RUN)
+            case FaultKind.SCRAM:
+                self._scram(fault)
+                self.at(end_ns, self.order_mode, NOBODY, OperationMode.RUN)
+
+    def _scram(self, fault: Fault) -> None:
+        told = message_of(fault)
+        self.say("*", f"operator tells {','.join(fault.units)} of a fault {told.category.name}")
+        for to in fault.units:
+            self.at(self.now_ns + self.network.delay_ns(), self._hear, to, ev.Received(told))
+            self.at(self.now_ns + self.network.delay_ns(), self._must_scram, to)
+
+    def _must_scram(self, unit_id: UnitId) -> None:
+        if unit_id in self.processes:
+            self.invariants.scrammed(unit_id, self.now_s)
 
     def crash(self, unit_id: UnitId) -> None:
         """The process is gone, in the middle of whatever it was doing."""
@@ -184,11 +198,16 @@ class World(Timeline):
             self._start(unit_id)
         self.say("*", "the faults are over")
 
+    def next_mode_version(self) -> int:
+        """Newer than what any unit says, as every operator's tool has it: a scram sets modes."""
+        known = [status.global_mode_version for status in self.statuses.values()]
+        self._mode_version = max([self._mode_version, *known]) + 1
+        return self._mode_version
+
     def order_mode(self, unit_id: UnitId, mode: OperationMode) -> None:
         """An operator speaks, to one unit or to all."""
         self.say("*", f"operator orders {mode.name} for {unit_id or 'all'}")
-        self._mode_version += unit_id == NOBODY
-        version = 0 if unit_id else self._mode_version
+        version = 0 if unit_id else self.next_mode_version()
         order = OperationModeOrder(unit_id=unit_id, mode=mode, version=version, issuer="operator")
         for to in self.ids:
             self.at(self.now_ns + self.network.delay_ns(), self._hear, to, ev.Received(order))

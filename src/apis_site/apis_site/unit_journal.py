@@ -16,9 +16,16 @@ from typing import Any, get_args
 from apis_core import events
 from apis_core.events import Entry
 from apis_core.model.errors import ApisError, ConfigError, Problem
-from apis_core.model.messages import Deal
+from apis_core.model.messages import Deal, Fault
 from apis_core.model.receipt import Receipt
-from apis_core.model.types import DealState, Meter, OperationMode
+from apis_core.model.types import (
+    DealState,
+    FaultCategory,
+    FaultExtent,
+    FaultLevel,
+    Meter,
+    OperationMode,
+)
 from apis_core.unit.persisted_state import PersistedState
 
 __all__ = ["Journal", "JournalError", "read_receipts"]
@@ -136,6 +143,15 @@ def read_receipts(path: Path) -> dict[str, Receipt]:
     return {receipt.deal_id: receipt for receipt in receipts}
 
 
+def _fault(body: dict[str, Any]) -> Fault:
+    known = {
+        "category": FaultCategory(body["category"]),
+        "extent": FaultExtent(body["extent"]),
+        "level": FaultLevel(body["level"]),
+    }
+    return Fault(**{**body, **known})
+
+
 def _entry(kind: str, body: dict[str, Any]) -> Entry:
     match kind:
         case "LeaseGranted":
@@ -144,6 +160,8 @@ def _entry(kind: str, body: dict[str, Any]) -> Entry:
             return events.LocalModeSet(OperationMode(body["mode"]))
         case "GlobalModeSet":
             return events.GlobalModeSet(OperationMode(body["mode"]), body["version"])
+        case "FaultsLatched":
+            return events.FaultsLatched(tuple(_fault(each) for each in body["faults"]))
         case "PolicyPrepared":
             return events.PolicyPrepared(**body)
         case "PolicyAdopted":

@@ -15,6 +15,7 @@ from apis_core.events import (
     DealClosed,
     DealCounted,
     DealOpened,
+    FaultsLatched,
     GlobalModeSet,
     HourCounted,
     LeaseGranted,
@@ -23,9 +24,16 @@ from apis_core.events import (
     PolicyPrepared,
 )
 from apis_core.model.errors import ConfigError
-from apis_core.model.messages import Deal
+from apis_core.model.messages import Deal, Fault
 from apis_core.model.receipt import Receipt
-from apis_core.model.types import DealState, Meter, OperationMode
+from apis_core.model.types import (
+    DealState,
+    FaultCategory,
+    FaultExtent,
+    FaultLevel,
+    Meter,
+    OperationMode,
+)
 from apis_core.trading.energy_history import EnergyHistory
 from apis_core.unit.persisted_state import PersistedState
 from apis_site.unit_journal import Journal, JournalError, read_receipts
@@ -93,6 +101,15 @@ def test_the_folder_is_made(tmp_path):
     assert path.is_file()
 
 
+LEAK = Fault(
+    unit_id="E002",
+    reporter_id="E001",
+    category=FaultCategory.HARDWARE,
+    extent=FaultExtent.GLOBAL,
+    level=FaultLevel.ERROR,
+    code="leak",
+    message="0.6 A are missing",
+)
 COUNTED, COUNTED_LATER = Receipt("d", 5.0, 4.5), Receipt("d", 10.0, 9.0)
 
 
@@ -120,6 +137,8 @@ COUNTED, COUNTED_LATER = Receipt("d", 5.0, 4.5), Receipt("d", 10.0, 9.0)
             [GlobalModeSet(OperationMode.RUN, 1), GlobalModeSet(OperationMode.MANUAL, 2)],
             PersistedState(global_mode=OperationMode.MANUAL, global_mode_version=2),
         ),
+        ([FaultsLatched((LEAK,))], PersistedState(latched=(LEAK,))),
+        ([FaultsLatched((LEAK,)), FaultsLatched(())], PersistedState()),
         ([PolicyPrepared("a")], PersistedState(coming_policy_text="a")),
         ([PolicyPrepared("a"), PolicyAdopted("b")], PersistedState(policy_text="b")),
         ([DealOpened(FULL_DEAL)], PersistedState(open_deals={"d": FULL_DEAL})),

@@ -1,7 +1,8 @@
 """What follows from a fault, by its category, extent and level (the protocol, 11.2).
 
 The table says what is to be done and in which order. For a LOCAL fault the unit that it names does
-it, for a GLOBAL one the grid master. Every action is tried, even if the one before it failed.
+it. For a GLOBAL one every unit does it by itself as soon as it hears of the fault, whoever leads;
+the grid master ends the deals besides. Every action is tried, even if the one before it failed.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from enum import Enum, auto
 from apis_core.model.messages import Fault
 from apis_core.model.types import FaultCategory, FaultExtent, FaultLevel
 
-__all__ = ["Action", "actions_for"]
+__all__ = ["Action", "actions_for", "stays_until_run"]
 
 
 class Action(Enum):
@@ -29,7 +30,7 @@ class Action(Enum):
     ASK_TO_END = auto()  # have the grid master end the unit's deals; what it does not, we do
     STEP_DOWN = auto()  # be grid master no longer, if it is; its deals go on under the next
     MODE_STOP_LOCAL = auto()  # the unit's mode to Force stop
-    SCRAM = auto()  # end all deals, the currents first and the voltage last
+    SCRAM = auto()  # everything off at once, the currents first and the voltage last
     MODE_STOP = auto()  # the global mode to Force stop
 
 
@@ -39,6 +40,12 @@ _Actions = tuple[Action, ...]
 _END = (_A.ASK_TO_END,)
 _END_AND_LEAVE = (_A.ASK_TO_END, _A.STEP_DOWN)
 _SCRAM = (_A.SCRAM,)
+_SCRAM_AND_STOP = (_A.SCRAM, _A.MODE_STOP)
+
+# A bus that did not come up is off already, and is tried again, each time later; once it has
+# failed too often an operator must start it (see FaultRegistry).
+_TRIED_AGAIN = frozenset({"bus_start_failed"})
+_ACKNOWLEDGED = frozenset({"converter_heavy_alarm"})  # by a person, though it concerns one unit
 
 # At level ERROR, and at FATAL or a level that is not known.
 _LOCAL: Mapping[FaultCategory, tuple[_Actions, _Actions]] = {
@@ -50,9 +57,8 @@ _LOCAL: Mapping[FaultCategory, tuple[_Actions, _Actions]] = {
     FaultCategory.UNKNOWN: ((), _END),
 }
 _GLOBAL: Mapping[FaultCategory, tuple[_Actions, _Actions]] = {
-    # at ERROR the protocol has an operator start the grid again after every ramp-up that failed;
-    # here that is so once it has come back too often (see FaultRegistry)
-    FaultCategory.HARDWARE: (_SCRAM, (_A.SCRAM, _A.MODE_STOP)),
+    # a leak, an overloaded branch, an earth fault: nothing but a person can tell that it is gone
+    FaultCategory.HARDWARE: (_SCRAM_AND_STOP, _SCRAM_AND_STOP),
     FaultCategory.FRAMEWORK: (_SCRAM, _SCRAM),
     FaultCategory.LOGIC: (_SCRAM, _SCRAM),
     FaultCategory.USER: (_SCRAM, _SCRAM),
@@ -72,4 +78,11 @@ def actions_for(fault: Fault) -> tuple[Action, ...]:
     is_local = fault.extent is FaultExtent.LOCAL
     at_error, at_fatal = (_LOCAL if is_local else _GLOBAL)[fault.category]
     actions = at_error if fault.level is FaultLevel.ERROR else at_fatal
+    if fault.code in _TRIED_AGAIN:
+        actions = tuple(action for action in actions if action is not Action.MODE_STOP)
     return (Action.LOG, Action.QUARANTINE, *actions)
+
+
+def stays_until_run(fault: Fault) -> bool:
+    """Whether a fault lasts until an operator says Run, from the first time on."""
+    return fault.code in _ACKNOWLEDGED or Action.MODE_STOP in actions_for(fault)

@@ -3,14 +3,18 @@
 A fault of level ERROR or worse keeps the unit concerned (LOCAL) or the whole cluster (GLOBAL) from
 new deals until it has not been seen for the policy's sustaining time. A fault that comes back soon
 after its end lasts twice as long each time, so that the bus is not started again and again. One
-that has come back too often may stay until an operator resets it.
+that has come back too often may stay until an operator says Run. Some stay so from the first time
+on (see :func:`~apis_core.cluster.fault_actions.stays_until_run`); those are *latched*, and the
+unit writes them down.
 The state is derived from the faults themselves: there is no flag that could disagree.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from apis_core.cluster.fault_actions import Action, actions_for, stays_until_run
 from apis_core.model.messages import Fault
 from apis_core.model.types import NOBODY, FaultCategory, FaultExtent, FaultLevel, UnitId
 from apis_core.model.units import NEVER_NS
@@ -68,18 +72,58 @@ class FaultRegistry:
         can_latch = fault.category is not FaultCategory.FRAMEWORK
         if can_latch and self.latch_after is not None and times >= self.latch_after:
             until_ns = NEVER_NS
+        if stays_until_run(fault) and self._concerns_us(fault):
+            until_ns = NEVER_NS
         self._until_ns[key] = (fault, until_ns)
         self._seen_ns[key] = seen_ns
         self._returns[key] = (times, until_ns)
         return is_news
 
     def to_tell_again(self, now_ns: int) -> list[Fault]:
-        """Faults that this unit reported and that are not over, for a grid master that is new."""
+        """Faults that are not over, for a grid master that is new.
+
+        Those that this unit reported, and those of the whole cluster: an operator's tool, or a
+        grid master that is gone, tells them once.
+        """
+        young_ns = now_ns - self.global_quarantine_ns
         return [
             replace(fault, age_ns=max(now_ns - self._seen_ns[key], 1))
             for key, (fault, until_ns) in self._until_ns.items()
-            if fault.reporter_id == self.unit_id and now_ns < until_ns
+            if now_ns < until_ns
+            and (
+                fault.reporter_id == self.unit_id
+                or (Action.SCRAM in actions_for(fault) and self._seen_ns[key] > young_ns)
+            )
         ]
+
+    def restore(self, latched: Iterable[Fault], now_ns: int) -> None:
+        """Take up the faults that held this unit back when an earlier process of it ended."""
+        for fault in latched:
+            key = (fault.unit_id, fault.code, fault.extent is not FaultExtent.LOCAL)
+            self._until_ns[key] = (fault, NEVER_NS)
+            self._seen_ns[key] = now_ns
+            self._returns[key] = (0, NEVER_NS)
+
+    @property
+    def latched(self) -> tuple[Fault, ...]:
+        """The faults that keep this unit from dealing until an operator says Run."""
+        return tuple(
+            [
+                fault
+                for fault, until_ns in self._until_ns.values()
+                if until_ns == NEVER_NS and self._concerns_us(fault)
+            ]
+        )
+
+    def scrams(self, now_ns: int) -> tuple[Fault, ...]:
+        """The faults of the whole cluster for which nothing may flow, each with its age."""
+        return tuple(
+            [
+                replace(fault, age_ns=max(now_ns - self._seen_ns[key], 0))
+                for key, (fault, until_ns) in self._until_ns.items()
+                if now_ns < until_ns and Action.SCRAM in actions_for(fault)
+            ]
+        )
 
     @property
     def wake_ns(self) -> int:
@@ -104,12 +148,23 @@ class FaultRegistry:
         A fault that is still there is news when it is seen next.
 
         Args:
-            unit_id: Whose faults; NOBODY = those of all.
+            unit_id: Whose faults, those that concern it alone; NOBODY = all faults.
 
         Returns:
             Codes of the faults that are over by this, sorted.
         """
-        meant = [key for key in self._returns if unit_id in (NOBODY, key[0])]
+        meant = [
+            (of_unit_id, code, is_global)
+            for of_unit_id, code, is_global in self._returns
+            if unit_id == NOBODY or (unit_id == of_unit_id and not is_global)
+        ]
+        return self._forget(meant)
+
+    def reset_global(self) -> None:
+        """Forget the faults of the whole cluster: an operator said Run, and we missed it."""
+        self._forget([key for key in self._returns if key[2]])
+
+    def _forget(self, meant: list[_Key]) -> tuple[str, ...]:
         ended = {key[1] for key in meant if key in self._until_ns}
         for key in meant:
             self._until_ns.pop(key, None)
@@ -119,8 +174,8 @@ class FaultRegistry:
     def why_not(self) -> str:
         """Why this unit makes no deals; empty = no fault forbids it."""
         for key, (fault, _) in self._until_ns.items():
-            if fault.extent is not FaultExtent.LOCAL or fault.unit_id == self.unit_id:
-                tail = ", until an operator resets it" if self._is_latched(key) else ""
+            if self._concerns_us(fault):
+                tail = ", until an operator says Run" if self._is_latched(key) else ""
                 return f"fault {fault.code}{tail}"
         return ""
 
@@ -130,13 +185,12 @@ class FaultRegistry:
             return ()
         return tuple(
             sorted(
-                {
-                    fault.code
-                    for fault, _ in self._until_ns.values()
-                    if fault.extent is not FaultExtent.LOCAL or fault.unit_id == self.unit_id
-                }
+                {fault.code for fault, _ in self._until_ns.values() if self._concerns_us(fault)}
             )
         )
+
+    def _concerns_us(self, fault: Fault) -> bool:
+        return fault.extent is not FaultExtent.LOCAL or fault.unit_id == self.unit_id
 
     def _is_latched(self, key: _Key) -> bool:
         return key in self._until_ns and self._until_ns[key][1] == NEVER_NS

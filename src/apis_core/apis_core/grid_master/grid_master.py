@@ -255,6 +255,7 @@ class GridMaster:
         if is_global:
             until_ns = now_ns - fault.age_ns + self._policy.global_quarantine_ns
             self._scheduler.blocked_until_ns = max(self._scheduler.blocked_until_ns, until_ns)
+            self._recovery.scram_reason = f"{fault.code}: {fault.message}"
         effects: list[Effect] = []
         for machine in list(self._deals.machines.values()):
             if is_global or machine.deal.direction_of(fault.unit_id) is not None:

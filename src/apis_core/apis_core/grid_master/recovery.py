@@ -32,6 +32,10 @@ class DealRecovery:
         statuses: Of all units, as last heard; kept up to date by the caller.
         heard_ns: When each was heard last; kept up to date by the caller.
         now_ns: Present time.
+
+    Attributes:
+        scram_reason: The fault of the whole cluster with which the deals end that are not taken
+            by then; empty = there was none.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class DealRecovery:
         heard_ns: Mapping[UnitId, int],
         now_ns: int,
     ) -> None:
+        self.scram_reason = ""
         self._unit_id = unit_id
         self._term = term
         self._timing = timing
@@ -68,7 +73,7 @@ class DealRecovery:
 
     def is_open(self, now_ns: int) -> bool:
         """Whether it is not decided yet for some deals if they go on."""
-        return now_ns <= self._take_until_ns and bool(self._deals)
+        return now_ns <= self._take_until_ns and bool(self._deals) and not self.scram_reason
 
     def has_heard(self, unit_id: UnitId) -> bool:
         """Whether a unit's status was heard in this term."""
@@ -150,7 +155,7 @@ class DealRecovery:
         """
         possible = [deal for deal in self._running if not self._is_denied(deal)]
         references = {deal.voltage_reference_id for deal in possible}
-        if now_ns > self._take_until_ns or len(references) != 1:
+        if now_ns > self._take_until_ns or len(references) != 1 or self.scram_reason:
             return NOBODY, []  # nobody holds the bus, or a hand-over was under way: all end
         (unit_id,) = references
         if own_reference_id not in (NOBODY, unit_id):
@@ -232,8 +237,8 @@ class DealRecovery:
                 term=self._term,
                 sequence=0,
                 grid_master_id=self._unit_id,
-                state=DealState.ABORTED,
-                reason=f"its grid master {left.grid_master_id} was lost",
+                state=DealState.SCRAMMED if self.scram_reason else DealState.ABORTED,
+                reason=self.scram_reason or f"its grid master {left.grid_master_id} was lost",
                 ended_ns=now_ns,
             )
             closed.append(ended)
@@ -254,7 +259,8 @@ class DealRecovery:
         is_one = any(deal.deal_id == deal_id for deal in possible)
         missing = {u for deal in possible for u in deal.unit_ids} - self._heard
         is_awaited = any(not self._is_gone(unit_id, now_ns) for unit_id in missing)
-        return now_ns <= self._take_until_ns and is_one and is_awaited
+        is_open = now_ns <= self._take_until_ns and not self.scram_reason
+        return is_open and is_one and is_awaited
 
     def _is_gone(self, unit_id: UnitId, now_ns: int) -> bool:
         """Whether a unit has given no sign of life for so long that nobody waits for it."""

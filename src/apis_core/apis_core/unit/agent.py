@@ -56,7 +56,6 @@ from apis_core.model.messages import (
 )
 from apis_core.model.origin import Asker, Origin
 from apis_core.model.types import (
-    NOBODY,
     ConverterMode,
     Direction,
     FaultCategory,
@@ -238,8 +237,9 @@ class Agent:
     def _handle(self, event: Event, now_ns: int) -> list[Effect]:
         self._wake_ns = None
         effects = self._route(event, now_ns)
-        following = self._fault_handler.follow_up(effects, now_ns)
-        return [*effects, *following, *self._settle(now_ns)]
+        effects += self._fault_handler.follow_up(effects, now_ns)
+        settled = self._settle(now_ns)
+        return [*effects, *settled, *self._fault_handler.follow_up(settled, now_ns)]
 
     def _route(self, event: Event, now_ns: int) -> list[Effect]:
         state, raise_local = self._state, self._fault_handler.raise_local
@@ -302,10 +302,7 @@ class Agent:
             case LeaseGrant():
                 return state.election.hear_grant(message, now_ns)
             case OperationModeOrder():
-                is_for_us = message.unit_id in (NOBODY, state.unit_id)
-                if is_for_us and message.mode is OperationMode.RUN:
-                    state.faults.reset()  # an operator has seen to it
-                return state.modes.hear_order(message)
+                return self._fault_handler.hear_order(message)
             case UnitStatus():
                 return self._hear_status(message, now_ns)
             case InterchangeRequest():
@@ -328,7 +325,7 @@ class Agent:
             return []
         state.peers[status.unit_id] = (status, now_ns)
         self._roll_out.hear_status(status)
-        effects = state.modes.hear_status(status)
+        effects = self._fault_handler.hear_status(status)
         if state.grid_master is not None:
             effects += state.grid_master.hear_status(status, now_ns)
         return effects
@@ -392,6 +389,7 @@ class Agent:
             self._is_stopped = True
             return [*effects, *state.election.resign(now_ns), AllowExit()]
         effects += self._fault_handler.tell_again(now_ns)
+        effects += self._fault_handler.write_down()
         status = self._publisher.due_status(now_ns, is_grid_master=state.grid_master is not None)
         if status is not None:
             effects.append(Broadcast(status))

@@ -96,6 +96,13 @@ def make_state(
         policy_hash=policy_hash(policy),
         policy_version=policy.version,
     )
+    faults = FaultRegistry(
+        unit_id,
+        policy.local_quarantine_ns,
+        policy.global_quarantine_ns,
+        latch_after=_LATCH_AFTER,
+    )
+    faults.restore(persisted_state.latched, now_ns)
     return UnitState(
         unit_id=unit_id,
         instance_id=settings.instance_id,
@@ -121,12 +128,7 @@ def make_state(
             retry_ns=timing.retry_ns,
             late_ns=timing.late_ns,
         ),
-        faults=FaultRegistry(
-            unit_id,
-            policy.local_quarantine_ns,
-            policy.global_quarantine_ns,
-            latch_after=_LATCH_AFTER,
-        ),
+        faults=faults,
         trader=Trader(
             unit_id=unit_id,
             policy=policy,

@@ -50,4 +50,10 @@ def follow_lease(
         heard_ns={unit_id: heard for unit_id, (_, heard) in state.peers.items()},
         now_ns=now_ns,
     )
-    return state.grid_master.begin(now_ns)
+    # a fault of the whole cluster may have come while nobody led: nothing is gone on with then
+    known = [
+        effect
+        for fault in state.faults.scrams(now_ns)
+        for effect in state.grid_master.hear_fault(fault, now_ns)
+    ]
+    return [*known, *state.grid_master.begin(now_ns)]

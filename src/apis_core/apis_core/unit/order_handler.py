@@ -15,6 +15,12 @@ from apis_core.unit.unit_state import UnitState
 __all__ = ["WRITE_RATIO", "OrderHandler"]
 
 WRITE_RATIO = 0.05  # of the agreed energy between two entries of the journal
+_ENDS = (  # what a unit still does while a fault of the whole cluster is not over
+    ControlOperation.WAIT,
+    ControlOperation.HOLD,
+    ControlOperation.ADOPT,
+    ControlOperation.RELEASE,
+)
 _BEGINS = (  # what a unit that is stopping does not do any more
     ControlOperation.ACQUIRE,
     ControlOperation.VOLTAGE_REFERENCE,
@@ -148,6 +154,9 @@ class OrderHandler:
             return ControlError.NOT_MY_GRID_MASTER, f"its grid master is {holder}"
         if self._state.is_stopping and request.operation in _BEGINS:
             return ControlError.NOT_READY, IS_STOPPING
+        scrams = () if request.operation in _ENDS else self._state.faults.scrams(now_ns)
+        if scrams:  # the grid master may not have heard of it yet
+            return ControlError.NOT_DEALING, f"fault {scrams[0].code} of the whole cluster"
         return ControlError.NONE, ""
 
     def _write_down(self, deal: Deal) -> list[Effect]:

@@ -9,6 +9,7 @@ from apis_core.events import (
     DealCounted,
     DealOpened,
     Entry,
+    FaultsLatched,
     GlobalModeSet,
     HourCounted,
     LeaseGranted,
@@ -16,7 +17,7 @@ from apis_core.events import (
     PolicyAdopted,
     PolicyPrepared,
 )
-from apis_core.model.messages import Deal
+from apis_core.model.messages import Deal, Fault
 from apis_core.model.receipt import Receipt
 from apis_core.model.types import NOBODY, OperationMode, UnitId
 from apis_core.trading.energy_history import EnergyHistory
@@ -35,6 +36,7 @@ class PersistedState:
     local_mode: OperationMode = OperationMode.UNSET
     global_mode: OperationMode = OperationMode.UNSET
     global_mode_version: int = 0
+    latched: tuple[Fault, ...] = ()  # until an operator says Run
     policy_text: str = ""  # of the policy that was adopted last; empty = none ever was
     coming_policy_text: str = ""  # of a newer one that it was ready for
     open_deals: dict[str, Deal] = field(default_factory=dict)
@@ -50,6 +52,8 @@ class PersistedState:
                 self.local_mode = mode
             case GlobalModeSet(mode, version):
                 self.global_mode, self.global_mode_version = mode, version
+            case FaultsLatched(faults):
+                self.latched = faults
             case PolicyPrepared(text):
                 self.coming_policy_text = text
             case PolicyAdopted(text):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from apis_core.converter.limits import dynamic_violation, mode_violation, static_violation
 from apis_core.events import Effect
 from apis_core.model.debounce import Debounce
-from apis_core.model.types import ConverterMode, OperationMode, StopCause
+from apis_core.model.types import Alarm, ConverterMode, OperationMode, StopCause
 from apis_core.model.units import s_from_ns
 from apis_core.unit.unit_state import UnitState
 
@@ -29,6 +29,9 @@ class SelfMonitor:
         self._state = state
         self._raise_fault = raise_fault
         self._debounce, self._mode_debounce = self._debounces()
+        # a heavy alarm has been told, and is acknowledged once an operator has said Run
+        self._awaits_run = False
+        self._cleared_ns = 0  # by when the acknowledged alarm is gone
 
     def _debounces(self) -> tuple[Debounce, Debounce]:
         """For what a meter may show for a moment, and for a mode, which has no noise."""
@@ -47,9 +50,10 @@ class SelfMonitor:
         broken = static_violation(reading, state.hardware)
         if broken is not None:
             effects += state.converter.stop(broken[1], now_ns, at_once=True)
-            news = self._raise_fault(*broken, now_ns)
-            # once, when it is news: an alarm that stays keeps the unit in quarantine
-            effects += [*news, *state.converter.acknowledge()] if news else []
+            if reading.alarm is Alarm.HEAVY:
+                effects += self._heed_alarm(*broken, now_ns)
+            else:
+                effects += self._raise_fault(*broken, now_ns)
         else:
             effects += self._check_obedience(now_ns)
         if state.forget_battery(now_ns):
@@ -63,6 +67,20 @@ class SelfMonitor:
         if has_tripped and state.interlock.held(reading.deal_id) is not None:
             effects += self._raise_fault("converter_trip", reading.stop_detail, now_ns)
         return effects
+
+    def _heed_alarm(self, code: str, message: str, now_ns: int) -> list[Effect]:
+        """Tell of a heavy alarm; it is a person who acknowledges it, by Run."""
+        state = self._state
+        if code in state.faults.codes():
+            self._awaits_run = True
+        elif self._awaits_run:
+            self._awaits_run = False
+            self._cleared_ns = now_ns + 2 * state.timing.debounce_ns
+            return state.converter.acknowledge()
+        elif now_ns >= self._cleared_ns:
+            self._awaits_run = True
+            return self._raise_fault(code, message, now_ns)
+        return []
 
     def _check_obedience(self, now_ns: int) -> list[Effect]:
         """Whether the converter does what it was told, and that for somebody."""

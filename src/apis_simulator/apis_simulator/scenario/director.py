@@ -12,7 +12,7 @@ from apis_core.config.policy import parse_policy
 from apis_core.model.errors import ConfigError
 from apis_core.model.messages import Fault as FaultMessage
 from apis_core.model.messages import OperationModeOrder
-from apis_core.model.types import NOBODY, ConverterMode, UnitId
+from apis_core.model.types import ConverterMode, UnitId
 from apis_core.model.units import SECOND_NS
 from apis_simulator.device_faults import QUANTITIES, MeterFault, SensorFault
 from apis_simulator.faults import Fault, FaultKind
@@ -41,7 +41,6 @@ class Director:
         story = world.story
         self._policies = {unit: dict(story.files.policy) for unit in story.units}
         self._hardware = {unit: dict(data) for unit, data in story.files.hardware.items()}
-        self._mode_version = 0
         self._policy_version = int(story.policy.version)
 
     def plan(self) -> None:
@@ -333,11 +332,10 @@ class Director:
     def _mode(self, event: Event) -> None:
         value = event.value
         self._say("*", f"operator orders {value.value.name} for {value.unit or 'all'}")
-        self._mode_version += value.unit == NOBODY
         order = OperationModeOrder(
             unit_id=value.unit,
             mode=value.value,
-            version=0 if value.unit else self._mode_version,
+            version=0 if value.unit else self._world.next_mode_version(),
             issuer=OPERATOR,
         )
         self._tell(self._world.story.units, ev.Received(order))

@@ -54,8 +54,12 @@ class Shutdown:
             side.is_told_to_stop = False
         if not self._to_stop:
             return self.leave_bus(now_ns)
-        progress.enter(Phase.STOPPING, now_ns, 2 * progress.timing.hold_ns)
-        if progress.outcome is not DealState.SCRAMMED and progress.silent_id == NOBODY:
+        # in a scram all units stop by themselves, and the voltage waits for nobody
+        is_scram = progress.outcome is DealState.SCRAMMED
+        scram_ns = progress.policy.scram_reference_delay_ns
+        limit_ns = scram_ns if is_scram else 2 * progress.timing.hold_ns
+        progress.enter(Phase.STOPPING, now_ns, limit_ns)
+        if not is_scram and progress.silent_id == NOBODY:
             return self._tell_to_stop(self._to_stop[:1], now_ns)
         return [*self._tell_to_stop(self._to_stop, now_ns), *self.poll(now_ns)]
 
