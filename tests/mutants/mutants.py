@@ -218,8 +218,8 @@ MUTANTS = (
     _mutant(
         "a unit leaves a scram to the grid master",
         (fault_handler.FaultHandler, "_stop_with_all", lambda *_: []),
-        seed=0,
-        profile="hardware",
+        seed=4,
+        profile="scram",
     ),
     _mutant(
         "the other unit of a battery is not asked",

@@ -76,7 +76,6 @@ PROFILES = {
         lies=4.0,
         policies=1.5,
         modes=6.0,
-        scrams=3.0,
         stops=12.0,
         slow=0.03,
         refuse=0.01,
@@ -100,9 +99,8 @@ PROFILES = {
         mute=0.01,
         drift_ratio=0.005,
     ),
-    "hardware": Profile(
-        lies=40.0, scrams=3.0, slow=0.05, refuse=0.02, mute=0.02, drift_ratio=0.005
-    ),
+    "hardware": Profile(lies=40.0, slow=0.05, refuse=0.02, mute=0.02, drift_ratio=0.005),
+    "scram": Profile(loss=0.03, scrams=25.0, crashes=8.0, slow=0.03, mute=0.01, drift_ratio=0.005),
 }
 
 
