@@ -97,12 +97,20 @@ class FaultRegistry:
         ]
 
     def restore(self, latched: Iterable[Fault], now_ns: int) -> None:
-        """Take up the faults that held this unit back when an earlier process of it ended."""
+        """Take up the faults that held this unit back when an earlier process of it ended.
+
+        They are no news for the others: an operator may have said Run since.
+        """
         for fault in latched:
             key = (fault.unit_id, fault.code, fault.extent is not FaultExtent.LOCAL)
             self._until_ns[key] = (fault, NEVER_NS)
-            self._seen_ns[key] = now_ns
+            self._seen_ns[key] = now_ns - self.global_quarantine_ns
             self._returns[key] = (0, NEVER_NS)
+
+    def holds(self, fault: Fault) -> bool:
+        """Whether a fault is kept: not if it is a warning, or was told too late."""
+        key = (fault.unit_id, fault.code, fault.extent is not FaultExtent.LOCAL)
+        return key in self._until_ns
 
     @property
     def latched(self) -> tuple[Fault, ...]:

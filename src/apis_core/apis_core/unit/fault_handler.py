@@ -67,6 +67,8 @@ class FaultHandler:
         if not is_member or fault.reporter_id == state.unit_id:
             return []  # our own were taken in when they were raised
         is_news = state.faults.add(fault, now_ns)
+        if not state.faults.holds(fault):
+            return []
         if is_news and fault.extent is FaultExtent.LOCAL and fault.unit_id == state.unit_id:
             return self._act_upon(fault, now_ns)  # somebody else has seen that we are amiss
         effects = self._stop_with_all(fault, now_ns) if is_news else []

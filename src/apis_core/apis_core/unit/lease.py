@@ -54,6 +54,7 @@ def follow_lease(
     known = [
         effect
         for fault in state.faults.scrams(now_ns)
+        if fault.age_ns < state.policy.global_quarantine_ns  # what is older has stopped all
         for effect in state.grid_master.hear_fault(fault, now_ns)
     ]
     return [*known, *state.grid_master.begin(now_ns)]
