@@ -190,7 +190,8 @@ def test_current_source_without_reference_trips(live, mode, word):
     live["E001"].trip("for the test")
     live.plant.step(1.0)
     assert live["E002"].stop_cause is StopCause.TRIP
-    assert live["E002"].alarm is Alarm.HEAVY
+    assert live["E002"].alarm is Alarm.LIGHT  # it protects itself from the loss of E001
+    assert live["E001"].alarm is Alarm.HEAVY
     assert f"{word}-voltage" in live["E002"].stop_detail
     assert live["E002"].current_a == 0.0
 
