@@ -252,7 +252,7 @@ class Invariants:
 
     def scrammed(self, unit_id: UnitId, now_s: float) -> None:
         """A unit has heard of a fault for which nothing may flow."""
-        if self._plant.units[unit_id].converter.is_active:
+        if self.plant.units[unit_id].converter.is_active:
             self._scrammed_s[unit_id] = now_s
 
     def cut_off(self, unit_id: UnitId, now_s: float) -> None:

@@ -94,6 +94,7 @@ def _play(case: Case, world: World) -> None:
     end_s = case.hours * 3600.0 - LIVENESS_S - QUIET_S
     for fault in plan(PROFILES[case.profile], world.ids, end_s, Random(f"{case.seed}/faults")):
         world.at(round(fault.time_s * SECOND_NS), world.strike, fault)
+    world.operator.is_attentive = True
     world.run_until(round(end_s * SECOND_NS))
     world.calm_down()
     world.invariants.settled_s = end_s + SETTLE_S
@@ -104,8 +105,8 @@ def _play(case: Case, world: World) -> None:
 def _must_deal(world: World) -> None:
     """One unit is short and one has plenty: energy must flow."""
     for unit_id in world.ids:
-        world.order_mode(unit_id, OperationMode.UNSET)
-    world.order_mode(NOBODY, OperationMode.RUN)
+        world.operator.order_mode(unit_id, OperationMode.UNSET)
+    world.operator.order_mode(NOBODY, OperationMode.RUN)
     for index, unit in enumerate(world.plant.units.values()):
         ratio = (SHORT_RATIO, EXCESS_RATIO)[index] if index < 2 else CONTENT_RATIO
         unit.battery.stored_wh = CAPACITY_WH * ratio
@@ -130,7 +131,7 @@ def _must_rest(world: World, *, is_calm: bool) -> None:
     """
     deals = world.invariants.deals
     running = {key for key, deal in deals.items() if deal.state is DealState.RUNNING}
-    world.order_mode(NOBODY, OperationMode.SOFT_STOP)
+    world.operator.order_mode(NOBODY, OperationMode.SOFT_STOP)
     world.run_until(world.now_ns + round(QUIET_S * SECOND_NS))
     limit_ns = world.now_ns + round(QUIET_S * SECOND_NS)
     while world.now_ns < limit_ns and any(

@@ -13,7 +13,6 @@ from apis_core.model.messages import (
     DealSubmission,
     GridMasterClaim,
     LeaseGrant,
-    OperationModeOrder,
     UnitStatus,
 )
 from apis_core.model.origin import Origin, Requester
@@ -21,11 +20,12 @@ from apis_core.model.types import NOBODY, Direction, OperationMode, UnitId
 from apis_core.model.units import NEVER_NS, SECOND_NS
 from apis_core.unit.agent import Agent, AgentSettings
 from apis_core.unit.persisted_state import PersistedState
-from apis_simulator.faults import PROFILES, Fault, FaultKind, Profile, message_of
+from apis_simulator.faults import PROFILES, Fault, FaultKind, Profile
 from apis_simulator.gateways import SharedBatteries
 from apis_simulator.invariants import Invariants, limits_of
 from apis_simulator.machines import Machines
 from apis_simulator.network import Network
+from apis_simulator.operators import Operator
 from apis_simulator.process import Process
 from apis_simulator.scenario_setup import Rules, Setup, make_policy, make_setup
 from apis_simulator.timeline import Timeline
@@ -64,7 +64,6 @@ class World(Timeline):
         self.statuses: dict[UnitId, UnitStatus] = {}
         self._random = Random(f"{seed}/world")
         self._starts = 0
-        self._mode_version = 0
         self._policy_version = self.rules.policy.version
         self._policies = dict.fromkeys(self.ids, self.rules.policy)  # each unit's file
         self._journals: dict[UnitId, PersistedState] = {
@@ -83,6 +82,15 @@ class World(Timeline):
             process_of=self.processes.get,
             pace=setup.pace,
             is_plain=setup.is_plain,
+        )
+        self.operator = Operator(
+            line=self,
+            ids=self.ids,
+            network=self.network,
+            processes=self.processes,
+            statuses=self.statuses,
+            hear=self._hear,
+            invariants=self.invariants,
         )
         for unit_id in self.ids:
             self.at(self._random.randrange(SECOND_NS), self._start, unit_id)
@@ -134,22 +142,11 @@ class World(Timeline):
             case FaultKind.MODE:
                 mode = OperationMode(fault.detail)
                 unit_id = fault.units[0] if fault.units else NOBODY
-                self.order_mode(unit_id, mode)
-                self.at(end_ns, self.order_mode, unit_id, OperationMode.RUN)
+                self.operator.order_mode(unit_id, mode)
+                self.at(end_ns, self.operator.order_mode, unit_id, OperationMode.RUN)
             case FaultKind.SCRAM:
-                self._scram(fault)
-                self.at(end_ns, self.order_mode, NOBODY, OperationMode.RUN)
-
-    def _scram(self, fault: Fault) -> None:
-        told = message_of(fault)
-        self.say("*", f"operator tells {','.join(fault.units)} of a fault {told.category.name}")
-        for to in fault.units:
-            self.at(self.now_ns + self.network.delay_ns(), self._hear, to, ev.Received(told))
-            self.at(self.now_ns + self.network.delay_ns(), self._must_scram, to)
-
-    def _must_scram(self, unit_id: UnitId) -> None:
-        if unit_id in self.processes:
-            self.invariants.scrammed(unit_id, self.now_s)
+                self.operator.scram(fault)
+                self.at(end_ns, self.operator.order_mode, NOBODY, OperationMode.RUN)
 
     def crash(self, unit_id: UnitId) -> None:
         """The process is gone, in the middle of whatever it was doing."""
@@ -197,20 +194,6 @@ class World(Timeline):
         for unit_id in self.ids:
             self._start(unit_id)
         self.say("*", "the faults are over")
-
-    def next_mode_version(self) -> int:
-        """Newer than what any unit says, as every operator's tool has it: a scram sets modes."""
-        known = [status.global_mode_version for status in self.statuses.values()]
-        self._mode_version = max([self._mode_version, *known]) + 1
-        return self._mode_version
-
-    def order_mode(self, unit_id: UnitId, mode: OperationMode) -> None:
-        """An operator speaks, to one unit or to all."""
-        self.say("*", f"operator orders {mode.name} for {unit_id or 'all'}")
-        version = 0 if unit_id else self.next_mode_version()
-        order = OperationModeOrder(unit_id=unit_id, mode=mode, version=version, issuer="operator")
-        for to in self.ids:
-            self.at(self.now_ns + self.network.delay_ns(), self._hear, to, ev.Received(order))
 
     def _heal(self, fault: Fault) -> None:
         self.say("*", f"network: {','.join(fault.units)} back")
@@ -358,6 +341,8 @@ class World(Timeline):
                     self.invariants.granted(unit_id, entry.term)
                 elif isinstance(entry, ev.DealClosed):
                     self.invariants.wrote(unit_id, entry.receipt)
+                elif isinstance(entry, ev.FaultsLatched) and entry.faults:
+                    self.operator.hear_latch()
             case ev.ClaimBattery(direction) if self.batteries is not None:
                 is_granted = self.batteries.claim(unit_id, direction)
                 self.at(self.now_ns, self.feed, process, ev.BatteryClaimed(direction, is_granted))

@@ -335,7 +335,7 @@ class Director:
         order = OperationModeOrder(
             unit_id=value.unit,
             mode=value.value,
-            version=0 if value.unit else self._world.next_mode_version(),
+            version=0 if value.unit else self._world.operator.next_mode_version(),
             issuer=OPERATOR,
         )
         self._tell(self._world.story.units, ev.Received(order))
