@@ -208,6 +208,22 @@ def test_7_6_1_without_a_given_voltage_the_new_reference_takes_the_one_it_measur
     assert told.grid_voltage_v == 347.5
 
 
+@pytest.mark.parametrize("end", [None, Op.DID_HAND_OVER, Op.DID_TAKE_OVER])
+def test_7_6_1_a_hand_over_that_nobody_finishes_ends_the_voltage(manager, end):
+    """Its droop would stay; holding on for other deals does not help."""
+    run(manager, M.VOLTAGE_REFERENCE)
+    manager.obey("ask", order(Op.WILL_HAND_OVER), deal(CHARGE), 0)
+    manager.obey("ask", order(Op.HOLD), deal(CHARGE), HOLD_NS // 4)
+    if end is not None:
+        manager.obey("ask", order(end), deal(CHARGE), HOLD_NS // 4)
+    assert manager.tick(HOLD_NS // 2 - 1) == []
+
+    told = orders(manager.tick(HOLD_NS // 2))
+
+    modes = [each.mode for each in told if each.operation is ConverterOperation.MODE]
+    assert modes == ([M.WAIT] if end is None else [])
+
+
 def test_a_hold_renews_what_is_on(manager):
     run(manager, M.CHARGE)
     expected = replace(COMMON, operation=ConverterOperation.HOLD, energy_limit_wh=9.0)

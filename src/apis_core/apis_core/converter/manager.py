@@ -49,7 +49,7 @@ from apis_core.model.types import (
     StopCause,
     UnitId,
 )
-from apis_core.model.units import SECOND_NS
+from apis_core.model.units import NEVER_NS, SECOND_NS
 
 __all__ = ["ConverterManager"]
 
@@ -183,7 +183,12 @@ class ConverterManager:
         """When :meth:`tick` wants to be called."""
         if not self._shares:
             return self._stop.wake_ns
-        return min(self._shares.first_end_ns, self._stop.wake_ns, self._orders.lower_again_ns)
+        return min(
+            self._shares.first_end_ns,
+            self._stop.wake_ns,
+            self._orders.lower_again_ns,
+            self._moves.shared_until_ns,
+        )
 
     # --- orders of the grid master ---------------------------------------------------------------
 
@@ -218,6 +223,7 @@ class ConverterManager:
             if self._orders.is_reference and is_last:
                 self._moves.go_down(now_ns)
             return self._orders.leave(deal_id, asked)
+        self._moves.hear_order(request, now_ns)
         share = self._shares.get(deal_id)
         if share is not None:
             share.until_ns = now_ns + request.hold_ns
@@ -302,6 +308,11 @@ class ConverterManager:
     def tick(self, now_ns: int) -> list[Effect]:
         """Stop what nobody holds any more."""
         effects: list[Effect] = []
+        if now_ns >= self._moves.shared_until_ns:
+            self._moves.shared_until_ns = NEVER_NS
+            if self.reading.mode is ConverterMode.VOLTAGE_REFERENCE:
+                why = "nobody finishes the hand-over of the bus"
+                effects += self.stop(why, now_ns, at_once=True)
         for expired in self._shares.expired(now_ns):
             if self.is_off:
                 self._shares.drop(expired.deal_id)
