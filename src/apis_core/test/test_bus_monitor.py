@@ -83,13 +83,27 @@ def test_w13_currents_that_did_not_flow_at_one_moment_prove_no_leak(policy):
     assert not eye.is_suspicious
 
 
+def test_w13_a_current_of_a_deal_that_is_over_is_no_leak(policy):
+    eye = BusMonitor(policy, FRESH_NS)
+    for second in (0, 2, 4):
+        hear(eye, second, E001=2.0, E002=-1.0, E003=-1.0)
+        assert look(eye, second, ("E001", "E002", "E003")) == []
+    assert look(eye, 5) == []  # E003 has left; E001 was read before that
+    assert eye.is_suspicious
+    hear(eye, 6, E001=1.0, E002=-1.0)
+    assert look(eye, 6) == []
+    assert not eye.is_suspicious
+
+
 def test_10_1_deals_that_come_and_go_do_not_hide_a_leak(policy):
     eye = BusMonitor(policy, FRESH_NS)
     hear(eye, 0, E001=1.0, E002=0.0)
     assert look(eye, 0) == []
     hear(eye, 2, E001=1.0, E002=0.0, E003=0.5)
     assert look(eye, 3, ()) == []  # a current changes, though none of theirs
-    assert look(eye, 4) == ["leak"]
+    assert look(eye, 4) == []
+    hear(eye, 6, E001=1.0, E002=0.0)
+    assert look(eye, 6) == ["leak"]
 
 
 def test_10_1_while_a_unit_is_not_heard_no_leak_can_be_told(policy):

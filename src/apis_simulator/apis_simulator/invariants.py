@@ -1,4 +1,7 @@
-"""What must be true at every instant, whatever the schedule. See docs/simulator.md."""
+"""What must be true at every instant, whatever the schedule. See docs/simulator.md.
+
+Size: one observer of one run; each rule needs what the others note down.
+"""
 
 from __future__ import annotations
 

@@ -56,6 +56,8 @@ class BusMonitor:
         self._readings: dict[UnitId, tuple[ConverterReading, int]] = {}
         self._steady: dict[UnitId, _Steady] = {}
         self._is_suspicious = False
+        self._dealing_ids: frozenset[UnitId] = frozenset()
+        self._dealing_since_ns = NEVER_NS  # these and no others
 
     @property
     def is_suspicious(self) -> bool:
@@ -99,6 +101,8 @@ class BusMonitor:
         self, dealing_ids: Collection[UnitId], assumed_a: Mapping[UnitId, float], now_ns: int
     ) -> dict[str, _Finding]:
         """What the newest readings say is wrong, proven or not, by code; see :meth:`look`."""
+        if self._dealing_ids != frozenset(dealing_ids):
+            self._dealing_ids, self._dealing_since_ns = frozenset(dealing_ids), now_ns
         currents_a = self._currents_a(now_ns)
         found: dict[str, _Finding] = {
             f"branch_overload_{branch.id}": (branch.forward_unit_ids, words)
@@ -156,6 +160,8 @@ class BusMonitor:
             if abs(sum_a) <= self._policy.leak_allowance_per_unit_a * len(steady):
                 return False
         since_ns = max((each.from_ns for each in steady), default=now_ns)
+        if code == "leak":  # before, others may have carried what is missing now
+            since_ns = max(since_ns, self._dealing_since_ns)
         return since_ns <= min((each.to_ns for each in steady), default=now_ns)
 
     def _leak(

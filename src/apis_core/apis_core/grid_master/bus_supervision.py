@@ -67,9 +67,10 @@ class BusSupervision:
     ) -> None:
         """A unit's converter was read, because it was asked at that time, or by itself (None)."""
         self._monitor.hear(unit_id, reading, now_ns, asked_ns)
-        if self.wake_ns == NEVER_NS or self._monitor.is_suspicious:
-            return  # nothing is on the bus, or it is looked at often enough
-        if self._monitor.findings(*self._carried(now_ns), now_ns):
+        if self.wake_ns == NEVER_NS:
+            return  # nothing is on the bus
+        found = self._monitor.findings(*self._carried(now_ns), now_ns)
+        if found and not self._monitor.is_suspicious:  # else it is looked at often enough
             self.wake_ns = now_ns
 
     def plan(self, now_ns: int) -> None:
