@@ -85,8 +85,8 @@ def test_a_failing_seed_says_so(monkeypatch, capsys, tmp_path):
 
 
 def test_a_plan_ends_before_its_end_and_is_the_same_again():
-    both = [PROFILES["mixed"], PROFILES["gateway"]]
-    plans = [[f for p in both for f in plan(p, IDS, 30_000.0, Random(5))] for _ in range(2)]
+    profiles = [PROFILES["mixed"], PROFILES["gateway"], PROFILES["scram"]]
+    plans = [[f for p in profiles for f in plan(p, IDS, 30_000.0, Random(5))] for _ in range(2)]
     assert plans[0] == plans[1]
     assert {fault.kind for fault in plans[0]} == set(FaultKind)
     assert all(fault.time_s + fault.lasts_s < 30_000.0 for fault in plans[0])

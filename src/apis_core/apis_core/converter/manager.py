@@ -11,6 +11,8 @@ The manager routes what happens to its parts: :mod:`~apis_core.converter.shares`
 :mod:`~apis_core.converter.order_check` says what may be ordered,
 :mod:`~apis_core.converter.commands` makes the commands and knows which are open,
 :mod:`~apis_core.converter.stop_sequence` says what is ordered to stop.
+
+Size: one line for each thing that can happen; what is to be decided, its parts decide.
 """
 
 from __future__ import annotations
