@@ -99,9 +99,9 @@ def _forget_votes(self: Any, entry: Any) -> None:
         _persisted_state_add(self, entry)
 
 
-def _wait_goes_unheard(plant: Any, unit_id: str, unit: Any, order: Any) -> None:
+def _wait_goes_unheard(plant: Any, unit_id: str, unit: Any, order: Any, **kind: Any) -> None:
     if order.mode is not ConverterMode.WAIT:
-        _change_mode(plant, unit_id, unit, order)
+        _change_mode(plant, unit_id, unit, order, **kind)
 
 
 def _wrong_sign(running: Any, grid_wh: float, battery_wh: float) -> None:

@@ -14,6 +14,7 @@ from apis_simulator.run import run
 def test_a_planted_bug_is_noticed(mutant: Mutant):
     outcome = mutant.run()
     assert outcome.rule, f"{mutant.name}: every invariant held"
+    assert outcome.rule != 99, outcome.reason  # it fell over: nothing has noticed the bug
     if digests.is_on_record(outcome.case):
         return  # without the bug it holds them all: test_seeds_on_record_compiled
     without = run(outcome.case)
