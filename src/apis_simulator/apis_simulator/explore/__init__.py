@@ -1,0 +1,1 @@
+"""Tries every schedule within limits, breadth first, on the real core."""
