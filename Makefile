@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup desktop run stop test test-fast test-stress test-native coverage bench docs lint format screenshot pictures lock release clean
+.PHONY: help setup desktop run stop test test-fast test-stress test-native coverage bench explore docs lint format screenshot pictures lock release clean
 
 ARGS ?=
 PYTHON3 := $(firstword $(foreach p,python3 python3.13 python3.12 python3.11 python3.10,$(shell command -v $(p) 2>/dev/null)))
@@ -45,6 +45,9 @@ coverage: setup  ## branch coverage of the core by its own tests; fails below 95
 
 bench: setup  ## how fast it is (ARGS="control plant"); also written to build/bench.json
 	@$(ENV) exec python -m bench $(ARGS)
+
+explore: setup  ## try every schedule within limits on the real core (ARGS="--faults 1"); also written to build/explore.json
+	@$(ENV) exec python -m apis_simulator.explore --json build/explore.json $(ARGS)
 
 docs: setup build/docs/venv.stamp  ## the documents as a web site, in build/docs/site; fails if a link leads nowhere
 	@build/docs/venv/bin/sphinx-build -q -W --keep-going -j auto -c tools/docs -d build/docs/doctrees . build/docs/site && echo "The documents are in build/docs/site/index.html."

@@ -8,10 +8,13 @@
  * had written down. Unit 0 has the converter that all is about; its driver switches it off when nobody
  * renews.
  *
- *     spin -run -DSAFETY -DCOLLAPSE lease.pml           every state: "errors: 0"
- *     spin -run -DNO_FENCING lease.pml                  an old order takes effect
- *     spin -run -DTWO_VOTES lease.pml                   two lead in one term
- *     spin -run -DNO_DEAD_MAN lease.pml                 a converter runs on for a dead unit
+ *     spin -a lease.pml && cc -O2 -DSAFETY -DCOLLAPSE -o pan pan.c && ./pan -m200000
+ *
+ * visits every state: "errors: 0". With one of these after "-a" it finds an error:
+ *
+ *     -DNO_FENCING      an old order takes effect
+ *     -DTWO_VOTES       two lead in one term
+ *     -DNO_DEAD_MAN     the converter runs on for a dead unit
  *
  * The core itself is explored by `make explore`; this is the idea of it, for readers.
  */
