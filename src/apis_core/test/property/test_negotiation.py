@@ -53,7 +53,17 @@ def is_better(accept, best, request, strategy):
         old = limit if best.price_point_per_wh is None else best.price_point_per_wh
         if new != old:
             return (new < old) is (request.type is Direction.CHARGE)
+    if strategy is SelectionStrategy.VALUE:
+        return gain(accept, request) > gain(best, request)
     return accept.energy_wh > best.energy_wh
+
+
+def gain(accept, request):
+    """What the price is better than the requester's limit, times the energy."""
+    limit, price = request.price_point_per_wh or 0.0, accept.price_point_per_wh
+    better = 0.0 if price is None else limit - price
+    sign = 1.0 if request.type is Direction.CHARGE else -1.0
+    return sign * better * min(request.energy_wh, accept.energy_wh)
 
 
 def is_suitable(accept, request, strategy):
