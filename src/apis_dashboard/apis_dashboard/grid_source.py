@@ -75,6 +75,7 @@ class FaultWish:
     extent: FaultExtent
     level: FaultLevel
     message: str
+    code: str = "made_by_operator"
 
 
 class BreakKind(Enum):

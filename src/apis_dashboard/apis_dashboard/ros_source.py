@@ -181,7 +181,7 @@ class GraphLink:
             category=wish.category.value,
             extent=wish.extent.value,
             level=wish.level.value,
-            code="made_by_operator",
+            code=wish.code,
             message=wish.message,
             stamp=self._node.get_clock().now().to_msg(),
         )
