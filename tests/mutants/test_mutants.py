@@ -10,6 +10,7 @@ from apis_simulator.run import run
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)  # two runs, interpreted
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name.replace(" ", "_"))
 def test_a_planted_bug_is_noticed(mutant: Mutant):
     outcome = mutant.run()
