@@ -13,11 +13,12 @@ from apis_core.model.types import ConverterMode
 from apis_core.model.units import SECOND_NS as S
 
 FRESH_NS = 10 * S
+HOLD_NS = 25 * S
 
 
 def watch(policy, seconds: int, currents_a: dict[str, float | None], dealing, assumed=None):
     """What is found when units say this every second."""
-    eye = BusMonitor(policy, FRESH_NS)
+    eye = BusMonitor(policy, FRESH_NS, HOLD_NS)
     found = []
     for second in range(seconds):
         for unit_id, current_a in currents_a.items():
@@ -49,11 +50,12 @@ def hear(eye, second, *, is_asked=True, **currents_a):
 
 
 def look(eye, second, dealing=("E001", "E002")):
+    eye.note_on_bus(dealing, int(second * S))
     return [code for code, _ in eye.look(dealing, {}, int(second * S))]
 
 
 def test_w13_a_leak_counts_only_when_all_units_say_so_again(policy):
-    eye = BusMonitor(policy, FRESH_NS)
+    eye = BusMonitor(policy, FRESH_NS, HOLD_NS)
     hear(eye, 0, E001=1.0, E002=0.0)
     assert look(eye, 0) == look(eye, 5) == []
     assert eye.is_suspicious
@@ -69,7 +71,7 @@ def test_w13_a_leak_counts_only_when_all_units_say_so_again(policy):
 
 def test_w13_currents_that_did_not_flow_at_one_moment_prove_no_leak(policy):
     """A giver stops and begins again, and the taker is read between: each twice the same."""
-    eye = BusMonitor(policy, FRESH_NS)
+    eye = BusMonitor(policy, FRESH_NS, HOLD_NS)
     hear(eye, 0, E002=1.0)
     hear(eye, 2.5, E001=0.0)  # has stopped
     hear(eye, 3, E002=1.0)  # was read while it began again
@@ -84,7 +86,7 @@ def test_w13_currents_that_did_not_flow_at_one_moment_prove_no_leak(policy):
 
 
 def test_w13_a_current_of_a_deal_that_is_over_is_no_leak(policy):
-    eye = BusMonitor(policy, FRESH_NS)
+    eye = BusMonitor(policy, FRESH_NS, HOLD_NS)
     for second in (0, 2, 4):
         hear(eye, second, E001=2.0, E002=-1.0, E003=-1.0)
         assert look(eye, second, ("E001", "E002", "E003")) == []
@@ -95,8 +97,30 @@ def test_w13_a_current_of_a_deal_that_is_over_is_no_leak(policy):
     assert not eye.is_suspicious
 
 
+@pytest.mark.parametrize(
+    ("last", "codes"),
+    [(None, []), (ConverterReading(mode=ConverterMode.WAIT, grid_current_a=0.0), ["leak"])],
+)
+def test_w13_a_unit_that_is_lost_may_carry_what_is_missing_until_its_hold_time_is_over(
+    policy, last, codes
+):
+    """Its driver has lost the converter, and the deal is closed; the current flows on."""
+    eye = BusMonitor(policy, FRESH_NS, HOLD_NS)
+    hear(eye, 0, E001=2.0, E002=0.0, E003=-2.0)
+    assert look(eye, 0, ("E001", "E002", "E003")) == []
+    eye.hear("E003", last or ConverterReading(mode=ConverterMode.UNKNOWN), 1 * S, 1 * S)
+    for second in (1, 3, 5, 7):
+        hear(eye, second, E001=2.0, E002=0.0)
+        found = look(eye, second)
+    assert found == codes
+    for second in range(8, 30):
+        hear(eye, second, E001=2.0, E002=0.0)
+        found = look(eye, second)
+    assert found == ["leak"]
+
+
 def test_10_1_deals_that_come_and_go_do_not_hide_a_leak(policy):
-    eye = BusMonitor(policy, FRESH_NS)
+    eye = BusMonitor(policy, FRESH_NS, HOLD_NS)
     hear(eye, 0, E001=1.0, E002=0.0)
     assert look(eye, 0) == []
     hear(eye, 2, E001=1.0, E002=0.0, E003=0.5)

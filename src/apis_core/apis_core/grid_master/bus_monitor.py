@@ -48,11 +48,14 @@ class BusMonitor:
     Args:
         policy: With the allowances and the branches.
         fresh_ns: How long a reading counts. [ns]
+        hold_ns: How long a unit that nobody hears may carry its current. [ns]
     """
 
-    def __init__(self, policy: Policy, fresh_ns: int) -> None:
+    def __init__(self, policy: Policy, fresh_ns: int, hold_ns: int) -> None:
         self._policy = policy
         self._fresh_ns = fresh_ns
+        self._hold_ns = hold_ns
+        self._dealt_ns: dict[UnitId, int] = {}  # when each last had a deal on the bus
         self._readings: dict[UnitId, tuple[ConverterReading, int]] = {}
         self._steady: dict[UnitId, _Steady] = {}
         self._is_suspicious = False
@@ -91,6 +94,11 @@ class BusMonitor:
             self._steady[unit_id] = _Steady(current_a, now_ns, -NEVER_NS)
         elif asked_ns is not None:
             known.to_ns = max(known.to_ns, asked_ns - _OLDEST_NS)
+
+    def note_on_bus(self, unit_ids: Collection[UnitId], now_ns: int) -> None:
+        """Take note of units that may carry a current now, for deals in any phase."""
+        for unit_id in unit_ids:
+            self._dealt_ns[unit_id] = now_ns
 
     def reading(self, unit_id: UnitId, now_ns: int) -> ConverterReading | None:
         """A unit's newest reading; None = it is too old, or there is none."""
@@ -156,6 +164,8 @@ class BusMonitor:
         if len(steady) < len(seen_ids):
             return False
         if code == "leak":
+            if any(self._may_carry(unit_id, now_ns) for unit_id in self._dealt_ns):
+                return False
             sum_a = sum([each.current_a for each in steady])
             if abs(sum_a) <= self._policy.leak_allowance_per_unit_a * len(steady):
                 return False
@@ -163,6 +173,19 @@ class BusMonitor:
         if code == "leak":  # before, others may have carried what is missing now
             since_ns = max(since_ns, self._dealing_since_ns)
         return since_ns <= min((each.to_ns for each in steady), default=now_ns)
+
+    def _may_carry(self, unit_id: UnitId, now_ns: int) -> bool:
+        """Whether a unit whose deals are over may carry a current that is missing in the sum.
+
+        Nobody has seen it off, its line may be cut, and its hold time is not over.
+        """
+        dealt_ns = self._dealt_ns[unit_id]
+        if unit_id in self._dealing_ids or now_ns - dealt_ns > self._hold_ns:
+            return False
+        reading, _ = self._readings.get(unit_id, (None, 0))
+        if reading is None or reading.mode is not ConverterMode.WAIT:
+            return True
+        return abs(reading.grid_current_a or 0.0) > self._policy.leak_allowance_per_unit_a
 
     def _leak(
         self, dealing_ids: Collection[UnitId], currents_a: Mapping[UnitId, float | None]

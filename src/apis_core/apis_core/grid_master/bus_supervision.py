@@ -55,7 +55,11 @@ class BusSupervision:
         self._deals = deals
         self._reference = reference
         self._statuses = statuses
-        self._monitor = BusMonitor(policy, 2 * timing.poll_ns + timing.answer_ns)
+        self._monitor = BusMonitor(
+            policy,
+            fresh_ns=2 * timing.poll_ns + timing.answer_ns,
+            hold_ns=timing.hold_ns + timing.poll_ns,
+        )
         self._optimised_for: frozenset[str] = frozenset()  # deals that the voltage was chosen for
 
     def hear(
@@ -67,6 +71,8 @@ class BusSupervision:
     ) -> None:
         """A unit's converter was read, because it was asked at that time, or by itself (None)."""
         self._monitor.hear(unit_id, reading, now_ns, asked_ns)
+        for machine in self._deals.on_bus():
+            self._monitor.note_on_bus(machine.deal.unit_ids, now_ns)
         if self.wake_ns == NEVER_NS:
             return  # nothing is on the bus
         found = self._monitor.findings(*self._carried(now_ns), now_ns)
