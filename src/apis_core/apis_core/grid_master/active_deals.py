@@ -65,8 +65,9 @@ class ActiveDeals:
         if silent_id != NOBODY:
             effects = [*effects, *self._book_silence(silent_id, deal_id)]
         miscount = machine.take_miscount()
-        if miscount:  # which of the two is wrong cannot be told from here
-            faults = [self._miscounted(unit_id, miscount, deal_id) for unit_id in record.unit_ids]
+        if miscount:  # which of the two is wrong cannot be told from here: both stay out
+            category, code = FaultCategory.HARDWARE, "counts_differ"
+            faults = [self._fault(u, category, code, miscount, deal_id) for u in record.unit_ids]
             effects = [*effects, *faults]
         if machine.phase is Phase.OVER:
             self.machines.pop(deal_id, None)
@@ -81,27 +82,19 @@ class ActiveDeals:
         status = self._statuses.get(unit_id)
         if self.is_leaving or (status is not None and status.is_stopping):
             return []
-        fault = Fault(
-            unit_id=unit_id,
-            reporter_id=self._unit_id,
-            category=FaultCategory.FRAMEWORK,
-            extent=FaultExtent.LOCAL,
-            level=FaultLevel.ERROR,
-            code="no_answer",
-            message=f"{unit_id} does not answer its grid master",
-            deal_id=deal_id,
-        )
-        return [PublishFault(fault)]
+        message = f"{unit_id} does not answer its grid master"
+        return [self._fault(unit_id, FaultCategory.FRAMEWORK, "no_answer", message, deal_id)]
 
-    def _miscounted(self, unit_id: UnitId, message: str, deal_id: str) -> PublishFault:
-        """One of the meters of a deal lies: both units stay out for a while."""
+    def _fault(
+        self, unit_id: UnitId, category: FaultCategory, code: str, message: str, deal_id: str
+    ) -> PublishFault:
         fault = Fault(
             unit_id=unit_id,
             reporter_id=self._unit_id,
-            category=FaultCategory.HARDWARE,
+            category=category,
             extent=FaultExtent.LOCAL,
             level=FaultLevel.ERROR,
-            code="counts_differ",
+            code=code,
             message=message,
             deal_id=deal_id,
         )
