@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from apis_core.config.policy import Policy
 from apis_core.grid_master.topology import overloaded
@@ -20,8 +19,6 @@ from apis_core.model.types import ConverterMode, UnitId
 from apis_core.model.units import NEVER_NS, SECOND_NS
 
 __all__ = ["BusMonitor"]
-
-_Finding: TypeAlias = tuple[Sequence[UnitId], str]  # of which units, and a message for people
 
 _OLDEST_NS = SECOND_NS  # a reading that a unit answers with was taken so long ago at most
 _SAME = 0.5  # of the allowance per unit: two readings that differ by less are of one current
@@ -40,6 +37,15 @@ class _Steady:
     current_a: float
     from_ns: int
     to_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    """Something that the newest readings say is wrong, proven or not."""
+
+    code: str
+    unit_ids: Sequence[UnitId]  # whose currents say so
+    message: str
 
 
 class BusMonitor:
@@ -107,23 +113,23 @@ class BusMonitor:
 
     def findings(
         self, dealing_ids: Collection[UnitId], assumed_a: Mapping[UnitId, float], now_ns: int
-    ) -> dict[str, _Finding]:
-        """What the newest readings say is wrong, proven or not, by code; see :meth:`look`."""
+    ) -> list[_Finding]:
+        """What the newest readings say is wrong, proven or not; see :meth:`look`."""
         if self._dealing_ids != frozenset(dealing_ids):
             self._dealing_ids, self._dealing_since_ns = frozenset(dealing_ids), now_ns
         currents_a = self._currents_a(now_ns)
-        found: dict[str, _Finding] = {
-            f"branch_overload_{branch.id}": (branch.forward_unit_ids, words)
+        found = [
+            _Finding("branch_overload", branch.forward_unit_ids, words)
             for branch, words in overloaded(
                 currents_a,
                 self._policy.topology or (),
                 assumed_a=assumed_a,
                 allowance_a=self._policy.leak_allowance_per_unit_a,
             )
-        }
+        ]
         leak = self._leak(dealing_ids, currents_a)
         if leak:
-            found["leak"] = (tuple(dealing_ids), leak)
+            found.append(_Finding("leak", tuple(dealing_ids), leak))
         return found
 
     def look(
@@ -142,11 +148,7 @@ class BusMonitor:
         """
         found = self.findings(dealing_ids, assumed_a, now_ns)
         self._is_suspicious = bool(found)
-        return [
-            ("branch_overload" if code.startswith("branch_overload_") else code, words)
-            for code, (unit_ids, words) in found.items()
-            if self._is_proven(code, unit_ids, now_ns)
-        ]
+        return [(each.code, each.message) for each in found if self._is_proven(each, now_ns)]
 
     def _currents_a(self, now_ns: int) -> dict[UnitId, float | None]:
         """What each unit carries of which there is a fresh reading; None = it does not know."""
@@ -156,21 +158,21 @@ class BusMonitor:
             if now_ns - heard_ns <= self._fresh_ns
         }
 
-    def _is_proven(self, code: str, unit_ids: Collection[UnitId], now_ns: int) -> bool:
+    def _is_proven(self, finding: _Finding, now_ns: int) -> bool:
         """Whether the currents of all units that are heard have flowed at one moment."""
         currents_a = self._currents_a(now_ns)
-        seen_ids = [unit_id for unit_id in unit_ids if currents_a.get(unit_id) is not None]
-        steady = [self._steady[unit_id] for unit_id in seen_ids if unit_id in self._steady]
+        seen_ids = [u for u in finding.unit_ids if currents_a.get(u) is not None]
+        steady = [self._steady[u] for u in seen_ids if u in self._steady]
         if len(steady) < len(seen_ids):
             return False
-        if code == "leak":
+        since_ns = max((each.from_ns for each in steady), default=now_ns)
+        if finding.code == "leak":
             if any(self._may_carry(unit_id, now_ns) for unit_id in self._dealt_ns):
                 return False
             sum_a = sum([each.current_a for each in steady])
             if abs(sum_a) <= self._policy.leak_allowance_per_unit_a * len(steady):
                 return False
-        since_ns = max((each.from_ns for each in steady), default=now_ns)
-        if code == "leak":  # before, others may have carried what is missing now
+            # before, others may have carried what is missing now
             since_ns = max(since_ns, self._dealing_since_ns)
         return since_ns <= min((each.to_ns for each in steady), default=now_ns)
 
