@@ -79,7 +79,7 @@ class SlewLimiter:
 
 
 WAIT, REFERENCE, DISCHARGE, CHARGE = 1, 2, 3, 4  # modes
-NO_ALARM, HEAVY = 1, 3
+NO_ALARM, LIGHT, HEAVY = 1, 2, 3
 NO_CAUSE, ENERGY_REACHED, HOLD_EXPIRED, TRIP = 0, 1, 2, 3
 _SIDES = {CHARGE: 1.0, DISCHARGE: -1.0}
 
@@ -256,18 +256,22 @@ class Controller:
         """Whether something is out of its limits; then it is off at once."""
         p = self.p
         must_have_bus = self.mode != REFERENCE or self.has_held
-        is_wrong = (
-            self.bus_v > p["over_voltage_trip_v"]
-            or (self.bus_v < p["under_voltage_trip_v"] and must_have_bus and not self.is_stopping)
-            or abs(self.measured_a) > p["over_current_trip_a"]
-            or not p["under_temp_trip_degc"] <= self.temp_degc <= p["over_temp_trip_degc"]
-            or (self.mode == REFERENCE and self.saturated_s > p["saturation_trip_s"])
-            or self._silent_s > self.q["measurement_limit_s"]
+        is_silent = self._silent_s > self.q["measurement_limit_s"]
+        is_bus_wrong = self.bus_v > p["over_voltage_trip_v"] or (
+            self.bus_v < p["under_voltage_trip_v"] and must_have_bus and not self.is_stopping
         )
-        if is_wrong:
-            self._off(TRIP)
-            self.alarm = HEAVY
-        return is_wrong
+        is_own = (
+            abs(self.measured_a) > p["over_current_trip_a"]
+            or not p["under_temp_trip_degc"] <= self.temp_degc <= p["over_temp_trip_degc"]
+        )
+        is_overloaded = self.mode == REFERENCE and self.saturated_s > p["saturation_trip_s"]
+        if not (is_silent or is_bus_wrong or is_own or is_overloaded):
+            return False
+        self._off(TRIP)
+        # what the bus has done to it is seen before what is wrong with itself, but for silence
+        is_from_outside = is_bus_wrong or not is_own
+        self.alarm = LIGHT if is_from_outside and not is_silent else HEAVY
+        return True
 
     # --- a tick ----------------------------------------------------------------------------------
 

@@ -30,6 +30,20 @@ double time_to_charge(double left_as, double from_a, double to_a, double slew_a_
   return to_a > 0.0 ? ramp_s + left_as / to_a : kNever;
 }
 
+/// A trip for what the bus or the battery has done: the converter is whole, and its alarm light.
+Alarm alarm_of(StopReason reason) noexcept {
+  switch (reason) {
+    case StopReason::kOverVoltage:
+    case StopReason::kUnderVoltage:
+    case StopReason::kLimitTooLow:
+    case StopReason::kBatteryEmpty:
+    case StopReason::kBatteryFull:
+      return Alarm::kLight;
+    default:
+      return Alarm::kHeavy;
+  }
+}
+
 }  // namespace
 
 std::string Converter::stop_detail() const {
@@ -128,7 +142,7 @@ Converter::Why Converter::worded(std::string_view detail) noexcept {
 
 void Converter::trip(StopReason reason, double value, double limit) noexcept {
   off(StopCause::kTrip, Why{reason, value, limit, {}});
-  alarm = Alarm::kHeavy;
+  alarm = alarm_of(reason);
 }
 
 void Converter::trip(std::string_view detail) noexcept {

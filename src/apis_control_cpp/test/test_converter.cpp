@@ -77,5 +77,10 @@ TEST(Converter, TripsSayWhatAndWhere) {
   EXPECT_FALSE(converter.protect(400.0));
   EXPECT_TRUE(converter.protect(400.1));
   EXPECT_EQ(converter.stop_detail(), "over-voltage: 400.1 V, limit 400 V");
+  EXPECT_EQ(converter.alarm, Alarm::kLight);  // of the bus, not of the converter
+  converter.start(Mode::kDischarge, 350.0, kNone);
+  converter.parameters.over_temp_trip_degc = 60.0;
+  converter.temp_degc = 61.0;
+  EXPECT_TRUE(converter.protect(350.0));
   EXPECT_EQ(converter.alarm, Alarm::kHeavy);
 }

@@ -23,14 +23,6 @@ _CAUSES = tuple(StopCause)
 _mode = apis_control.Converter.mode.fget  # type: ignore[attr-defined]
 _alarm = apis_control.Converter.alarm.fget  # type: ignore[attr-defined]
 _set_alarm = apis_control.Converter.alarm.fset  # type: ignore[attr-defined]
-# What the bus or the battery has done to a converter: it protects itself and is whole.
-_FROM_OUTSIDE = (
-    "under-voltage:",
-    "over-voltage:",
-    "over-current: its limit",
-    "battery empty:",
-    "battery full:",
-)
 _cause = apis_control.Converter.stop_cause.fget  # type: ignore[attr-defined]
 
 
@@ -68,15 +60,8 @@ class Converter(apis_control.Converter):
 
     @property  # type: ignore[override]
     def alarm(self) -> Alarm:
-        """What it says of its own health.
-
-        A trip for a reason outside of it is a light alarm, which clears by itself. All other trips
-        are heavy ones: too much current or heat of its own, no measurement, a fault inside.
-        """
-        alarm = cast(Alarm, _ALARMS[_alarm(self)])
-        if alarm is Alarm.HEAVY and self.stop_detail.startswith(_FROM_OUTSIDE):
-            return Alarm.LIGHT
-        return alarm
+        """What it says of its own health."""
+        return cast(Alarm, _ALARMS[_alarm(self)])
 
     @alarm.setter
     def alarm(self, alarm: Alarm) -> None:
