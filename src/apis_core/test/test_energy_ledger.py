@@ -231,3 +231,13 @@ def test_a_late_reading_at_full_current_is_plausible(seconds):
     ledger.count(working(1, 0.0), 2.3)
     ledger.count(working(1 + seconds, 2.3 * 350.0 * seconds / 3600.0), 2.3)
     assert ledger.take_amiss() == ""
+
+
+def test_under_a_fast_clock_readings_may_be_minutes_apart():
+    """At 600 times the pace two readings lie easily a hundred seconds apart."""
+    slow, fast = EnergyLedger(), EnergyLedger()
+    for ledger, longest_ns in ((slow, 60 * SECOND_NS), (fast, 2_400 * SECOND_NS)):
+        ledger.count(working(1, 0.0), 2.3, longest_ns)
+        ledger.count(working(101, 2.3 * 350.0 * 100.0 / 3600.0), 2.3, longest_ns)
+    assert "jumped from 0.00 to 22.36 Wh" in slow.take_amiss()
+    assert fast.take_amiss() == ""

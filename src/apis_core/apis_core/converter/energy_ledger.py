@@ -35,7 +35,6 @@ _MOST_RATIO = 1.1  # of what a deal was ordered, beside one whose share has ende
 _FULL_WH = 1e-9
 _MOST_LOSS = 0.3  # of a converter that carries a deal
 _PATIENCE_NS = 3 * SECOND_NS  # a deal that starts or reaches its limit is told of sooner than that
-_LONGEST_NS = 60 * SECOND_NS  # between two readings; a clock that jumps moves no energy
 _COUNTER_WH = 0.5  # a counter may step by so much, however short the time
 _COUNTERS = {  # with the loss of the converter that is in what it counts
     "grid_charged_wh": 0.0,
@@ -121,7 +120,12 @@ class EnergyLedger:
         amiss, self._amiss = self._amiss, ""
         return amiss
 
-    def count(self, reading: ConverterReading, capacity_a: float = math.inf) -> None:
+    def count(
+        self,
+        reading: ConverterReading,
+        capacity_a: float = math.inf,
+        longest_ns: int = 60 * SECOND_NS,
+    ) -> None:
         """Share out what the counters grew by since the last reading.
 
         A reading without counters changes nothing. A counter that jumps, or goes back while its
@@ -130,6 +134,8 @@ class EnergyLedger:
         Args:
             reading: The newest.
             capacity_a: What the converter can carry, > 0. [A]
+            longest_ns: Readings that are farther apart tell of a clock that has jumped, and that
+                moves no energy. [ns]
         """
         if reading.grid_charged_wh is None:
             return
@@ -140,7 +146,7 @@ class EnergyLedger:
             self._matched_ns = reading.stamp_ns
         if last is None:
             return
-        amiss = _why_not_plausible(last, reading, capacity_a)
+        amiss = _why_not_plausible(last, reading, capacity_a, longest_ns)
         if amiss:
             self._amiss = amiss
             return
@@ -151,7 +157,7 @@ class EnergyLedger:
                 account.has_flowed = True
             _confirm_assumed(self._accounts.values())
         is_seen = reading.stamp_ns - self._matched_ns <= _PATIENCE_NS
-        period_ns = min(max(reading.stamp_ns - last.stamp_ns, 0), _LONGEST_NS)
+        period_ns = min(max(reading.stamp_ns - last.stamp_ns, 0), longest_ns)
         for direction, grid_wh, battery_wh, per_grid in (
             (
                 Direction.CHARGE,
@@ -214,13 +220,13 @@ def _matches_orders(reading: ConverterReading, running: Collection[_Account]) ->
 
 
 def _why_not_plausible(
-    last: ConverterReading, reading: ConverterReading, capacity_a: float
+    last: ConverterReading, reading: ConverterReading, capacity_a: float, longest_ns: int
 ) -> str:
     """Why what the counters say between two readings cannot be energy; empty = it can."""
     bus_v = max(last.grid_voltage_v or 0.0, reading.grid_voltage_v or 0.0)
     period_ns = reading.stamp_ns - last.stamp_ns
-    if not last.stamp_ns or not 0 < period_ns < _LONGEST_NS:
-        period_ns = _LONGEST_NS
+    if not last.stamp_ns or not 0 < period_ns < longest_ns:
+        period_ns = longest_ns
     most_wh = _MOST_RATIO * wh_from_w(capacity_a * bus_v, period_ns) if bus_v else math.inf
     works = last.mode.is_active and reading.mode.is_active
     for name, loss_ratio in _COUNTERS.items():

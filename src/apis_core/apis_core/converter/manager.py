@@ -69,8 +69,8 @@ class ConverterManager:
         driver_hold_s: Hold time given to the driver; :meth:`renew` must be called several times
             within it. [s]
         retry_ns: Between two tries to stop a converter that does not confirm.
-        late_ns: A reading older than the last by more than this is no latecomer on the network:
-            the driver's clock was set back.
+        late_ns: A reading older than the last by more than this is no latecomer on the network,
+            and one that is so much newer comes late: the driver's clock was set.
     """
 
     def __init__(
@@ -338,7 +338,7 @@ class ConverterManager:
         was_on, self._orders.reading = self.reading.mode.is_active, reading
         self._moves.hear_reading(reading, self.policy.grid_voltage_allowance_v)
         capacity_a = self._orders.hardware.grid_current_capacity_a
-        self._shares.ledger.count(reading, capacity_a)
+        self._shares.ledger.count(reading, capacity_a, self._late_ns)
         if self.is_off and was_on:
             for deal_id in self._shares.deal_ids:
                 self._shares.drop(deal_id)  # it stopped by itself; what follows is ordered anew
