@@ -51,7 +51,7 @@ def main() -> int:
     """Take them; give the exit code."""
     parser = argparse.ArgumentParser(description="Pictures of every page of the dashboard.")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images", help="folder")
-    parser.add_argument("--hours", type=float, default=26.0, help="simulated, before the pictures")
+    parser.add_argument("--hours", type=float, default=25.0, help="simulated, before the pictures")
     parser.add_argument("--speed", type=float, default=600.0, help="simulated seconds per second")
     parser.add_argument("--only", choices=["four", "twenty"], help="one of the two grids only")
     parser.add_argument("--domain", type=int, default=33, help="ROS domain, nobody else's here")
